@@ -1,0 +1,44 @@
+# Shortcuts; `make help` lists them. Everything is installed into .venv, from the versions in envs/pins/.
+
+PYTHON ?= python3
+CORES ?= $(shell nproc 2>/dev/null || getconf _NPROCESSORS_ONLN)
+
+# The rules call plain `python`: the one of the virtual environment.
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+
+.PHONY: help demo install test format
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(firstword $(MAKEFILE_LIST))
+
+demo: install ## train, evaluate and show the summary; CORES=N sets the number of cores
+	snakemake --cores $(CORES)
+	@cat results/tables/summary.txt
+
+install: .venv/installed ## install what the workflow needs; PYTHON=NAME picks the Python
+
+test: install .venv/installed-tests ## check formatting, style and types, then run the tests
+	ruff format --check .
+	ruff check .
+	mypy
+	snakefmt --check Snakefile rules
+	snakemake --lint
+	pytest -n 2
+
+format: .venv/installed-tests ## format the code, and write the files that are made from the pins
+	ruff check --fix-only .
+	ruff format .
+	snakefmt Snakefile rules
+	python envs/generate.py
+
+.venv/installed: envs/pins/light.txt envs/pins/torch.txt | .venv/bin/pip
+	pip install -r envs/pins/torch.txt
+	@touch $@
+
+.venv/installed-tests: envs/pins/test.txt | .venv/bin/pip
+	pip install -r envs/pins/test.txt
+	@touch $@
+
+.venv/bin/pip:
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or newer is needed, but $(PYTHON) is %d.%d. Name another one, as in: make PYTHON=python3.12 demo" % sys.version_info[:2])'
+	$(PYTHON) -m venv .venv

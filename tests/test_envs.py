@@ -1,0 +1,130 @@
+"""Environments, pins and imports are in step."""
+
+from __future__ import annotations
+
+import ast
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+
+from astarpo.closure import import_closure
+
+ROOT = Path(__file__).resolve().parents[1]
+SCRIPTS = ROOT / "workflow_scripts"
+OWN = {"astarpo", *(path.stem for path in [*SCRIPTS.glob("*.py"), *(ROOT / "tests").rglob("*.py")])}
+DISTRIBUTION_OF = {"yaml": "pyyaml"}  # where the import's name is not the package's
+
+
+def run_generate(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(folder / "generate.py"), *options]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture
+def envs(tmp_path: Path) -> Path:
+    """A copy of envs/ to spoil."""
+    return Path(shutil.copytree(ROOT / "envs", tmp_path / "envs"))
+
+
+def test_environments_are_what_the_pins_say() -> None:
+    checked = run_generate(ROOT / "envs", "--check")
+    assert checked.returncode == 0, checked.stderr
+
+
+def test_check_names_the_stale_environments_and_writes_nothing(envs: Path) -> None:
+    pins = envs / "pins" / "torch.txt"
+    pins.write_text(pins.read_text().replace("torch==", "torch==9.", 1))
+    before = (envs / "torch.yaml").read_text()
+
+    checked = run_generate(envs, "--check")
+
+    assert checked.returncode == 1
+    assert "torch.yaml" in checked.stderr
+    assert "light.yaml" not in checked.stderr
+    assert (envs / "torch.yaml").read_text() == before
+
+
+def test_a_changed_pin_reaches_every_environment_that_has_it(envs: Path) -> None:
+    pins = envs / "pins" / "light.txt"
+    pins.write_text(re.sub(r"numpy==\S+", "numpy==1.2.3", pins.read_text()))
+
+    assert run_generate(envs).returncode == 0
+
+    for name in ("light", "torch"):
+        assert (envs / f"{name}.yaml").read_text().count("- numpy==1.2.3\n") == 1
+    assert run_generate(envs, "--check").returncode == 0
+
+
+@pytest.mark.parametrize("line", ["numpy>=2", "numpy", "numpy==2.*", "git+x==1 @ y"])
+def test_a_pin_that_is_not_exact_is_refused(envs: Path, line: str) -> None:
+    (envs / "pins" / "light.txt").write_text(f"tqdm==4.0\n{line}\n")
+    refused = run_generate(envs)
+    assert refused.returncode != 0
+    assert f"line 2: '{line}'" in refused.stderr
+
+
+def names_pinned(*names: str) -> list[str]:
+    """Packages that envs/pins/{name}.txt pin, those of the files they refer to included."""
+    found: list[str] = []
+    for name in names:
+        text = (ROOT / "envs" / "pins" / f"{name}.txt").read_text()
+        found += names_pinned(*re.findall(r"^-r (\w+)\.txt", text, re.MULTILINE))
+        found += re.findall(r"^([\w.-]+)==", text, re.MULTILINE)
+    return found
+
+
+def test_a_version_stands_in_one_place() -> None:
+    names = names_pinned("torch", "test")
+    assert len(names) == len(set(names))
+
+
+def third_party(files: Iterable[Path]) -> set[str]:
+    """Packages from outside the standard library that the files import, wherever in the code."""
+    modules: set[str] = set()
+    for path in files:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                modules |= {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                modules.add(node.module.split(".")[0])
+    modules -= OWN | set(sys.stdlib_module_names)
+    return {DISTRIBUTION_OF.get(name, name).replace("_", "-") for name in modules}
+
+
+def rules_with_scripts() -> list[tuple[str, str, str]]:
+    """(rule, script, environment) of each rule that runs a script."""
+    found = []
+    for path in sorted((ROOT / "rules").glob("*.smk")):
+        for rule in re.split(r"^rule ", path.read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]:
+            script = re.search(r'code\("(\w+)"', rule)
+            environment = re.search(r"envs/(\w+)\.yaml", rule)
+            if script:
+                assert environment, (
+                    f"{path.name}: rule {rule.split(':')[0]} has no conda environment"
+                )
+                found.append((rule.split(":")[0], script[1], environment[1]))
+    return found
+
+
+@pytest.mark.parametrize(("rule", "script", "environment"), rules_with_scripts())
+def test_a_rule_imports_only_what_its_environment_installs(
+    rule: str, script: str, environment: str
+) -> None:
+    path = SCRIPTS / f"{script}.py"
+    imported = third_party([path, *import_closure(path)])
+    assert imported <= set(names_pinned(environment))
+
+
+def test_every_script_belongs_to_a_rule() -> None:
+    used = {"launch", *(script for _, script, _ in rules_with_scripts())}
+    assert {path.stem for path in SCRIPTS.glob("*.py")} == used
+
+
+def test_everything_that_the_tests_import_is_pinned() -> None:
+    files = [*(ROOT / "tests").rglob("*.py"), *(ROOT / "envs").glob("*.py")]
+    assert third_party(files) <= set(names_pinned("torch", "test"))
