@@ -1,0 +1,107 @@
+"""The columns of every table that a stage writes; other tools read the results by these names."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+DATASET = pa.schema(
+    [
+        ("prompt_id", pa.string()),
+        ("problem", pa.string()),
+        ("prompt", pa.string()),
+        ("gold", pa.string()),
+        ("verifier", pa.string()),
+        ("worked_solution", pa.string()),
+        ("source_index", pa.int64()),
+    ]
+)
+GENERATIONS = pa.schema(
+    [
+        ("prompt_id", pa.string()),
+        ("sample_index", pa.int64()),
+        ("seed", pa.int64()),
+        ("response_token_ids", pa.list_(pa.int32())),
+        ("response", pa.string()),
+        ("finish_reason", pa.string()),
+        ("n_tokens", pa.int64()),
+        ("logprob_sum", pa.float64()),
+    ]
+)
+GRADED = pa.schema(
+    [
+        ("prompt_id", pa.string()),
+        ("sample_index", pa.int64()),
+        ("reward", pa.float64()),
+        ("status", pa.string()),
+        ("answer", pa.string()),
+    ]
+)
+SELECTIONS = pa.schema(
+    [
+        ("prompt_id", pa.string()),
+        ("n", pa.int64()),
+        ("n_correct", pa.int64()),
+        ("keep", pa.bool_()),
+    ]
+)
+VALUES = pa.schema(
+    [
+        ("prompt_id", pa.string()),
+        ("n", pa.int64()),
+        ("n_correct", pa.int64()),
+        ("pass_rate", pa.float64()),
+        ("v_star", pa.float64()),
+        ("v_star_se", pa.float64()),
+    ]
+)
+SUMMARY = pa.schema(
+    [
+        ("policy", pa.string()),
+        ("run", pa.string()),
+        ("method", pa.string()),
+        ("reference", pa.string()),
+        ("dataset", pa.string()),
+        ("seed", pa.int64()),
+        ("benchmark", pa.string()),
+        ("protocol", pa.string()),
+        ("metric", pa.string()),
+        ("k", pa.int64()),
+        ("value", pa.float64()),
+        ("ci_low", pa.float64()),
+        ("ci_high", pa.float64()),
+        ("n_problems", pa.int64()),
+        ("truncated_share", pa.float64()),
+        ("null_share", pa.float64()),
+    ]
+)
+CURVES = pa.schema(
+    [
+        ("run", pa.string()),
+        ("method", pa.string()),
+        ("seed", pa.int64()),
+        ("step", pa.int64()),
+        ("seconds", pa.float64()),
+        ("generated_tokens", pa.int64()),
+        ("name", pa.string()),
+        ("value", pa.float64()),
+    ]
+)
+COST = pa.schema(
+    [
+        ("run", pa.string()),
+        ("method", pa.string()),
+        ("seed", pa.int64()),
+        ("stage1_seconds", pa.float64()),
+        ("stage2_seconds", pa.float64()),
+        ("generate_seconds", pa.float64()),
+        ("grade_seconds", pa.float64()),
+        ("reference_seconds", pa.float64()),
+        ("update_seconds", pa.float64()),
+        ("generated_tokens", pa.int64()),
+        ("trained_tokens", pa.int64()),
+        ("peak_memory_bytes", pa.int64()),
+        ("kl_per_token", pa.float64()),
+        ("kl_per_sequence", pa.float64()),
+        ("hardware", pa.string()),
+    ]
+)

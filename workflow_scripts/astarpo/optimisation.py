@@ -1,0 +1,41 @@
+"""Learning-rate schedules as pure functions of the step: nothing to store, nothing to restore."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+
+def learning_rate(peak: float, schedule: str, warmup_steps: int, steps: int, step: int) -> float:
+    """Learning rate of a step.
+
+    Args:
+        peak: the highest rate.
+        schedule: ``constant``, ``linear`` or ``cosine`` (both fall to 0 just after the last step).
+        warmup_steps: steps of linear rise from 0.
+        steps: number of steps in all.
+        step: the step, counted from 1.
+
+    Returns:
+        The rate of this step.
+
+    Raises:
+        ValueError: an unknown schedule.
+    """
+    if step <= warmup_steps:
+        return peak * step / warmup_steps
+    left = 1.0 - (step - 1 - warmup_steps) / max(steps - warmup_steps, 1)
+    factors = {
+        "constant": 1.0,
+        "linear": left,
+        "cosine": 0.5 * (1.0 - math.cos(math.pi * left)),
+    }
+    if schedule not in factors:
+        raise ValueError(f"unknown schedule {schedule!r}; known are {', '.join(factors)}")
+    return peak * factors[schedule]
+
+
+def set_learning_rate(optimizer: Any, lr: float) -> None:
+    """Set the rate of every parameter group of a torch optimizer."""
+    for group in optimizer.param_groups:
+        group["lr"] = lr

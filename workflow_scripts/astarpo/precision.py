@@ -1,0 +1,20 @@
+"""The precision of forward passes: one rule for reference, policy and sampler."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from typing import Any
+
+
+def autocast(device: str, precision: str) -> Any:
+    """A context in which models compute in ``precision``; weights stay as they are (fp32).
+
+    Args:
+        device: ``cpu`` or ``cuda``.
+        precision: ``float32`` or ``bfloat16``.
+    """
+    import torch
+
+    if precision == "float32":
+        return nullcontext()
+    return torch.autocast(device, dtype=getattr(torch, precision))

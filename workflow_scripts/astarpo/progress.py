@@ -1,0 +1,80 @@
+"""Progress of long work: a bar on a terminal, plain lines in a log, both where there are both."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from typing import Any, TextIO
+
+TERMINAL_FD = "ASTARPO_TERMINAL_FD"  # set by launch.py, which sends stdout and stderr to the log
+SECONDS_BETWEEN_LINES = 10.0
+
+
+def _terminal() -> TextIO | None:
+    number = os.environ.get(TERMINAL_FD)
+    if number is not None:
+        try:
+            return os.fdopen(os.dup(int(number)), "w")
+        except (OSError, ValueError):
+            return None
+    return sys.stderr if sys.stderr.isatty() else None
+
+
+class Progress:
+    """Count finished items of ``total`` and show them; use as a context manager.
+
+    Args:
+        title: what is being done, shown before the numbers.
+        total: how many items there are.
+        unit: what an item is, in the plural.
+        done: items finished earlier (a resumed run).
+    """
+
+    def __init__(self, title: str, total: int, unit: str = "items", done: int = 0) -> None:
+        self.title, self.total, self.unit, self.done = title, total, unit, done
+        self._started, self._last_line, self._first_done = time.monotonic(), 0.0, done
+        self._bar = self._make_bar()
+
+    def _make_bar(self) -> Any:
+        terminal = _terminal()
+        if terminal is None:
+            return None
+        from tqdm import tqdm
+
+        return tqdm(
+            desc=self.title, total=self.total, initial=self.done, unit=f" {self.unit}",
+            file=terminal, leave=False, dynamic_ncols=True,
+        )  # fmt: skip
+
+    def advance(self, count: int = 1, **numbers: float) -> None:
+        """Note ``count`` more finished items, with numbers worth seeing beside them."""
+        self.done += count
+        if self._bar is not None:
+            self._bar.set_postfix(
+                {name: f"{value:.3g}" for name, value in numbers.items()}, refresh=False
+            )
+            self._bar.update(count)
+        now = time.monotonic()
+        if now - self._last_line >= SECONDS_BETWEEN_LINES or self.done >= self.total:
+            self._last_line = now
+            self._print_line(now - self._started, numbers)
+
+    def _print_line(self, seconds: float, numbers: dict[str, float]) -> None:
+        if self._bar is not None and TERMINAL_FD not in os.environ:
+            return  # stdout is the same terminal: the bar is enough
+        rate = (self.done - self._first_done) / max(seconds, 1e-9)
+        left = (self.total - self.done) / rate if rate > 0 else 0.0
+        shown = "".join(f"  {name} {value:.4g}" for name, value in numbers.items())
+        print(
+            f"{self.title}: {self.done}/{self.total} {self.unit}, {rate:.3g} a second, "
+            f"{left:.0f} s left{shown}",
+            flush=True,
+        )
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.close()

@@ -1,0 +1,42 @@
+"""One seed for each random decision, derived from what the decision is about and from nothing else."""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+
+
+def derive_seed(*parts: str | int) -> int:
+    """Hash the parts to a seed, so that order of execution, batch size and resumption change no draw.
+
+    Args:
+        parts: what the draw is for, for example ``(run_seed, "train", prompt_id, sample_index, step)``.
+
+    Returns:
+        An integer in [0, 2**63).
+    """
+    text = "\x1f".join(f"{type(part).__name__}:{part}" for part in parts)
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") >> 1
+
+
+def uniforms(seeds: list[int], count: int) -> np.ndarray:
+    """Draw uniforms for many sequences, each row from its own counter-based (Philox) stream.
+
+    Args:
+        seeds: B seeds, one a sequence.
+        count: T draws a sequence; position t of a row depends on the row's seed and t alone.
+
+    Returns:
+        float64 array [B, T] in [0, 1).
+    """
+    drawn_BT = np.empty((len(seeds), count))
+    for row, seed in enumerate(seeds):
+        drawn_BT[row] = np.random.Generator(np.random.Philox(key=seed)).random(count)
+    return drawn_BT
+
+
+def unit_hash(text: str) -> float:
+    """Map a text to [0, 1), the same in every process and on every machine; used to split data."""
+    digest = hashlib.blake2b(text.encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") / 2**64
