@@ -1,0 +1,33 @@
+"""The command line of grade_samples and grade_answers."""
+
+from __future__ import annotations
+
+from astarpo import cli
+from astarpo.columns import GRADED
+from astarpo.files import write_table
+from astarpo.provenance import provenance
+from astarpo.rewards.grading import GradingSettings
+from astarpo.rewards.stage import grade_table
+
+
+def grade_responses(script: str, description: str | None) -> None:
+    """Grade samples or answers: a verdict, a reward and the extracted answer for each response.
+
+    Args:
+        script: the calling script's ``__file__``.
+        description: its docstring.
+    """
+    parser = cli.parser(description)
+    parser.add_argument("--generations", required=True, help="parquet file, a row a response")
+    parser.add_argument("--problems", required=True, help="parquet file with the gold answers")
+    parser.add_argument("--out", required=True, help="parquet file, a row a grade")
+    arguments = parser.parse_args()
+    settings = GradingSettings(**cli.parse_settings(arguments.settings))
+    inputs = {"generations": arguments.generations, "problems": arguments.problems}
+    made_from = provenance(script, arguments.settings, inputs)
+    rows, counts = grade_table(arguments.generations, arguments.problems, settings)
+    write_table(arguments.out, rows, GRADED, {"provenance": made_from, "statuses": counts})
+    print(
+        "statuses:",
+        ", ".join(f"{count} {status}" for status, count in sorted(counts.items())) or "none",
+    )

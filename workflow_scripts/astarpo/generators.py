@@ -1,0 +1,63 @@
+"""Generated reasoning tasks: problems with gold answers and step-by-step solutions, repeatable by seed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+Row = dict[str, Any]
+
+
+def chain_sums(
+    *, count: int, seed: int, min_terms: int, max_terms: int, min_digits: int, max_digits: int
+) -> Iterator[Row]:
+    """Yield integer sums and differences such as ``3+9-4``, from reasoning-gym's ``chain_sum``.
+
+    Args:
+        count: how many problems are drawn; equal ones may be among them.
+        seed: the same seed gives the same problems.
+        min_terms, max_terms: terms a problem has, both ends included.
+        min_digits, max_digits: digits a term has.
+
+    Yields:
+        Rows with ``problem``, ``gold`` and ``worked_solution``, see `solve_chain_sum`.
+    """
+    import reasoning_gym
+
+    task = reasoning_gym.create_dataset(
+        "chain_sum", size=count, seed=seed, min_terms=min_terms, max_terms=max_terms,
+        min_digits=min_digits, max_digits=max_digits,
+    )  # fmt: skip
+    for entry in task:
+        problem = entry["metadata"]["expression"].replace(" ", "")
+        yield {
+            "problem": problem,
+            "gold": entry["answer"],
+            "worked_solution": solve_chain_sum(problem),
+        }
+
+
+def solve_chain_sum(problem: str) -> str:
+    r"""Work a sum out from left to right, one addition a line, the answer boxed.
+
+    Args:
+        problem: integers joined by + and -, without spaces, for example ``3+9-4``.
+
+    Returns:
+        For ``3+9-4`` the lines ``3+9=12``, ``12-4=8`` and ``\boxed{8}``.
+
+    Raises:
+        ValueError: the text is no chain of sums and differences.
+    """
+    if not re.fullmatch(r"\d+([+-]\d+)+", problem):
+        raise ValueError(f"not a chain of sums and differences: {problem!r}")
+    first, *rest = re.findall(r"^\d+|[+-]\d+", problem)
+    total, lines = int(first), []
+    for term in rest:
+        before, total = total, total + int(term)
+        lines.append(f"{before}{term}={total}")
+    return "\n".join([*lines, f"\\boxed{{{total}}}"])
+
+
+GENERATORS: dict[str, Callable[..., Iterator[Row]]] = {"chain_sum": chain_sums}

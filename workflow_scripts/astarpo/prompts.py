@@ -1,0 +1,78 @@
+"""From problems to prompt tokens: one function for sampling, training and evaluation alike."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class PromptSettings:
+    """How a model is asked: part of its reference's entry.
+
+    Attributes:
+        chat_template: wrap each prompt as a user message in the tokenizer's own chat template.
+        system_prompt: a system message before it; needs ``chat_template``.
+        max_prompt_tokens: longer prompts are left out, never cut.
+    """
+
+    chat_template: bool
+    system_prompt: str | None
+    max_prompt_tokens: int
+
+
+@dataclass(frozen=True)
+class EncodedPrompts:
+    """Prompts as token ids, and what was left out.
+
+    Attributes:
+        prompt_ids: stable ids, in the order given.
+        token_ids: one list of token ids a prompt.
+        too_long: ids of prompts with more than ``max_prompt_tokens`` tokens.
+    """
+
+    prompt_ids: list[str]
+    token_ids: list[list[int]]
+    too_long: list[str]
+
+
+def render(template: str, problem: str) -> str:
+    """Put a problem into a text template at ``{problem}``; other braces stay as they are."""
+    return template.replace("{problem}", problem)
+
+
+def encode_prompts(
+    tokenizer: Any, prompt_ids: Sequence[str], prompts: Sequence[str], settings: PromptSettings
+) -> EncodedPrompts:
+    """Encode prompts with a tokenizer, through its chat template if so set.
+
+    Args:
+        tokenizer: a Hugging Face tokenizer.
+        prompt_ids: P stable ids.
+        prompts: P rendered prompts.
+        settings: chat template, system prompt and the longest prompt.
+
+    Returns:
+        Token ids of the prompts that fit, and the ids of those that do not.
+    """
+    kept_ids, kept_tokens, too_long = [], [], []
+    for prompt_id, prompt in zip(prompt_ids, prompts, strict=True):
+        tokens = _encode(tokenizer, prompt, settings)
+        if len(tokens) > settings.max_prompt_tokens:
+            too_long.append(prompt_id)
+        else:
+            kept_ids.append(prompt_id)
+            kept_tokens.append(tokens)
+    return EncodedPrompts(kept_ids, kept_tokens, too_long)
+
+
+def _encode(tokenizer: Any, prompt: str, settings: PromptSettings) -> list[int]:
+    if not settings.chat_template:
+        return list(tokenizer(prompt, add_special_tokens=True)["input_ids"])
+    messages = [{"role": "user", "content": prompt}]
+    if settings.system_prompt is not None:
+        messages.insert(0, {"role": "system", "content": settings.system_prompt})
+    text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    # The template writes its own special tokens, so the tokenizer must not add a second BOS.
+    return list(tokenizer(text, add_special_tokens=False)["input_ids"])

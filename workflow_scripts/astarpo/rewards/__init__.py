@@ -1,0 +1,1 @@
+"""Rewards: verifiers that judge one response, and the grading of many."""

@@ -1,0 +1,62 @@
+"""Grading as a stage: a table of responses in, a table of grades out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyarrow as pa
+
+from astarpo.columns import DATASET, GENERATIONS
+from astarpo.errors import InputError
+from astarpo.files import read_table
+from astarpo.progress import Progress
+from astarpo.rewards.grading import Grade, GradingSettings, Item, NullGuard, grade, status_counts
+from astarpo.rewards.verifiers import Response
+
+CHUNK = 1000
+
+
+def grade_table(
+    generations: str, problems: str, settings: GradingSettings
+) -> tuple[list[dict[str, Any]], dict[str, int]]:
+    """Grade every response of a file against the gold answers of another.
+
+    Args:
+        generations: parquet with the columns of `columns.GENERATIONS`.
+        problems: parquet of the data set or benchmark.
+        settings: policy for truncated responses and limits for null grades.
+
+    Returns:
+        Rows of `columns.GRADED` in the order of the responses, and how many have each status.
+
+    Raises:
+        InputError: a response whose prompt is not among the problems, or too many null grades.
+    """
+    problem_of = {row["prompt_id"]: row for row in read_table(problems, DATASET).to_pylist()}
+    responses = read_table(generations, GENERATIONS)
+    guard, grades = NullGuard(settings), []
+    with Progress("grade", responses.num_rows, "responses") as progress:
+        for start in range(0, responses.num_rows, CHUNK):
+            chunk = responses.slice(start, CHUNK).to_pylist()
+            graded = grade([_item(row, problem_of, generations) for row in chunk], settings, guard)
+            grades.extend(graded)
+            progress.advance(len(chunk))
+    return _rows(responses, grades), status_counts(grades)
+
+
+def _item(row: dict[str, Any], problem_of: dict[str, Any], generations: str) -> Item:
+    problem = problem_of.get(row["prompt_id"])
+    if problem is None:
+        raise InputError(f"{generations}: prompt {row['prompt_id']} is not among the problems")
+    response = Response(row["response"], row["response_token_ids"], row["finish_reason"])
+    return Item(problem["verifier"], problem["gold"], response)
+
+
+def _rows(responses: pa.Table, grades: list[Grade]) -> list[dict[str, Any]]:
+    ids = responses["prompt_id"].to_pylist()
+    indices = responses["sample_index"].to_pylist()
+    return [
+        {"prompt_id": prompt_id, "sample_index": index,
+         "reward": graded.reward, "status": graded.status, "answer": graded.answer}
+        for prompt_id, index, graded in zip(ids, indices, grades, strict=True)
+    ]  # fmt: skip

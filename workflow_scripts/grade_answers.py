@@ -1,0 +1,12 @@
+"""Grade the answers to a benchmark: a verdict, a reward and the extracted answer for each."""
+
+from astarpo import cli
+from astarpo.commands.grade_responses import grade_responses
+
+
+def main() -> None:
+    grade_responses(__file__, __doc__)
+
+
+if __name__ == "__main__":
+    cli.run(main)

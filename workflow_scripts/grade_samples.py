@@ -1,0 +1,12 @@
+"""Grade a block of stage 1: a verdict, a reward and the extracted answer for each response."""
+
+from astarpo import cli
+from astarpo.commands.grade_responses import grade_responses
+
+
+def main() -> None:
+    grade_responses(__file__, __doc__)
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,12 @@
+"""Prepare a benchmark: read its source, check and filter its rows, render its prompts, write a card."""
+
+from astarpo import cli
+from astarpo.commands.prepare_task import prepare_task
+
+
+def main() -> None:
+    prepare_task(__file__, __doc__)
+
+
+if __name__ == "__main__":
+    cli.run(main)
