@@ -1,0 +1,127 @@
+"""Sampling with transformers: seeds decide, batches do not; the noise draws from the right distribution."""
+
+import numpy as np
+import pytest
+import torch
+
+from astarpo.logprobs import collate, token_log_probs
+from astarpo.sampling import Request, SamplingSettings
+from astarpo.sampling.transformers_engine import SeededChoice, TransformersSampler
+from astarpo.seeds import derive_seed, uniforms
+
+T1 = SamplingSettings(1.0, 1.0, 12)
+
+
+def requests(policy, count=12):
+    texts = ["1+2", "3+4-5", "7", "10+20+30"]
+    return [
+        Request(f"p{i}", 0, derive_seed(0, i), policy.tokenizer(texts[i % 4] + "\n")["input_ids"])
+        for i in range(count)
+    ]
+
+
+def sampler(policy, batch_size=64):
+    return TransformersSampler(policy.model, policy.tokenizer, policy.end_token_ids, batch_size)
+
+
+def test_batch_size_and_order_change_no_sample(tiny_policy):
+    asked = requests(tiny_policy)
+    together = sampler(tiny_policy).sample(asked, T1)
+    by_threes = sampler(tiny_policy, 3).sample(asked, T1)
+    backwards = sampler(tiny_policy, 5).sample(asked[::-1], T1)[::-1]
+    ids = [drawn.token_ids for drawn in together]
+    assert (
+        ids == [drawn.token_ids for drawn in by_threes] == [drawn.token_ids for drawn in backwards]
+    )
+
+
+def test_other_seeds_give_other_samples(tiny_policy):
+    prompt = tiny_policy.tokenizer("1+2\n")["input_ids"]
+    asked = [Request("p", index, derive_seed(0, "p", index), prompt) for index in range(8)]
+    drawn = sampler(tiny_policy).sample(asked, T1)
+    assert len({tuple(one.token_ids) for one in drawn}) == 8
+
+
+def test_greedy_is_the_likeliest_token_each_time(tiny_policy):
+    prompt = tiny_policy.tokenizer("1+2\n")["input_ids"]
+    drawn = sampler(tiny_policy).sample(
+        [Request("p", 0, 0, prompt)], SamplingSettings(0.0, 1.0, 5)
+    )[0]
+    tokens = list(prompt)
+    for token in drawn.token_ids:
+        with torch.no_grad():
+            assert int(tiny_policy.model(torch.tensor([tokens])).logits[0, -1].argmax()) == token
+        tokens.append(token)
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.7])
+def test_logprob_sum_is_what_training_computes(tiny_policy, temperature):
+    asked = requests(tiny_policy)
+    drawn = sampler(tiny_policy).sample(asked, SamplingSettings(temperature, 1.0, 12))
+    batch = collate([a.prompt_token_ids for a in asked], [d.token_ids for d in drawn], [1])
+    log_probs_BT, _ = token_log_probs(tiny_policy.model, batch, temperature)
+    assert log_probs_BT.sum(-1).tolist() == pytest.approx([d.logprob_sum for d in drawn], abs=1e-4)
+
+
+def test_finish_reason_and_end_token(tiny_policy):
+    end = tiny_policy.end_token_ids[0]
+    asked = [Request("p", i, derive_seed(i), [5, 6]) for i in range(600)]
+    drawn = sampler(tiny_policy, 600).sample(asked, SamplingSettings(1.0, 1.0, 4))
+    stopped = [one for one in drawn if one.finish_reason == "stop"]
+    assert stopped and all(one.token_ids[-1] == end for one in stopped)
+    cut = [one for one in drawn if one.finish_reason == "length"]
+    assert cut and all(len(one.token_ids) == 4 and end not in one.token_ids for one in cut)
+
+
+def test_choice_follows_the_distribution():
+    probabilities = np.array([0.5, 0.3, 0.15, 0.05])
+    count = 40_000
+    noise_BT = uniforms([derive_seed("draw", i) for i in range(count)], 1)
+    choice = SeededChoice(T1, noise_BT, prompt_width=1)
+    scores_BV = torch.tensor(probabilities).log().float().expand(count, 4)
+    chosen = choice(torch.zeros(count, 1), scores_BV).argmax(-1)
+    shares = np.bincount(chosen.numpy(), minlength=4) / count
+    # Five standard errors: fails by chance less than once in a million.
+    assert (np.abs(shares - probabilities) < 5 * np.sqrt(probabilities / count)).all()
+
+
+def test_noise_at_the_edges_never_takes_an_impossible_token():
+    scores_BV = torch.tensor([[float("-inf"), 0.0, float("-inf")]]).expand(2, 3)
+    choice = SeededChoice(T1, np.array([[0.0], [np.nextafter(1.0, 0)]]), prompt_width=1)
+    assert choice(torch.zeros(2, 1), scores_BV).argmax(-1).tolist() == [1, 1]
+
+
+def test_top_p_leaves_the_nucleus_only(tiny_policy):
+    prompt = tiny_policy.tokenizer("1+2\n")["input_ids"]
+    asked = [Request("p", i, derive_seed(i), prompt) for i in range(64)]
+    drawn = sampler(tiny_policy).sample(asked, SamplingSettings(1.0, 0.01, 3))
+    greedy = sampler(tiny_policy).sample(asked[:1], SamplingSettings(0.0, 1.0, 3))[0]
+    with torch.no_grad():
+        top = tiny_policy.model(torch.tensor([prompt])).logits[0, -1].softmax(-1).max().item()
+    if top > 0.01:  # the nucleus is one token
+        assert {one.token_ids[0] for one in drawn} == {greedy.token_ids[0]}
+    assert len({tuple(one.token_ids) for one in drawn}) < 64
+
+
+def test_the_models_own_generation_config_does_not_matter(tiny_policy):
+    asked = requests(tiny_policy, 4)
+    before = [drawn.token_ids for drawn in sampler(tiny_policy).sample(asked, T1)]
+    config = tiny_policy.model.generation_config
+    config.repetition_penalty, config.max_new_tokens, config.suppress_tokens = (
+        5.0,
+        2,
+        [before[0][0]],
+    )
+    try:
+        after = [drawn.token_ids for drawn in sampler(tiny_policy).sample(asked, T1)]
+    finally:
+        config.repetition_penalty, config.max_new_tokens, config.suppress_tokens = None, None, None
+    assert after == before
+
+
+def test_sampling_leaves_the_host_random_state_alone(tiny_policy):
+    torch.manual_seed(3)
+    expected = torch.rand(2)
+    torch.manual_seed(3)
+    sampler(tiny_policy).sample(requests(tiny_policy, 2), T1)
+    assert torch.equal(torch.rand(2), expected)

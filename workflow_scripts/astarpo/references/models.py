@@ -1,0 +1,154 @@
+"""Making and loading models: from scratch, from a local folder, from a hub."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from astarpo.errors import InputError
+
+END_OF_TEXT, PAD = "<|endoftext|>", "<|pad|>"
+
+
+@dataclass(frozen=True)
+class Policy:
+    """A model with what is needed to talk to it.
+
+    Attributes:
+        model: a causal language model (transformers).
+        tokenizer: its tokenizer.
+        end_token_ids: each id of the generation config that ends a response.
+    """
+
+    model: Any
+    tokenizer: Any
+    end_token_ids: list[int]
+
+    def save(self, folder: str | Path) -> None:
+        """Write an ordinary model folder: weights, config, generation config, tokenizer."""
+        self.model.save_pretrained(folder)
+        self.tokenizer.save_pretrained(folder)
+
+
+def load_policy(folder: str | Path, device: str = "cpu") -> Policy:
+    """Load a local model folder in fp32, the precision of the master weights.
+
+    Raises:
+        InputError: the folder, its model or its tokenizer is missing or unreadable.
+    """
+    path = Path(folder)
+    if not (path / "config.json").is_file():
+        raise InputError(
+            f"{folder}: no model folder (config.json is missing); "
+            "give the path of a folder that save_pretrained wrote"
+        )
+    return _from_pretrained(str(path), None, device)
+
+
+def load_hub_policy(hub_id: str, revision: str | None, device: str = "cpu") -> Policy:
+    """Load a model from a hub by its id, in fp32.
+
+    Raises:
+        InputError: it cannot be had (wrong name, gated, no network).
+    """
+    return _from_pretrained(hub_id, revision, device)
+
+
+def _from_pretrained(name: str, revision: str | None, device: str) -> Policy:
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    options: dict[str, Any] = {} if revision is None else {"revision": revision}
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(name, **options)
+        model = AutoModelForCausalLM.from_pretrained(
+            name, dtype=torch.float32, attn_implementation="sdpa", **options
+        )
+    except (OSError, ValueError) as error:
+        first_line = str(error).strip().splitlines()[0]
+        raise InputError(
+            f"the model {name!r} cannot be loaded: {first_line} "
+            "Check the name, the network and, for a gated model, the hub's token."
+        ) from error
+    placed: Any = model.to(device)  # type: ignore[arg-type]
+    return Policy(placed, tokenizer, end_token_ids(model, tokenizer))
+
+
+def end_token_ids(model: Any, tokenizer: Any) -> list[int]:
+    """Each id that ends a response: the generation config's, else the tokenizer's.
+
+    Raises:
+        InputError: neither names an end token.
+    """
+    found = model.generation_config.eos_token_id
+    found = tokenizer.eos_token_id if found is None else found
+    if found is None:
+        raise InputError(
+            "the model has no end token: set eos_token_id in its generation_config.json, "
+            "or an eos_token in its tokenizer"
+        )
+    return [int(found)] if isinstance(found, int) else [int(token) for token in found]
+
+
+def build_scratch_policy(
+    *,
+    seed: int,
+    layers: int,
+    hidden_size: int,
+    intermediate_size: int,
+    heads: int,
+    kv_heads: int,
+    max_positions: int,
+    whole_tokens: Sequence[str],
+) -> Policy:
+    """Build a small decoder of the Qwen2 architecture with random weights and a byte-level tokenizer.
+
+    Args:
+        seed: of the random weights.
+        layers, hidden_size, intermediate_size, heads, kv_heads: the architecture; embeddings are tied.
+        max_positions: longest prompt and response together, in tokens.
+        whole_tokens: texts that are one token each; all else is one token a byte.
+    """
+    import torch
+    from transformers import Qwen2Config, Qwen2ForCausalLM
+
+    tokenizer = byte_tokenizer(whole_tokens, max_positions)
+    config = Qwen2Config(
+        vocab_size=len(tokenizer), num_hidden_layers=layers, hidden_size=hidden_size,
+        intermediate_size=intermediate_size, num_attention_heads=heads, num_key_value_heads=kv_heads,
+        max_position_embeddings=max_positions, tie_word_embeddings=True, attention_dropout=0.0,
+        bos_token_id=None, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id,
+    )  # fmt: skip
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = Qwen2ForCausalLM(config).float()
+    model.generation_config.eos_token_id = tokenizer.eos_token_id
+    model.generation_config.pad_token_id = tokenizer.pad_token_id
+    return Policy(model, tokenizer, end_token_ids(model, tokenizer))
+
+
+def byte_tokenizer(whole_tokens: Sequence[str], max_positions: int) -> Any:
+    """Make a tokenizer with one token a byte, so that every text can be encoded.
+
+    Args:
+        whole_tokens: texts that become one token each.
+        max_positions: stored as ``model_max_length``.
+
+    Returns:
+        A transformers tokenizer that saves as an ordinary folder.
+    """
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocabulary = {token: index for index, token in enumerate([PAD, END_OF_TEXT, *alphabet])}
+    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.add_tokens(list(whole_tokens))
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, eos_token=END_OF_TEXT, pad_token=PAD,
+        model_max_length=max_positions, clean_up_tokenization_spaces=False, padding_side="left",
+    )  # fmt: skip

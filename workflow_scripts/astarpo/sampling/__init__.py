@@ -1,0 +1,65 @@
+"""Sampling: what is asked of an engine and what it returns; the engines are modules of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True)
+class SamplingSettings:
+    """How tokens are drawn.
+
+    Attributes:
+        temperature: > 0 samples, 0 takes the likeliest token.
+        top_p: nucleus; 1 is off. Training refuses other values: the policy trained would not be the one sampled.
+        max_new_tokens: a response is cut there.
+    """
+
+    temperature: float
+    top_p: float
+    max_new_tokens: int
+
+
+@dataclass(frozen=True)
+class Request:
+    """One response to draw.
+
+    Attributes:
+        prompt_id: stable id of the prompt.
+        sample_index: which response of that prompt.
+        seed: fixes every random choice of this response.
+        prompt_token_ids: the encoded prompt.
+    """
+
+    prompt_id: str
+    sample_index: int
+    seed: int
+    prompt_token_ids: list[int]
+
+
+@dataclass(frozen=True)
+class Completion:
+    """One response.
+
+    Attributes:
+        token_ids: up to and including the end token, if it came to one.
+        text: decoded without special tokens.
+        finish_reason: ``stop`` after an end token, ``length`` where it was cut.
+        logprob_sum: sum of the log-probabilities of its tokens under the distribution they were drawn from
+            (for greedy decoding: under temperature 1), in nats.
+    """
+
+    token_ids: list[int]
+    text: str
+    finish_reason: str
+    logprob_sum: float
+
+
+class Sampler(Protocol):
+    """A sampling engine: token ids in, token ids out."""
+
+    def sample(self, requests: Sequence[Request], settings: SamplingSettings) -> list[Completion]:
+        """Draw one response for each request, in the order of the requests."""
+        ...

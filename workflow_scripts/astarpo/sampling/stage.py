@@ -1,0 +1,106 @@
+"""Sampling as a stage: many prompts, several samples each, one row a response."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from astarpo.errors import InputError
+from astarpo.progress import Progress
+from astarpo.prompts import PromptSettings, encode_prompts
+from astarpo.references.models import Policy, load_policy
+from astarpo.sampling import Completion, Request, SamplingSettings
+from astarpo.sampling.transformers_engine import TransformersSampler
+
+Row = dict[str, Any]
+
+
+def sample_rows(
+    model_folder: str | Path,
+    rows: Sequence[Row],
+    sample_indices: Sequence[int],
+    seed_of: Callable[[str, int], int],
+    sampling: SamplingSettings,
+    asking: dict[str, Any],
+    machine: dict[str, Any],
+    title: str,
+) -> list[Row]:
+    """Draw the given samples of every prompt with the model of a folder.
+
+    Args:
+        model_folder: what `prepare_reference` or `train_policy` left.
+        rows: of a data set or benchmark.
+        sample_indices: which samples of each prompt.
+        seed_of: (prompt_id, sample_index) -> seed.
+        sampling: temperature, nucleus, longest response.
+        asking: ``prompting``, ``engine``, ``precision`` and ``torch_threads`` from the stage's settings.
+        machine: ``device`` and ``sampling_batch``.
+        title: shown with the progress.
+
+    Returns:
+        Rows with the columns of `columns.GENERATIONS`, prompts in their order, samples in theirs.
+
+    Raises:
+        InputError: a prompt is longer than the reference's ``max_prompt_tokens`` and none is left.
+    """
+    policy = load_policy(model_folder, machine["device"])
+    encoded = encode_prompts(
+        policy.tokenizer,
+        [row["prompt_id"] for row in rows],
+        [row["prompt"] for row in rows],
+        PromptSettings(**asking["prompting"]),
+    )
+    if encoded.too_long:
+        print(
+            f"{len(encoded.too_long)} prompts are longer than max_prompt_tokens and left out",
+            flush=True,
+        )
+    if rows and not encoded.prompt_ids:
+        raise InputError(
+            f"all {len(rows)} prompts are longer than max_prompt_tokens "
+            f"({asking['prompting']['max_prompt_tokens']}); raise it in the reference's entry"
+        )
+    requests = [
+        Request(prompt_id, sample_index, seed_of(prompt_id, sample_index), token_ids)
+        for prompt_id, token_ids in zip(encoded.prompt_ids, encoded.token_ids, strict=True)
+        for sample_index in sample_indices
+    ]
+    completions = _draw(policy, requests, sampling, asking, machine, title)
+    return [_row(request, drawn) for request, drawn in zip(requests, completions, strict=True)]
+
+
+def _draw(
+    policy: Policy,
+    requests: Sequence[Request],
+    sampling: SamplingSettings,
+    asking: dict[str, Any],
+    machine: dict[str, Any],
+    title: str,
+) -> list[Completion]:
+    import torch
+
+    from astarpo.precision import autocast
+
+    torch.set_num_threads(asking["torch_threads"])
+    sampler = TransformersSampler(
+        policy.model, policy.tokenizer, policy.end_token_ids, machine["sampling_batch"]
+    )
+    with (
+        Progress(title, len(requests), "responses") as progress,
+        autocast(machine["device"], asking["precision"]),
+    ):
+        return sampler.sample(requests, sampling, on_batch=progress.advance)
+
+
+def _row(request: Request, drawn: Completion) -> Row:
+    return {
+        "prompt_id": request.prompt_id,
+        "sample_index": request.sample_index,
+        "seed": request.seed,
+        "response_token_ids": drawn.token_ids,
+        "response": drawn.text,
+        "finish_reason": drawn.finish_reason,
+        "n_tokens": len(drawn.token_ids),
+        "logprob_sum": drawn.logprob_sum,
+    }

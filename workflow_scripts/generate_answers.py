@@ -1,0 +1,49 @@
+"""Let a policy answer a benchmark's problems by one protocol (greedy, sampled, ...)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from astarpo import cli
+from astarpo.columns import DATASET, GENERATIONS
+from astarpo.files import read_table, write_table
+from astarpo.provenance import provenance
+from astarpo.sampling import SamplingSettings
+from astarpo.seeds import derive_seed
+
+
+def main() -> None:
+    parser = cli.parser(__doc__)
+    parser.add_argument("--machine", required=True, metavar="JSON", help="machine settings")
+    parser.add_argument(
+        "--policy", required=True, help="manifest.json beside the policy's model folder"
+    )
+    parser.add_argument("--benchmark", required=True, help="parquet file of problems")
+    parser.add_argument("--out", required=True, help="parquet file, a row an answer")
+    arguments = parser.parse_args()
+    settings, machine = (
+        cli.parse_settings(arguments.settings),
+        cli.parse_settings(arguments.machine),
+    )
+
+    from astarpo.sampling.stage import sample_rows
+
+    inputs = {"policy": arguments.policy, "benchmark": arguments.benchmark}
+    made_from = provenance(__file__, arguments.settings, inputs)
+    protocol = settings["protocol"]
+    drawn = sample_rows(
+        Path(arguments.policy).parent / "model",
+        read_table(arguments.benchmark, DATASET).to_pylist(),
+        range(protocol["k"]),
+        # No policy's name: all policies get the same noise, so that their differences are less noisy.
+        lambda prompt_id, index: derive_seed(protocol["seed"], "evaluate", prompt_id, index),
+        SamplingSettings(protocol["temperature"], protocol["top_p"], protocol["max_new_tokens"]),
+        settings,
+        machine,
+        f"answer {Path(arguments.out).name.removesuffix('.generations.parquet')}",
+    )
+    write_table(arguments.out, drawn, GENERATIONS, {"provenance": made_from})
+
+
+if __name__ == "__main__":
+    cli.run(main)

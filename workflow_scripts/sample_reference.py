@@ -1,0 +1,74 @@
+"""Draw one block of stage 1: some samples of the reference policy for a share of the prompts."""
+
+from __future__ import annotations
+
+import re
+import time
+from pathlib import Path
+
+from astarpo import cli
+from astarpo.columns import DATASET, GENERATIONS
+from astarpo.datasets import shard_of
+from astarpo.errors import InputError
+from astarpo.files import read_table, write_json, write_table
+from astarpo.provenance import manifest, provenance
+from astarpo.sampling import SamplingSettings
+from astarpo.seeds import derive_seed
+
+
+def main() -> None:
+    parser = cli.parser(__doc__)
+    parser.add_argument("--machine", required=True, metavar="JSON", help="machine settings")
+    parser.add_argument("--reference", required=True, help="the reference's manifest.json")
+    parser.add_argument("--dataset", required=True, help="parquet file of prompts")
+    parser.add_argument("--block", required=True, help="s<sample block>-p<prompt shard>")
+    parser.add_argument("--out", required=True, help="parquet file, a row a response")
+    parser.add_argument(
+        "--out-manifest", required=True, help="JSON: settings, inputs, seconds, tokens"
+    )
+    arguments = parser.parse_args()
+    settings, machine = (
+        cli.parse_settings(arguments.settings),
+        cli.parse_settings(arguments.machine),
+    )
+    sample_block, shard = _parse_block(arguments.block)
+
+    from astarpo.sampling.stage import sample_rows
+
+    started = time.monotonic()
+    inputs = {"reference": arguments.reference, "dataset": arguments.dataset}
+    made_from = provenance(__file__, arguments.settings, inputs)
+    sampling = settings["sampling"]
+    first = sample_block * sampling["block_size"]
+    rows = read_table(arguments.dataset, DATASET).to_pylist()
+    drawn = sample_rows(
+        Path(arguments.reference).parent / "model",
+        [row for row in rows if shard_of(row["prompt_id"], sampling["prompt_shards"]) == shard],
+        range(first, first + sampling["block_size"]),
+        lambda prompt_id, index: derive_seed(sampling["base_seed"], "stage 1", prompt_id, index),
+        SamplingSettings(sampling["temperature"], sampling["top_p"], sampling["max_new_tokens"]),
+        settings,
+        machine,
+        f"sample block {arguments.block}",
+    )
+    write_table(arguments.out, drawn, GENERATIONS, {"provenance": made_from})
+    write_json(
+        arguments.out_manifest,
+        manifest(
+            made_from, {"generations": arguments.out}, time.monotonic() - started,
+            responses=len(drawn), generated_tokens=sum(row["n_tokens"] for row in drawn),
+        ),
+    )  # fmt: skip
+
+
+def _parse_block(name: str) -> tuple[int, int]:
+    match = re.fullmatch(r"s(\d+)-p(\d+)", name)
+    if match is None:
+        raise InputError(
+            f"--block {name!r}: must be s<sample block>-p<prompt shard>, for example s0-p0"
+        )
+    return int(match.group(1)), int(match.group(2))
+
+
+if __name__ == "__main__":
+    cli.run(main)
