@@ -1,0 +1,43 @@
+"""Estimate V* of each prompt from the reference policy's graded samples."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from astarpo import cli
+from astarpo.columns import VALUES
+from astarpo.counts import count_correct
+from astarpo.files import write_table
+from astarpo.provenance import provenance
+from astarpo.values import ESTIMATORS, standard_error
+
+
+def main() -> None:
+    parser = cli.parser(__doc__)
+    parser.add_argument("--graded", required=True, nargs="+", help="parquet files of graded blocks")
+    parser.add_argument("--out", required=True, help="parquet file, a row a prompt")
+    arguments = parser.parse_args()
+    settings = cli.parse_settings(arguments.settings)
+    made_from = provenance(__file__, arguments.settings, cli.numbered("graded", arguments.graded))
+    prompt_ids, n, n_correct = count_correct(arguments.graded, settings["n"])
+    estimator, beta1 = settings["estimator"], settings["beta1"]
+    columns = {
+        "prompt_id": prompt_ids,
+        "n": n,
+        "n_correct": n_correct,
+        "pass_rate": np.divide(n_correct, n, out=np.full(len(n), np.nan), where=n > 0),
+        "v_star": ESTIMATORS[estimator](n_correct, n, beta1),
+        "v_star_se": standard_error(estimator, n_correct, n, beta1),
+    }
+
+    import pyarrow as pa
+
+    arrays = [pa.array(column, from_pandas=True) for column in columns.values()]  # NaN becomes null
+    table = pa.table(dict(zip(columns, arrays, strict=True)))
+    write_table(arguments.out, table, VALUES, {"provenance": made_from})
+    v_star, unknown = columns["v_star"], int((n == 0).sum())
+    print(f"V* of {len(n)} prompts: mean {np.nanmean(v_star):.3f}; unknown (no grade): {unknown}")
+
+
+if __name__ == "__main__":
+    cli.run(main)
