@@ -1,0 +1,59 @@
+"""A*-PO, stage 2: regress beta2 ln(pi / pi_ref) onto the optimal advantage r - V*."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from astarpo.objectives.rollout import Rollout
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def prepare(rollout: Rollout) -> dict[str, Tensor]:
+    """Compute the regression targets, without gradient.
+
+    Args:
+        rollout: the global batch; ``v_star_B`` must be there.
+
+    Returns:
+        ``advantage_B`` = r(x, y) - V*(x), and ``anchor_log_prob_B`` = sum_t ln pi_ref(y_t | .).
+    """
+    if rollout.v_star_B is None:
+        raise ValueError("A*-PO needs V* of every prompt, but the rollout has none")
+    return {
+        "advantage_B": rollout.reward_B - rollout.v_star_B,
+        "anchor_log_prob_B": (rollout.anchor_log_probs_BT * rollout.mask_BT).sum(-1),
+    }
+
+
+def loss(
+    log_probs_BT: Tensor,
+    mask_BT: Tensor,
+    targets: dict[str, Tensor],
+    normaliser: float,
+    *,
+    beta2: float,
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Squared error of the implicit advantage, summed over a micro-batch and divided by ``normaliser``.
+
+    L = mean over sequences of ( beta2 ln pi(y|x)/pi_ref(y|x) - (r(x,y) - V*(x)) )^2    (paper, stage 2)
+
+    Args:
+        log_probs_BT: log-probabilities of the response tokens under the policy, with gradient.
+        mask_BT: True at response tokens, the end token included.
+        targets: rows of what `prepare` returned.
+        normaliser: number of sequences in the whole batch of this optimizer step, so that the sums over
+            micro-batches and ranks are the mean over the global batch.
+        beta2: strength of the pull towards the reference policy.
+
+    Returns:
+        The loss (a scalar), and sums over the micro-batch's sequences for the metrics.
+    """
+    log_ratio_B = (log_probs_BT * mask_BT).sum(-1) - targets["anchor_log_prob_B"]
+    residual_B = beta2 * log_ratio_B - targets["advantage_B"]
+    metric_sums = {
+        "implicit_advantage": (beta2 * log_ratio_B).detach().sum(),
+        "advantage": targets["advantage_B"].sum(),
+    }
+    return residual_B.square().sum() / normaliser, metric_sums

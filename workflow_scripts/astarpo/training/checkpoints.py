@@ -1,0 +1,105 @@
+"""Checkpoints that a killed run goes on from: whole or absent, never another run's, one writer at a time."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from astarpo.errors import InputError
+
+KEPT = 2
+STATE = "state.pt"
+
+
+def fingerprint(settings: str, seed: int, input_hashes: Mapping[str, str]) -> str:
+    """Name a run by what it is made from, so that other settings or inputs never find its checkpoints.
+
+    Args:
+        settings: the settings JSON as received.
+        seed: of the run.
+        input_hashes: name -> sha256 of reference, data sets, selection and values.
+
+    Returns:
+        16 hexadecimal digits.
+    """
+    text = "\0".join(
+        [settings, str(seed), *(f"{name}={input_hashes[name]}" for name in sorted(input_hashes))]
+    )
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@contextmanager
+def only_writer(folder: Path) -> Iterator[None]:
+    """Hold a folder's lock; a second training of the same run is refused, not mixed in.
+
+    Raises:
+        InputError: another process holds it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("a+", encoding="utf-8") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            stream.seek(0)
+            raise InputError(
+                f"{folder}: another process trains this run ({stream.read().strip()}); wait for it or stop it"
+            ) from error
+        stream.truncate(0)
+        job = os.environ.get("SLURM_JOB_ID")
+        stream.write(f"process {os.getpid()}" + (f", SLURM job {job}" if job else ""))
+        stream.flush()
+        yield
+
+
+def save(folder: Path, step: int, state: dict[str, Any]) -> None:
+    """Write the checkpoint of a step, then drop all but the newest two.
+
+    Args:
+        folder: the run's scratch folder.
+        step: the step just finished.
+        state: what `load_newest` shall return.
+    """
+    import torch
+
+    partial, final = folder / f"step-{step:06d}.partial", folder / f"step-{step:06d}"
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    with (partial / STATE).open("wb") as stream:
+        torch.save(state, stream)
+        stream.flush()
+        os.fsync(stream.fileno())
+    shutil.rmtree(final, ignore_errors=True)
+    os.replace(partial, final)
+    for old in finished(folder)[:-KEPT]:
+        shutil.rmtree(old)
+
+
+def finished(folder: Path) -> list[Path]:
+    """Whole checkpoints, oldest first."""
+    return sorted(path for path in folder.glob("step-*") if path.suffix != ".partial")
+
+
+def load_newest(folder: Path) -> tuple[int, dict[str, Any]] | None:
+    """Load the newest checkpoint that can be read.
+
+    Returns:
+        The step it was made after and its state; None where there is none.
+    """
+    import torch
+
+    for path in reversed(finished(folder)):
+        try:
+            state = torch.load(path / STATE, map_location="cpu", weights_only=True)
+        except (
+            Exception
+        ) as error:  # a damaged file fails in a dozen ways; an older checkpoint serves
+            print(f"{path}: unreadable, an older checkpoint is tried ({error})", flush=True)
+            continue
+        return int(path.name.removeprefix("step-")), state
+    return None

@@ -1,0 +1,213 @@
+"""The plain torch engine: one device, fp32 master weights, gradients accumulated over micro-batches."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from astarpo.logprobs import Batch, collate, token_log_probs
+from astarpo.optimisation import learning_rate, set_learning_rate
+from astarpo.precision import autocast
+from astarpo.references.models import Policy
+from astarpo.training.settings import TrainSettings
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True)
+class MicroBatch:
+    """Some rows of a rollout, padded to their own longest; the rows are similar in length."""
+
+    rows: list[int]
+    batch: Batch
+
+
+class TorchEngine:
+    """Holds the policy and the frozen reference; computes log-probabilities and makes optimizer steps.
+
+    Args:
+        policy: trained in place; its weights are the fp32 masters.
+        reference: never changed.
+        settings: of the run.
+        micro_batch: sequences in one pass.
+    """
+
+    def __init__(
+        self, policy: Policy, reference: Policy, settings: TrainSettings, micro_batch: int
+    ) -> None:
+        import torch
+
+        self.policy, self.reference = policy, reference
+        self.settings, self.micro_batch = settings, micro_batch
+        _switch_off_dropout(policy.model)
+        reference.model.eval().requires_grad_(False)
+        self.optimizer = torch.optim.AdamW(
+            policy.model.parameters(), lr=settings.lr, betas=settings.adam_betas,
+            eps=settings.adam_eps, weight_decay=settings.weight_decay,
+        )  # fmt: skip
+
+    def micro_batches(
+        self, prompts: Sequence[list[int]], responses: Sequence[list[int]], rows: Sequence[int]
+    ) -> list[MicroBatch]:
+        """Cut rows into micro-batches of similar length, each padded to its own longest.
+
+        The same cut serves reference and policy, so that equal weights give equal log-probabilities
+        to the last bit.
+
+        Args:
+            prompts, responses: token ids of every row of the rollout.
+            rows: the rows of one optimizer step.
+        """
+        by_length = sorted(rows, key=lambda row: (len(prompts[row]) + len(responses[row]), row))
+        made = []
+        for start in range(0, len(by_length), self.micro_batch):
+            chosen = by_length[start : start + self.micro_batch]
+            batch = collate(
+                [prompts[row] for row in chosen],
+                [responses[row] for row in chosen],
+                self.policy.end_token_ids,
+                self.policy.model.device,
+            )
+            made.append(MicroBatch(chosen, batch))
+        return made
+
+    def log_probs(
+        self, which: str, micro_batches: Sequence[MicroBatch], count: int, width: int
+    ) -> Tensor:
+        """Log-probabilities of all rows, without gradient.
+
+        Args:
+            which: ``policy`` or ``reference``.
+            micro_batches: they hold every row once.
+            count: B, number of rows.
+            width: T, length of the longest response.
+
+        Returns:
+            fp32 [B, T], 0 where masked.
+        """
+        import torch
+
+        model = (self.policy if which == "policy" else self.reference).model
+        found_BT = torch.zeros((count, width), device=self.policy.model.device)
+        with torch.no_grad(), self.autocast():
+            for part in micro_batches:
+                log_probs_BT, _ = token_log_probs(
+                    model, part.batch, self.settings.sampling.temperature
+                )
+                found_BT[part.rows, : log_probs_BT.shape[1]] = log_probs_BT
+        return found_BT
+
+    def update(
+        self,
+        micro_batches: Sequence[MicroBatch],
+        targets: dict[str, Tensor],
+        reference_log_probs_BT: Tensor,
+        loss: Callable[..., tuple[Tensor, dict[str, Tensor]]],
+        update: int,
+    ) -> dict[str, float]:
+        """Make one optimizer step on the rows of the micro-batches.
+
+        Args:
+            micro_batches: the rows of this step.
+            targets: of all rows; names that end in ``_BT`` are cut to a micro-batch's width.
+            reference_log_probs_BT: of all rows, for the metrics.
+            loss: of the method.
+            update: optimizer steps made so far.
+
+        Returns:
+            Sums over sequences or tokens, and what the optimizer did; see `training.metrics`.
+        """
+        lr = self._set_learning_rate(update)
+        n_sequences = sum(len(part.rows) for part in micro_batches)
+        n_tokens = sum(int(part.batch.mask_BT.sum()) for part in micro_batches)
+        sums: dict[str, float] = defaultdict(float)
+        self.optimizer.zero_grad(set_to_none=True)
+        for part in micro_batches:
+            for name, value in self._accumulate(
+                part, targets, reference_log_probs_BT, loss, n_sequences, n_tokens
+            ):
+                sums[name] += float(value)
+        grad_norm = self._step()
+        clipped = float(grad_norm > self.settings.max_grad_norm)
+        return {
+            **sums, "sequences": n_sequences, "tokens": n_tokens,
+            "grad_norm": grad_norm, "clipped": clipped, "lr": lr,
+        }  # fmt: skip
+
+    def _accumulate(
+        self,
+        part: MicroBatch,
+        targets: dict[str, Tensor],
+        reference_log_probs_BT: Tensor,
+        loss: Callable[..., tuple[Tensor, dict[str, Tensor]]],
+        n_sequences: int,
+        n_tokens: int,
+    ) -> Iterator[tuple[str, Tensor]]:
+        """Add one micro-batch's share of the gradient; yield its sums."""
+        batch, settings = part.batch, self.settings
+        width = batch.mask_BT.shape[1]
+        own = {
+            name: value[part.rows, :width] if name.endswith("_BT") else value[part.rows]
+            for name, value in targets.items()
+        }
+        with self.autocast():
+            log_probs_BT, entropy_BT = token_log_probs(
+                self.policy.model, batch, settings.sampling.temperature,
+                entropy="with_gradient" if settings.entropy_coefficient else "detached",
+            )  # fmt: skip
+        assert entropy_BT is not None
+        loss_sum, metric_sums = loss(log_probs_BT, batch.mask_BT, own, n_sequences)
+        total = loss_sum - settings.entropy_coefficient * entropy_BT.sum() / n_tokens
+        total.backward()
+        log_ratio_BT = log_probs_BT.detach() - reference_log_probs_BT[part.rows, :width]
+        log_ratio_B = log_ratio_BT.sum(-1)
+        yield "loss", total.detach()
+        yield "entropy", entropy_BT.detach().sum()
+        yield "log_ratio", log_ratio_B.sum()
+        yield "log_ratio_squared", log_ratio_B.square().sum()
+        yield "log_ratio_per_token", (log_ratio_B / batch.mask_BT.sum(-1)).sum()
+        yield from metric_sums.items()
+
+    def _set_learning_rate(self, update: int) -> float:
+        settings = self.settings
+        lr = learning_rate(
+            settings.lr, settings.lr_schedule, settings.lr_warmup_steps,
+            settings.steps * settings.updates_per_rollout, update + 1,
+        )  # fmt: skip
+        set_learning_rate(self.optimizer, lr)
+        return lr
+
+    def _step(self) -> float:
+        import torch
+
+        norm = torch.nn.utils.clip_grad_norm_(
+            self.policy.model.parameters(), self.settings.max_grad_norm, error_if_nonfinite=True
+        )
+        self.optimizer.step()
+        return float(norm)
+
+    def autocast(self) -> Any:
+        """The precision of forward passes, the same for policy and reference."""
+        return autocast(self.policy.model.device.type, self.settings.precision)
+
+    def state(self) -> dict[str, Any]:
+        """Everything a checkpoint must hold to go on exactly: weights and optimizer moments."""
+        return {"model": self.policy.model.state_dict(), "optimizer": self.optimizer.state_dict()}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Take up the state of a checkpoint; the reference stays what prepare_reference left."""
+        self.policy.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+
+
+def _switch_off_dropout(model: Any) -> None:
+    """Dropout would make the policy that is trained another than the one that sampled."""
+    import torch
+
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+    model.eval()  # attention dropout is read from the config and applied in training mode only

@@ -1,0 +1,128 @@
+"""A training as a job: from files to a finished run, and from that to files."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from astarpo.errors import InputError
+from astarpo.files import read_json, sha256, write_json, write_table
+from astarpo.objectives import METHODS
+from astarpo.provenance import manifest
+from astarpo.references.models import Policy, load_policy
+from astarpo.sampling.transformers_engine import TransformersSampler
+from astarpo.training import checkpoints
+from astarpo.training.loop import History, Trainer
+from astarpo.training.metrics import METRICS, TIMINGS
+from astarpo.training.prompts import TrainingPrompt, load_training_prompts
+from astarpo.training.settings import MachineSettings, TrainSettings
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """A trained policy with its history and what there is to know about its prompts."""
+
+    policy: Policy
+    history: History
+    facts: dict[str, Any]
+
+
+def train(
+    settings: dict[str, Any],
+    machine: dict[str, Any],
+    seed: int,
+    inputs: dict[str, str],
+    made_from: dict[str, Any],
+    scratch: str,
+) -> FinishedRun:
+    """Train, or go on with, one run.
+
+    Args:
+        settings, machine: as the script received them.
+        seed: of the run.
+        inputs: ``reference`` (manifest) and ``dataset``; ``validation``, ``selection``, ``values`` as the run has them.
+        made_from: the provenance; settings and input hashes name the checkpoints.
+        scratch: folder of this run and seed; each fingerprint has its own folder below.
+
+    Returns:
+        The run, trained to its end.
+
+    Raises:
+        InputError: missing or mismatched inputs, or another process trains the same run.
+        Interrupted: stopped on request, after a checkpoint.
+    """
+    import torch
+
+    told, where = TrainSettings.from_json(settings), MachineSettings.from_json(machine)
+    if METHODS[told.method].needs_v_star and "values" not in inputs:
+        raise InputError(f"the method {told.method} needs --values (V* of each prompt)")
+    torch.set_num_threads(told.torch_threads)
+    folder = _reference_folder(inputs["reference"])
+    policy, reference = load_policy(folder, where.device), load_policy(folder, where.device)
+    prompts, left_out = load_training_prompts(
+        policy.tokenizer,
+        inputs["dataset"],
+        told.prompting,
+        inputs.get("values"),
+        inputs.get("selection"),
+    )
+    validation: list[TrainingPrompt] = []
+    if "validation" in inputs:
+        validation, _ = load_training_prompts(
+            policy.tokenizer, inputs["validation"], told.prompting
+        )
+    sampler = TransformersSampler(
+        policy.model, policy.tokenizer, policy.end_token_ids, where.sampling_batch
+    )
+    print(f"training on {len(prompts)} prompts; left out: {left_out}", flush=True)
+    own = Path(scratch) / checkpoints.fingerprint(made_from["settings"], seed, made_from["inputs"])
+    own = own / "world-1"
+    with checkpoints.only_writer(own):
+        trainer = Trainer(policy, reference, sampler, prompts, validation, told, where, seed)
+        history = trainer.run(own)
+    return FinishedRun(policy, history, {"prompts": len(prompts), "prompts_left_out": left_out})
+
+
+def _reference_folder(reference_manifest: str) -> Path:
+    """The reference's model folder, after a check that it is still the one that the manifest describes."""
+    folder = Path(reference_manifest).parent / "model"
+    recorded = read_json(reference_manifest)["outputs"]["model"]
+    if sha256(folder) != recorded:
+        raise InputError(
+            f"{folder}: its files are not those that prepare_reference left; "
+            "run that stage again (snakemake --forcerun prepare_reference)"
+        )
+    return folder
+
+
+def export(
+    finished: FinishedRun,
+    made_from: dict[str, Any],
+    machine: dict[str, Any],
+    outputs: dict[str, str],
+    seconds: float,
+) -> None:
+    """Write model folder, metrics and timings, and last of all the manifest.
+
+    Args:
+        finished: what `train` returned.
+        made_from: provenance of the run.
+        machine: recorded in the manifest.
+        outputs: paths of ``model``, ``metrics``, ``timings`` and ``manifest``.
+        seconds: wall-clock time of this process; earlier parts of a resumed run are in the timings.
+    """
+    partial = Path(f"{outputs['model']}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    finished.policy.save(partial)
+    shutil.rmtree(outputs["model"], ignore_errors=True)
+    os.replace(partial, outputs["model"])
+    write_table(outputs["metrics"], finished.history.metrics, METRICS)
+    write_table(outputs["timings"], finished.history.timings, TIMINGS)
+    described = {name: outputs[name] for name in ("model", "metrics")}
+    write_json(
+        outputs["manifest"],
+        manifest(made_from, described, seconds, machine=machine, **finished.facts),
+    )

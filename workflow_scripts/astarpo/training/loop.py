@@ -1,0 +1,249 @@
+"""The training loop: draw, grade, compare with the reference, update; the same for every method."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from astarpo.errors import InputError, Interrupted
+from astarpo.objectives import METHODS, build_loss
+from astarpo.objectives.rollout import Rollout
+from astarpo.progress import Progress
+from astarpo.references.models import Policy
+from astarpo.rewards.grading import NullGuard
+from astarpo.sampling import Sampler
+from astarpo.training import checkpoints
+from astarpo.training.engine import MicroBatch, TorchEngine
+from astarpo.training.metrics import METRICS, PHASES, TIMINGS, peak_memory_bytes, step_metrics
+from astarpo.training.prompts import TrainingPrompt, prompts_of_step
+from astarpo.training.rollouts import PhaseClock, Responses, draw_responses
+from astarpo.training.settings import MachineSettings, TrainSettings
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass
+class History:
+    """Rows of the two tables, one a step; row 0 holds the validation before training."""
+
+    metrics: list[dict[str, Any]] = field(default_factory=list)
+    timings: list[dict[str, Any]] = field(default_factory=list)
+
+    def append(self, step: int, metrics: dict[str, Any], timings: dict[str, Any]) -> None:
+        """Add a step; columns that it does not have are null."""
+        self.metrics.append({name: {"step": step, **metrics}.get(name) for name in METRICS.names})
+        self.timings.append({name: {"step": step, **timings}.get(name) for name in TIMINGS.names})
+
+
+class Trainer:
+    """One run with one seed.
+
+    Args:
+        policy: trained in place, starting from the reference's weights.
+        reference: the folder that prepare_reference left, loaded once more; never a checkpoint.
+        sampler: draws from ``policy``'s current weights.
+        prompts, validation: what to train on, and what to look at meanwhile.
+        settings, machine: of the run.
+        seed: of the run.
+    """
+
+    def __init__(
+        self,
+        policy: Policy,
+        reference: Policy,
+        sampler: Sampler,
+        prompts: Sequence[TrainingPrompt],
+        validation: Sequence[TrainingPrompt],
+        settings: TrainSettings,
+        machine: MachineSettings,
+        seed: int,
+    ) -> None:
+        if len(prompts) < settings.prompts_per_batch:
+            raise InputError(
+                f"a batch takes {settings.prompts_per_batch} prompts, but only {len(prompts)} are left to train "
+                "on: lower prompts_per_batch, take more prompts, or select less strictly"
+            )
+        self.settings, self.machine, self.seed = settings, machine, seed
+        self.prompts, self.validation, self.sampler = prompts, validation, sampler
+        self.engine = TorchEngine(policy, reference, settings, machine.micro_batch)
+        self.method = METHODS[settings.method]
+        self.loss = build_loss(settings.method, settings.hyperparameters)
+        self.guard = NullGuard(settings.grading)
+        self.history = History()
+
+    def run(self, scratch: Path) -> History:
+        """Train to the end, going on from the newest checkpoint in ``scratch`` if there is one.
+
+        Args:
+            scratch: a folder of this run alone (see `checkpoints.fingerprint`).
+
+        Returns:
+            Metrics and timings of all steps.
+
+        Raises:
+            Interrupted: stopped by SIGTERM or by ``max_minutes``, after a checkpoint.
+        """
+        first = self._restore(scratch) + 1
+        deadline = time.monotonic() + 60 * (self.machine.max_minutes or float("inf"))
+        settings = self.settings
+        with (
+            _stop_on_sigterm() as stopping,
+            (scratch / "metrics.jsonl").open("w", encoding="utf-8") as live,
+            Progress(
+                f"train seed {self.seed}", settings.steps, "steps", done=first - 1
+            ) as progress,
+        ):
+            _write_lines(live, self.history.metrics)
+            if not self.history.metrics:
+                self._validate_only(live)
+            for step in range(first, settings.steps + 1):
+                metrics = self._step(step)
+                _write_lines(live, [self.history.metrics[-1]])
+                progress.advance(reward=metrics["reward"], kl=metrics["kl_per_sequence"])
+                stop = stopping() or time.monotonic() > deadline
+                if stop or step % self.machine.checkpoint_every == 0 or step == settings.steps:
+                    self._save(scratch, step)
+                if stop and step < settings.steps:
+                    raise Interrupted(
+                        f"after step {step} of {settings.steps}; run the same command to go on"
+                    )
+        return self.history
+
+    def _step(self, step: int) -> dict[str, Any]:
+        settings, clock = self.settings, PhaseClock()
+        indices = prompts_of_step(len(self.prompts), settings.prompts_per_batch, step, self.seed)
+        drawn = self._draw([self.prompts[index] for index in indices], ("train", step), clock)
+        rows = drawn.trainable_rows(settings.responses_per_prompt)
+        if not rows:
+            raise InputError(f"step {step}: every grade is null, nothing is left to train on")
+        updates = self._update(drawn, rows, step, clock)
+        metrics = step_metrics(drawn.grades, drawn.completions, updates)
+        timings = {f"{phase}_seconds": clock.seconds[phase] for phase in PHASES}
+        timings["step_seconds"] = sum(timings.values())
+        if step % settings.validate_every == 0 or step == settings.steps:
+            metrics["validation_reward"] = self._validate(clock)
+        timings["validate_seconds"] = clock.seconds["validate"]
+        self.history.append(step, metrics, {**timings, "peak_memory_bytes": peak_memory_bytes()})
+        return metrics
+
+    def _draw(
+        self, prompts: Sequence[TrainingPrompt], purpose: tuple[str | int, ...], clock: PhaseClock
+    ) -> Responses:
+        settings = self.settings
+        return draw_responses(
+            self.sampler, prompts, settings.responses_per_prompt, settings.sampling, settings.grading,
+            self.guard, (self.seed, *purpose), clock,
+        )  # fmt: skip
+
+    def _update(
+        self, drawn: Responses, rows: list[int], step: int, clock: PhaseClock
+    ) -> list[dict[str, float]]:
+        """All optimizer steps on one rollout: reference pass, targets on the whole batch, then the updates."""
+        responses = [drawn.completions[row].token_ids for row in rows]
+        prompts = [drawn.prompts[row].token_ids for row in rows]
+        shares = _shares([drawn.group_ids[row] for row in rows], self.settings.updates_per_rollout)
+        parts = [self.engine.micro_batches(prompts, responses, share) for share in shares if share]
+        together = [part for share in parts for part in share]
+        width = max(map(len, responses))
+        with clock.phase("reference"):
+            reference_BT = self.engine.log_probs("reference", together, len(rows), width)
+        rollout = self._rollout(drawn, rows, together, reference_BT)
+        targets = self.method.prepare(rollout)
+        made = (step - 1) * self.settings.updates_per_rollout
+        with clock.phase("update"):
+            return [
+                self.engine.update(part, targets, reference_BT, self.loss, made + number)
+                for number, part in enumerate(parts)
+            ]
+
+    def _rollout(
+        self, drawn: Responses, rows: list[int], parts: list[MicroBatch], reference_BT: Tensor
+    ) -> Rollout:
+        import torch
+
+        device = reference_BT.device
+        mask_BT = torch.zeros(reference_BT.shape, dtype=torch.bool, device=device)
+        response_ids_BT = torch.zeros(reference_BT.shape, dtype=torch.long, device=device)
+        for part in parts:
+            width = part.batch.mask_BT.shape[1]
+            mask_BT[part.rows, :width] = part.batch.mask_BT
+            response_ids_BT[part.rows, :width] = part.batch.labels_BT
+        v_star = [drawn.prompts[row].v_star for row in rows]
+        completions = [drawn.completions[row] for row in rows]
+        return Rollout(
+            prompt_ids=[drawn.prompts[row].prompt_id for row in rows],
+            group_ids_B=torch.tensor([drawn.group_ids[row] for row in rows], device=device),
+            response_ids_BT=response_ids_BT,
+            mask_BT=mask_BT,
+            sampler_log_probs_B=torch.tensor([c.logprob_sum for c in completions], device=device),
+            old_log_probs_BT=None,
+            anchor_log_probs_BT=reference_BT,
+            v_star_B=torch.tensor(v_star, device=device) if self.method.needs_v_star else None,
+            reward_B=torch.tensor([drawn.grades[row].reward for row in rows], device=device),
+            status=[drawn.grades[row].status for row in rows],
+            finish_reason=[c.finish_reason for c in completions],
+        )
+
+    def _validate(self, clock: PhaseClock) -> float | None:
+        """Mean reward on the validation prompts; the same seeds each time, so that looks compare well."""
+        if not self.validation:
+            return None
+        with clock.phase("validate"):
+            drawn = draw_responses(
+                self.sampler, self.validation, 1, self.settings.sampling, self.settings.grading,
+                self.guard, (self.seed, "validate"), PhaseClock(),
+            )  # fmt: skip
+        return sum(graded.reward or 0.0 for graded in drawn.grades) / len(drawn.grades)
+
+    def _validate_only(self, live: Any) -> None:
+        clock = PhaseClock()
+        metrics = {"validation_reward": self._validate(clock)}
+        self.history.append(0, metrics, {"validate_seconds": clock.seconds["validate"]})
+        _write_lines(live, self.history.metrics)
+
+    def _restore(self, scratch: Path) -> int:
+        found = checkpoints.load_newest(scratch)
+        if found is None:
+            return 0
+        step, state = found
+        self.engine.load_state(state["engine"])
+        self.history = History(**json.loads(state["history"]))
+        print(f"going on from the checkpoint of step {step}", flush=True)
+        return step
+
+    def _save(self, scratch: Path, step: int) -> None:
+        history = json.dumps({"metrics": self.history.metrics, "timings": self.history.timings})
+        checkpoints.save(scratch, step, {"engine": self.engine.state(), "history": history})
+
+
+def _shares(group_ids: Sequence[int], count: int) -> list[list[int]]:
+    """Cut rows into ``count`` shares of neighbours without cutting a group (a prompt's responses)."""
+    groups = list(dict.fromkeys(group_ids))
+    shares = []
+    for number in range(count):
+        chosen = set(groups[len(groups) * number // count : len(groups) * (number + 1) // count])
+        shares.append([row for row, group in enumerate(group_ids) if group in chosen])
+    return shares
+
+
+def _write_lines(stream: Any, rows: Sequence[dict[str, Any]]) -> None:
+    stream.writelines(json.dumps(row) + "\n" for row in rows)
+    stream.flush()
+
+
+@contextmanager
+def _stop_on_sigterm() -> Iterator[Any]:
+    """Turn SIGTERM into a question that the loop asks after each step: a checkpoint takes its time."""
+    asked = []
+    before = signal.signal(signal.SIGTERM, lambda *_: asked.append(True))
+    try:
+        yield lambda: bool(asked)
+    finally:
+        signal.signal(signal.SIGTERM, before)

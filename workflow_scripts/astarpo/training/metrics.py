@@ -1,0 +1,86 @@
+"""What is recorded of a step: the deterministic metrics and the timings, each in a table of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pyarrow as pa
+
+METRICS = pa.schema(
+    [("step", pa.int64())]
+    + [
+        (name, pa.float64())
+        for name in (
+            "reward", "loss", "kl_per_token", "kl_per_sequence", "log_ratio", "log_ratio_std",
+            "response_length", "truncated_share", "null_share", "entropy", "grad_norm", "clip_fraction", "lr",
+        )
+    ]
+    + [("generated_tokens", pa.int64()), ("trained_tokens", pa.int64())]
+    + [(name, pa.float64()) for name in ("advantage", "implicit_advantage", "validation_reward")]
+)  # fmt: skip
+PHASES = ("generate", "grade", "reference", "update")
+TIMINGS = pa.schema(
+    [("step", pa.int64())]
+    + [(f"{phase}_seconds", pa.float64()) for phase in (*PHASES, "validate", "step")]
+    + [("peak_memory_bytes", pa.int64())]
+)
+
+
+def step_metrics(
+    grades: Sequence[Any], completions: Sequence[Any], updates: Sequence[dict[str, float]]
+) -> dict[str, float | int | None]:
+    """Turn the sums of a step into its metrics.
+
+    ``kl_per_sequence`` is the mean over responses of sum_t ln pi/pi_ref, an unbiased estimate of
+    KL(pi || pi_ref); ``kl_per_token`` the mean over responses of that sum divided by the length.
+
+    Args:
+        grades: of all responses of the rollout; null ones are left out of ``reward``.
+        completions: the responses, in the same order.
+        updates: what `TorchEngine.update` returned, one entry an optimizer step.
+
+    Returns:
+        A row of `METRICS` without ``step`` and ``validation_reward``.
+    """
+    known = [graded.reward for graded in grades if graded.reward is not None]
+    sums = {
+        name: sum(update.get(name, 0.0) for update in updates) for name in set().union(*updates)
+    }
+    n, n_updates = sums["sequences"], len(updates)
+    log_ratio = sums["log_ratio"] / n
+    lengths = [len(completion.token_ids) for completion in completions]
+    return {
+        "reward": sum(known) / len(known),
+        "loss": sums["loss"] / n_updates,
+        "kl_per_token": sums["log_ratio_per_token"] / n,
+        "kl_per_sequence": log_ratio,
+        "log_ratio": log_ratio,
+        "log_ratio_std": max(sums["log_ratio_squared"] / n - log_ratio**2, 0.0) ** 0.5,
+        "response_length": sum(lengths) / len(lengths),
+        "truncated_share": sum(c.finish_reason == "length" for c in completions) / len(completions),
+        "null_share": 1.0 - len(known) / len(grades),
+        "entropy": sums["entropy"] / sums["tokens"],
+        "grad_norm": sums["grad_norm"] / n_updates,
+        "clip_fraction": sums["clipped"] / n_updates,
+        "lr": updates[-1]["lr"],
+        "generated_tokens": sum(lengths),
+        "trained_tokens": int(sums["tokens"]),
+        "advantage": sums["advantage"] / n if "advantage" in sums else None,
+        "implicit_advantage": sums["implicit_advantage"] / n
+        if "implicit_advantage" in sums
+        else None,
+    }
+
+
+def peak_memory_bytes() -> int:
+    """Highest memory so far: of the GPU if torch uses one, else resident memory of this process."""
+    import resource
+    import sys
+
+    import torch
+
+    if torch.cuda.is_available():
+        return int(torch.cuda.max_memory_allocated())
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

@@ -1,0 +1,111 @@
+"""Training prompts with what is known of them, and which of them each step takes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from astarpo.columns import DATASET, SELECTIONS, VALUES
+from astarpo.errors import InputError
+from astarpo.files import read_table
+from astarpo.prompts import PromptSettings, encode_prompts
+
+
+@dataclass(frozen=True)
+class TrainingPrompt:
+    """One prompt: its tokens, how its responses are judged, and its estimated optimal value, if any."""
+
+    prompt_id: str
+    token_ids: list[int]
+    gold: str
+    verifier: str
+    v_star: float | None
+
+
+def load_training_prompts(
+    tokenizer: Any,
+    dataset: str,
+    prompting: PromptSettings,
+    values: str | None = None,
+    selection: str | None = None,
+) -> tuple[list[TrainingPrompt], dict[str, int]]:
+    """Load prompts, join V* and the selection by ``prompt_id``.
+
+    Args:
+        tokenizer: of the policy.
+        dataset, values, selection: parquet files; the last two may be None.
+        prompting: how prompts are encoded.
+
+    Returns:
+        The prompts in the order of the data set, and how many were left out by reason.
+
+    Raises:
+        InputError: a prompt has no row in ``values`` or ``selection``, or none is left.
+    """
+    rows = read_table(dataset, DATASET).to_pylist()
+    keep = _column(selection, SELECTIONS, "keep")
+    v_star = _column(values, VALUES, "v_star")
+    encoded = encode_prompts(
+        tokenizer, [row["prompt_id"] for row in rows], [row["prompt"] for row in rows], prompting
+    )
+    tokens = dict(zip(encoded.prompt_ids, encoded.token_ids, strict=True))
+    left_out = {"too_long": len(encoded.too_long), "not_selected": 0, "no_value": 0}
+    found = []
+    for row in rows:
+        prompt_id = row["prompt_id"]
+        if prompt_id not in tokens:
+            continue
+        if selection is not None and not _look_up(keep, prompt_id, selection):
+            left_out["not_selected"] += 1
+        elif values is not None and _look_up(v_star, prompt_id, values) is None:
+            left_out["no_value"] += 1
+        else:
+            found.append(
+                TrainingPrompt(
+                    prompt_id,
+                    tokens[prompt_id],
+                    row["gold"],
+                    row["verifier"],
+                    v_star.get(prompt_id),
+                )
+            )
+    if not found:
+        raise InputError(f"{dataset}: no prompt is left to train on; left out: {left_out}")
+    return found, left_out
+
+
+def _column(path: str | None, schema: Any, name: str) -> Mapping[str, Any]:
+    if path is None:
+        return {}
+    table = read_table(path, schema)
+    return dict(zip(table["prompt_id"].to_pylist(), table[name].to_pylist(), strict=True))
+
+
+def _look_up(column: Mapping[str, Any], prompt_id: str, path: str) -> Any:
+    if prompt_id not in column:
+        raise InputError(
+            f"{path}: no row for prompt {prompt_id}; it was made from another data set"
+        )
+    return column[prompt_id]
+
+
+def prompts_of_step(count: int, batch: int, step: int, seed: int) -> list[int]:
+    """Which prompts a step takes: each epoch a new order, no prompt twice in an epoch, a ragged end left out.
+
+    A pure function of its arguments: nothing to store in a checkpoint, nothing to replay.
+
+    Args:
+        count: number of prompts.
+        batch: prompts in a batch, at most ``count``.
+        step: counted from 1.
+        seed: of the run.
+
+    Returns:
+        ``batch`` indices below ``count``.
+    """
+    epoch, position = divmod(step - 1, count // batch)
+    order = np.random.default_rng([seed, epoch]).permutation(count)
+    return order[position * batch : (position + 1) * batch].tolist()

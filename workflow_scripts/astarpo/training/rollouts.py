@@ -1,0 +1,93 @@
+"""One rollout batch: responses from the current policy, their grades, and the rows that are trained on."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from astarpo.rewards.grading import Grade, GradingSettings, Item, NullGuard, grade
+from astarpo.rewards.verifiers import Response
+from astarpo.sampling import Completion, Request, Sampler, SamplingSettings
+from astarpo.seeds import derive_seed
+from astarpo.training.prompts import TrainingPrompt
+
+
+class PhaseClock:
+    """Adds up wall-clock seconds by phase."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = defaultdict(float)
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Book the time of the block under ``name``."""
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] += time.perf_counter() - started
+
+
+@dataclass(frozen=True)
+class Responses:
+    """Responses to some prompts with their grades; ``responses_per_prompt`` neighbours share a prompt."""
+
+    prompts: list[TrainingPrompt]
+    group_ids: list[int]
+    completions: list[Completion]
+    grades: list[Grade]
+
+    def trainable_rows(self, responses_per_prompt: int) -> list[int]:
+        """Rows to train on: without null grades, and of a group no less than two (a pair stays whole)."""
+        known = [row for row, graded in enumerate(self.grades) if graded.reward is not None]
+        if responses_per_prompt == 1:
+            return known
+        sizes: dict[int, int] = defaultdict(int)
+        for row in known:
+            sizes[self.group_ids[row]] += 1
+        return [row for row in known if sizes[self.group_ids[row]] >= 2]
+
+
+def draw_responses(
+    sampler: Sampler,
+    prompts: Sequence[TrainingPrompt],
+    responses_per_prompt: int,
+    sampling: SamplingSettings,
+    grading: GradingSettings,
+    guard: NullGuard,
+    seed_parts: tuple[str | int, ...],
+    clock: PhaseClock,
+) -> Responses:
+    """Draw and grade responses.
+
+    Args:
+        sampler: holds the current weights.
+        prompts: one batch.
+        responses_per_prompt: how many to draw for each.
+        sampling, grading, guard: as in stage 1.
+        seed_parts: run seed, purpose and step; the prompt and sample index are added to it.
+        clock: the phases ``generate`` and ``grade`` are booked on it.
+    """
+    repeated = [prompt for prompt in prompts for _ in range(responses_per_prompt)]
+    requests = [
+        Request(prompt.prompt_id, index % responses_per_prompt,
+                derive_seed(*seed_parts, prompt.prompt_id, index % responses_per_prompt), prompt.token_ids)
+        for index, prompt in enumerate(repeated)
+    ]  # fmt: skip
+    with clock.phase("generate"):
+        completions = sampler.sample(requests, sampling)
+    with clock.phase("grade"):
+        grades = grade(
+            (
+                Item(prompt.verifier, prompt.gold,
+                     Response(completion.text, completion.token_ids, completion.finish_reason))
+                for prompt, completion in zip(repeated, completions, strict=True)
+            ),
+            grading,
+            guard,
+        )  # fmt: skip
+    groups = [index // responses_per_prompt for index in range(len(repeated))]
+    return Responses(repeated, groups, completions, grades)

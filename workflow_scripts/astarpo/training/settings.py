@@ -1,0 +1,105 @@
+"""What a training is told: settings that change numbers, and machine settings that do not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any, Self
+
+from astarpo.errors import InputError
+from astarpo.prompts import PromptSettings
+from astarpo.rewards.grading import GradingSettings
+from astarpo.sampling import SamplingSettings
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """Everything that changes a number of the run, its seed apart.
+
+    Attributes:
+        method, hyperparameters: the objective and its own settings (A*-PO: beta2).
+        steps: rollout batches.
+        prompts_per_batch, responses_per_prompt: the size of one.
+        updates_per_rollout: optimizer steps on each rollout batch, each on its share of the prompts.
+        lr, lr_schedule, lr_warmup_steps: learning rate over the optimizer steps.
+        adam_betas, adam_eps, weight_decay, max_grad_norm: AdamW and gradient clipping.
+        entropy_coefficient: weight of the mean token entropy subtracted from the loss (the paper's loss: 0).
+        validate_every: steps between looks at the validation prompts; the first is before training.
+        engine, precision, torch_threads: what does the arithmetic.
+        sampling, prompting, grading: as in stage 1.
+    """
+
+    method: str
+    hyperparameters: dict[str, float]
+    steps: int
+    prompts_per_batch: int
+    responses_per_prompt: int
+    updates_per_rollout: int
+    lr: float
+    lr_schedule: str
+    lr_warmup_steps: int
+    adam_betas: tuple[float, float]
+    adam_eps: float
+    weight_decay: float
+    max_grad_norm: float
+    entropy_coefficient: float
+    validate_every: int
+    engine: str
+    precision: str
+    torch_threads: int
+    sampling: SamplingSettings
+    prompting: PromptSettings
+    grading: GradingSettings
+
+    @classmethod
+    def from_json(cls, settings: dict[str, Any]) -> Self:
+        """Build from a stage's settings JSON.
+
+        Raises:
+            InputError: a key is missing or unknown.
+        """
+        parts = {
+            "sampling": SamplingSettings,
+            "prompting": PromptSettings,
+            "grading": GradingSettings,
+        }
+        known = dict(settings)
+        for name, part in parts.items():
+            known[name] = _build(part, known.get(name, {}), f"settings.{name}")
+        known["adam_betas"] = tuple(known.get("adam_betas", ()))
+        return _build(cls, known, "settings")
+
+
+@dataclass(frozen=True)
+class MachineSettings:
+    """What changes speed and memory only.
+
+    Attributes:
+        device: ``cpu`` or ``cuda``.
+        micro_batch: sequences in one forward and backward pass.
+        sampling_batch: responses drawn at a time.
+        checkpoint_every: steps between checkpoints.
+        max_minutes: stop with a checkpoint after so long; None never does.
+    """
+
+    device: str
+    micro_batch: int
+    sampling_batch: int
+    checkpoint_every: int
+    max_minutes: float | None
+
+    @classmethod
+    def from_json(cls, settings: dict[str, Any]) -> Self:
+        """Build from the machine JSON.
+
+        Raises:
+            InputError: a key is missing or unknown.
+        """
+        return _build(cls, settings, "machine")
+
+
+def _build(kind: Any, values: dict[str, Any], where: str) -> Any:
+    wanted = {field.name for field in fields(kind)}
+    for name in sorted(wanted ^ set(values)):
+        problem = "is missing" if name in wanted else "is unknown"
+        raise InputError(f"{where}.{name} {problem}; the keys are {', '.join(sorted(wanted))}")
+    return kind(**values)

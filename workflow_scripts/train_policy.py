@@ -1,0 +1,49 @@
+"""Train a policy (stage 2): one run with one seed, going on from its own checkpoint if there is one."""
+
+from __future__ import annotations
+
+import time
+
+from astarpo import cli
+from astarpo.provenance import provenance
+
+
+def main() -> None:
+    parser = cli.parser(__doc__)
+    parser.add_argument("--machine", required=True, metavar="JSON", help="machine settings")
+    parser.add_argument("--seed", required=True, type=int, help="of the run")
+    parser.add_argument("--reference", required=True, help="the reference's manifest.json")
+    parser.add_argument("--dataset", required=True, help="parquet file of prompts to train on")
+    parser.add_argument("--validation", help="parquet file of prompts to look at meanwhile")
+    parser.add_argument("--selection", help="parquet file that says which prompts are trained on")
+    parser.add_argument("--values", help="parquet file with V* of each prompt")
+    parser.add_argument("--scratch", required=True, help="folder for checkpoints and metrics.jsonl")
+    parser.add_argument("--out-model", required=True, help="model folder to make")
+    parser.add_argument("--out-metrics", required=True, help="parquet file, a row a step")
+    parser.add_argument("--out-timings", required=True, help="parquet file, a row a step")
+    parser.add_argument("--out-manifest", required=True, help="JSON written last")
+    arguments = parser.parse_args()
+    settings, machine = (
+        cli.parse_settings(arguments.settings),
+        cli.parse_settings(arguments.machine),
+    )
+    names = ("reference", "dataset", "validation", "selection", "values")
+    inputs = {
+        name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None
+    }
+
+    from astarpo.training.job import export, train
+
+    started = time.monotonic()
+    made_from = provenance(__file__, arguments.settings, inputs)
+    made_from["seed"] = arguments.seed
+    finished = train(settings, machine, arguments.seed, inputs, made_from, arguments.scratch)
+    outputs = {
+        name: getattr(arguments, f"out_{name}")
+        for name in ("model", "metrics", "timings", "manifest")
+    }
+    export(finished, made_from, machine, outputs, time.monotonic() - started)
+
+
+if __name__ == "__main__":
+    cli.run(main)
