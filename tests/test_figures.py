@@ -1,0 +1,241 @@
+from __future__ import annotations
+
+import json
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+import astarpo
+from astarpo.columns import COST, CURVES, SUMMARY, VALUES
+from astarpo.errors import InputError
+from astarpo.figures import accuracy, pass_rates, style, time_by_phase, training_curves
+from astarpo.files import write_table
+
+SCRIPTS = Path(astarpo.__file__).parents[1]
+SIZE = {"width_in": 6.0, "height_in": 3.0, "dpi": 50}
+
+
+def curves(runs=(("go", "a_star_po"),), seeds=(0, 1), steps=3, names=("reward", "kl_per_sequence")):
+    rows = [
+        {
+            "run": run, "method": method, "seed": seed, "step": step, "seconds": 60.0 * step,
+            "generated_tokens": step, "name": name, "value": float(step + seed),
+        }
+        for run, method in runs
+        for seed in seeds
+        for step in range(1, steps + 1)
+        for name in names
+    ]  # fmt: skip
+    return pa.Table.from_pylist(rows, CURVES)
+
+
+def summary(metrics=("greedy", "avg@8", "pass@8", "pass@2", "maj@8")):
+    rows = []
+    for policy, run, seed, value in (
+        ("tiny", None, None, 0.4), ("go", "go", None, 0.6), ("go.seed-0", "go", 0, 0.55)
+    ):  # fmt: skip
+        for metric in metrics:
+            row = {
+                "policy": policy, "run": run, "method": run and "a_star_po", "reference": "tiny",
+                "dataset": None, "seed": seed, "benchmark": "sums", "protocol": metric[:3],
+                "metric": metric, "k": int(metric.split("@")[1]) if "@" in metric else 1,
+                "value": value, "ci_low": value - 0.1, "ci_high": value + 0.05, "n_problems": 9,
+                "truncated_share": 0.0, "null_share": 0.0,
+            }  # fmt: skip
+            rows.append(row)
+    return pa.Table.from_pylist(rows, SUMMARY)
+
+
+def values():
+    rows = [
+        {
+            "prompt_id": "a",
+            "n": 2,
+            "n_correct": 0,
+            "pass_rate": 0.0,
+            "v_star": 0.0,
+            "v_star_se": 0.1,
+        },
+        {
+            "prompt_id": "b",
+            "n": 2,
+            "n_correct": 2,
+            "pass_rate": 1.0,
+            "v_star": 1.0,
+            "v_star_se": 0.1,
+        },
+        {
+            "prompt_id": "c",
+            "n": 2,
+            "n_correct": 2,
+            "pass_rate": 1.0,
+            "v_star": 1.0,
+            "v_star_se": 0.1,
+        },
+        dict.fromkeys(VALUES.names) | {"prompt_id": "d", "n": 0, "n_correct": 0},
+    ]
+    return pa.Table.from_pylist(rows, VALUES)
+
+
+def cost():
+    rows = [
+        dict.fromkeys(COST.names)
+        | {
+            "run": run, "method": method, "seed": seed, "stage1_seconds": stage1,
+            "generate_seconds": 100.0 + 100 * seed, "grade_seconds": 10.0,
+            "reference_seconds": 20.0, "update_seconds": 30.0,
+        }
+        for run, method, stage1 in (("go", "a_star_po", 60.0), ("base", "grpo", None))
+        for seed in (0, 1)
+    ]  # fmt: skip
+    return pa.Table.from_pylist(rows, COST)
+
+
+FIGURES = {
+    "plot_training_curves": (
+        training_curves.draw, "curves", curves, {"kind": "training_curves", "runs": None, "x": "step"}
+    ),
+    "plot_accuracy": (accuracy.draw, "summary", summary, {"kind": "accuracy", "runs": None}),
+    "plot_values": (pass_rates.draw, "values", values, {"kind": "values", "value": "n2"}),
+    "plot_time": (time_by_phase.draw, "cost", cost, {"kind": "time", "runs": None}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("script", FIGURES)
+def test_scripts_write_both_files_and_equal_bytes(tmp_path, script):
+    draw, option, table, own = FIGURES[script]
+    settings = {**SIZE, **own}
+    style.save(draw(table(), settings), tmp_path / "a.png", tmp_path / "a.pdf", settings["dpi"])
+    write_table(tmp_path / "table.parquet", table(), table().schema)
+    command = [
+        sys.executable, SCRIPTS / f"{script}.py", "--settings", json.dumps(settings),
+        f"--{option}", tmp_path / "table.parquet",
+        "--out-png", tmp_path / "b.png", "--out-pdf", tmp_path / "b.pdf",
+    ]  # fmt: skip
+    subprocess.run(list(map(str, command)), check=True)
+    for kind in ("png", "pdf"):
+        assert (tmp_path / f"a.{kind}").read_bytes() == (tmp_path / f"b.{kind}").read_bytes()
+    assert b"CreationDate" not in (tmp_path / "a.pdf").read_bytes()
+    width, height = struct.unpack(">II", (tmp_path / "a.png").read_bytes()[16:24])
+    assert (width, height) == (300, 150)
+    assert not list(tmp_path.glob("*.partial"))
+
+
+def draw_curves(table, **changed):
+    settings = {**SIZE, "runs": None, "x": "step", **changed}
+    return training_curves.draw(table, settings)
+
+
+def test_training_curves_draw_the_mean_over_the_seeds():
+    figure = draw_curves(curves())
+    assert [panel.get_ylabel().split("\n")[0] for panel in figure.axes] == [
+        "training reward", "KL to the reference"
+    ]  # fmt: skip
+    thin_0, thin_1, thick = figure.axes[0].lines
+    assert thin_0.get_ydata().tolist() == [1.0, 2.0, 3.0]
+    assert thin_1.get_ydata().tolist() == [2.0, 3.0, 4.0]
+    assert thick.get_ydata().tolist() == [1.5, 2.5, 3.5]
+    assert thick.get_linewidth() > thin_0.get_linewidth()
+
+
+def test_training_curves_against_time():
+    figure = draw_curves(curves(), x="seconds")
+    assert figure.axes[0].lines[-1].get_xdata().tolist() == [1.0, 2.0, 3.0]
+    assert figure.get_supxlabel() == "training time without stage 1 (min)"
+
+
+def test_a_single_seed_has_no_thin_line():
+    assert len(draw_curves(curves(seeds=(0,))).axes[0].lines) == 1
+
+
+def test_only_wanted_runs_are_drawn():
+    runs = (("go", "a_star_po"), ("base", "grpo"))
+    figure = draw_curves(curves(runs), runs=["base"])
+    assert {line.get_color() for line in figure.axes[0].lines} == {style.METHOD_COLOURS["grpo"]}
+
+
+def test_a_run_that_is_not_there():
+    with pytest.raises(InputError, match="names 'gone', which is not in the table; there are go"):
+        draw_curves(curves(), runs=["gone"])
+
+
+def test_no_run_at_all():
+    with pytest.raises(InputError, match="no run to draw"):
+        draw_curves(curves(runs=()))
+
+
+def test_running_mean_keeps_constants_and_has_short_ends():
+    values_S = np.array([0.0, 3.0, 6.0, 0.0])
+    assert training_curves.running_mean(values_S, 3).tolist() == [1.5, 3.0, 3.0, 3.0]
+    assert training_curves.running_mean(values_S, 1).tolist() == values_S.tolist()
+
+
+def test_accuracy_has_a_panel_a_metric_and_the_largest_k():
+    figure = accuracy.draw(summary(), {**SIZE, "runs": None})
+    assert [panel.get_title() for panel in figure.axes] == ["greedy", "avg@8", "pass@8"]
+    points = [bars.lines[0].get_xdata()[0] for bars in figure.axes[1].containers]
+    assert points == pytest.approx([40.0, 60.0])
+    ends = figure.axes[1].containers[1].lines[2][0].get_segments()[0][:, 0]
+    assert ends.tolist() == pytest.approx([50.0, 65.0])
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert labels == ["tiny", "go", "single seeds"]
+
+
+def test_colours_are_those_of_the_method_and_grey_for_the_reference():
+    figure = accuracy.draw(summary(), {**SIZE, "runs": ["go"]})
+    colours = [bars.lines[0].get_color() for bars in figure.axes[0].containers]
+    assert colours == [style.REFERENCE_COLOUR, style.METHOD_COLOURS["a_star_po"]]
+    assert draw_curves(curves()).axes[0].lines[-1].get_color() == colours[1]
+
+
+def test_runs_of_a_method_differ_in_dash_and_marker():
+    looks = style.looks({"a": "grpo", "b": "grpo", "c": "ppo", "d": "mine"})
+    assert looks["a"].colour == looks["b"].colour != looks["c"].colour
+    assert looks["a"].dash != looks["b"].dash
+    assert looks["a"].marker != looks["b"].marker
+    assert looks["a"].dash == looks["c"].dash
+    assert looks["d"].colour == style.OTHER_METHOD_COLOUR
+
+
+def test_histograms_count_prompts():
+    figure = pass_rates.draw(values(), {**SIZE, "value": "n2"})
+    left, right = figure.axes
+    assert [bar.get_height() for bar in left.patches] == [1, 0, 2]
+    assert sum(bar.get_height() for bar in right.patches) == 3
+    assert figure.get_suptitle() == "n2: 3 prompts; 1 without a grade left out"
+
+
+def test_histograms_need_a_value():
+    with pytest.raises(InputError, match="no prompt has a value"):
+        pass_rates.draw(values().slice(3), {**SIZE, "value": "n2"})
+
+
+def test_time_stacks_means_over_seeds():
+    figure = time_by_phase.draw(cost(), {**SIZE, "runs": None})
+    axis = figure.axes[0]
+    widths = [[bar.get_width() for bar in bars] for bars in axis.containers]
+    minutes = np.array([[60.0, 0.0], [150.0, 150.0], [10.0, 10.0], [20.0, 20.0], [30.0, 30.0]]) / 60
+    np.testing.assert_allclose(widths, minutes)
+    assert [text.get_text() for text in axis.texts] == ["4.5 min", "3.5 min"]
+    assert [label.get_text() for label in axis.get_yticklabels()] == ["go", "base"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [(90.0, (1.0, "s")), (120.0, (60.0, "min")), (7199.0, (60.0, "min")), (7200.0, (3600.0, "h"))],
+)
+def test_time_unit(seconds, expected):
+    assert style.time_unit(seconds) == expected
+
+
+def test_a_drawing_leaves_the_user_settings_alone():
+    import matplotlib
+
+    before = matplotlib.rcParams["font.size"]
+    draw_curves(curves())
+    assert matplotlib.rcParams["font.size"] == before != style.STYLE["font.size"]

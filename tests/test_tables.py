@@ -1,0 +1,432 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+import astarpo
+from astarpo import tables
+from astarpo.columns import COST, CURVES, GENERATIONS, GRADED, SUMMARY
+from astarpo.errors import InputError
+from astarpo.files import read_table, sha256, write_json, write_table
+from astarpo.tables.trainings import NEEDED_METRICS, TIMINGS
+
+SCRIPTS = Path(astarpo.__file__).parents[1]
+SETTINGS = '{"beta1":0.5,"beta2":0.001,"sampling":{"k":8}}'
+METRICS = pa.schema(
+    [*NEEDED_METRICS, ("reward", pa.float64()), ("validation_reward", pa.float64())]
+)
+
+
+# Checks
+
+
+def write_manifest(path, settings=SETTINGS, inputs=None, code="old"):
+    write_json(path, {"settings": settings, "inputs": inputs or {}, "code": code, "commit": "abc"})
+    return path
+
+
+def test_check_accepts_what_belongs_together(tmp_path):
+    path = write_manifest(tmp_path / "manifest.json", inputs={"values": "00ff"})
+    found = tables.check_manifest(path, SETTINGS, {"values": "00ff"}, "train_policy")
+    assert found["commit"] == "abc"
+
+
+def test_check_notices_swapped_betas(tmp_path):
+    path = write_manifest(tmp_path / "manifest.json")
+    swapped = '{"beta1":0.001,"beta2":0.5,"sampling":{"k":8}}'
+    with pytest.raises(InputError) as error:
+        tables.check_manifest(path, swapped, {}, "train_policy")
+    assert str(error.value) == (
+        f"{path}: made with other settings than the configuration now says: beta1 was 0.5 and is "
+        "0.001, beta2 was 0.001 and is 0.5. Run `snakemake -R train_policy`, or delete this file "
+        "and run `snakemake` again."
+    )
+
+
+@pytest.mark.parametrize(
+    ("now", "difference"),
+    [
+        ('{"beta1":0.5,"beta2":0.001,"sampling":{"k":4}}', "sampling.k was 8 and is 4"),
+        ('{"beta1":0.5,"beta2":0.001}', "sampling.k was 8 and is nothing"),
+        ('{"a":null,"beta1":0.5,"beta2":0.001,"sampling":{"k":8}}', "a was nothing and is null"),
+        ('{"beta1":0.5,"beta2":0.001,"sampling":{"k":8.0}}', "sampling.k was 8 and is 8.0"),
+    ],
+)
+def test_check_names_the_setting_that_differs(tmp_path, now, difference):
+    path = write_manifest(tmp_path / "manifest.json")
+    with pytest.raises(InputError, match=difference):
+        tables.check_manifest(path, now, {}, "train_policy")
+
+
+def test_check_does_not_mind_order_and_spaces(tmp_path):
+    path = write_manifest(tmp_path / "manifest.json")
+    spaced = '{"sampling": {"k": 8}, "beta2": 0.001, "beta1": 0.5}'
+    tables.check_manifest(path, spaced, {}, "train_policy")
+
+
+def test_check_names_the_input_that_differs(tmp_path):
+    path = write_manifest(tmp_path / "manifest.json", inputs={"values": "a" * 64, "dataset": "b"})
+    message = "values was sha256 aaaaaaaaaaaa and is sha256 cccccccccccc. Run"
+    with pytest.raises(InputError, match=message):
+        tables.check_manifest(path, SETTINGS, {"values": "c" * 64, "dataset": "b"}, "train_policy")
+
+
+def test_check_notices_an_input_more_or_less(tmp_path):
+    path = write_manifest(tmp_path / "manifest.json", inputs={"values": "a"})
+    with pytest.raises(InputError, match="values was sha256 a and is nothing"):
+        tables.check_manifest(path, SETTINGS, {}, "train_policy")
+
+
+def test_check_needs_a_record(tmp_path):
+    write_table(tmp_path / "x.parquet", [], GRADED)
+    with pytest.raises(InputError, match=r"x\.parquet: carries no record"):
+        tables.check_manifest(tmp_path / "x.parquet", SETTINGS, {}, "grade_answers")
+
+
+def expected(file, **changed):
+    entry = {"file": str(file), "rule": "grade_answers", "settings": SETTINGS, "inputs": {}}
+    return {**entry, "script": str(SCRIPTS / "grade_answers.py"), **changed}
+
+
+def test_other_code_is_reported_not_refused(tmp_path):
+    (row,) = tables.check_results([expected(write_manifest(tmp_path / "a.manifest.json"))])
+    assert (row["code_sha256"], row["code_changed"], row["commit"]) == ("old", True, "abc")
+    same = write_manifest(tmp_path / "b.manifest.json", code=row["current_code_sha256"])
+    (row,) = tables.check_results([expected(same)])
+    assert row["code_changed"] is False
+
+
+def test_results_are_compared_with_the_files_that_are_there(tmp_path):
+    given = tmp_path / "data.parquet"
+    given.write_text("one")
+    path = write_manifest(tmp_path / "manifest.json", inputs={"data": sha256(given)})
+    entry = expected(path, inputs={"data": str(given)})
+    assert len(tables.check_results([entry])) == 1
+    given.write_text("two")
+    with pytest.raises(InputError, match="data was sha256"):
+        tables.check_results([entry])
+    given.unlink()
+    with pytest.raises(InputError, match=r"its input .*data\.parquet is gone"):
+        tables.check_results([entry])
+
+
+def test_all_refused_results_are_named_at_once(tmp_path):
+    paths = [write_manifest(tmp_path / f"{name}.manifest.json") for name in "ab"]
+    entries = [expected(path, settings='{"beta1":1}') for path in paths]
+    with pytest.raises(InputError) as error:
+        tables.check_results(entries)
+    assert all(str(path) in str(error.value) for path in paths)
+
+
+# Evaluations
+
+
+def write_answers(folder, name, rewards, k=2, cut=()):
+    """Rewards row by row; ``cut``: places of responses that are cut. The files are not in order."""
+    keys = [{"prompt_id": f"p{i // k}", "sample_index": i % k} for i in range(len(rewards))]
+    rows = [
+        {**key, "reward": reward, "status": "correct", "answer": str(reward)}
+        for key, reward in zip(keys, rewards, strict=True)
+    ]
+    drawn = [
+        {
+            **dict.fromkeys(GENERATIONS.names),
+            **key,
+            "finish_reason": "length" if i in cut else "stop",
+        }
+        for i, key in enumerate(keys)
+    ]
+    paths = {kind: str(folder / f"{name}.{kind}.parquet") for kind in ("graded", "generations")}
+    write_table(paths["graded"], rows[::-1], GRADED)
+    write_table(paths["generations"], drawn[1:] + drawn[:1], GENERATIONS)
+    return {"benchmark": "sums", "protocol": "sampled", "k": k, "temperature": 1.0, **paths}
+
+
+def test_answers_are_joined_by_id(tmp_path):
+    entry = write_answers(tmp_path, "a", [1.0, 0.0, None, 1.0], cut=[1])
+    answers = tables.read_answers(entry["graded"], entry["generations"], 2)
+    assert answers.prompt_ids == ("p0", "p1")
+    assert answers.rewards_PK.tolist()[0] == [1.0, 0.0]
+    assert answers.answers_PK == [["1.0", "0.0"], ["None", "1.0"]]
+    assert answers.truncated_PK.tolist() == [[False, True], [False, False]]
+
+
+@pytest.mark.parametrize(
+    ("rewards", "k", "message"),
+    [
+        ([1.0, 0.0, 1.0], 2, r"problem p1 has the samples \[0\] instead of 0 to 1"),
+        ([1.0, 0.5], 2, "column 'reward' must be 1, 0 or null"),
+        ([], 2, "holds no answers"),
+    ],
+)
+def test_bad_answers(tmp_path, rewards, k, message):
+    entry = write_answers(tmp_path, "a", rewards, k)
+    with pytest.raises(InputError, match=message):
+        tables.read_answers(entry["graded"], entry["generations"], k)
+
+
+def test_grades_of_other_responses(tmp_path):
+    one = write_answers(tmp_path, "one", [1.0, 0.0])
+    two = write_answers(tmp_path, "two", [1.0, 0.0, 1.0, 1.0])
+    with pytest.raises(InputError, match=r"one\.graded\.parquet: grades other responses than"):
+        tables.read_answers(one["graded"], two["generations"], 2)
+
+
+def policy(name, seed=None, run=None):
+    method, dataset = ("a_star_po", "sums") if run else (None, None)
+    return {
+        "policy": name, "run": run, "seed": seed, "method": method, "reference": "tiny",
+        "dataset": dataset, "value": None,
+    }  # fmt: skip
+
+
+POLICIES = [policy("tiny"), policy("go.seed-0", 0, "go"), policy("go.seed-1", 1, "go")]
+REWARDS = {
+    "tiny": [1.0, 0.0, 0.0, 0.0],
+    "go.seed-0": [1.0, 1.0, 1.0, 0.0],
+    "go.seed-1": [1.0, 1.0, 0.0, 0.0],
+}
+
+
+@pytest.fixture
+def summarized(tmp_path):
+    entries = [
+        {"policy": name, **write_answers(tmp_path, name, rewards)}
+        for name, rewards in REWARDS.items()
+    ]
+    scores = tables.score_policies(POLICIES, entries)
+    return tables.summarize_scores(POLICIES, scores, 500, 0)
+
+
+def test_summary_has_references_pooled_runs_and_seeds(summarized):
+    rows, _ = summarized
+    values = {(row["policy"], row["seed"], row["metric"]): row["value"] for row in rows}
+    assert list(dict.fromkeys((row["policy"], row["run"], row["seed"]) for row in rows)) == [
+        ("tiny", None, None), ("go", "go", None), ("go.seed-0", "go", 0), ("go.seed-1", "go", 1)
+    ]  # fmt: skip
+    assert values["tiny", None, "avg@2"] == 0.25
+    assert values["go.seed-0", 0, "avg@2"] == 0.75
+    assert values["go", None, "avg@2"] == 0.625
+    assert values["go", None, "pass@2"] == 0.75
+    assert {row["n_problems"] for row in rows} == {2}
+
+
+def test_changes_are_paired_with_the_reference(summarized):
+    _, changes = summarized
+    by_key = {(row["policy"], row["metric"]): row for row in changes}
+    assert by_key["go", "avg@2"]["value"] == 0.375
+    # Problem by problem 1/2 and 1/2 for seed 0: no spread.
+    row = by_key["go.seed-0", "avg@2"]
+    assert (row["value"], row["ci_low"], row["ci_high"]) == (0.5, 0.5, 0.5)
+    assert not any(row["policy"] == "tiny" for row in changes)
+
+
+def test_seeds_must_have_answered_the_same_problems(tmp_path):
+    entries = [
+        {"policy": "go.seed-0", **write_answers(tmp_path, "a", [1.0, 1.0])},
+        {"policy": "go.seed-1", **write_answers(tmp_path, "b", [1.0, 1.0, 1.0, 1.0])},
+    ]
+    with pytest.raises(InputError, match="run go, benchmark sums, protocol sampled: its seeds"):
+        tables.score_policies(POLICIES, entries)
+
+
+# Trainings
+
+
+def write_run(folder, steps=20, seed=0, stage1=(2.0, 3.0)):
+    metrics = [dict.fromkeys(METRICS.names) | {"step": 0, "validation_reward": 0.4}]
+    timings = [dict.fromkeys(TIMINGS.names) | {"step": 0}]
+    for step in range(1, steps + 1):
+        metrics.append(
+            {
+                "step": step, "generated_tokens": 10, "trained_tokens": 9, "kl_per_token": 0.1 * step,
+                "kl_per_sequence": float(step), "reward": 0.5, "validation_reward": None,
+            }
+        )  # fmt: skip
+        timings.append(
+            {
+                "step": step, "generate_seconds": 1.0, "grade_seconds": 0.25, "reference_seconds": 0.5,
+                "update_seconds": 2.0, "step_seconds": 3.75, "peak_memory_bytes": 100 + step,
+            }
+        )  # fmt: skip
+    folder.mkdir(exist_ok=True)
+    files = {name: str(folder / f"{name}.parquet") for name in ("metrics", "timings")}
+    write_table(files["metrics"], metrics[::-1], METRICS)  # joined by step, not by place
+    write_table(files["timings"], timings, TIMINGS)
+    manifest = folder / "manifest.json"
+    made = {"settings": SETTINGS, "inputs": {}, "outputs": {}, "hardware": "1 x abacus"}
+    write_json(manifest, {**made, "seed": seed})
+    blocks = []
+    for place, seconds in enumerate(stage1):
+        blocks.append(str(folder / f"block-s0-p{place}.manifest.json"))
+        write_json(blocks[-1], {**made, "seconds": seconds})
+    run = {"run": "go", "seed": 0, "method": "a_star_po", "manifest": str(manifest)}
+    return {**run, **files, "stage1": blocks}
+
+
+def test_curves_are_long_and_cumulative(tmp_path):
+    rows = tables.curve_rows(write_run(tmp_path, steps=2))
+    assert all(list(row) == CURVES.names for row in rows)
+    assert [
+        (row["step"], row["seconds"], row["generated_tokens"], row["value"])
+        for row in rows
+        if row["name"] == "reward"
+    ] == [(1, 3.75, 10, 0.5), (2, 7.5, 20, 0.5)]
+    looks = [row for row in rows if row["name"] == "validation_reward"]
+    assert [(row["step"], row["seconds"], row["value"]) for row in looks] == [(0, 0.0, 0.4)]
+
+
+def test_cost(tmp_path):
+    row = tables.cost_row(write_run(tmp_path))
+    assert list(row) == COST.names
+    assert row == {
+        "run": "go", "method": "a_star_po", "seed": 0, "stage1_seconds": 5.0, "stage2_seconds": 75.0,
+        "generate_seconds": 20.0, "grade_seconds": 5.0, "reference_seconds": 10.0,
+        "update_seconds": 40.0, "generated_tokens": 200, "trained_tokens": 180,
+        "peak_memory_bytes": 120, "kl_per_token": pytest.approx(1.95), "kl_per_sequence": 19.5,
+        "hardware": "1 x abacus",
+    }  # fmt: skip
+
+
+def test_cost_of_few_steps_without_stage_one(tmp_path):
+    row = tables.cost_row(write_run(tmp_path, steps=3, stage1=()))
+    assert row["stage1_seconds"] is None
+    assert row["kl_per_sequence"] == 3.0
+
+
+def test_manifest_of_another_seed(tmp_path):
+    with pytest.raises(InputError, match="is of seed 1, not of seed 0"):
+        tables.cost_row(write_run(tmp_path, seed=1))
+
+
+def test_metrics_and_timings_of_other_steps(tmp_path):
+    run = write_run(tmp_path / "a")
+    run["timings"] = write_run(tmp_path / "b", steps=4)["timings"]
+    with pytest.raises(InputError, match=r"must have the same steps, each once \(21 and 5 rows\)"):
+        tables.curve_rows(run)
+
+
+# Text
+
+
+def test_terminal_table(summarized):
+    rows, _ = summarized
+    assert tables.terminal_table(rows).splitlines() == [
+        "sums: 2 problems, percent right",
+        "           avg@2                         pass@2",
+        "tiny        25.0 [0.0, 50.0]              50.0",
+        "go          62.5 [25.0, 100.0] (+37.5)    75.0 (+25.0)",
+        "  seed 0    75.0 [50.0, 100.0] (+50.0)   100.0 (+50.0)",
+        "  seed 1    50.0 [0.0, 100.0] (+25.0)     50.0 (+0.0)",
+        "",
+        "[95 % interval over problems]  (change to the reference in points)",
+    ]
+
+
+def test_terminal_table_says_that_grades_are_missing(summarized):
+    rows = [{**row, "null_share": 0.015} for row in summarized[0]]
+    assert "grades not known, counted as wrong: up to 1.50%" in tables.terminal_table(rows)
+
+
+def test_terminal_table_tells_protocols_with_the_same_metric_apart(summarized):
+    rows = summarized[0] + [{**row, "protocol": "hot"} for row in summarized[0]]
+    header = tables.terminal_table(rows).splitlines()[1].split("   ")
+    assert [cell.strip() for cell in header if cell] == [
+        "avg@2 (sampled)", "avg@2 (hot)", "pass@2 (sampled)", "pass@2 (hot)"
+    ]  # fmt: skip
+
+
+COSTS = [
+    {"run": "go", "stage1_seconds": 60.0, "stage2_seconds": 60.0 * seed,
+     "peak_memory_bytes": 2**30, "kl_per_token": 0.5}
+    for seed in (1, 2)
+]  # fmt: skip
+
+
+def test_markdown_lists_single_seeds_and_changes(summarized):
+    lines = tables.markdown_table(summarized[0], COSTS, summarized[1]).splitlines()
+    assert lines[0] == (
+        "| policy | sums<br>avg@2 | sums<br>pass@2 | sums<br>maj@2 "
+        "| time, min | memory, GiB | KL a token |"
+    )
+    assert lines[2].startswith("| tiny | 25.0 [0.0, 50.0] | 50.0 [0.0, 100.0] |")
+    assert lines[2].endswith("|  |  |  |")
+    assert lines[3].startswith("| go | 62.5 [25.0, 100.0] |")
+    assert lines[3].endswith("| 2.5 | 1.00 | 0.5 |")
+    assert lines[4].startswith("| go, seeds 0, 1 | 75.0 / 50.0 | 100.0 / 50.0 |")
+    assert lines[-1].startswith("| go | +37.5 [+25.0, +50.0] |")
+    assert len({line.count("|") for line in lines[:5]}) == 1
+
+
+def test_five_seeds_are_not_listed(summarized):
+    (one,) = [row for row in summarized[0] if row["policy"] == "go.seed-0" and row["k"] == 1]
+    seeds = [{**one, "policy": f"go.seed-{seed}", "seed": seed} for seed in range(5)]
+    rows = [{**one, "policy": "go", "seed": None}, *seeds]
+    assert "seeds" not in tables.markdown_table(rows).splitlines()[3]
+    assert "| go, seeds 0, 1, 2, 3 |" in tables.markdown_table(rows[:5])
+
+
+def test_latex_rows_have_as_many_cells_as_the_head(summarized):
+    lines = tables.latex_table(summarized[0], COSTS).splitlines()
+    assert lines[1] == r"\begin{tabular}{lrrrrrr}"
+    assert lines[3] == r" & \multicolumn{3}{c}{sums} & \multicolumn{3}{c}{cost} \\"
+    assert lines[4] == r"\cmidrule(lr){2-4} \cmidrule(lr){5-7}"
+    body = lines[lines.index(r"\midrule") + 1 : lines.index(r"\bottomrule")]
+    assert [line.count("&") for line in body] == [6, 6, 6]
+    assert body[0].startswith(r"tiny & 25.0 {\scriptsize [0.0, 50.0]} & ")
+
+
+def test_csv_has_null_as_nothing_and_numbers_in_full():
+    rows = [{"a": None, "b": 1 / 3, "c": "x,y"}]
+    assert tables.csv_text(rows, ["c", "b", "a"]) == 'c,b,a\n"x,y",0.3333333333333333,\n'
+
+
+# The script
+
+
+def run_summarize(folder, plan):
+    write_json(folder / "plan.json", plan)
+    options = [
+        "--settings",
+        '{"bootstrap":{"resamples":50,"seed":0}}',
+        "--plan",
+        folder / "plan.json",
+    ]
+    for table in ("summary", "curves", "cost"):
+        options += [f"--out-{table}", folder / f"{table}.csv"]
+        options += [f"--out-{table}-parquet", folder / f"{table}.parquet"]
+    for name in ("markdown", "latex", "terminal", "provenance"):
+        options += [f"--out-{name}", folder / name]
+    command = [sys.executable, SCRIPTS / "summarize.py", *options]
+    return subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
+
+
+def test_summarize(tmp_path):
+    entries = [
+        {"policy": name, **write_answers(tmp_path, name, rewards)}
+        for name, rewards in REWARDS.items()
+    ]
+    run = write_run(tmp_path / "run")
+    plan = {"policies": POLICIES, "evaluations": entries, "runs": [run]}
+    plan["expected"] = [expected(run["manifest"])]
+    done = run_summarize(tmp_path, plan)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith((tmp_path / "terminal").read_text())
+    assert "results made by other code: 1," in done.stdout
+    for name, schema in (("summary", SUMMARY), ("curves", CURVES), ("cost", COST)):
+        table = read_table(tmp_path / f"{name}.parquet", schema)
+        assert table.num_rows == len((tmp_path / f"{name}.csv").read_text().splitlines()) - 1
+        assert b"provenance" in pq.read_schema(tmp_path / f"{name}.parquet").metadata
+
+    plan["expected"] = [expected(run["manifest"], settings='{"beta1":0.001,"beta2":0.5}')]
+    (tmp_path / "summary.csv").unlink()
+    refused = run_summarize(tmp_path, plan)
+    assert refused.returncode == 1
+    assert "beta1 was 0.5 and is 0.001" in refused.stderr
+    assert "Traceback" not in refused.stderr
+    assert not (tmp_path / "summary.csv").exists()

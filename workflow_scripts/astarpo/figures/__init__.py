@@ -1,0 +1,1 @@
+"""Figures from the tables, a module each; `style` holds what they share."""

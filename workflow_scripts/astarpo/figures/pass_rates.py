@@ -1,0 +1,62 @@
+"""How hard the prompts are for the reference: histograms of pass rates and of V*."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from astarpo.errors import InputError
+from astarpo.figures.style import BLUE, REFERENCE_COLOUR, Settings, new_figure, styled
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+VALUE_BINS = 25  # between 0 and 1; a bin more, as these two lie in the middle of theirs
+
+
+@styled
+def draw(values: pa.Table, settings: Settings) -> Figure:
+    """Draw two histograms side by side, each with its mean.
+
+    Args:
+        values: with the columns of `columns.VALUES`.
+        settings: ``width_in``, ``height_in`` and ``value`` (its name, for the title).
+
+    Returns:
+        The figure; prompts without any grade are counted in the title.
+
+    Raises:
+        InputError: no prompt has a value.
+    """
+    known = values.drop_null()
+    if known.num_rows == 0:
+        raise InputError("no prompt has a value: every grade of stage 1 is null")
+    n = int(known["n"].to_numpy().max())
+    figure = new_figure(settings)
+    left, right = figure.subplots(1, 2, sharey=False)
+    rate_edges = (np.arange(n + 2) - 0.5) / n
+    _histogram(left, known["pass_rate"].to_numpy(), rate_edges, REFERENCE_COLOUR)
+    left.set_xlabel(f"pass rate of the reference, {n} samples a prompt")
+    value_edges = (np.arange(VALUE_BINS + 2) - 0.5) / VALUE_BINS
+    _histogram(right, known["v_star"].to_numpy(), value_edges, BLUE)
+    right.set_xlabel(r"estimate of $V^\ast$")
+    left.set_ylabel("prompts")
+    missing = values.num_rows - known.num_rows
+    note = f"; {missing:,} without a grade left out" if missing else ""
+    figure.suptitle(f"{settings['value']}: {known.num_rows:,} prompts{note}", fontsize=9)
+    return figure
+
+
+def _histogram(axis: Any, numbers: np.ndarray, edges: np.ndarray, colour: str) -> None:
+    axis.hist(numbers, bins=edges, color=colour, rwidth=0.9)
+    mean = float(numbers.mean())
+    axis.axvline(mean, color="#000000", linewidth=1, linestyle="--")
+    side, place = ("left", 4) if mean < 0.5 else ("right", -4)
+    axis.annotate(
+        f"mean {mean:.3f}", (mean, 1.0), (place, 2), xycoords=("data", "axes fraction"),
+        textcoords="offset points", ha=side, va="bottom", annotation_clip=False,
+    )  # fmt: skip
+    axis.grid(axis="x", visible=False)
+    axis.set_xlim(-0.08, 1.08)

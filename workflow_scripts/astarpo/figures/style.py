@@ -1,0 +1,169 @@
+"""What all figures share: colours fit for colour-blind people, type, reproducible files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar
+
+from astarpo.errors import InputError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Row = Mapping[str, Any]
+Settings = Mapping[str, Any]
+P = ParamSpec("P")
+T = TypeVar("T")
+
+# Okabe & Ito, "Color Universal Design" (2008).
+BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
+YELLOW, BLUE, VERMILLION, PURPLE = "#F0E442", "#0072B2", "#D55E00", "#CC79A7"
+GREY = "#808080"
+
+REFERENCE_COLOUR = GREY
+METHOD_COLOURS = {"a_star_po": VERMILLION, "ppo": PURPLE, "grpo": SKY, "rebel": GREEN}
+OTHER_METHOD_COLOUR = BLACK
+PHASE_COLOURS = {
+    "stage 1": GREY,
+    "generate": BLUE,
+    "grade": BLACK,
+    "reference pass": YELLOW,
+    "update": ORANGE,
+}
+Dash = Literal["-", "--", ":", "-."]
+DASHES: tuple[Dash, ...] = ("-", "--", ":", "-.")
+MARKERS = ("o", "s", "^", "D", "v", "P")
+STYLE: dict[Any, Any] = {
+    "font.family": "DejaVu Sans",
+    "font.size": 8,
+    "axes.titlesize": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#E6E6E6",
+    "grid.linewidth": 0.6,
+    "legend.frameon": False,
+    "pdf.fonttype": 42,
+}
+
+
+@dataclass(frozen=True)
+class Look:
+    """How a run is drawn: colour by method, dash and marker to tell runs of a method apart."""
+
+    colour: str
+    dash: Dash
+    marker: str
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """Draw in the project's style, whatever the user's own matplotlib settings are."""
+    import matplotlib
+
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(STYLE)
+        yield
+
+
+def styled(draw: Callable[P, T]) -> Callable[P, T]:
+    """Make a drawing function draw in the project's style."""
+
+    @wraps(draw)
+    def drawn(*args: P.args, **kwargs: P.kwargs) -> T:
+        with style():
+            return draw(*args, **kwargs)
+
+    return drawn
+
+
+def new_figure(settings: Settings) -> Figure:
+    """Make an empty figure of the size in ``settings`` (inches) that lays itself out."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(settings["width_in"], settings["height_in"]), layout="constrained")
+
+
+def save(figure: Figure, png: str | Path, pdf: str | Path, dpi: int) -> None:
+    """Write a figure twice; equal figures give equal bytes, as no date or version is written.
+
+    Args:
+        figure: what to write.
+        png, pdf: the files to make, each whole or not at all.
+        dpi: resolution of the PNG.
+    """
+    metadata: dict[str, dict[str, None]] = {
+        "png": {"Software": None},
+        "pdf": {"CreationDate": None, "Producer": None, "Creator": None},
+    }
+    with style():
+        for path, kind in ((Path(png), "png"), (Path(pdf), "pdf")):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            partial = path.with_name(f"{path.name}.partial")
+            figure.savefig(partial, format=kind, dpi=dpi, metadata=metadata[kind])
+            os.replace(partial, path)
+
+
+def chosen_runs(rows: Iterable[Row], wanted: Sequence[str] | None) -> dict[str, str]:
+    """Say which runs are drawn, with their methods.
+
+    Args:
+        rows: with ``run`` and ``method``; rows without a run are passed over.
+        wanted: names of runs, None for all.
+
+    Returns:
+        run -> method, in the order of ``wanted`` or of the rows.
+
+    Raises:
+        InputError: a wanted run is not in the table, or there is none at all.
+    """
+    found = {row["run"]: row["method"] for row in rows if row["run"] is not None}
+    names = list(found) if wanted is None else list(wanted)
+    for name in names:
+        if name not in found:
+            raise InputError(
+                f"the figure's `runs` names {name!r}, which is not in the table; "
+                f"there are {', '.join(found) or 'none'}"
+            )
+    if not names:
+        raise InputError("no run to draw: the table has none, or the figure's `runs` is empty")
+    return {name: found[name] for name in names}
+
+
+def looks(runs: Mapping[str, str]) -> dict[str, Look]:
+    """Choose how each run is drawn.
+
+    Args:
+        runs: run -> method.
+
+    Returns:
+        run -> look; a method has the same colour in every figure.
+    """
+    seen: dict[str, int] = {}
+    chosen = {}
+    for run, method in runs.items():
+        place = seen[method] = seen.get(method, -1) + 1
+        colour = METHOD_COLOURS.get(method, OTHER_METHOD_COLOUR)
+        chosen[run] = Look(colour, DASHES[place % len(DASHES)], MARKERS[place % len(MARKERS)])
+    return chosen
+
+
+def time_unit(seconds: float) -> tuple[float, str]:
+    """Choose the unit in which a length of time reads well: seconds in it, and its sign."""
+    for size, sign in ((3600.0, "h"), (60.0, "min")):
+        if seconds >= 2 * size:
+            return size, sign
+    return 1.0, "s"
+
+
+def legend_above(figure: Figure, handles: Sequence[Any], labels: Sequence[str]) -> None:
+    """Put one legend for all panels above them, outside of the data."""
+    columns = min(len(labels), max(1, int(figure.get_figwidth() / 1.3)))
+    figure.legend(handles, labels, loc="outside upper center", ncols=columns)

@@ -1,0 +1,79 @@
+"""Where the time went: stage 1 and the phases of stage 2, a bar a run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from astarpo.figures.style import (
+    PHASE_COLOURS,
+    Settings,
+    chosen_runs,
+    legend_above,
+    new_figure,
+    styled,
+    time_unit,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+PHASES = {
+    "stage 1": "stage1_seconds",
+    "generate": "generate_seconds",
+    "grade": "grade_seconds",
+    "reference pass": "reference_seconds",
+    "update": "update_seconds",
+}
+
+
+@styled
+def draw(cost: pa.Table, settings: Settings) -> Figure:
+    """Draw stacked bars: seconds of each phase, means over a run's seeds.
+
+    Args:
+        cost: with the columns of `columns.COST`.
+        settings: ``width_in``, ``height_in`` and ``runs`` (null: all).
+
+    Returns:
+        The figure; a run that uses stage 1 bears all of it.
+
+    Raises:
+        InputError: there is nothing to draw.
+    """
+    rows = cost.to_pylist()
+    runs = list(chosen_runs(rows, settings["runs"]))
+    seconds_RP = np.array([_mean_seconds(rows, run) for run in runs])
+    totals_R = seconds_RP.sum(axis=1)
+    unit, sign = time_unit(float(totals_R.max()))
+    figure = new_figure(settings)
+    axis = figure.subplots()
+    starts_RP = np.cumsum(seconds_RP, axis=1) - seconds_RP
+    bars = [
+        axis.barh(
+            range(len(runs)), seconds_RP[:, place] / unit, left=starts_RP[:, place] / unit,
+            height=0.6, color=PHASE_COLOURS[phase],
+        )
+        for place, phase in enumerate(PHASES)
+    ]  # fmt: skip
+    for place, total in enumerate(totals_R):
+        axis.annotate(
+            f"{total / unit:.1f} {sign}", (total / unit, place), (4, 0),
+            textcoords="offset points", va="center",
+        )  # fmt: skip
+    axis.set_yticks(range(len(runs)), runs)
+    margin = max(0.5, 1.6 - 0.5 * len(runs))  # a single bar need not fill the figure
+    axis.set_ylim(len(runs) - 1 + margin, -margin)
+    axis.set_xlim(0, 1.12 * float(totals_R.max()) / unit or 1.0)
+    axis.set_xlabel(f"time a training ({sign}), mean over seeds")
+    axis.grid(axis="y", visible=False)
+    axis.tick_params(axis="y", length=0)
+    legend_above(figure, bars, list(PHASES))
+    return figure
+
+
+def _mean_seconds(rows: list[dict[str, Any]], run: str) -> list[float]:
+    seeds = [row for row in rows if row["run"] == run]
+    return [sum(row[column] or 0.0 for row in seeds) / len(seeds) for column in PHASES.values()]

@@ -1,0 +1,22 @@
+"""Tables of results: what they are made of, what they may be made of, and how they are shown."""
+
+from astarpo.tables.checks import check_manifest, check_results
+from astarpo.tables.evaluations import read_answers, score_policies, summarize_scores
+from astarpo.tables.text import latex_table, markdown_table, terminal_table
+from astarpo.tables.trainings import cost_row, curve_rows
+from astarpo.tables.writing import csv_text, write_both
+
+__all__ = [
+    "check_manifest",
+    "check_results",
+    "cost_row",
+    "csv_text",
+    "curve_rows",
+    "latex_table",
+    "markdown_table",
+    "read_answers",
+    "score_policies",
+    "summarize_scores",
+    "terminal_table",
+    "write_both",
+]

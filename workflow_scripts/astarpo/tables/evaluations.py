@@ -1,0 +1,162 @@
+"""The summary table: graded answers of every policy to scores with intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from astarpo.benchmarks import Answers, Scores, paired_difference, pool, score, summary_rows
+from astarpo.columns import GENERATIONS, GRADED
+from astarpo.errors import InputError
+from astarpo.files import read_table
+
+Entry = Mapping[str, Any]
+Key = tuple[str, str, str]  # policy, benchmark, protocol
+KEYS = ("prompt_id", "sample_index")
+FINISH = pa.schema([GENERATIONS.field(name) for name in (*KEYS, "finish_reason")])
+
+
+def read_answers(graded: str, generations: str, k: int) -> Answers:
+    """Read the graded answers of one policy to one benchmark by one protocol.
+
+    Args:
+        graded: parquet file with the grades.
+        generations: parquet file with the responses that were graded.
+        k: responses a problem.
+
+    Returns:
+        The answers, problems in the order of their ids, samples in theirs.
+
+    Raises:
+        InputError: a problem has not exactly the samples 0 to k - 1, a reward is none of 1, 0 and
+            null, or the two files are not about the same responses.
+    """
+    grades, drawn = (
+        read_table(path, schema).sort_by([(key, "ascending") for key in KEYS])
+        for path, schema in ((graded, GRADED), (generations, FINISH))
+    )
+    if any(grades[key].to_pylist() != drawn[key].to_pylist() for key in KEYS):
+        raise InputError(
+            f"{graded}: grades other responses than are in {generations}; "
+            "delete it and run `snakemake` again"
+        )
+    prompt_ids = _complete_problems(grades, graded, k)
+    rewards = grades["reward"].to_numpy(zero_copy_only=False).astype(float)
+    if not (np.isnan(rewards) | (rewards == 0) | (rewards == 1)).all():
+        raise InputError(f"{graded}: column 'reward' must be 1, 0 or null, but has other values")
+    answers = grades["answer"].to_pylist()
+    cut = np.array([reason == "length" for reason in drawn["finish_reason"].to_pylist()])
+    return Answers(
+        prompt_ids=prompt_ids,
+        rewards_PK=rewards.reshape(-1, k),
+        answers_PK=[answers[start : start + k] for start in range(0, len(answers), k)],
+        truncated_PK=cut.reshape(-1, k),
+    )
+
+
+def _complete_problems(grades: pa.Table, path: str, k: int) -> tuple[str, ...]:
+    samples: dict[str, list[int]] = {}
+    for prompt_id, index in zip(*(grades[key].to_pylist() for key in KEYS), strict=True):
+        samples.setdefault(prompt_id, []).append(index)
+    if not samples:
+        raise InputError(f"{path}: holds no answers; the benchmark seems to be empty")
+    for prompt_id, indices in samples.items():
+        if indices != list(range(k)):
+            raise InputError(
+                f"{path}: problem {prompt_id} has the samples {indices} instead of 0 to {k - 1}; "
+                "delete the file and run `snakemake` again"
+            )
+    return tuple(samples)
+
+
+def score_policies(policies: Sequence[Entry], evaluations: Iterable[Entry]) -> dict[Key, Scores]:
+    """Score every evaluation, and pool the seeds of each run.
+
+    Args:
+        policies: ``policy``, ``run``, ``seed``, ... of each policy.
+        evaluations: ``policy``, ``benchmark``, ``protocol``, ``k``, ``temperature``, ``generations``
+            and ``graded`` of each.
+
+    Returns:
+        (policy, benchmark, protocol) -> scores; a run's name stands for the mean over its seeds.
+
+    Raises:
+        InputError: an answer is missing, or seeds of a run answered different problems.
+    """
+    run_of = {policy["policy"]: policy["run"] for policy in policies}
+    scores: dict[Key, Scores] = {}
+    seeds: dict[Key, list[Scores]] = {}
+    for entry in evaluations:
+        answers = read_answers(entry["graded"], entry["generations"], entry["k"])
+        asked = (entry["benchmark"], entry["protocol"])
+        scores[entry["policy"], *asked] = scored = score(answers, entry["temperature"])
+        run = run_of[entry["policy"]]
+        if run is not None:
+            seeds.setdefault((run, *asked), []).append(scored)
+    for key, of_seeds in seeds.items():
+        try:
+            scores[key] = pool(of_seeds)
+        except ValueError as error:
+            raise InputError(
+                f"run {key[0]}, benchmark {key[1]}, protocol {key[2]}: its seeds answered "
+                "different problems; run `snakemake -R generate_answers`"
+            ) from error
+    return scores
+
+
+def summarize_scores(
+    policies: Sequence[Entry], scores: Mapping[Key, Scores], resamples: int, seed: int
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Make the summary table, and the changes from reference to run that go with it.
+
+    Args:
+        policies: as for `score_policies`.
+        scores: what that returned.
+        resamples, seed: of the bootstrap.
+
+    Returns:
+        Rows of `columns.SUMMARY`, each run's pooled rows before those of its seeds; and for every row
+        of a run ``policy, benchmark, protocol, metric, value, ci_low, ci_high``: the difference to its
+        reference, paired by problem.
+    """
+    rows, changes = [], []
+    for policy in _with_pooled(policies):
+        for key in (key for key in scores if key[0] == policy["policy"]):
+            asked = {"benchmark": key[1], "protocol": key[2]}
+            rows += summary_rows(scores[key], {**policy, **asked}, resamples, seed)
+            reference = scores.get((policy["reference"], *key[1:]))
+            if policy["run"] is not None and reference is not None:
+                labels = {"policy": policy["policy"], **asked}
+                changes += _changes(scores[key], reference, labels, resamples, seed)
+    return rows, changes
+
+
+def _with_pooled(policies: Sequence[Entry]) -> list[dict[str, Any]]:
+    """Labels of every policy in the summary; before a run's seeds, the run itself."""
+    names = ("policy", "run", "method", "reference", "dataset", "seed")
+    labelled: dict[str, dict[str, Any]] = {}
+    for policy in policies:
+        labels = {name: policy[name] for name in names}
+        if policy["run"] is not None:
+            labelled.setdefault(policy["run"], {**labels, "policy": policy["run"], "seed": None})
+        labelled[policy["policy"]] = labels
+    return list(labelled.values())
+
+
+def _changes(
+    scores: Scores, reference: Scores, labels: Entry, resamples: int, seed: int
+) -> list[dict[str, Any]]:
+    if scores.prompt_ids != reference.prompt_ids:
+        raise InputError(
+            f"{labels['policy']} and its reference answered different problems of "
+            f"{labels['benchmark']}; run `snakemake -R generate_answers`"
+        )
+    changes = []
+    for name in (name for name in scores.metrics if name in reference.metrics):
+        change = paired_difference(scores.metrics[name], reference.metrics[name], resamples, seed)
+        numbers = {"value": change.value, "ci_low": change.low, "ci_high": change.high}
+        changes.append({**labels, "metric": name[0], **numbers})
+    return changes

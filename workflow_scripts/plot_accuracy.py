@@ -1,0 +1,26 @@
+"""Draw how good each policy is on each benchmark, with 95 % intervals."""
+
+from __future__ import annotations
+
+from astarpo import cli
+from astarpo.columns import SUMMARY
+from astarpo.files import read_table
+
+
+def main() -> None:
+    parser = cli.parser(__doc__)
+    parser.add_argument("--summary", required=True, help="parquet file made by summarize")
+    parser.add_argument("--out-png", required=True, help="the figure as a picture")
+    parser.add_argument("--out-pdf", required=True, help="the figure for print")
+    arguments = parser.parse_args()
+    settings = cli.parse_settings(arguments.settings)
+
+    from astarpo.figures import accuracy
+    from astarpo.figures.style import save
+
+    figure = accuracy.draw(read_table(arguments.summary, SUMMARY), settings)
+    save(figure, arguments.out_png, arguments.out_pdf, settings["dpi"])
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,65 @@
+"""Sum up: scores with intervals, training curves, costs, and what each result was made by."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from astarpo import cli
+from astarpo.columns import COST, CURVES, SUMMARY
+from astarpo.files import read_json, write_text
+from astarpo.provenance import provenance
+
+
+def main() -> None:
+    parser = cli.parser(__doc__)
+    parser.add_argument("--plan", required=True, help="JSON: policies, evaluations, runs, expected")
+    for table in ("summary", "curves", "cost"):
+        parser.add_argument(f"--out-{table}", required=True, help="CSV file")
+        parser.add_argument(f"--out-{table}-parquet", required=True, help="the same table")
+    parser.add_argument("--out-markdown", required=True, help="main results as a Markdown table")
+    parser.add_argument("--out-latex", required=True, help="main results as a LaTeX table")
+    parser.add_argument("--out-terminal", required=True, help="main results as plain text")
+    parser.add_argument("--out-provenance", required=True, help="CSV: what each result was made by")
+    arguments = parser.parse_args()
+    settings, plan = cli.parse_settings(arguments.settings), read_json(arguments.plan)
+
+    from astarpo import tables
+    from astarpo.tables.checks import PROVENANCE_COLUMNS
+
+    checked = tables.check_results(plan["expected"])
+    inputs = {"plan": arguments.plan, **dict(_inputs(plan))}
+    metadata = {"provenance": provenance(__file__, arguments.settings, inputs)}
+    scores = tables.score_policies(plan["policies"], plan["evaluations"])
+    summary, changes = tables.summarize_scores(plan["policies"], scores, **settings["bootstrap"])
+    cost = [tables.cost_row(run) for run in plan["runs"]]
+    curves = [row for run in plan["runs"] for row in tables.curve_rows(run)]
+    for name, rows, schema in (
+        ("summary", summary, SUMMARY),
+        ("curves", curves, CURVES),
+        ("cost", cost, COST),
+    ):
+        parquet, csv = getattr(arguments, f"out_{name}_parquet"), getattr(arguments, f"out_{name}")
+        tables.write_both(parquet, csv, rows, schema, metadata)
+    write_text(arguments.out_markdown, tables.markdown_table(summary, cost, changes))
+    write_text(arguments.out_latex, tables.latex_table(summary, cost))
+    write_text(arguments.out_provenance, tables.csv_text(checked, PROVENANCE_COLUMNS))
+    changed = [row["file"] for row in checked if row["code_changed"]]
+    if changed:
+        print(f"results made by other code: {len(changed)}, see {arguments.out_provenance}")
+    shown = tables.terminal_table(summary) + "\n"
+    write_text(arguments.out_terminal, shown)
+    print(shown, end="")
+
+
+def _inputs(plan: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Every file that the tables are made from, by its own path."""
+    for entry in plan["evaluations"]:
+        yield from ((entry[name], entry[name]) for name in ("generations", "graded"))
+    for run in plan["runs"]:
+        paths = [run["metrics"], run["timings"], run["manifest"], *run["stage1"]]
+        yield from ((path, path) for path in paths)
+
+
+if __name__ == "__main__":
+    cli.run(main)
