@@ -1,0 +1,127 @@
+"""What the rules share: the checked configuration, what each stage is told, and the code it runs.
+
+Comes in: the configuration. Goes out: functions that the other rule files use; no files.
+
+A rule's settings are one JSON text with just the keys that its stage reads (`settings`), and its script and
+the modules that this imports are inputs (`code`): Snakemake compares both by content, so an edit reruns what
+depends on it and a touch, a clone or another order of keys reruns nothing.
+"""
+
+import sys
+
+sys.path.insert(0, "workflow_scripts")
+
+from astarpo.closure import import_closure
+from astarpo.config import Plan, load_config
+from astarpo.config.targets import Targets
+from astarpo.errors import InputError
+from snakemake.exceptions import WorkflowError
+
+try:
+    PLAN = Plan(load_config(config))
+except InputError as error:
+    raise WorkflowError(str(error)) from None
+
+TARGETS = Targets(PLAN)
+MACHINE = PLAN.config.machine
+NAME = "[a-z0-9][a-z0-9-]*"
+
+
+wildcard_constraints:
+    dataset=NAME,
+    benchmark=NAME,
+    reference=NAME,
+    block=r"s\d+-p\d+",
+    selection=NAME,
+    value=NAME,
+    run=NAME,
+    seed=r"\d+",
+    policy=rf"{NAME}(\.seed-\d+)?",
+    protocol=NAME,
+    figure=NAME,
+
+
+def code(script):
+    """Inputs of a rule: its script, and the library modules that this imports."""
+    path = f"workflow_scripts/{script}.py"
+    return {"script": path, "library": [str(module) for module in import_closure(path)]}
+
+
+def settings(stage, *names):
+    """A params function: the settings JSON of a stage for the wildcards that are named."""
+
+    def of(wildcards):
+        return getattr(PLAN, stage)(*[wildcards[name] for name in names])
+
+    return of
+
+
+def inputs(stage, *names):
+    """An input function for `unpack`: the named inputs of a stage for the wildcards that are named."""
+
+    def of(wildcards):
+        return getattr(PLAN, f"{stage}_inputs")(*[wildcards[name] for name in names])
+
+    return of
+
+
+def entry_inputs(registry, name):
+    """As `inputs`, for entries of one registry of several."""
+
+    def of(wildcards):
+        stage = "dataset" if registry in ("datasets", "benchmarks") else "stage_one"
+        return getattr(PLAN, f"{stage}_inputs")(registry, wildcards[name])
+
+    return of
+
+
+def machine(wildcards, resources):
+    """The machine settings. A function of `resources` is not compared by Snakemake: that is the purpose."""
+    return PLAN.machine()
+
+
+def options(names):
+    """A params function: the options of those inputs that a job has, `--name path ...`."""
+
+    def of(wildcards, input):
+        given = [(name, input.get(name)) for name in names]
+        return " ".join(f"--{name.replace('_', '-')} {path}" for name, path in given if path)
+
+    return of
+
+
+def targets(kind):
+    """The files of a named target."""
+    return getattr(TARGETS, kind)()
+
+
+def given_config_files():
+    """The configuration files of this invocation, as options for another one."""
+    files = [str(path) for path in workflow.overwrite_configfiles or []]
+    return "--configfile " + " ".join(files) if files else ""
+
+
+def reference_threads(wildcards):
+    """CPU threads that the reference's entry asks for."""
+    return PLAN.config.references[wildcards.reference].torch_threads
+
+
+def training_threads(wildcards):
+    """CPU threads that the run asks for."""
+    return PLAN.config.runs[wildcards.run].torch_threads
+
+
+def answer_threads(wildcards):
+    """CPU threads that the policy's reference asks for."""
+    reference = PLAN.reference_of(wildcards.policy)
+    return PLAN.config.references[reference].torch_threads
+
+
+def values_of_figure(wildcards):
+    """The estimate of V* that a figure shows."""
+    return f"results/values/{PLAN.config.figures[wildcards.figure].value}.parquet"
+
+
+def tables_plan(wildcards):
+    """What the tables are made of (a function, as Snakemake looks for wildcards in plain texts)."""
+    return TARGETS.tables_plan()

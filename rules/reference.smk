@@ -1,0 +1,82 @@
+"""Reference policies and stage 1: what they answer to the training prompts, and how that is graded.
+
+Comes in: data sets; models from scratch, a folder or a hub.
+Goes out: results/references/{reference}/ and, a block of samples a job, results/samples/{reference}/{dataset}/.
+"""
+
+
+rule prepare_reference:
+    input:
+        unpack(inputs("reference", "reference")),
+        **code("prepare_reference"),
+    output:
+        model=directory("results/references/{reference}/model"),
+        manifest="results/references/{reference}/manifest.json",
+    log:
+        "results/logs/prepare_reference/{reference}.log",
+    benchmark:
+        "results/usage/prepare_reference/{reference}.tsv"
+    conda:
+        "../envs/torch.yaml"
+    threads: reference_threads
+    resources:
+        mem_mb=8000,
+        runtime=240,
+        gpu=PLAN.gpus(),
+    params:
+        settings=settings("reference", "reference"),
+        machine=machine,
+        options=options(["dataset", "model_config"]),
+    shell:
+        "python workflow_scripts/launch.py --log {log:q} {input.script:q} --settings {params.settings:q} "
+        "--machine {params.machine:q} {params.options} --out-model {output.model:q} --out-manifest {output.manifest:q}"
+
+
+rule sample_reference:
+    input:
+        unpack(inputs("sample", "reference", "dataset")),
+        **code("sample_reference"),
+    output:
+        table="results/samples/{reference}/{dataset}/block-{block}.parquet",
+        manifest="results/samples/{reference}/{dataset}/block-{block}.manifest.json",
+    log:
+        "results/logs/sample_reference/{reference}/{dataset}/{block}.log",
+    benchmark:
+        "results/usage/sample_reference/{reference}/{dataset}/{block}.tsv"
+    conda:
+        "../envs/torch.yaml"
+    threads: reference_threads
+    resources:
+        mem_mb=8000,
+        runtime=480,
+        gpu=PLAN.gpus(),
+    params:
+        settings=settings("samples", "reference", "dataset"),
+        machine=machine,
+    shell:
+        "python workflow_scripts/launch.py --log {log:q} {input.script:q} --settings {params.settings:q} "
+        "--machine {params.machine:q} --reference {input.reference:q} --dataset {input.dataset:q} "
+        "--block {wildcards.block} --out {output.table:q} --out-manifest {output.manifest:q}"
+
+
+rule grade_samples:
+    input:
+        unpack(inputs("grade", "reference", "dataset", "block")),
+        **code("grade_samples"),
+    output:
+        "results/samples/{reference}/{dataset}/block-{block}.graded.parquet",
+    log:
+        "results/logs/grade_samples/{reference}/{dataset}/{block}.log",
+    benchmark:
+        "results/usage/grade_samples/{reference}/{dataset}/{block}.tsv"
+    conda:
+        "../envs/light.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=120,
+    params:
+        settings=settings("grading", "dataset"),
+    shell:
+        "python workflow_scripts/launch.py --log {log:q} {input.script:q} --settings {params.settings:q} "
+        "--generations {input.generations:q} --problems {input.problems:q} --out {output:q}"

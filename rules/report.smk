@@ -1,0 +1,225 @@
+"""Tables, figures and the report.
+
+Comes in: graded answers, manifests, metrics.
+Goes out: results/tables/, results/figures/{figure}.{png,pdf} (a rule a kind of figure), results/report.zip.
+"""
+
+
+localrules:
+    plan_tables,
+
+
+rule plan_tables:
+    """Write down which results the tables are made of and what each must have been made from.
+
+    A file, because the command line could not hold it for a sweep of some hundred runs.
+    """
+    output:
+        "results/tables/plan.json",
+    log:
+        "results/logs/plan_tables.log",
+    benchmark:
+        "results/usage/plan_tables.tsv"
+    threads: 1
+    resources:
+        mem_mb=500,
+        runtime=5,
+    params:
+        plan=tables_plan,
+    run:
+        from astarpo.files import write_text
+
+        write_text(output[0], params.plan)
+
+
+rule summarize:
+    input:
+        TARGETS.results(),
+        **code("summarize"),
+        plan="results/tables/plan.json",
+    output:
+        summary=report(
+            "results/tables/summary.csv",
+            caption="../report/summary.rst",
+            category="Tables",
+            labels={"table": "summary"},
+        ),
+        summary_parquet="results/tables/summary.parquet",
+        curves="results/tables/curves.csv",
+        curves_parquet="results/tables/curves.parquet",
+        cost=report(
+            "results/tables/cost.csv",
+            caption="../report/cost.rst",
+            category="Tables",
+            labels={"table": "cost"},
+        ),
+        cost_parquet="results/tables/cost.parquet",
+        markdown="results/tables/main.md",
+        latex="results/tables/main.tex",
+        terminal="results/tables/summary.txt",
+        provenance="results/tables/provenance.csv",
+    log:
+        "results/logs/summarize.log",
+    benchmark:
+        "results/usage/summarize.tsv"
+    conda:
+        "../envs/light.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        settings=settings("bootstrap"),
+    shell:
+        "python workflow_scripts/launch.py --log {log:q} {input.script:q} --settings {params.settings:q} "
+        "--plan {input.plan:q} --out-summary {output.summary:q} --out-summary-parquet {output.summary_parquet:q} "
+        "--out-curves {output.curves:q} --out-curves-parquet {output.curves_parquet:q} --out-cost {output.cost:q} "
+        "--out-cost-parquet {output.cost_parquet:q} --out-markdown {output.markdown:q} --out-latex {output.latex:q} "
+        "--out-terminal {output.terminal:q} --out-provenance {output.provenance:q}"
+
+
+rule plot_training_curves:
+    input:
+        **code("plot_training_curves"),
+        curves="results/tables/curves.parquet",
+    output:
+        png=report(
+            "results/figures/{figure}.png",
+            caption="../report/training_curves.rst",
+            category="Figures",
+            labels={"figure": "{figure}"},
+        ),
+        pdf="results/figures/{figure}.pdf",
+    log:
+        "results/logs/plot_training_curves/{figure}.log",
+    benchmark:
+        "results/usage/plot_training_curves/{figure}.tsv"
+    wildcard_constraints:
+        figure=TARGETS.figure_pattern("training_curves"),
+    conda:
+        "../envs/light.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        settings=settings("figure", "figure"),
+    shell:
+        "python workflow_scripts/launch.py --log {log:q} {input.script:q} --settings {params.settings:q} "
+        "--curves {input.curves:q} --out-png {output.png:q} --out-pdf {output.pdf:q}"
+
+
+rule plot_accuracy:
+    input:
+        **code("plot_accuracy"),
+        summary="results/tables/summary.parquet",
+    output:
+        png=report(
+            "results/figures/{figure}.png",
+            caption="../report/accuracy.rst",
+            category="Figures",
+            labels={"figure": "{figure}"},
+        ),
+        pdf="results/figures/{figure}.pdf",
+    log:
+        "results/logs/plot_accuracy/{figure}.log",
+    benchmark:
+        "results/usage/plot_accuracy/{figure}.tsv"
+    wildcard_constraints:
+        figure=TARGETS.figure_pattern("accuracy"),
+    conda:
+        "../envs/light.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        settings=settings("figure", "figure"),
+    shell:
+        "python workflow_scripts/launch.py --log {log:q} {input.script:q} --settings {params.settings:q} "
+        "--summary {input.summary:q} --out-png {output.png:q} --out-pdf {output.pdf:q}"
+
+
+rule plot_values:
+    input:
+        **code("plot_values"),
+        values=values_of_figure,
+    output:
+        png=report(
+            "results/figures/{figure}.png",
+            caption="../report/values.rst",
+            category="Figures",
+            labels={"figure": "{figure}"},
+        ),
+        pdf="results/figures/{figure}.pdf",
+    log:
+        "results/logs/plot_values/{figure}.log",
+    benchmark:
+        "results/usage/plot_values/{figure}.tsv"
+    wildcard_constraints:
+        figure=TARGETS.figure_pattern("values"),
+    conda:
+        "../envs/light.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        settings=settings("figure", "figure"),
+    shell:
+        "python workflow_scripts/launch.py --log {log:q} {input.script:q} --settings {params.settings:q} "
+        "--values {input.values:q} --out-png {output.png:q} --out-pdf {output.pdf:q}"
+
+
+rule plot_time:
+    input:
+        **code("plot_time"),
+        cost="results/tables/cost.parquet",
+    output:
+        png=report(
+            "results/figures/{figure}.png",
+            caption="../report/time.rst",
+            category="Figures",
+            labels={"figure": "{figure}"},
+        ),
+        pdf="results/figures/{figure}.pdf",
+    log:
+        "results/logs/plot_time/{figure}.log",
+    benchmark:
+        "results/usage/plot_time/{figure}.tsv"
+    wildcard_constraints:
+        figure=TARGETS.figure_pattern("time"),
+    conda:
+        "../envs/light.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        settings=settings("figure", "figure"),
+    shell:
+        "python workflow_scripts/launch.py --log {log:q} {input.script:q} --settings {params.settings:q} "
+        "--cost {input.cost:q} --out-png {output.png:q} --out-pdf {output.pdf:q}"
+
+
+rule report:
+    """Snakemake's own report, made by Snakemake of the same configuration."""
+    input:
+        targets("figures"),
+        targets("tables"),
+    output:
+        "results/report.zip",
+    log:
+        "results/logs/report.log",
+    benchmark:
+        "results/usage/report.tsv"
+    conda:
+        "../envs/light.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        configfiles=given_config_files(),
+    shell:
+        "snakemake --nolock --cores 1 {input:q} --report {output:q} {params.configfiles} > {log:q} 2>&1"

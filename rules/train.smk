@@ -1,0 +1,40 @@
+"""Stage 2: one training for each run and seed.
+
+Comes in: a reference policy, prompts, and what the run uses besides: V*, a selection, validation prompts.
+Goes out: model/, metrics.parquet, timings.parquet and manifest.json in results/runs/{run}/seed-{seed}/.
+
+Checkpoints lie in results/checkpoints/{run}/seed-{seed}/, which is no output: Snakemake deletes the outputs of
+a job that failed, and a killed training shall go on from where it was.
+"""
+
+
+rule train_policy:
+    input:
+        unpack(inputs("training", "run")),
+        **code("train_policy"),
+    output:
+        model=directory("results/runs/{run}/seed-{seed}/model"),
+        metrics="results/runs/{run}/seed-{seed}/metrics.parquet",
+        timings="results/runs/{run}/seed-{seed}/timings.parquet",
+        manifest="results/runs/{run}/seed-{seed}/manifest.json",
+    log:
+        "results/logs/train_policy/{run}/seed-{seed}.log",
+    benchmark:
+        "results/usage/train_policy/{run}/seed-{seed}.tsv"
+    conda:
+        "../envs/torch.yaml"
+    threads: training_threads
+    resources:
+        mem_mb=16000,
+        runtime=PLAN.walltime_minutes(),
+        gpu=PLAN.gpus(),
+    params:
+        settings=settings("training", "run"),
+        machine=machine,
+        options=options(["validation", "selection", "values"]),
+        scratch="results/checkpoints/{run}/seed-{seed}",
+    shell:
+        "python workflow_scripts/launch.py --log {log:q} {input.script:q} --settings {params.settings:q} "
+        "--machine {params.machine:q} --seed {wildcards.seed} --reference {input.reference:q} "
+        "--dataset {input.dataset:q} {params.options} --scratch {params.scratch:q} --out-model {output.model:q} "
+        "--out-metrics {output.metrics:q} --out-timings {output.timings:q} --out-manifest {output.manifest:q}"

@@ -1,0 +1,232 @@
+"""The configuration: every mistake named before any job starts, and JSON that is equal when settings are."""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from astarpo.config import Plan, load_config
+from astarpo.config.targets import Targets
+from astarpo.errors import InputError
+from astarpo.training.settings import MachineSettings, TrainSettings
+
+DEFAULT = yaml.safe_load((Path(__file__).parent.parent / "config" / "config.yaml").read_text())
+
+
+def changed(**paths: Any) -> dict[str, Any]:
+    """The default configuration with values set at dotted paths (written with ``__``)."""
+    config = copy.deepcopy(DEFAULT)
+    for path, value in paths.items():
+        *parents, last = [part.replace("_dash_", "-") for part in path.split("__")]
+        place = config
+        for part in parents:
+            place = place.setdefault(part, {})
+        place[last] = value
+    return config
+
+
+def message(config: dict[str, Any]) -> str:
+    with pytest.raises(InputError) as caught:
+        load_config(config)
+    return str(caught.value)
+
+
+RUN = "runs__a_dash_star_dash_po"
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"bechmarks": {}}, "unknown key 'bechmarks'; did you mean 'benchmarks'?"),
+        ({f"{RUN}__beta": 1.0}, "runs.a-star-po: unknown key 'beta'; did you mean 'beta2'?"),
+        ({f"{RUN}__beta2": 0}, "runs.a-star-po.beta2 = 0: input should be greater than 0"),
+        ({f"{RUN}__beta2": "much"}, "runs.a-star-po.beta2 = 'much': input should be a valid number"),
+        ({f"{RUN}__beta2": True}, "runs.a-star-po.beta2 = True: input should be a valid number"),
+        ({f"{RUN}__steps": 1.5}, "runs.a-star-po.steps = 1.5: input should be a valid integer"),
+        ({f"{RUN}__method": "a2c"}, "runs.a-star-po.method = 'a2c': input should be 'a_star_po'"),
+        ({f"{RUN}__value": "v"}, "runs.a-star-po.value = 'v': no such entry under values; there are v-star"),
+        ({f"{RUN}__seeds": [1, 1]}, "runs.a-star-po.seeds = [1, 1]: must be different numbers"),
+        ({f"{RUN}__seeds": []}, "runs.a-star-po.seeds"),
+        ({"values__v_dash_star__beta1": -0.5}, "values.v-star.beta1 = -0.5: input should be greater than 0"),
+        ({"values__v_dash_star__n": 9}, "values.v-star.n = 9: is above datasets.sums.sampling.max_samples (8)"),
+        (
+            {"datasets__sums__sampling__top_p": 0.9},
+            "datasets.sums.sampling.top_p = 0.9: must be 1, or another policy is trained than sampled",
+        ),
+        (
+            {"datasets__sums__sampling__max_samples": 10},
+            "datasets.sums.sampling.max_samples = 10: must be a multiple of block_size (4)",
+        ),
+        ({"datasets__sums__sampling": None}, "values.v-star.dataset = 'sums': this data set has no `sampling`"),
+        ({"datasets__sums__template": "solve"}, "datasets.sums.template = 'solve': must contain {problem}"),
+        ({"datasets__sums__verifier": "math"}, "datasets.sums.verifier = 'math': known are integer"),
+        ({"datasets__sums__source__kind": "csv"}, "datasets.sums.source"),
+        ({"datasets__sums__hash_range": [0.5, 0.5]}, "the first number must be below the second"),
+        (
+            {"datasets__sums__hash_range": [0.5, 0.8]},
+            "datasets.sums-warm-start.hash_range = [0.0, 0.6]: overlaps that of datasets.sums ([0.5, 0.8])",
+        ),
+        (
+            {"benchmarks__held_dash_out__hash_range": [0.8, 1.0]},
+            "benchmarks.held-out.hash_range = [0.8, 1.0]: overlaps that of datasets.sums",
+        ),
+        (
+            {"benchmarks__held_dash_out__protocols__greedy__k": 4},
+            "benchmarks.held-out.protocols.greedy.k = 4: must be 1 at temperature 0",
+        ),
+        ({"references__tiny__warm_start__dataset": "x"}, "references.tiny.warm_start.dataset = 'x': no such entry"),
+        ({"references__tiny__system_prompt": "Think."}, "references.tiny.system_prompt: needs chat_template: true"),
+        ({"references__Tiny": DEFAULT["references"]["tiny"]}, "references.Tiny"),
+        ({"runs__tiny": DEFAULT["runs"]["a-star-po"]}, "runs.tiny: a reference has this name already"),
+        ({"figures__accuracy__runs": ["x"]}, "figures.accuracy.runs = 'x': no such entry under runs"),
+        ({"runs": None}, "runs must be a mapping"),
+        ({f"{RUN}__base": "x"}, "runs.a-star-po.base: there is no run 'x'; there are a-star-po"),
+        ({f"{RUN}__base": "a-star-po"}, "runs.a-star-po.base: 'a-star-po' leads back to itself"),
+        ({f"{RUN}__grid": {"beta3": [1.0]}}, "unknown key 'beta3'"),
+        ({f"{RUN}__grid": {"beta2": 1.0}}, "runs.a-star-po.grid.beta2 must be a list of values"),
+        ({f"{RUN}__grid": {"lr": [1e-3, "1e-3"]}}, "two runs expand to the name 'a-star-po-1e-3'"),
+        ({"machine__device": "tpu"}, "machine.device = 'tpu': input should be 'cpu' or 'cuda'"),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_named(changes, expected):
+    assert expected in message(changed(**changes))
+
+
+def test_all_mistakes_come_in_one_message():
+    text = message(
+        changed(**{f"{RUN}__beta2": 0, "values__v_dash_star__beta1": 0, "machine__devise": "cpu"})
+    )
+    assert text.startswith("the configuration has 3 errors:")
+    assert all(word in text for word in ("beta2", "beta1", "devise"))
+
+
+def test_yaml_spells_numbers_as_texts_and_they_are_taken_as_meant():
+    assert load_config(changed(**{f"{RUN}__beta2": "1e-3"})).runs["a-star-po"].beta2 == 1e-3
+    first = Plan(load_config(changed(**{f"{RUN}__max_grad_norm": 1})))
+    assert first.training("a-star-po") == Plan(load_config(DEFAULT)).training("a-star-po")
+
+
+def test_grids_expand_and_inherit():
+    sweep = {"base": "a-star-po", "grid": {"beta2": [1e-4, "1e-3"], "seeds": [[0]]}}
+    with pytest.raises(InputError, match="a grid takes numbers"):
+        load_config(changed(runs__sweep=sweep))
+    sweep = {"base": "a-star-po", "seeds": [7], "grid": {"beta2": [1e-4, 0.5], "steps": [10, 20]}}
+    runs = load_config(changed(runs__sweep=sweep)).runs
+    assert list(runs) == [
+        "a-star-po",
+        "sweep-1e-4-10",
+        "sweep-1e-4-20",
+        "sweep-0p5-10",
+        "sweep-0p5-20",
+    ]
+    assert runs["sweep-0p5-20"].beta2 == 0.5 and runs["sweep-0p5-20"].steps == 20
+    assert runs["sweep-0p5-20"].lr == runs["a-star-po"].lr and runs["sweep-0p5-20"].seeds == (7,)
+
+
+def test_a_base_may_have_a_base():
+    config = changed(runs__b={"base": "a-star-po", "lr": 1e-3}, runs__c={"base": "b", "steps": 1})
+    runs = load_config(config).runs
+    assert (runs["c"].lr, runs["c"].steps, runs["c"].beta2) == (1e-3, 1, 1e-3)
+
+
+def test_order_of_keys_is_no_difference():
+    def backwards(value):
+        return (
+            {k: backwards(value[k]) for k in reversed(value)} if isinstance(value, dict) else value
+        )
+
+    one, two = Plan(load_config(DEFAULT)), Plan(load_config(backwards(DEFAULT)))
+    assert one.training("a-star-po") == two.training("a-star-po")
+    assert one.reference("tiny") == two.reference("tiny")
+    assert one.samples("tiny", "sums") == two.samples("tiny", "sums")
+    assert Targets(one).tables_plan() == Targets(two).tables_plan()
+
+
+def settings_of(config):
+    plan = Plan(load_config(config))
+    return {
+        "dataset": plan.dataset("sums"), "reference": plan.reference("tiny"),
+        "samples": plan.samples("tiny", "sums"), "grading": plan.grading("sums"),
+        "selection": plan.selection("solved"), "value": plan.value("v-star"),
+        "training": plan.training("a-star-po"), "asking": plan.asking("tiny", "held-out", "sampled"),
+        "figure": plan.figure("accuracy"),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("changes", "stages"),
+    [
+        ({f"{RUN}__beta2": 0.002}, {"training"}),
+        ({f"{RUN}__seeds": [0]}, set()),
+        ({f"{RUN}__benchmarks": ["held-out"]}, set()),
+        ({"values__v_dash_star__beta1": 1.0}, {"value"}),
+        ({"datasets__sums__sampling__max_samples": 16}, set()),
+        ({"datasets__sums__sampling__base_seed": 1}, {"samples"}),
+        ({"datasets__sums__sampling__temperature": 0.9}, {"samples", "training"}),
+        ({"datasets__sums__grading": {"truncated": "as_judged"}}, {"grading", "training"}),
+        ({"references__tiny__precision": "bfloat16"}, {"samples", "training", "asking"}),
+        ({"benchmarks__held_dash_out__protocols__sampled__k": 4}, {"asking"}),
+        ({"figures__accuracy__dpi": 99}, {"figure"}),
+        ({"machine": {"micro_batch": 1, "walltime_minutes": 60}}, set()),
+    ],
+)
+def test_an_edit_reaches_only_the_stages_that_read_it(changes, stages):
+    before, after = settings_of(DEFAULT), settings_of(changed(**changes))
+    assert {stage for stage in before if before[stage] != after[stage]} == stages
+
+
+def test_swapping_two_values_changes_both_stages():
+    swapped = changed(**{f"{RUN}__beta2": 0.5, "values__v_dash_star__beta1": 1e-3})
+    before, after = settings_of(DEFAULT), settings_of(swapped)
+    assert {stage for stage in before if before[stage] != after[stage]} == {"value", "training"}
+
+
+def test_scripts_can_read_what_the_plan_writes():
+    plan = Plan(load_config(DEFAULT))
+    told = TrainSettings.from_json(json.loads(plan.training("a-star-po")))
+    assert told.hyperparameters == {"beta2": 1e-3} and told.sampling.max_new_tokens == 40
+    assert MachineSettings.from_json(json.loads(plan.machine())).max_minutes is None
+    with pytest.raises(InputError, match="settings.steps is missing"):
+        TrainSettings.from_json(
+            {k: v for k, v in json.loads(plan.training("a-star-po")).items() if k != "steps"}
+        )
+
+
+def test_walltime_leaves_time_to_save():
+    plan = Plan(load_config(changed(machine__walltime_minutes=60)))
+    assert json.loads(plan.machine())["max_minutes"] == 52 and plan.walltime_minutes() == 60
+
+
+def test_blocks_hold_the_first_n_samples():
+    plan = Plan(load_config(changed(datasets__sums__sampling__prompt_shards=2)))
+    assert plan.blocks("sums", 4) == ["s0-p0", "s0-p1"]
+    assert plan.blocks("sums", 5) == plan.blocks("sums", 8) == ["s0-p0", "s0-p1", "s1-p0", "s1-p1"]
+
+
+def test_policies_and_their_benchmarks():
+    config = changed(
+        runs__other={**DEFAULT["runs"]["a-star-po"], "seeds": [5], "benchmarks": ["one-more-term"]}
+    )
+    plan = Plan(load_config(config))
+    assert plan.policies() == ["tiny", *(f"a-star-po.seed-{s}" for s in (0, 1, 2)), "other.seed-5"]
+    assert plan.benchmarks_of("other.seed-5") == ["one-more-term"]
+    assert plan.benchmarks_of("tiny") == ["held-out", "one-more-term"]
+    assert plan.policy_path("other.seed-5") == "results/runs/other/seed-5/manifest.json"
+    assert plan.policy_path("tiny") == "results/references/tiny/manifest.json"
+
+
+def test_the_tables_are_told_every_file_once():
+    targets = Targets(Plan(load_config(DEFAULT)))
+    files = targets.results()
+    assert len(files) == len(set(files))
+    expected = json.loads(targets.tables_plan())["expected"]
+    assert {e["rule"] for e in expected} == {
+        "prepare_dataset", "prepare_benchmark", "prepare_reference", "sample_reference", "grade_samples",
+        "select_prompts", "estimate_values", "train_policy", "generate_answers", "grade_answers",
+    }  # fmt: skip
+    assert all(Path(e["script"]).name == f"{e['rule']}.py" for e in expected)

@@ -1,0 +1,294 @@
+"""Exact reruns on the real Snakefile: what an edit runs again, and that nothing else does.
+
+The scripts do not run: a stub in place of launch.py writes their outputs. Rules, configuration, plan and the
+code inputs found by parsing are the real ones.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parent.parent
+TARGETS = ["data", "train", "evaluate", "figures"]
+STUB = """
+import hashlib, os, sys
+from pathlib import Path
+
+arguments = sys.argv[1:]
+for option, value in zip(arguments, arguments[1:]):
+    if option.startswith("--out"):
+        path = Path(value)
+        if option == "--out-model":
+            path.mkdir(parents=True, exist_ok=True)
+            path = path / "config.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(hashlib.sha256(repr(arguments).encode()).hexdigest())
+"""
+
+
+def snakemake(folder: Path, *options: str) -> str:
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    done = subprocess.run(
+        [sys.executable, "-m", "snakemake", *TARGETS, *options],
+        cwd=folder, env=environment, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def would_run(folder: Path) -> Counter[str]:
+    """Rules that a dry run lists, with the wildcards that tell their jobs apart."""
+    jobs: Counter[str] = Counter()
+    for block in re.split(r"\n(?=(?:local)?rule \w+:)", snakemake(folder, "-n", "--cores", "1")):
+        match = re.match(r"(?:local)?rule (\w+):", block)
+        if match and match.group(1) not in TARGETS:
+            wildcards = re.search(r"\n    wildcards: (.*)", block)
+            named = re.sub(r"\w+=", "", wildcards.group(1)).replace(", ", " ") if wildcards else ""
+            jobs[f"{match.group(1)} {named}".strip()] += 1
+    return jobs
+
+
+def config(folder: Path) -> dict[str, Any]:
+    return yaml.safe_load((folder / "config/config.yaml").read_text())
+
+
+def write_config(folder: Path, value: dict[str, Any]) -> None:
+    (folder / "config/config.yaml").write_text(yaml.safe_dump(value, sort_keys=False))
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished workflow: two runs (two seeds and one), two estimates of V*, two benchmarks."""
+    folder = tmp_path_factory.mktemp("finished") / "project"
+    folder.mkdir()
+    for name in ("rules", "workflow_scripts", "config", "envs", "profiles", "report"):
+        ignore = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(ROOT / name, folder / name, ignore=ignore)
+    shutil.copy(ROOT / "Snakefile", folder)
+    (folder / "workflow_scripts/launch.py").write_text(STUB)
+    # A method that uses no V*: there is none yet, so the copy's type of run may go without.
+    runs = folder / "workflow_scripts/astarpo/config/runs.py"
+    text = runs.read_text()
+    assert "    value: Name = Field(" in text
+    runs.write_text(
+        text.replace("    value: Name = Field(", "    value: Name | None = Field(None, ")
+    )
+    wanted = config(folder)
+    wanted["values"]["first-four"] = {**wanted["values"]["v-star"], "n": 4, "beta1": 0.25}
+    wanted["runs"]["a-star-po"]["seeds"] = [0, 1]
+    wanted["runs"]["other"] = {**wanted["runs"]["a-star-po"], "seeds": [0], "value": "first-four"}
+    wanted["runs"]["without"] = {**wanted["runs"]["other"], "value": None}
+    for benchmark in wanted["benchmarks"].values():
+        del benchmark["protocols"]["greedy"]
+    write_config(folder, wanted)
+    snakemake(folder, "--cores", "2")
+    assert not would_run(folder)
+    return folder
+
+
+@pytest.fixture
+def project(finished: Path, tmp_path: Path) -> Path:
+    """A copy of the finished workflow, to edit."""
+    return Path(shutil.copytree(finished, tmp_path / "project"))
+
+
+# What follows from a set of policies being new.
+FIGURES = {"plot_training_curves training-curves", "plot_accuracy accuracy", "plot_time time"}
+TABLES = {"plan_tables", "summarize"}
+
+
+def evaluation(
+    *policies: str, benchmarks: tuple[str, ...] = ("held-out", "one-more-term")
+) -> set[str]:
+    return {
+        f"{rule} {policy} {benchmark} sampled"
+        for rule in ("generate_answers", "grade_answers")
+        for policy in policies
+        for benchmark in benchmarks
+    }
+
+
+def training(*policies: str) -> set[str]:
+    return {f"train_policy {policy.replace('.seed-', ' ')}" for policy in policies}
+
+
+MAIN = ("a-star-po.seed-0", "a-star-po.seed-1")
+OTHERS = ("other.seed-0", "without.seed-0")
+TRAINED = (*MAIN, *OTHERS)
+EVERYONE = ("tiny", *TRAINED)
+BELOW_VALUES = {"select_prompts solved", "estimate_values v-star", "estimate_values first-four"}
+GRADED = {f"grade_samples tiny sums s{s}-p0" for s in (0, 1)}
+
+
+def edit_config(change: Callable[[dict[str, Any]], Any]) -> Callable[[Path], None]:
+    def edit(folder: Path) -> None:
+        value = config(folder)
+        change(value)
+        write_config(folder, value)
+
+    return edit
+
+
+def put(path: str, value: Any) -> Callable[[Path], None]:
+    """Set a value of the configuration at a path of keys."""
+
+    def change(whole: dict[str, Any]) -> None:
+        *parents, last = path.split("/")
+        place = whole
+        for part in parents:
+            place = place[part]
+        place[last] = value
+
+    return edit_config(change)
+
+
+def append(*paths: str) -> Callable[[Path], None]:
+    """Add a comment line to files."""
+
+    def edit(folder: Path) -> None:
+        for path in paths:
+            with (folder / path).open("a") as stream:
+                stream.write("\n# an edit\n")
+
+    return edit
+
+
+def touch_everything(folder: Path) -> None:
+    for path in [
+        *folder.glob("workflow_scripts/**/*.py"),
+        *folder.glob("rules/*"),
+        folder / "Snakefile",
+    ]:
+        path.touch()
+
+
+def reverse_keys(folder: Path) -> None:
+    def backwards(value: Any) -> Any:
+        return (
+            {k: backwards(value[k]) for k in reversed(value)} if isinstance(value, dict) else value
+        )
+
+    write_config(folder, backwards(config(folder)))
+
+
+def swap_betas(value: dict[str, Any]) -> None:
+    run, estimate = value["runs"]["a-star-po"], value["values"]["v-star"]
+    run["beta2"], estimate["beta1"] = estimate["beta1"], run["beta2"]
+
+
+def raise_n_to_sixteen(value: dict[str, Any]) -> None:
+    value["datasets"]["sums"]["sampling"]["max_samples"] = 16
+    value["values"]["v-star"]["n"] = 16
+
+
+NEW_BLOCKS = {
+    f"{rule} tiny sums s{s}-p0" for rule in ("sample_reference", "grade_samples") for s in (2, 3)
+}
+AFTER_MAIN = training(*MAIN) | evaluation(*MAIN) | TABLES | FIGURES
+SUMMARY_ONLY = {"plan_tables", "summarize", *FIGURES}
+
+
+@pytest.mark.parametrize(
+    ("edit", "expected"),
+    [
+        pytest.param(append("config/config.yaml"), set(), id="comment in config"),
+        pytest.param(reverse_keys, set(), id="key order"),
+        pytest.param(append("rules/common.smk"), set(), id="comment in common.smk"),
+        pytest.param(touch_everything, set(), id="touch of all code"),
+        pytest.param(put("runs/a-star-po/beta2", 2e-3), AFTER_MAIN, id="beta2 of one run"),
+        pytest.param(
+            put("values/v-star/beta1", 1.0),
+            {"estimate_values v-star", *AFTER_MAIN, "plot_values values"},
+            id="beta1: runs on other values or on none stay",
+        ),
+        pytest.param(
+            put("values/v-star/n", 6),
+            {"estimate_values v-star", *AFTER_MAIN, "plot_values values"},
+            id="N 8 to 6",
+        ),
+        pytest.param(
+            put("values/v-star/n", 4),
+            {"estimate_values v-star", *AFTER_MAIN, "plot_values values"},
+            id="N 8 to 4",
+        ),
+        pytest.param(put("datasets/sums/sampling/max_samples", 16), set(), id="max_samples alone"),
+        pytest.param(
+            edit_config(raise_n_to_sixteen),
+            {*NEW_BLOCKS, "estimate_values v-star", *AFTER_MAIN, "plot_values values"},
+            id="N to 16 draws the new blocks only",
+        ),
+        pytest.param(
+            edit_config(
+                lambda c: c["benchmarks"].update(again={**c["benchmarks"]["one-more-term"]})
+            ),
+            {"prepare_benchmark again", *evaluation(*EVERYONE, benchmarks=("again",)), *SUMMARY_ONLY},
+            id="add a benchmark",
+        ),
+        pytest.param(
+            edit_config(lambda c: c["benchmarks"].pop("held-out")), SUMMARY_ONLY, id="remove a benchmark"
+        ),
+        pytest.param(
+            put("benchmarks/held-out/protocols/sampled/k", 4),
+            {*evaluation(*EVERYONE, benchmarks=("held-out",)), *SUMMARY_ONLY},
+            id="k of one benchmark",
+        ),
+        pytest.param(
+            put("runs/other/seeds", [0, 1]),
+            {*training("other.seed-1"), *evaluation("other.seed-1"), *SUMMARY_ONLY},
+            id="add a seed",
+        ),
+        pytest.param(put("figures/accuracy/dpi", 99), {"plot_accuracy accuracy"}, id="dpi of a figure"),
+        pytest.param(put("machine/micro_batch", 8), set(), id="machine settings"),
+        pytest.param(
+            edit_config(swap_betas),
+            {"estimate_values v-star", *AFTER_MAIN, "plot_values values"},
+            id="beta1 and beta2 swapped",
+        ),
+        pytest.param(
+            append("workflow_scripts/astarpo/objectives/a_star_po.py"),
+            {*training(*TRAINED), *evaluation(*TRAINED), "summarize", *FIGURES},
+            id="library: objective",
+        ),
+        pytest.param(
+            append("workflow_scripts/astarpo/values.py"),
+            {"estimate_values v-star", "estimate_values first-four", "plot_values values",
+             *training(*MAIN, "other.seed-0"), *evaluation(*MAIN, "other.seed-0"), "summarize", *FIGURES},
+            id="library: values",
+        ),
+        pytest.param(
+            append("workflow_scripts/astarpo/rewards/verifiers.py"),
+            {*GRADED, *BELOW_VALUES, "plot_values values", *training(*TRAINED), *evaluation(*TRAINED),
+             *(f"grade_answers tiny {b} sampled" for b in ("held-out", "one-more-term")),
+             "summarize", *FIGURES},
+            id="library: verifiers grade anew and sample nothing of the reference",
+        ),
+        pytest.param(
+            append("workflow_scripts/plot_time.py"), {"plot_time time"}, id="script of a figure"
+        ),
+        pytest.param(
+            append("workflow_scripts/train_policy.py"),
+            {*training(*TRAINED), *evaluation(*TRAINED), "summarize", *FIGURES},
+            id="script of training",
+        ),
+    ],
+)  # fmt: skip
+def test_an_edit_reruns_exactly_what_depends_on_it(project, edit, expected):
+    edit(project)
+    assert would_run(project) == Counter(dict.fromkeys(expected, 1))
+
+
+def test_a_finished_run_is_accepted_after_a_cosmetic_edit(project):
+    append("workflow_scripts/train_policy.py")(project)
+    snakemake(project, "--touch", "--cores", "1")
+    assert not would_run(project)

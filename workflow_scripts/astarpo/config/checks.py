@@ -1,0 +1,169 @@
+"""What types cannot say: names that must exist, numbers that must fit together, data that must stay apart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from astarpo.config.runs import Config, Run
+from astarpo.config.schema import TaskEntry
+from astarpo.rewards.verifiers import VERIFIERS
+
+
+def reference_errors(config: Config) -> list[str]:
+    """Find everything that is wrong between the entries of a configuration.
+
+    Returns:
+        One line an error: key, value, what is allowed. Dangling names come alone, as the rest builds on them.
+    """
+    return [*_dangling_names(config)] or [
+        *_name_errors(config),
+        *_task_errors(config),
+        *_sampling_errors(config),
+        *_stage_one_errors(config),
+        *_run_errors(config),
+        *_leaks(config),
+    ]
+
+
+def _dangling_names(config: Config) -> Iterator[str]:
+    for key, wanted, registry in _references(config):
+        known = getattr(config, registry)
+        if wanted not in known:
+            yield f"{key} = '{wanted}': no such entry under {registry}; there are {', '.join(known) or 'none'}"
+
+
+def _references(config: Config) -> Iterator[tuple[str, str, str]]:
+    """Every key that names another entry: (key, name, registry)."""
+    for name, reference in config.references.items():
+        if reference.warm_start is not None:
+            yield f"references.{name}.warm_start.dataset", reference.warm_start.dataset, "datasets"
+    for registry, entries in (("values", config.values), ("selections", config.selections)):
+        for name, entry in entries.items():
+            yield f"{registry}.{name}.reference", entry.reference, "references"
+            yield f"{registry}.{name}.dataset", entry.dataset, "datasets"
+    for name, run in config.runs.items():
+        yield from _run_references(name, run)
+    for name, figure in config.figures.items():
+        for run_name in getattr(figure, "runs", None) or ():
+            yield f"figures.{name}.runs", run_name, "runs"
+        if hasattr(figure, "value"):
+            yield f"figures.{name}.value", figure.value, "values"
+
+
+def _run_references(name: str, run: Run) -> Iterator[tuple[str, str, str]]:
+    key = f"runs.{name}"
+    yield f"{key}.reference", run.reference, "references"
+    yield f"{key}.dataset", run.dataset, "datasets"
+    if run.selection is not None:
+        yield f"{key}.selection", run.selection, "selections"
+    if run.validation is not None:
+        yield f"{key}.validation", run.validation, "datasets"
+    if getattr(run, "value", None) is not None:
+        yield f"{key}.value", getattr(run, "value"), "values"  # noqa: B009
+    for benchmark in run.benchmarks or ():
+        yield f"{key}.benchmarks", benchmark, "benchmarks"
+
+
+def _name_errors(config: Config) -> Iterator[str]:
+    for name in config.references:
+        if name in config.runs:
+            yield f"runs.{name}: a reference has this name already; rename one of them"
+
+
+def _task_errors(config: Config) -> Iterator[str]:
+    for registry, entries in (("datasets", config.datasets), ("benchmarks", config.benchmarks)):
+        for name, entry in entries.items():
+            key = f"{registry}.{name}"
+            low, high = entry.hash_range
+            if low >= high:
+                yield f"{key}.hash_range = [{low:g}, {high:g}]: the first number must be below the second"
+            if "{problem}" not in entry.template:
+                yield f"{key}.template = {entry.template!r}: must contain {{problem}}"
+            if entry.verifier not in VERIFIERS:
+                yield f"{key}.verifier = '{entry.verifier}': known are {', '.join(sorted(VERIFIERS))}"
+            if entry.source.kind == "chain_sum" and entry.source.min_terms > entry.source.max_terms:
+                yield f"{key}.source.min_terms = {entry.source.min_terms}: is above max_terms"
+    for name, reference in config.references.items():
+        if reference.system_prompt is not None and not reference.chat_template:
+            yield f"references.{name}.system_prompt: needs chat_template: true"
+
+
+def _sampling_errors(config: Config) -> Iterator[str]:
+    for name, dataset in config.datasets.items():
+        sampling = dataset.sampling
+        if sampling is None:
+            continue
+        key = f"datasets.{name}.sampling"
+        if sampling.top_p < 1:
+            yield f"{key}.top_p = {sampling.top_p:g}: must be 1, or another policy is trained than sampled"
+        if sampling.max_samples % sampling.block_size:
+            size = sampling.block_size
+            yield f"{key}.max_samples = {sampling.max_samples}: must be a multiple of block_size ({size})"
+    for name, benchmark in config.benchmarks.items():
+        for protocol_name, protocol in benchmark.protocols.items():
+            if protocol.temperature == 0 and protocol.k > 1:
+                key = f"benchmarks.{name}.protocols.{protocol_name}.k"
+                yield f"{key} = {protocol.k}: must be 1 at temperature 0 (all answers would be the same)"
+
+
+def _stage_one_errors(config: Config) -> Iterator[str]:
+    for registry, entries in (("values", config.values), ("selections", config.selections)):
+        for name, entry in entries.items():
+            sampling = config.datasets[entry.dataset].sampling
+            if sampling is None:
+                yield f"{registry}.{name}.dataset = '{entry.dataset}': this data set has no `sampling`; add it"
+            elif entry.n > sampling.max_samples:
+                yield (
+                    f"{registry}.{name}.n = {entry.n}: is above datasets.{entry.dataset}.sampling.max_samples "
+                    f"({sampling.max_samples}); raise that, and only new samples are drawn"
+                )
+
+
+def _run_errors(config: Config) -> Iterator[str]:
+    for name, run in config.runs.items():
+        key = f"runs.{name}"
+        if config.datasets[run.dataset].sampling is None:
+            yield f"{key}.dataset = '{run.dataset}': this data set has no `sampling`; add it"
+        if len(set(run.seeds)) < len(run.seeds) or min(run.seeds) < 0:
+            yield f"{key}.seeds = {list(run.seeds)}: must be different numbers, none below 0"
+        for kind in ("value", "selection"):
+            chosen = getattr(run, kind, None)
+            if chosen is None:
+                continue
+            entry = getattr(config, f"{kind}s")[chosen]
+            for field in ("reference", "dataset"):
+                if getattr(entry, field) != getattr(run, field):
+                    yield (
+                        f"{key}.{kind} = '{chosen}': is made from {field} '{getattr(entry, field)}', but the run "
+                        f"uses '{getattr(run, field)}'"
+                    )
+        if run.updates_per_rollout > run.prompts_per_batch:
+            yield f"{key}.updates_per_rollout = {run.updates_per_rollout}: is above prompts_per_batch"
+        if run.responses_per_prompt != 1:
+            yield f"{key}.responses_per_prompt = {run.responses_per_prompt}: A*-PO takes 1"
+
+
+def _leaks(config: Config) -> Iterator[str]:
+    """Data of one source that would be used in two roles; ranges of the hash must not overlap."""
+    for name, run in config.runs.items():
+        warm_start = config.references[run.reference].warm_start
+        roles: list[tuple[str, TaskEntry]] = [
+            (f"datasets.{run.dataset}", config.datasets[run.dataset])
+        ]
+        if warm_start is not None and warm_start.dataset != run.dataset:
+            roles.append((f"datasets.{warm_start.dataset}", config.datasets[warm_start.dataset]))
+        if run.validation is not None:
+            roles.append((f"datasets.{run.validation}", config.datasets[run.validation]))
+        names = config.benchmarks if run.benchmarks is None else run.benchmarks
+        benchmarks = [(f"benchmarks.{b}", config.benchmarks[b]) for b in names]
+        for index, (first_key, first) in enumerate(roles):
+            for second_key, second in [*roles[index + 1 :], *benchmarks]:
+                if first.source == second.source and _overlap(first.hash_range, second.hash_range):
+                    yield (
+                        f"{second_key}.hash_range = {list(second.hash_range)}: overlaps that of {first_key} "
+                        f"({list(first.hash_range)}), from the same source, and run '{name}' uses both"
+                    )
+
+
+def _overlap(first: tuple[float, float], second: tuple[float, float]) -> bool:
+    return max(first[0], second[0]) < min(first[1], second[1])

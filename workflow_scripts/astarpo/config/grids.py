@@ -1,0 +1,93 @@
+"""Sweeps: runs with ``base`` and ``grid`` become plain runs, one for each point."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from typing import Any
+
+from astarpo.errors import InputError
+
+
+def expand_runs(runs: Mapping[str, Any]) -> dict[str, Any]:
+    """Expand every run that has ``base`` or ``grid``; a run with a grid is replaced by its points.
+
+    ``sweep: {base: a, grid: {beta2: [1e-4, 1e-3]}}`` becomes ``sweep-1e-4`` and ``sweep-1e-3``, each with all
+    keys of ``a``. A run used as a base stays a run of its own. With several keys in a grid the values stand in
+    the name in the order of the keys.
+
+    Args:
+        runs: name -> entry, as read from YAML.
+
+    Returns:
+        name -> entry without ``base`` and ``grid``, in the order given.
+
+    Raises:
+        InputError: an unknown or circular base, a malformed grid, or two runs that expand to one name.
+    """
+    expanded: dict[str, Any] = {}
+    for name in runs:
+        entry = _with_base(name, runs, ())
+        grid = entry.pop("grid", None)
+        points = [(name, {})] if grid is None else _points(name, grid)
+        for full_name, changes in points:
+            if full_name in expanded:
+                raise InputError(
+                    f"runs: two runs expand to the name '{full_name}'; rename '{name}' or its grid"
+                )
+            expanded[full_name] = {**entry, **changes}
+    return expanded
+
+
+def _with_base(name: str, runs: Mapping[str, Any], seen: tuple[str, ...]) -> dict[str, Any]:
+    entry = runs[name]
+    if not isinstance(entry, Mapping):
+        raise InputError(f"runs.{name} must be a mapping of keys, but is {entry!r}")
+    own = dict(entry)
+    base = own.pop("base", None)
+    if base is None:
+        return own
+    if base in (*seen, name):
+        raise InputError(f"runs.{name}.base: '{base}' leads back to itself")
+    if base not in runs:
+        raise InputError(f"runs.{name}.base: there is no run '{base}'; there are {', '.join(runs)}")
+    inherited = _with_base(base, runs, (*seen, name))
+    inherited.pop("grid", None)
+    return {**inherited, **own}
+
+
+def _points(name: str, grid: Any) -> list[tuple[str, dict[str, Any]]]:
+    """All combinations of a grid's values, each with the name that it gets."""
+    if not isinstance(grid, Mapping) or not grid:
+        raise InputError(f"runs.{name}.grid must map keys to lists of values, but is {grid!r}")
+    for key, values in grid.items():
+        if not isinstance(values, list) or not values:
+            raise InputError(f"runs.{name}.grid.{key} must be a list of values, but is {values!r}")
+    return [
+        ("-".join([name, *map(value_name, combination)]), dict(zip(grid, combination, strict=True)))
+        for combination in itertools.product(*grid.values())
+    ]
+
+
+def value_name(value: Any) -> str:
+    """Spell a value so that it can stand in a name: 0.001 and 1e-3 are ``1e-3``, 0.5 is ``0p5``.
+
+    Raises:
+        InputError: the value has no such spelling.
+    """
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if value is None:
+        return "none"
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        if isinstance(value, str):
+            return value.replace("_", "-").lower()
+        raise InputError(
+            f"a grid takes numbers, texts, true, false and null, but not {value!r}"
+        ) from None
+    if number != 0 and abs(number) < 0.01:
+        mantissa, exponent = f"{number:.6e}".split("e")
+        return f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}".replace(".", "p")
+    return f"{number:.7g}".replace("e+", "e").replace(".", "p").replace("-", "m")

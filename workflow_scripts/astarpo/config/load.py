@@ -1,0 +1,87 @@
+"""Read a configuration: expand sweeps, check types, check what refers to what; all errors at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from astarpo.config.checks import reference_errors
+from astarpo.config.grids import expand_runs
+from astarpo.config.runs import Config
+from astarpo.errors import InputError
+
+TAGS = {
+    "chain_sum",
+    "local",
+    "hub",
+    "scratch",
+    "training_curves",
+    "accuracy",
+    "values",
+    "time",
+    "a_star_po",
+}
+
+
+def load_config(raw: Mapping[str, Any]) -> Config:
+    """Turn what YAML gave into a checked configuration.
+
+    Args:
+        raw: the merged configuration files.
+
+    Returns:
+        Typed settings, sweeps expanded.
+
+    Raises:
+        InputError: one message with every error found, a line each: key, value, what is allowed.
+    """
+    plain = _sorted(raw)
+    if not isinstance(plain.get("runs", {}), dict):
+        raise InputError(f"runs must be a mapping of names to runs, but is {plain['runs']!r}")
+    plain["runs"] = expand_runs(plain.get("runs", {}))
+    try:
+        config = Config.model_validate(plain)
+    except ValidationError as error:
+        raise InputError(_message([_describe(detail) for detail in error.errors()])) from None
+    errors = reference_errors(config)
+    if errors:
+        raise InputError(_message(errors))
+    return config
+
+
+def _sorted(value: Any) -> Any:
+    """Copy mappings with their keys in alphabetical order: another order in the file must change nothing."""
+    if isinstance(value, Mapping):
+        return {key: _sorted(value[key]) for key in sorted(value, key=str)}
+    return [_sorted(item) for item in value] if isinstance(value, list) else value
+
+
+def _message(errors: list[str]) -> str:
+    count = f"{len(errors)} errors" if len(errors) > 1 else "an error"
+    return f"the configuration has {count}:\n" + "\n".join(f"  {error}" for error in errors)
+
+
+def _describe(detail: Any) -> str:
+    location = detail["loc"]
+    path = [
+        part for index, part in enumerate(location) if index == 0 or not _is_tag(location, index)
+    ]
+    key = ".".join(str(part) for part in path) or "the configuration"
+    text = detail["msg"]
+    if detail["type"] in ("unknown_key", "missing"):
+        return f"{key}: {text if detail['type'] == 'unknown_key' else 'this key is required'}"
+    value = detail["input"]
+    shown = (
+        repr(value)
+        if not isinstance(value, (dict, list)) or len(repr(value)) < 60
+        else "this mapping"
+    )
+    return f"{key} = {shown}: {text[0].lower()}{text[1:]}"
+
+
+def _is_tag(location: tuple[Any, ...], index: int) -> bool:
+    """Pydantic puts the chosen kind of a union into the path; people did not write it there."""
+    after_name = location[index - 1] == "source" or index == 2
+    return after_name and location[index] in TAGS

@@ -1,0 +1,305 @@
+"""What each stage is told and what it reads: one canonical JSON and one set of named inputs a job.
+
+A stage's JSON holds exactly the keys that the stage reads. It is both what Snakemake compares to decide
+whether the stage must run again and what the stage's script is given.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from astarpo.config.runs import HYPERPARAMETERS, Config, Run
+from astarpo.config.schema import StageOneSampling, TaskEntry
+
+Inputs = dict[str, Any]
+TASK_KEYS = (
+    "source", "columns", "hash_range", "max_prompts", "drop_duplicates", "template", "verifier",
+)  # fmt: skip
+TRAIN_KEYS = (
+    "method", "steps", "prompts_per_batch", "responses_per_prompt", "updates_per_rollout", "lr", "lr_schedule",
+    "lr_warmup_steps", "adam_betas", "adam_eps", "weight_decay", "max_grad_norm", "entropy_coefficient",
+    "validate_every", "engine", "torch_threads",
+)  # fmt: skip
+
+
+def canonical_json(value: Any) -> str:
+    """Spell a value so that equal settings are equal texts: keys sorted, no spaces."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+class Plan:
+    """The settings and inputs of every job that a configuration asks for.
+
+    Args:
+        config: a checked configuration.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+
+    # Settings: the canonical JSON of each stage.
+
+    def dataset(self, name: str) -> str:
+        """Settings of `prepare_dataset`."""
+        return canonical_json(_task(self.config.datasets[name]))
+
+    def benchmark(self, name: str) -> str:
+        """Settings of `prepare_benchmark`."""
+        return canonical_json(_task(self.config.benchmarks[name]))
+
+    def reference(self, name: str) -> str:
+        """Settings of `prepare_reference`; how prompts are written counts only if there is a warm start."""
+        entry = self.config.references[name]
+        settings: dict[str, Any] = {"source": _dump(entry.source), "warm_start": None}
+        if entry.warm_start is not None:
+            steps = _dump(entry.warm_start)
+            del steps["dataset"]
+            settings["warm_start"] = steps
+            settings["prompting"] = self._prompting(name)
+            settings["torch_threads"] = entry.torch_threads
+        return canonical_json(settings)
+
+    def samples(self, reference: str, dataset: str) -> str:
+        """Settings of `sample_reference`; `max_samples` is none of them, so raising it redraws nothing."""
+        sampling = _dump(self._sampling(dataset))
+        del sampling["max_samples"]
+        return canonical_json({"sampling": sampling, **self._asking(reference)})
+
+    def grading(self, dataset: str) -> str:
+        """Settings of `grade_samples`."""
+        return canonical_json(_dump(self.config.datasets[dataset].grading))
+
+    def selection(self, name: str) -> str:
+        """Settings of `select_prompts`."""
+        entry = self.config.selections[name]
+        return canonical_json({"n": entry.n, "rule": entry.rule})
+
+    def value(self, name: str) -> str:
+        """Settings of `estimate_values`."""
+        entry = self.config.values[name]
+        return canonical_json({"n": entry.n, "beta1": entry.beta1, "estimator": entry.estimator})
+
+    def training(self, run: str) -> str:
+        """Settings of `train_policy`, the same for every seed."""
+        entry = self.config.runs[run]
+        dumped = _dump(entry)
+        dataset = self.config.datasets[entry.dataset]
+        sampling = self._sampling(entry.dataset)
+        return canonical_json(
+            {
+                **{key: dumped[key] for key in TRAIN_KEYS},
+                "hyperparameters": {key: dumped[key] for key in HYPERPARAMETERS[entry.method]},
+                "precision": self.config.references[entry.reference].precision,
+                "sampling": {
+                    key: getattr(sampling, key)
+                    for key in ("temperature", "top_p", "max_new_tokens")
+                },
+                "prompting": self._prompting(entry.reference),
+                "grading": _dump(dataset.grading),
+            }
+        )
+
+    def asking(self, policy: str, benchmark: str, protocol: str) -> str:
+        """Settings of `generate_answers`."""
+        entry = self.config.benchmarks[benchmark].protocols[protocol]
+        return canonical_json({"protocol": _dump(entry), **self._asking(self.reference_of(policy))})
+
+    def answer_grading(self, benchmark: str) -> str:
+        """Settings of `grade_answers`."""
+        return canonical_json(_dump(self.config.benchmarks[benchmark].grading))
+
+    def figure(self, name: str) -> str:
+        """Settings of a figure's rule."""
+        return canonical_json(_dump(self.config.figures[name]))
+
+    def bootstrap(self) -> str:
+        """Settings of `summarize`; which results it reads stands in `tables_plan`."""
+        return canonical_json({"bootstrap": _dump(self.config.bootstrap)})
+
+    def machine(self) -> str:
+        """What changes no number; rules must pass it so that Snakemake does not compare it."""
+        machine = _dump(self.config.machine)
+        walltime = machine.pop("walltime_minutes")
+        # Loading, exporting and the last checkpoint need some of the time that the cluster grants.
+        machine["max_minutes"] = (
+            None if walltime is None else max(walltime * 0.9 - 2, 0.5 * walltime)
+        )
+        return canonical_json(machine)
+
+    def gpus(self) -> int:
+        """GPUs that a job with a model takes."""
+        return 0 if self.config.machine.device == "cpu" else 1
+
+    def walltime_minutes(self) -> int:
+        """Time that a training job may take on a cluster; a week where the configuration sets no limit."""
+        return self.config.machine.walltime_minutes or 7 * 24 * 60
+
+    # Inputs: name -> path(s), as the rules declare them and the results record them.
+
+    def dataset_inputs(self, registry: str, name: str) -> Inputs:
+        """A local data file, or nothing."""
+        source = getattr(self.config, registry)[name].source
+        return {"source": source.path} if source.kind == "local" else {}
+
+    def reference_inputs(self, name: str) -> Inputs:
+        """The data set of the warm start, if there is one, and the local model's config, if it is local."""
+        entry = self.config.references[name]
+        inputs: Inputs = {}
+        if entry.warm_start is not None:
+            inputs["dataset"] = dataset_path(entry.warm_start.dataset)
+        if entry.source.kind == "local":
+            inputs["model_config"] = f"{entry.source.path}/config.json"
+        return inputs
+
+    def sample_inputs(self, reference: str, dataset: str) -> Inputs:
+        """The reference and the prompts."""
+        return {"reference": reference_path(reference), "dataset": dataset_path(dataset)}
+
+    def grade_inputs(self, reference: str, dataset: str, block: str) -> Inputs:
+        """A block's responses, and the gold answers."""
+        return {
+            "generations": f"results/samples/{reference}/{dataset}/block-{block}.parquet",
+            "problems": dataset_path(dataset),
+        }
+
+    def stage_one_inputs(self, registry: str, name: str) -> Inputs:
+        """The graded blocks that hold the first N samples of every prompt."""
+        entry = getattr(self.config, registry)[name]
+        folder = f"results/samples/{entry.reference}/{entry.dataset}"
+        blocks = self.blocks(entry.dataset, entry.n)
+        return {"graded": [f"{folder}/block-{block}.graded.parquet" for block in blocks]}
+
+    def training_inputs(self, run: str) -> Inputs:
+        """Reference, prompts, and what the method and the run use besides: V*, a selection, validation."""
+        entry = self.config.runs[run]
+        inputs: Inputs = {
+            "reference": reference_path(entry.reference),
+            "dataset": dataset_path(entry.dataset),
+        }
+        if entry.validation is not None:
+            inputs["validation"] = dataset_path(entry.validation)
+        if entry.selection is not None:
+            inputs["selection"] = f"results/selections/{entry.selection}.parquet"
+        value = value_of(entry)
+        if value is not None:
+            inputs["values"] = f"results/values/{value}.parquet"
+        return inputs
+
+    def answer_inputs(self, policy: str, benchmark: str) -> Inputs:
+        """The policy and the problems."""
+        return {"policy": self.policy_path(policy), "benchmark": benchmark_path(benchmark)}
+
+    def answer_grade_inputs(self, policy: str, benchmark: str, protocol: str) -> Inputs:
+        """The answers, and the gold ones."""
+        return {
+            "generations": evaluation_path(policy, benchmark, protocol, "generations"),
+            "problems": benchmark_path(benchmark),
+        }
+
+    # What there is.
+
+    def blocks(self, dataset: str, n: int) -> list[str]:
+        """Names of the blocks that hold samples 0 to n - 1 of every prompt."""
+        sampling = self._sampling(dataset)
+        sample_blocks = -(-n // sampling.block_size)
+        return [f"s{s}-p{p}" for s in range(sample_blocks) for p in range(sampling.prompt_shards)]
+
+    def policies(self) -> list[str]:
+        """Every policy that is evaluated: references of runs first, then each run's seeds."""
+        references = dict.fromkeys(run.reference for run in self.config.runs.values())
+        return [*references, *(f"{run}.seed-{seed}" for run, seed in self.trainings())]
+
+    def trainings(self) -> list[tuple[str, int]]:
+        """Every (run, seed)."""
+        return [(name, seed) for name, run in self.config.runs.items() for seed in run.seeds]
+
+    def evaluations(self) -> list[tuple[str, str, str]]:
+        """Every (policy, benchmark, protocol)."""
+        return [
+            (policy, benchmark, protocol)
+            for policy in self.policies()
+            for benchmark in self.benchmarks_of(policy)
+            for protocol in self.config.benchmarks[benchmark].protocols
+        ]
+
+    def benchmarks_of(self, policy: str) -> list[str]:
+        """Benchmarks of a run, or those of any run that starts from a reference."""
+        runs = self.config.runs
+        chosen = [runs[run_of(policy)]] if run_of(policy) in runs else [
+            run for run in runs.values() if run.reference == policy
+        ]  # fmt: skip
+        wanted = {b for run in chosen for b in (run.benchmarks or self.config.benchmarks)}
+        return [benchmark for benchmark in self.config.benchmarks if benchmark in wanted]
+
+    def reference_of(self, policy: str) -> str:
+        """The reference that a policy is, or was trained from."""
+        run = self.config.runs.get(run_of(policy))
+        return policy if run is None else run.reference
+
+    def policy_path(self, policy: str) -> str:
+        """The manifest of a policy, ``{reference}`` or ``{run}.seed-{n}``."""
+        if run_of(policy) in self.config.runs:
+            return f"results/runs/{policy.replace('.seed-', '/seed-')}/manifest.json"
+        return reference_path(policy)
+
+    def _sampling(self, dataset: str) -> StageOneSampling:
+        sampling = self.config.datasets[dataset].sampling
+        assert sampling is not None, f"checked when the configuration was loaded: {dataset}"
+        return sampling
+
+    def _prompting(self, reference: str) -> dict[str, Any]:
+        entry = self.config.references[reference]
+        return {
+            key: getattr(entry, key)
+            for key in ("chat_template", "system_prompt", "max_prompt_tokens")
+        }
+
+    def _asking(self, reference: str) -> dict[str, Any]:
+        entry = self.config.references[reference]
+        return {
+            "prompting": self._prompting(reference),
+            "engine": entry.sampling_engine,
+            "precision": entry.precision,
+            "torch_threads": entry.torch_threads,
+        }
+
+
+def _dump(section: Any) -> dict[str, Any]:
+    dumped: dict[str, Any] = section.model_dump(mode="json")
+    return dumped
+
+
+def _task(entry: TaskEntry) -> dict[str, Any]:
+    dumped = _dump(entry)
+    return {key: dumped[key] for key in TASK_KEYS}
+
+
+def run_of(policy: str) -> str:
+    """The run of a policy's name, or the name itself."""
+    return policy.rsplit(".seed-", 1)[0]
+
+
+def value_of(run: Run) -> str | None:
+    """The estimate of V* that a run uses, None where its method uses none."""
+    return getattr(run, "value", None)
+
+
+def dataset_path(name: str) -> str:
+    """Where a data set is."""
+    return f"results/datasets/{name}.parquet"
+
+
+def benchmark_path(name: str) -> str:
+    """Where a benchmark is."""
+    return f"results/benchmarks/{name}.parquet"
+
+
+def reference_path(name: str) -> str:
+    """Where a reference's manifest is."""
+    return f"results/references/{name}/manifest.json"
+
+
+def evaluation_path(policy: str, benchmark: str, protocol: str, kind: str) -> str:
+    """Where answers (``generations``) or their grades (``graded``) are."""
+    return f"results/evaluations/{policy}/{benchmark}.{protocol}.{kind}.parquet"

@@ -1,0 +1,145 @@
+"""The configuration as types, second part: runs, figures, the machine, and the whole."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from astarpo.config.schema import (
+    BenchmarkEntry,
+    Count,
+    DatasetEntry,
+    Name,
+    NotNegative,
+    Positive,
+    ReferenceEntry,
+    Schedule,
+    Section,
+    SelectionEntry,
+    Share,
+    ValueEntry,
+)
+
+
+class Run(Section):
+    """What every training has; each method adds its own keys."""
+
+    reference: Name = Field(description="where training starts, and what it is held to")
+    dataset: Name = Field(description="prompts to train on")
+    selection: Name | None = Field(
+        None, description="train on the prompts that this selection keeps; null: all"
+    )
+    validation: Name | None = Field(None, description="a data set to look at while training")
+    benchmarks: tuple[Name, ...] | None = Field(
+        None, description="what to evaluate on; null: every benchmark"
+    )
+    seeds: Annotated[tuple[int, ...], Field(min_length=1)] = Field(
+        (0, 1, 2), description="one training each"
+    )
+    steps: Count = Field(description="rollout batches")
+    prompts_per_batch: Count = Field(256, description="prompts in a rollout batch")
+    responses_per_prompt: Count = Field(1, description="responses drawn for each of them")
+    updates_per_rollout: Count = Field(
+        1, description="optimizer steps on a rollout batch, each on its share"
+    )
+    lr: Positive = Field(1.0e-6, description="highest learning rate")
+    lr_schedule: Schedule = Field("constant", description="how it goes on after the warm-up")
+    lr_warmup_steps: int = Field(0, ge=0, description="optimizer steps of linear rise")
+    adam_betas: tuple[Share, Share] = Field((0.9, 0.999), description="of AdamW")
+    adam_eps: Positive = Field(1.0e-8, description="of AdamW")
+    weight_decay: NotNegative = Field(0.01, description="of AdamW")
+    max_grad_norm: Positive = Field(1.0, description="gradients are clipped to this norm")
+    entropy_coefficient: NotNegative = Field(
+        0.0, description="entropy bonus; 0 in the paper, 1e-3 in its code"
+    )
+    validate_every: Count = Field(25, description="steps between looks at the validation prompts")
+    engine: Literal["torch"] = Field("torch", description="what holds the weights")
+    torch_threads: Count = Field(1, description="CPU threads; they can change last bits")
+
+
+class AStarPORun(Run):
+    """A*-PO: regress beta2 ln(pi/pi_ref) onto r - V*."""
+
+    method: Literal["a_star_po"]
+    value: Name = Field(description="the estimate of V*")
+    beta2: Positive = Field(1.0e-3, description="strength of the pull towards the reference")
+
+
+HYPERPARAMETERS: dict[str, tuple[str, ...]] = {"a_star_po": ("beta2",)}
+RunEntry = AStarPORun  # a union by `method` as soon as there is a second one
+
+
+class Figure(Section):
+    """What every figure has."""
+
+    width_in: Positive = Field(7.0, description="width in inches")
+    height_in: Positive = Field(4.0, description="height in inches")
+    dpi: Count = Field(150, description="resolution of the PNG")
+
+
+class TrainingCurves(Figure):
+    """Reward, KL, length and validation against the step or the seconds."""
+
+    kind: Literal["training_curves"]
+    runs: tuple[Name, ...] | None = Field(None, description="which runs; null: all")
+    x: Literal["step", "seconds"] = Field("step", description="the horizontal axis")
+
+
+class Accuracy(Figure):
+    """Accuracy by benchmark with 95 % intervals."""
+
+    kind: Literal["accuracy"]
+    runs: tuple[Name, ...] | None = Field(None, description="which runs; null: all")
+
+
+class Values(Figure):
+    """Histograms of pass rates and of V*."""
+
+    kind: Literal["values"]
+    value: Name = Field(description="which estimate")
+
+
+class TimeByPhase(Figure):
+    """Where the time went."""
+
+    kind: Literal["time"]
+    runs: tuple[Name, ...] | None = Field(None, description="which runs; null: all")
+
+
+FigureEntry = Annotated[
+    TrainingCurves | Accuracy | Values | TimeByPhase, Field(discriminator="kind")
+]
+
+
+class Bootstrap(Section):
+    """Intervals of the tables."""
+
+    resamples: Count = Field(2000, description="resamples of the problems")
+    seed: int = Field(0, description="of the resampling")
+
+
+class Machine(Section):
+    """What changes speed and memory, but no number: it never makes a stage run again."""
+
+    device: Literal["cpu", "cuda"] = Field("cpu", description="where models are")
+    micro_batch: Count = Field(32, description="sequences in one forward and backward pass")
+    sampling_batch: Count = Field(256, description="responses drawn at a time")
+    checkpoint_every: Count = Field(25, description="steps between checkpoints")
+    walltime_minutes: Count | None = Field(
+        None, description="limit of a training job: it stops in time with a checkpoint; null: none"
+    )
+
+
+class Config(Section):
+    """The whole configuration: registries of named entries that refer to one another."""
+
+    datasets: dict[Name, DatasetEntry] = Field(description="problems to train on")
+    references: dict[Name, ReferenceEntry] = Field(description="reference policies")
+    selections: dict[Name, SelectionEntry] = Field({}, description="which prompts are trained on")
+    values: dict[Name, ValueEntry] = Field({}, description="estimates of V*")
+    runs: dict[Name, RunEntry] = Field(description="trainings; an entry may have `base` and `grid`")
+    benchmarks: dict[Name, BenchmarkEntry] = Field({}, description="what policies are compared on")
+    figures: dict[Name, FigureEntry] = Field({}, description="what is drawn")
+    bootstrap: Bootstrap = Field(Bootstrap(), description="intervals of the tables")
+    machine: Machine = Field(Machine(), description="speed and memory; changes no number")

@@ -1,0 +1,273 @@
+"""The configuration as types: every key, what it means, what it may be and what it is if left out."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+NAME_PATTERN = r"^[a-z0-9][a-z0-9-]*$"
+Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
+
+
+def _yaml_number(value: Any) -> Any:
+    """YAML 1.1 reads ``1e-3`` as a text; people mean the number."""
+    if isinstance(value, str):
+        try:
+            return float(value)
+        except ValueError:
+            return value
+    return value
+
+
+Number = Annotated[float, BeforeValidator(_yaml_number)]
+Positive = Annotated[Number, Field(gt=0)]
+NotNegative = Annotated[Number, Field(ge=0)]
+Share = Annotated[Number, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class Section(BaseModel):
+    """A mapping of the configuration: unknown keys are errors that name the nearest known key."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known_keys_only(cls, value: Any) -> Any:
+        if not isinstance(value, Mapping):
+            return value
+        for key in value:
+            if key not in cls.model_fields:
+                near = difflib.get_close_matches(str(key), cls.model_fields, n=1)
+                hint = f"; did you mean '{near[0]}'?" if near else "."
+                raise PydanticCustomError(
+                    "unknown_key",
+                    "unknown key '{key}'{hint} Known here: {known}",
+                    {"key": key, "hint": hint, "known": ", ".join(sorted(cls.model_fields))},
+                )
+        # Strict types take no list for an (immutable) tuple, and YAML has nothing but lists.
+        return {key: tuple(item) if isinstance(item, list) else item for key, item in value.items()}
+
+
+class ChainSums(Section):
+    """Generated problems: sums and differences of integers, worked out step by step."""
+
+    kind: Literal["chain_sum"]
+    count: Count = Field(description="problems drawn, before duplicates are dropped")
+    seed: int = Field(0, description="the same seed gives the same problems")
+    min_terms: Annotated[int, Field(ge=2)] = Field(2, description="fewest terms of a problem")
+    max_terms: Annotated[int, Field(ge=2)] = Field(5, description="most terms of a problem")
+    min_digits: Count = Field(1, description="fewest digits of a term")
+    max_digits: Count = Field(1, description="most digits of a term")
+
+
+class LocalFile(Section):
+    """A file of yours: JSON Lines or parquet, a row a problem."""
+
+    kind: Literal["local"]
+    path: str = Field(description="the file, `.jsonl` or `.parquet`")
+
+
+class HubData(Section):
+    """A data set of the Hugging Face hub."""
+
+    kind: Literal["hub"]
+    id: str = Field(description="for example `openai/gsm8k`")
+    name: str | None = Field(None, description="configuration of the data set, if it has several")
+    split: str = Field(description="for example `train`")
+    revision: str | None = Field(None, description="commit or tag; without it the newest is taken")
+
+
+DataSource = Annotated[ChainSums | LocalFile | HubData, Field(discriminator="kind")]
+
+
+class Columns(Section):
+    """Which columns of the source are what."""
+
+    problem: str = Field("problem", description="the problem's text")
+    gold: str = Field("gold", description="the right answer")
+    worked_solution: str | None = Field(
+        None, description="a step-by-step solution, for a warm start; null if there is none"
+    )
+    gold_after: str | None = Field(
+        None, description="the answer is what follows the last of these marks, for GSM8K `####`"
+    )
+
+
+class Grading(Section):
+    """How verdicts become rewards."""
+
+    truncated: Literal["incorrect", "as_judged"] = Field(
+        "incorrect",
+        description="a response cut at max_new_tokens is wrong, or judged like any other",
+    )
+    max_null_rate: Share = Field(
+        0.02,
+        description="the stage fails if more of the last 1,000 grades are null (timeout, error)",
+    )
+    min_nulls: Count = Field(20, description="fewer null grades than this never fail a stage")
+
+
+class StageOneSampling(Section):
+    """How the reference policy is sampled in stage 1, and the policy in stage 2."""
+
+    temperature: Positive = Field(1.0, description="log-probabilities are divided by it as well")
+    top_p: Share = Field(
+        1.0, description="must be 1 for training: else another policy is trained than sampled"
+    )
+    max_new_tokens: Count = Field(description="a response is cut there")
+    base_seed: int = Field(
+        0, description="of stage 1; the seed of each response is derived from it"
+    )
+    block_size: Count = Field(8, description="samples a prompt in one job of stage 1")
+    max_samples: Count = Field(
+        8, description="bound of every N; raising it draws the new blocks only"
+    )
+    prompt_shards: Count = Field(1, description="jobs that the prompts of a block are spread over")
+
+
+class TaskEntry(Section):
+    """What data sets and benchmarks have in common."""
+
+    source: DataSource = Field(description="where the problems come from")
+    columns: Columns = Field(Columns(), description="which columns of the source are what")
+    hash_range: tuple[Share, Share] = Field(
+        (0.0, 1.0),
+        description="keep problems whose text hashes into [low, high): disjoint ranges, disjoint data",
+    )
+    max_prompts: Count | None = Field(None, description="keep the first so many; null keeps all")
+    drop_duplicates: bool = Field(True, description="drop problems whose text was there before")
+    template: str = Field("{problem}", description="the prompt; `{problem}` is replaced")
+    verifier: str = Field(description="name of the verifier that judges responses")
+    grading: Grading = Field(Grading(), description="how verdicts become rewards")
+
+
+class DatasetEntry(TaskEntry):
+    """Problems to train on, to validate with, or to start a model from."""
+
+    sampling: StageOneSampling | None = Field(
+        None, description="how responses are drawn; needed where a run or stage 1 uses the data set"
+    )
+
+
+class Protocol(Section):
+    """One way to ask a benchmark's questions."""
+
+    temperature: NotNegative = Field(description="0 is greedy")
+    top_p: Share = Field(1.0, description="nucleus; 1 is off")
+    k: Count = Field(1, description="responses a problem")
+    max_new_tokens: Count = Field(description="a response is cut there")
+    seed: int = Field(0, description="the seed of each response is derived from it")
+
+
+class BenchmarkEntry(TaskEntry):
+    """Problems that policies are compared on."""
+
+    protocols: dict[Name, Protocol] = Field(description="ways to ask, by name")
+
+
+class Scratch(Section):
+    """A small decoder of the Qwen2 architecture with random weights; only a warm start makes it useful."""
+
+    kind: Literal["scratch"]
+    seed: int = Field(0, description="of the random weights")
+    layers: Count = Field(description="decoder layers")
+    hidden_size: Count = Field(description="width")
+    intermediate_size: Count = Field(description="width of the feed-forward layers")
+    heads: Count = Field(description="attention heads")
+    kv_heads: Count = Field(description="key and value heads")
+    max_positions: Count = Field(description="longest prompt and response together, in tokens")
+    whole_tokens: tuple[str, ...] = Field((), description="texts that are one token each")
+
+
+class HubModel(Section):
+    """A model of the Hugging Face hub."""
+
+    kind: Literal["hub"]
+    id: str = Field(description="for example `Qwen/Qwen2.5-1.5B`")
+    revision: str | None = Field(None, description="commit or tag; without it the newest is taken")
+
+
+class LocalModel(Section):
+    """A model folder of yours, as `save_pretrained` writes it."""
+
+    kind: Literal["local"]
+    path: str = Field(description="the folder")
+
+
+ModelSource = Annotated[Scratch | HubModel | LocalModel, Field(discriminator="kind")]
+Schedule = Literal["constant", "linear", "cosine"]
+
+
+class WarmStart(Section):
+    """Supervised steps on worked solutions before anything else."""
+
+    dataset: Name = Field(description="a data set with worked solutions")
+    steps: Count = Field(description="optimizer steps")
+    batch_size: Count = Field(description="solutions in a step")
+    lr: Positive = Field(description="highest learning rate")
+    lr_schedule: Schedule = Field("cosine", description="how it goes on after the warm-up")
+    lr_warmup_steps: int = Field(0, ge=0, description="steps of linear rise")
+    adam_betas: tuple[Share, Share] = Field((0.9, 0.999), description="of AdamW")
+    weight_decay: NotNegative = Field(0.01, description="of AdamW")
+    max_grad_norm: Positive = Field(1.0, description="gradients are clipped to this norm")
+    seed: int = Field(0, description="of the order of the solutions")
+
+
+class ReferenceEntry(Section):
+    """A reference policy: where training starts, and what it is held to."""
+
+    source: ModelSource = Field(description="where the model comes from")
+    warm_start: WarmStart | None = Field(None, description="supervised steps; null for none")
+    chat_template: bool = Field(False, description="wrap prompts in the tokenizer's chat template")
+    system_prompt: str | None = Field(None, description="a system message; needs chat_template")
+    max_prompt_tokens: Count = Field(
+        description="longer prompts are dropped and counted, never cut"
+    )
+    sampling_engine: Literal["transformers"] = Field(
+        "transformers", description="what draws responses"
+    )
+    precision: Literal["float32", "bfloat16"] = Field(
+        "float32",
+        description="of forward passes of reference and policy alike; master weights are float32",
+    )
+    torch_threads: Count = Field(
+        1, description="CPU threads of warm start and sampling; they can change last bits"
+    )
+
+
+class ValueEntry(Section):
+    """An estimate of V* from the first `n` samples of each prompt."""
+
+    reference: Name = Field(description="whose samples")
+    dataset: Name = Field(description="of which prompts")
+    n: Count = Field(8, description="N, samples a prompt")
+    beta1: Positive = Field(
+        0.5, description="temperature of stage 1; for its limit to infinity use estimator `mean`"
+    )
+    estimator: Literal["log_mean_exp", "mean", "zero", "jeffreys"] = Field(
+        "log_mean_exp", description="`log_mean_exp` is the paper's"
+    )
+
+
+class SelectionEntry(Section):
+    """Which prompts are trained on, judged by the reference's samples."""
+
+    reference: Name = Field(description="whose samples")
+    dataset: Name = Field(description="of which prompts")
+    n: Count = Field(8, description="samples a prompt that are looked at")
+    rule: Literal["solved", "undecided"] = Field(
+        "solved",
+        description="`solved`: right at least once; `undecided`: right at least once, but not always",
+    )
