@@ -42,9 +42,10 @@ class Progress:
             return None
         from tqdm import tqdm
 
+        columns = os.get_terminal_size(terminal.fileno()).columns or 80  # some terminals do not say
         return tqdm(
             desc=self.title, total=self.total, initial=self.done, unit=f" {self.unit}",
-            file=terminal, leave=False, dynamic_ncols=True,
+            file=terminal, leave=False, ncols=columns,
         )  # fmt: skip
 
     def advance(self, count: int = 1, **numbers: float) -> None:

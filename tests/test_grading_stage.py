@@ -1,0 +1,51 @@
+"""Grading as a stage: order kept, counts told, a response without its problem refused."""
+
+import pytest
+
+from astarpo.columns import DATASET, GENERATIONS
+from astarpo.errors import InputError
+from astarpo.files import write_table
+from astarpo.rewards.grading import GradingSettings
+from astarpo.rewards.stage import grade_table
+
+SETTINGS = GradingSettings("incorrect", 0.02, 20)
+
+
+@pytest.fixture
+def files(tmp_path):
+    problem = {"problem": "1+1", "prompt": "1+1", "verifier": "integer", "worked_solution": None}
+    rows = [
+        {"prompt_id": name, "gold": gold, "source_index": 0, **problem}
+        for name, gold in (("a", "2"), ("b", "3"))
+    ]
+    write_table(tmp_path / "problems", rows, DATASET)
+    texts = [
+        ("b", 0, "\\boxed{3}", "stop"),
+        ("a", 1, "\\boxed{3}", "stop"),
+        ("a", 0, "\\boxed{2}", "length"),
+    ]
+    drawn = [
+        {"prompt_id": name, "sample_index": index, "seed": 0, "response_token_ids": [1], "response": text,
+         "finish_reason": reason, "n_tokens": 1, "logprob_sum": 0.0}
+        for name, index, text, reason in texts
+    ]  # fmt: skip
+    write_table(tmp_path / "generations", drawn, GENERATIONS)
+    return str(tmp_path / "generations"), str(tmp_path / "problems")
+
+
+def test_grades_in_the_order_of_the_responses(files):
+    rows, counts = grade_table(*files, SETTINGS)
+    assert [(row["prompt_id"], row["sample_index"], row["reward"]) for row in rows] == [
+        ("b", 0, 1.0), ("a", 1, 0.0), ("a", 0, 0.0),
+    ]  # fmt: skip
+    assert counts == {"correct": 1, "incorrect": 2} and rows[1]["answer"] == "3"
+
+
+def test_grading_twice_is_the_same(files):
+    assert grade_table(*files, SETTINGS) == grade_table(*files, SETTINGS)
+
+
+def test_a_response_to_an_unknown_problem_is_refused(files):
+    write_table(files[1], [], DATASET)
+    with pytest.raises(InputError, match="prompt b is not among the problems"):
+        grade_table(*files, SETTINGS)

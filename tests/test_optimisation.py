@@ -1,0 +1,29 @@
+"""Learning-rate schedules by hand."""
+
+import pytest
+
+from astarpo.optimisation import learning_rate
+
+
+@pytest.mark.parametrize(
+    ("schedule", "expected"),
+    [
+        ("constant", [0.5, 1, 1, 1, 1, 1]),
+        ("linear", [0.5, 1, 1, 0.75, 0.5, 0.25]),
+        ("cosine", [0.5, 1, 1, 0.853553, 0.5, 0.146447]),
+    ],
+)
+def test_schedules(schedule, expected):
+    found = [learning_rate(1.0, schedule, 2, 6, step) for step in range(1, 7)]
+    assert found == pytest.approx(expected, abs=1e-6)
+
+
+def test_no_warm_up_starts_at_the_peak():
+    assert learning_rate(2.0, "linear", 0, 4, 1) == 2.0
+
+
+def test_an_unknown_schedule_is_refused():
+    with pytest.raises(
+        ValueError, match="unknown schedule 'step'; known are constant, linear, cosine"
+    ):
+        learning_rate(1.0, "step", 0, 4, 1)

@@ -1,0 +1,219 @@
+"""The stages as commands: bad input is one message, a killed training goes on, the launcher keeps the log."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import training_case as case
+
+from astarpo.columns import DATASET, SELECTIONS, VALUES
+from astarpo.files import read_json, read_table, sha256, write_table
+from astarpo.provenance import manifest
+
+SCRIPTS = Path(__file__).resolve().parent.parent / "workflow_scripts"
+
+
+def run(script: str, *arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(SCRIPTS / f"{script}.py"), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd)
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [("{", "--settings is no JSON"), ("[1]", "--settings must be a JSON object")],
+)
+def test_settings_that_are_no_json_object(settings, expected, tmp_path):
+    done = run(
+        "prepare_dataset", "--settings", settings, "--out", "x", "--out-card", "y", cwd=tmp_path
+    )
+    assert done.returncode == 1 and expected in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_bad_data_file_is_one_line_and_leaves_nothing(tmp_path):
+    (tmp_path / "d.jsonl").write_text('{"problem": "1+1"}\n')
+    settings = {
+        "source": {"kind": "local", "path": "d.jsonl"}, "hash_range": [0, 1], "max_prompts": None,
+        "columns": {"problem": "problem", "gold": "gold", "worked_solution": None, "gold_after": None},
+        "drop_duplicates": True, "template": "{problem}", "verifier": "integer",
+    }  # fmt: skip
+    done = run(
+        "prepare_dataset", "--settings", json.dumps(settings), "--source", "d.jsonl",
+        "--out", "out.parquet", "--out-card", "card.json", cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr == (
+        "error: d.jsonl, row 1: there is no column 'gold' (columns.gold); it has problem\n"
+    )
+    assert [path.name for path in tmp_path.iterdir()] == ["d.jsonl"]
+
+
+@pytest.fixture
+def job(tmp_path, tiny_policy, tiny_folder) -> list[str]:
+    """Arguments of train_policy for a run of 30 steps."""
+    reference = tmp_path / "references/tiny"
+    reference.mkdir(parents=True)
+    (reference / "model").symlink_to(tiny_folder)
+    made = manifest({"settings": "{}", "inputs": {}, "code": ""}, {"model": tiny_folder}, 0.0)
+    (reference / "manifest.json").write_text(json.dumps(made))
+    rows = [
+        {"prompt_id": prompt.prompt_id, "problem": prompt.prompt_id, "prompt": f"{index}+1\n", "gold": "1",
+         "verifier": "integer", "worked_solution": None, "source_index": index}
+        for index, prompt in enumerate(case.prompts(tiny_policy))
+    ]  # fmt: skip
+    ids = [row["prompt_id"] for row in rows]
+    write_table(tmp_path / "d.parquet", rows, DATASET)
+    value = {"n": 8, "n_correct": 4, "pass_rate": 0.5, "v_star": 0.7, "v_star_se": 0.1}
+    write_table(tmp_path / "v.parquet", [{"prompt_id": i, **value} for i in ids], VALUES)
+    kept = [{"prompt_id": i, "n": 8, "n_correct": 4, "keep": True} for i in ids]
+    write_table(tmp_path / "s.parquet", kept, SELECTIONS)
+    settings = {
+        "method": "a_star_po", "hyperparameters": {"beta2": 1e-3}, "steps": 30, "prompts_per_batch": 4,
+        "responses_per_prompt": 1, "updates_per_rollout": 1, "lr": 1e-3, "lr_schedule": "linear",
+        "lr_warmup_steps": 1, "adam_betas": [0.9, 0.99], "adam_eps": 1e-8, "weight_decay": 0.0,
+        "max_grad_norm": 1.0, "entropy_coefficient": 0.0, "validate_every": 10, "engine": "torch",
+        "precision": "float32", "torch_threads": 1,
+        "sampling": {"temperature": 1.0, "top_p": 1.0, "max_new_tokens": 16},
+        "prompting": {"chat_template": False, "system_prompt": None, "max_prompt_tokens": 16},
+        "grading": {"truncated": "incorrect", "max_null_rate": 0.02, "min_nulls": 20},
+    }  # fmt: skip
+    machine = {
+        "device": "cpu", "micro_batch": 2, "sampling_batch": 8, "checkpoint_every": 3, "max_minutes": None,
+    }  # fmt: skip
+    return [
+        "--settings", json.dumps(settings, sort_keys=True), "--machine", json.dumps(machine), "--seed", "0",
+        "--reference", str(reference / "manifest.json"), "--dataset", "d.parquet",
+        "--validation", "d.parquet", "--selection", "s.parquet", "--values", "v.parquet",
+    ]  # fmt: skip
+
+
+def outputs(folder: str) -> list[str]:
+    return [
+        "--scratch", f"{folder}/scratch", "--out-model", f"{folder}/model",
+        "--out-metrics", f"{folder}/metrics.parquet", "--out-timings", f"{folder}/timings.parquet",
+        "--out-manifest", f"{folder}/manifest.json",
+    ]  # fmt: skip
+
+
+def start(job: list[str], folder: str, cwd: Path) -> subprocess.Popen[str]:
+    command = [sys.executable, "-u", str(SCRIPTS / "train_policy.py"), *job, *outputs(folder)]
+    return subprocess.Popen(
+        command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+
+
+def wait_for_checkpoint(scratch: Path, process: subprocess.Popen[str]) -> None:
+    for _ in range(1200):
+        if list(scratch.glob("*/world-1/step-*")):
+            return
+        assert process.poll() is None, process.communicate()[0]
+        time.sleep(0.05)
+    raise AssertionError("no checkpoint within a minute")
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 75), (signal.SIGKILL, -9)])
+def test_a_killed_training_goes_on_and_ends_as_it_would_have(job, tmp_path, number, status):
+    whole = run("train_policy", *job, *outputs("whole"), cwd=tmp_path)
+    assert whole.returncode == 0, whole.stderr
+    process = start(job, "cut", tmp_path)
+    wait_for_checkpoint(tmp_path / "cut/scratch", process)
+    process.send_signal(number)
+    output = process.communicate()[0]
+    assert process.returncode == status, output
+    assert not (tmp_path / "cut/manifest.json").exists()
+    again = run("train_policy", *job, *outputs("cut"), cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+    assert "going on from the checkpoint of step" in again.stdout
+    for name in ("model", "metrics.parquet"):
+        assert sha256(tmp_path / "whole" / name) == sha256(tmp_path / "cut" / name)
+    assert read_table(tmp_path / "cut/timings.parquet").num_rows == 31
+    described = read_json(tmp_path / "cut/manifest.json")
+    assert described["outputs"]["model"] == sha256(tmp_path / "cut/model")
+    assert described["settings"] == job[1] and described["seed"] == 0
+    assert set(described["inputs"]) == {"dataset", "reference", "selection", "validation", "values"}
+
+
+def test_other_settings_do_not_find_the_checkpoints(job, tmp_path):
+    process = start(job, "cut", tmp_path)
+    wait_for_checkpoint(tmp_path / "cut/scratch", process)
+    process.kill()
+    process.wait()
+    changed = json.loads(job[1])
+    changed["steps"] = 2
+    changed["hyperparameters"]["beta2"] = 0.5
+    done = run("train_policy", job[0], json.dumps(changed), *job[2:], *outputs("cut"), cwd=tmp_path)
+    assert done.returncode == 0 and "going on" not in done.stdout
+    assert len(list((tmp_path / "cut/scratch").iterdir())) == 2
+
+
+def test_a_second_writer_is_refused(job, tmp_path):
+    process = start(job, "cut", tmp_path)
+    wait_for_checkpoint(tmp_path / "cut/scratch", process)
+    process.send_signal(signal.SIGSTOP)
+    second = run("train_policy", *job, *outputs("cut"), cwd=tmp_path)
+    process.kill()
+    process.wait()
+    assert second.returncode == 1 and "another process trains this run" in second.stderr
+
+
+def test_a_reference_that_was_tampered_with_is_refused(job, tmp_path):
+    path = tmp_path / "references/tiny/manifest.json"
+    path.write_text(path.read_text().replace('"model": "', '"model": "0'))
+    done = run("train_policy", *job, *outputs("cut"), cwd=tmp_path)
+    assert done.returncode == 1 and "not those that prepare_reference left" in done.stderr
+
+
+def test_values_of_another_data_set_are_refused(job, tmp_path):
+    write_table(tmp_path / "v.parquet", [], VALUES)
+    done = run("train_policy", *job, *outputs("cut"), cwd=tmp_path)
+    assert done.returncode == 1 and "v.parquet: no row for prompt p0" in done.stderr
+
+
+def launched(
+    tmp_path: Path, script: str, *arguments: str, **options: Any
+) -> subprocess.CompletedProcess[str]:
+    (tmp_path / "stage.py").write_text(script)
+    command = [sys.executable, str(SCRIPTS / "launch.py"), "--log", "logs/a/stage.log", "stage.py"]
+    return subprocess.run([*command, *arguments], cwd=tmp_path, text=True, **options)
+
+
+def test_the_launcher_sends_everything_to_the_log_and_passes_the_status_on(tmp_path):
+    script = "import sys\nprint('out', sys.argv[1:])\nprint('err', file=sys.stderr)\nsys.exit(3)\n"
+    done = launched(tmp_path, script, "--a b", "c", capture_output=True)
+    assert (done.returncode, done.stdout, done.stderr) == (3, "", "")
+    assert (tmp_path / "logs/a/stage.log").read_text() == "out ['--a b', 'c']\nerr\n"
+
+
+PROGRESS = f"""
+import sys
+sys.path.insert(0, {str(SCRIPTS)!r})
+from astarpo.progress import Progress
+with Progress("train", 3, "steps") as progress:
+    for _ in range(3):
+        progress.advance(reward=0.5)
+"""
+
+
+def test_progress_is_plain_lines_in_the_log_and_a_bar_on_the_terminal(tmp_path):
+    leader, follower = pty.openpty()
+    done = launched(tmp_path, PROGRESS, stderr=follower)
+    shown = os.read(leader, 65536).decode()
+    os.close(follower)
+    assert done.returncode == 0 and "train:" in shown and "0/3 [" in shown and "\r" in shown
+    log = (tmp_path / "logs/a/stage.log").read_text()
+    assert "train: 3/3 steps" in log and "reward 0.5" in log and "\r" not in log
+
+
+def test_progress_without_a_terminal_is_plain_lines_only(tmp_path):
+    done = launched(tmp_path, PROGRESS, capture_output=True)
+    assert done.stderr == ""
+    lines = (tmp_path / "logs/a/stage.log").read_text().splitlines()
+    assert lines[0].startswith("train: 1/3 steps") and lines[-1].startswith("train: 3/3 steps")
