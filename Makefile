@@ -30,6 +30,7 @@ format: .venv/installed-tests ## format the code, and write the files that are m
 	ruff format .
 	snakefmt Snakefile rules
 	python envs/generate.py
+	python config/document.py
 
 .venv/installed: envs/pins/light.txt envs/pins/torch.txt | .venv/bin/pip
 	pip install -r envs/pins/torch.txt

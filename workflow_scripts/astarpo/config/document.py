@@ -1,0 +1,132 @@
+"""The configuration's documentation, made from its types."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from astarpo.config.runs import Config
+
+INTRODUCTION = """# Configuration
+
+This file is made from the types in `workflow_scripts/astarpo/config/` by `python config/document.py`;
+a test holds it to them. [`schema.json`](schema.json) is the same for editors.
+
+`config.yaml` is the embedded default. A file given by `--configfile` is used in its place; to change a part of the
+default only, give both: `snakemake --cores 2 --configfile config/config.yaml my-changes.yaml`. Mappings are merged,
+lists and single values replaced.
+
+Entries have names (`[a-z0-9][a-z0-9-]*`) and refer to one another by them; the names are also those of the files under
+`results/`. Unknown keys, wrong types and names that lead nowhere are refused before any job starts. The order of keys
+means nothing. Numbers may be written `1e-3`.
+
+A run may also have:
+
+* `base: NAME`, to take over all keys of another run, and change some;
+* `grid: {key: [value, ...], ...}`, to become one run for each combination of values. It is then named after the values:
+  `sweep` with `grid: {beta2: [1e-4, 1e-3]}` becomes `sweep-1e-4` and `sweep-1e-3`.
+
+What an edit runs again follows from what each stage reads: `machine` is read by none, as far as Snakemake can tell.
+"""
+
+
+def schema_json() -> str:
+    """The JSON schema (draft 2020-12) of an expanded configuration."""
+    return json.dumps(Config.model_json_schema(), indent=2, sort_keys=True) + "\n"
+
+
+def readme() -> str:
+    """The text of config/README.md: a table for each section, in the order in which they are used."""
+    schema = Config.model_json_schema()
+    parts = [INTRODUCTION, "## The whole\n\n" + _table(schema)]
+    for name in _in_order(schema):
+        section = schema["$defs"][name]
+        parts.append(f"## {name}\n\n{section.get('description', '').strip()}\n\n{_table(section)}")
+    return "\n".join(parts)
+
+
+def _in_order(schema: dict[str, Any]) -> list[str]:
+    """Sections in the order in which the tables mention them."""
+    found: list[str] = []
+    waiting = [schema]
+    while waiting:
+        section = waiting.pop(0)
+        for field in section.get("properties", {}).values():
+            for name in _mentioned(field):
+                if name not in found:
+                    found.append(name)
+                    waiting.append(schema["$defs"][name])
+    return found
+
+
+def _mentioned(field: Any) -> list[str]:
+    if isinstance(field, dict):
+        own = [field["$ref"].rsplit("/", 1)[1]] if "$ref" in field else []
+        return own + [
+            name
+            for key, value in field.items()
+            if key != "discriminator"
+            for name in _mentioned(value)
+        ]
+    return [name for item in field for name in _mentioned(item)] if isinstance(field, list) else []
+
+
+def _table(section: dict[str, Any]) -> str:
+    rows = ["| key | value | default | meaning |", "| --- | --- | --- | --- |"]
+    required = section.get("required", [])
+    for key, field in section.get("properties", {}).items():
+        default = "**required**" if key in required else f"`{_default(field.get('default'))}`"
+        meaning = field.get("description", "which of the kinds this is" if "const" in field else "")
+        rows.append(f"| `{key}` | {_type(field)} | {default} | {meaning} |".replace("|  |", "| |"))
+    return "\n".join(rows) + "\n"
+
+
+def _default(value: Any) -> str:
+    return "{}" if isinstance(value, dict) else json.dumps(value)
+
+
+def _type(field: dict[str, Any]) -> str:
+    """Say in words what a value may be."""
+    if "$ref" in field:
+        name = field["$ref"].rsplit("/", 1)[1]
+        return f"[{name}](#{name.lower()})"
+    if "const" in field:
+        return f"`{field['const']}`"
+    if "enum" in field:
+        return " or ".join(f"`{value}`" for value in field["enum"])
+    for kinds in ("anyOf", "oneOf"):
+        if kinds in field:
+            return " or ".join(_type(option) for option in field[kinds])
+    if field.get("type") == "array":
+        items = field.get("prefixItems") or [field.get("items", {})]
+        return f"list of {_type(items[0])}" + (f", {len(items)} of them" if len(items) > 1 else "")
+    if field.get("type") == "object":
+        values = field.get("additionalProperties") or next(
+            iter(field.get("patternProperties", {"": {}}).values())
+        )
+        return f"names to {_type(values)}" if isinstance(values, dict) else "mapping"
+    return _plain_type(field)
+
+
+def _plain_type(field: dict[str, Any]) -> str:
+    words = {
+        "number": "number",
+        "integer": "whole number",
+        "string": "text",
+        "boolean": "true or false",
+        "null": "null",
+    }
+    text = words.get(str(field.get("type")), "anything")
+    bounds = [
+        f"{sign} {field[key]:g}"
+        for key, sign in (
+            ("exclusiveMinimum", ">"),
+            ("minimum", ">="),
+            ("maximum", "<="),
+            ("exclusiveMaximum", "<"),
+        )
+        if key in field
+    ]
+    if field.get("pattern"):
+        return "name"
+    return " ".join([text, " and ".join(bounds)]).strip()
