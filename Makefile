@@ -12,7 +12,7 @@ help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(firstword $(MAKEFILE_LIST))
 
 demo: install ## train, evaluate and show the summary; CORES=N sets the number of cores
-	snakemake --cores $(CORES)
+	snakemake --cores $(CORES) --quiet rules host reason
 	@cat results/tables/summary.txt
 
 install: .venv/installed ## install what the workflow needs; PYTHON=NAME picks the Python
