@@ -125,3 +125,8 @@ def values_of_figure(wildcards):
 def tables_plan(wildcards):
     """What the tables are made of (a function, as Snakemake looks for wildcards in plain texts)."""
     return TARGETS.tables_plan()
+
+
+def tables_settings(wildcards):
+    """What `summarize` is told."""
+    return TARGETS.tables_settings()

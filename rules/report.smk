@@ -69,7 +69,7 @@ rule summarize:
         mem_mb=4000,
         runtime=60,
     params:
-        settings=settings("bootstrap"),
+        settings=tables_settings,
     shell:
         "python workflow_scripts/launch.py --log {log:q} {input.script:q} --settings {params.settings:q} "
         "--plan {input.plan:q} --out-summary {output.summary:q} --out-summary-parquet {output.summary_parquet:q} "

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -389,14 +390,13 @@ def test_csv_has_null_as_nothing_and_numbers_in_full():
 # The script
 
 
-def run_summarize(folder, plan):
+def run_summarize(folder, plan, plan_sha256=None):
     write_json(folder / "plan.json", plan)
-    options = [
-        "--settings",
-        '{"bootstrap":{"resamples":50,"seed":0}}',
-        "--plan",
-        folder / "plan.json",
-    ]
+    settings = {
+        "bootstrap": {"resamples": 50, "seed": 0},
+        "plan_sha256": plan_sha256 or sha256(folder / "plan.json"),
+    }
+    options = ["--settings", json.dumps(settings), "--plan", folder / "plan.json"]
     for table in ("summary", "curves", "cost"):
         options += [f"--out-{table}", folder / f"{table}.csv"]
         options += [f"--out-{table}-parquet", folder / f"{table}.parquet"]
@@ -430,3 +430,9 @@ def test_summarize(tmp_path):
     assert "beta1 was 0.5 and is 0.001" in refused.stderr
     assert "Traceback" not in refused.stderr
     assert not (tmp_path / "summary.csv").exists()
+
+
+def test_an_old_plan_is_not_believed(tmp_path):
+    plan = {"policies": [], "evaluations": [], "runs": [], "expected": []}
+    done = run_summarize(tmp_path, plan, plan_sha256="0" * 64)
+    assert done.returncode == 1 and "is not the plan of this configuration" in done.stderr

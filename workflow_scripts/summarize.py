@@ -7,7 +7,8 @@ from typing import Any
 
 from astarpo import cli
 from astarpo.columns import COST, CURVES, SUMMARY
-from astarpo.files import read_json, write_text
+from astarpo.errors import InputError
+from astarpo.files import read_json, sha256, write_text
 from astarpo.provenance import provenance
 
 
@@ -23,6 +24,12 @@ def main() -> None:
     parser.add_argument("--out-provenance", required=True, help="CSV: what each result was made by")
     arguments = parser.parse_args()
     settings, plan = cli.parse_settings(arguments.settings), read_json(arguments.plan)
+
+    if sha256(arguments.plan) != settings["plan_sha256"]:
+        raise InputError(
+            f"{arguments.plan} is not the plan of this configuration (kept by snakemake --touch?); "
+            "make it again: snakemake --forcerun plan_tables"
+        )
 
     from astarpo import tables
     from astarpo.tables.checks import PROVENANCE_COLUMNS

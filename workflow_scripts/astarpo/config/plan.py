@@ -113,9 +113,9 @@ class Plan:
         """Settings of a figure's rule."""
         return canonical_json(_dump(self.config.figures[name]))
 
-    def bootstrap(self) -> str:
-        """Settings of `summarize`; which results it reads stands in `tables_plan`."""
-        return canonical_json({"bootstrap": _dump(self.config.bootstrap)})
+    def bootstrap(self) -> dict[str, Any]:
+        """How the intervals of the tables are made."""
+        return _dump(self.config.bootstrap)
 
     def machine(self) -> str:
         """What changes no number; rules must pass it so that Snakemake does not compare it."""

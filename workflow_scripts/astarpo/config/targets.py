@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from typing import Any
 
@@ -83,6 +84,14 @@ class Targets:
                 "expected": self._expected(),
             }
         )
+
+    def tables_settings(self) -> str:
+        """Settings of `summarize`: intervals, and the hash of the plan that belongs to this configuration.
+
+        Without the hash an old plan, kept by `snakemake --touch`, would be believed.
+        """
+        plan = hashlib.sha256(self.tables_plan().encode()).hexdigest()
+        return canonical_json({"bootstrap": self.plan.bootstrap(), "plan_sha256": plan})
 
     def _policy(self, policy: str) -> dict[str, Any]:
         run = self.config.runs.get(run_of(policy))

@@ -28,6 +28,7 @@ class Policy:
 
     def save(self, folder: str | Path) -> None:
         """Write an ordinary model folder: weights, config, generation config, tokenizer."""
+        _without_bars()
         self.model.save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)
 
@@ -60,6 +61,7 @@ def _from_pretrained(name: str, revision: str | None, device: str) -> Policy:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
+    _without_bars()
     options: dict[str, Any] = {} if revision is None else {"revision": revision}
     try:
         tokenizer = AutoTokenizer.from_pretrained(name, **options)
@@ -74,6 +76,13 @@ def _from_pretrained(name: str, revision: str | None, device: str) -> Policy:
         ) from error
     placed: Any = model.to(device)  # type: ignore[arg-type]
     return Policy(placed, tokenizer, end_token_ids(model, tokenizer))
+
+
+def _without_bars() -> None:
+    """Transformers' own progress bars would fill the logs with carriage returns."""
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
 
 
 def end_token_ids(model: Any, tokenizer: Any) -> list[int]:
