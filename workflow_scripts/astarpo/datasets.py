@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import importlib
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from astarpo.boxed import last_boxed
 from astarpo.errors import InputError
 from astarpo.generators import GENERATORS
 from astarpo.prompts import render
@@ -69,6 +71,8 @@ def _reason_to_drop(raw: Row, settings: dict[str, Any], seen: Counter[str]) -> s
     low, high = settings["hash_range"]
     if not low <= unit_hash(normalise(raw["problem"])) < high:
         return "other hash range"
+    if not raw["gold"]:
+        return "no answer in its box"
     seen[raw["problem"]] += 1
     if settings["drop_duplicates"] and seen[raw["problem"]] > 1:
         return "duplicate problem"
@@ -78,15 +82,14 @@ def _reason_to_drop(raw: Row, settings: dict[str, Any], seen: Counter[str]) -> s
 
 
 def verifies(verifier: str, gold: str) -> bool:
-    r"""Tell whether a verifier accepts a gold answer for itself, boxed: otherwise no response could be right.
+    """Tell whether a verifier accepts a gold answer for itself: otherwise no response could be right.
 
     The verifiers are looked up by name at run time, so that they are no code input of the data stages:
     a verifier's fix grades anew, but draws no sample anew.
     """
     verifiers = importlib.import_module("astarpo.rewards.verifiers")
-    response = verifiers.Response(f"\\boxed{{{gold}}}", [], "stop")
     try:
-        verdict = verifiers.VERIFIERS[verifier](gold, response)
+        verdict = verifiers.VERIFIERS[verifier](gold, verifiers.right_response(verifier, gold))
     except (
         Exception
     ):  # a gold answer that the verifier cannot read is dropped and counted, whatever it raised
@@ -219,14 +222,27 @@ def _pick(raw: Row, columns: dict[str, Any], where: str) -> Row:
                 f"{where}: there is no column {column!r} (columns.{role}); it has {', '.join(raw)}"
             )
         picked[role] = _text(raw[column], f"{where}, column {column!r}")
-    mark = columns["gold_after"]
-    if mark is not None:
-        if mark not in picked["gold"]:
-            raise InputError(f"{where}: no {mark!r} in column {columns['gold']!r}, so no answer")
-        picked["gold"] = picked["gold"].rsplit(mark, 1)[1].strip()
-    if not picked["gold"]:
-        raise InputError(f"{where}: the answer is empty")
+    if columns["worked_solution_remove"] is not None and picked["worked_solution"] is not None:
+        picked["worked_solution"] = re.sub(
+            columns["worked_solution_remove"], "", picked["worked_solution"]
+        )
+    picked["gold"] = _gold(picked["gold"], columns, where)
     return picked
+
+
+def _gold(text: str, columns: dict[str, Any], where: str) -> str:
+    """The answer itself; empty only where ``gold_boxed`` finds an empty box or none, which drops the row."""
+    if columns["gold_boxed"]:
+        return (last_boxed(text) or "").strip()
+    mark = columns["gold_after"]
+    if mark is None:
+        return text
+    if mark not in text:
+        raise InputError(f"{where}: no {mark!r} in column {columns['gold']!r}, so no answer")
+    gold = text.rsplit(mark, 1)[1].strip()
+    if not gold:
+        raise InputError(f"{where}: the answer is empty")
+    return gold
 
 
 def _text(value: Any, where: str) -> str:
