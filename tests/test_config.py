@@ -150,6 +150,12 @@ def test_a_base_may_have_a_base():
     assert (runs["c"].lr, runs["c"].steps, runs["c"].beta2) == (1e-3, 1, 1e-3)
 
 
+def test_a_base_whose_name_begins_with_an_underscore_is_no_run():
+    run = DEFAULT["runs"]["a-star-po"]
+    runs = load_config(changed(runs={"_all": run, "a": {"base": "_all", "lr": 1e-3}})).runs
+    assert list(runs) == ["a"] and runs["a"].steps == run["steps"]
+
+
 def test_order_of_keys_is_no_difference():
     def backwards(value):
         return (

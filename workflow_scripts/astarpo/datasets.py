@@ -207,7 +207,9 @@ def _read_hub(id: str, name: str | None, split: str, revision: str | None) -> It
         first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise InputError(
             f"the data set {id!r} (split {split!r}) cannot be loaded: {first_line} "
-            "Check id, name, split and network, or use a local file: source: {kind: local, path: ...}"
+            "Check id, name, split and the network (HF_HUB_OFFLINE must not be set, unless it is in the cache); "
+            "a gated data set needs a token in HF_TOKEN; without a hub, use a file: "
+            "source: {kind: local, path: ...}"
         ) from error
 
 
@@ -246,6 +248,8 @@ def _gold(text: str, columns: dict[str, Any], where: str) -> str:
 
 
 def _text(value: Any, where: str) -> str:
+    if isinstance(value, list) and len(value) == 1:
+        value = value[0]
     if isinstance(value, bool) or not isinstance(value, (str, int, float)):
         raise InputError(f"{where}: must be a text or a number, but is {value!r}")
     text = str(value)
