@@ -64,7 +64,15 @@ RUN = "runs__a_dash_star_dash_po"
         ),
         ({"datasets__sums__sampling": None}, "values.v-star.dataset = 'sums': this data set has no `sampling`"),
         ({"datasets__sums__template": "solve"}, "datasets.sums.template = 'solve': must contain {problem}"),
-        ({"datasets__sums__verifier": "math"}, "datasets.sums.verifier = 'math': known are integer"),
+        ({"datasets__sums__verifier": "maths"}, "datasets.sums.verifier = 'maths': known are gsm8k, integer, math"),
+        (
+            {"datasets__sums__columns": {"worked_solution_remove": "(["}},
+            "datasets.sums.columns.worked_solution_remove = '([': no regular expression",
+        ),
+        (
+            {"datasets__sums__columns": {"gold_after": "####", "gold_boxed": True}},
+            "datasets.sums.columns.gold_after = '####': cannot go with gold_boxed",
+        ),
         ({"datasets__sums__source__kind": "csv"}, "datasets.sums.source"),
         ({"datasets__sums__hash_range": [0.5, 0.5]}, "the first number must be below the second"),
         (
@@ -111,6 +119,14 @@ def test_yaml_spells_numbers_as_texts_and_they_are_taken_as_meant():
     assert first.training("a-star-po") == Plan(load_config(DEFAULT)).training("a-star-po")
 
 
+def test_a_second_file_can_put_another_kind_of_source_in_place():
+    source = {**DEFAULT["datasets"]["sums"]["source"], "kind": "local", "path": "a.jsonl"}
+    assert "source: unknown key 'count'" in message(changed(datasets__sums__source=source))
+    nulls = {**dict.fromkeys(source), "kind": "local", "path": "a.jsonl"}
+    config = load_config(changed(datasets__sums__source=nulls))
+    assert config.datasets["sums"].source.model_dump() == {"kind": "local", "path": "a.jsonl"}
+
+
 def test_grids_expand_and_inherit():
     sweep = {"base": "a-star-po", "grid": {"beta2": [1e-4, "1e-3"], "seeds": [[0]]}}
     with pytest.raises(InputError, match="a grid takes numbers"):
@@ -132,6 +148,12 @@ def test_a_base_may_have_a_base():
     config = changed(runs__b={"base": "a-star-po", "lr": 1e-3}, runs__c={"base": "b", "steps": 1})
     runs = load_config(config).runs
     assert (runs["c"].lr, runs["c"].steps, runs["c"].beta2) == (1e-3, 1, 1e-3)
+
+
+def test_a_base_whose_name_begins_with_an_underscore_is_no_run():
+    run = DEFAULT["runs"]["a-star-po"]
+    runs = load_config(changed(runs={"_all": run, "a": {"base": "_all", "lr": 1e-3}})).runs
+    assert list(runs) == ["a"] and runs["a"].steps == run["steps"]
 
 
 def test_order_of_keys_is_no_difference():

@@ -12,7 +12,10 @@ from astarpo import datasets
 from astarpo.config import Plan, load_config
 from astarpo.errors import InputError
 
-COLUMNS = {"problem": "problem", "gold": "gold", "worked_solution": None, "gold_after": None}
+COLUMNS = {
+    "problem": "problem", "gold": "gold", "worked_solution": None, "gold_after": None,
+    "gold_boxed": False, "worked_solution_remove": None,
+}  # fmt: skip
 GSM8K = {"problem": "question", "gold": "answer", "worked_solution": "answer", "gold_after": "####"}
 
 
@@ -102,7 +105,7 @@ def test_white_space_and_case_do_not_move_a_problem_to_another_split():
             "row 1, column 'gold': must be a text or a number",
         ),
         (
-            ['{"problem": ["1"], "gold": "2"}'],
+            ['{"problem": ["1", "2"], "gold": "2"}'],
             {},
             "row 1, column 'problem': must be a text or a number",
         ),
@@ -156,13 +159,6 @@ def test_gsm8k_in_its_original_columns(tmp_path):
     row = {"question": "Half of 1,2?", "answer": "Half is <<12/2=6>>6.\n#### 1,006"}
     rows, _ = datasets.prepare(settings(local(tmp_path, [row]), GSM8K), "d")
     assert rows[0]["gold"] == "1,006" and rows[0]["worked_solution"].startswith("Half is")
-
-
-def test_the_real_gsm8k_loads_whole(data_dir):
-    for split, count in (("train", 7473), ("test", 1319)):
-        source = {"kind": "local", "path": str(data_dir / f"gsm8k/{split}.jsonl")}
-        rows, card = datasets.prepare(settings(source, GSM8K), "d")
-        assert len(rows) == count == card["rows_in"]
 
 
 def test_shards_cover_all_prompts_evenly():

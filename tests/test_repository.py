@@ -42,7 +42,7 @@ FORBIDDEN_TEXTS = {
 # A module imports only from rows above its own, and from its own row's entry itself.
 LAYERS = (
     # What everything may use: no knowledge of the method.
-    ("errors", "closure", "columns", "progress", "seeds"),
+    ("errors", "boxed", "closure", "columns", "progress", "seeds"),
     ("cli", "files"),
     ("provenance",),
     ("precision", "optimisation"),

@@ -42,7 +42,10 @@ def test_a_bad_data_file_is_one_line_and_leaves_nothing(tmp_path):
     (tmp_path / "d.jsonl").write_text('{"problem": "1+1"}\n')
     settings = {
         "source": {"kind": "local", "path": "d.jsonl"}, "hash_range": [0, 1], "max_prompts": None,
-        "columns": {"problem": "problem", "gold": "gold", "worked_solution": None, "gold_after": None},
+        "columns": {
+            "problem": "problem", "gold": "gold", "worked_solution": None, "gold_after": None,
+            "gold_boxed": False, "worked_solution_remove": None,
+        },
         "drop_duplicates": True, "template": "{problem}", "verifier": "integer",
     }  # fmt: skip
     done = run(

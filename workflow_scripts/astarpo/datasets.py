@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import importlib
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from astarpo.boxed import last_boxed
 from astarpo.errors import InputError
 from astarpo.generators import GENERATORS
 from astarpo.prompts import render
@@ -69,6 +71,8 @@ def _reason_to_drop(raw: Row, settings: dict[str, Any], seen: Counter[str]) -> s
     low, high = settings["hash_range"]
     if not low <= unit_hash(normalise(raw["problem"])) < high:
         return "other hash range"
+    if not raw["gold"]:
+        return "no answer in its box"
     seen[raw["problem"]] += 1
     if settings["drop_duplicates"] and seen[raw["problem"]] > 1:
         return "duplicate problem"
@@ -78,15 +82,14 @@ def _reason_to_drop(raw: Row, settings: dict[str, Any], seen: Counter[str]) -> s
 
 
 def verifies(verifier: str, gold: str) -> bool:
-    r"""Tell whether a verifier accepts a gold answer for itself, boxed: otherwise no response could be right.
+    """Tell whether a verifier accepts a gold answer for itself: otherwise no response could be right.
 
     The verifiers are looked up by name at run time, so that they are no code input of the data stages:
     a verifier's fix grades anew, but draws no sample anew.
     """
     verifiers = importlib.import_module("astarpo.rewards.verifiers")
-    response = verifiers.Response(f"\\boxed{{{gold}}}", [], "stop")
     try:
-        verdict = verifiers.VERIFIERS[verifier](gold, response)
+        verdict = verifiers.VERIFIERS[verifier](gold, verifiers.right_response(verifier, gold))
     except (
         Exception
     ):  # a gold answer that the verifier cannot read is dropped and counted, whatever it raised
@@ -204,7 +207,9 @@ def _read_hub(id: str, name: str | None, split: str, revision: str | None) -> It
         first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise InputError(
             f"the data set {id!r} (split {split!r}) cannot be loaded: {first_line} "
-            "Check id, name, split and network, or use a local file: source: {kind: local, path: ...}"
+            "Check id, name, split and the network (HF_HUB_OFFLINE must not be set, unless it is in the cache); "
+            "a gated data set needs a token in HF_TOKEN; without a hub, use a file: "
+            "source: {kind: local, path: ...}"
         ) from error
 
 
@@ -219,17 +224,32 @@ def _pick(raw: Row, columns: dict[str, Any], where: str) -> Row:
                 f"{where}: there is no column {column!r} (columns.{role}); it has {', '.join(raw)}"
             )
         picked[role] = _text(raw[column], f"{where}, column {column!r}")
-    mark = columns["gold_after"]
-    if mark is not None:
-        if mark not in picked["gold"]:
-            raise InputError(f"{where}: no {mark!r} in column {columns['gold']!r}, so no answer")
-        picked["gold"] = picked["gold"].rsplit(mark, 1)[1].strip()
-    if not picked["gold"]:
-        raise InputError(f"{where}: the answer is empty")
+    if columns["worked_solution_remove"] is not None and picked["worked_solution"] is not None:
+        picked["worked_solution"] = re.sub(
+            columns["worked_solution_remove"], "", picked["worked_solution"]
+        )
+    picked["gold"] = _gold(picked["gold"], columns, where)
     return picked
 
 
+def _gold(text: str, columns: dict[str, Any], where: str) -> str:
+    """The answer itself; empty only where ``gold_boxed`` finds an empty box or none, which drops the row."""
+    if columns["gold_boxed"]:
+        return (last_boxed(text) or "").strip()
+    mark = columns["gold_after"]
+    if mark is None:
+        return text
+    if mark not in text:
+        raise InputError(f"{where}: no {mark!r} in column {columns['gold']!r}, so no answer")
+    gold = text.rsplit(mark, 1)[1].strip()
+    if not gold:
+        raise InputError(f"{where}: the answer is empty")
+    return gold
+
+
 def _text(value: Any, where: str) -> str:
+    if isinstance(value, list) and len(value) == 1:
+        value = value[0]
     if isinstance(value, bool) or not isinstance(value, (str, int, float)):
         raise InputError(f"{where}: must be a text or a number, but is {value!r}")
     text = str(value)

@@ -81,6 +81,8 @@ def _task_errors(config: Config) -> Iterator[str]:
                 yield f"{key}.template = {entry.template!r}: must contain {{problem}}"
             if entry.verifier not in VERIFIERS:
                 yield f"{key}.verifier = '{entry.verifier}': known are {', '.join(sorted(VERIFIERS))}"
+            if entry.columns.gold_boxed and entry.columns.gold_after is not None:
+                yield f"{key}.columns.gold_after = {entry.columns.gold_after!r}: cannot go with gold_boxed"
             if entry.source.kind == "chain_sum" and entry.source.min_terms > entry.source.max_terms:
                 yield f"{key}.source.min_terms = {entry.source.min_terms}: is above max_terms"
     for name, reference in config.references.items():

@@ -13,8 +13,8 @@ def expand_runs(runs: Mapping[str, Any]) -> dict[str, Any]:
     """Expand every run that has ``base`` or ``grid``; a run with a grid is replaced by its points.
 
     ``sweep: {base: a, grid: {beta2: [1e-4, 1e-3]}}`` becomes ``sweep-1e-4`` and ``sweep-1e-3``, each with all
-    keys of ``a``. A run used as a base stays a run of its own. With several keys in a grid the values stand in
-    the name in the order of the keys.
+    keys of ``a``. A run used as a base stays a run of its own, unless its name begins with ``_``. With several
+    keys in a grid the values stand in the name in the order of the keys.
 
     Args:
         runs: name -> entry, as read from YAML.
@@ -27,6 +27,8 @@ def expand_runs(runs: Mapping[str, Any]) -> dict[str, Any]:
     """
     expanded: dict[str, Any] = {}
     for name in runs:
+        if name.startswith("_"):
+            continue
         entry = _with_base(name, runs, ())
         grid = entry.pop("grid", None)
         points = [(name, {})] if grid is None else _points(name, grid)

@@ -38,6 +38,7 @@ def load_config(raw: Mapping[str, Any]) -> Config:
         InputError: one message with every error found, a line each: key, value, what is allowed.
     """
     plain = _sorted(raw)
+    _drop_nulls_of_sources(plain)
     if not isinstance(plain.get("runs", {}), dict):
         raise InputError(f"runs must be a mapping of names to runs, but is {plain['runs']!r}")
     plain["runs"] = expand_runs(plain.get("runs", {}))
@@ -56,6 +57,20 @@ def _sorted(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: _sorted(value[key]) for key in sorted(value, key=str)}
     return [_sorted(item) for item in value] if isinstance(value, list) else value
+
+
+def _drop_nulls_of_sources(plain: dict[str, Any]) -> None:
+    """Take keys that are null out of every ``source``.
+
+    Files are merged key by key, so a file that puts one kind of source in place of another must be able to
+    take the other kind's keys away.
+    """
+    for registry in ("datasets", "benchmarks", "references"):
+        entries = plain.get(registry)
+        for entry in entries.values() if isinstance(entries, dict) else ():
+            if isinstance(entry, dict) and isinstance(entry.get("source"), dict):
+                source = entry["source"]
+                entry["source"] = {key: source[key] for key in source if source[key] is not None}
 
 
 def _message(errors: list[str]) -> str:

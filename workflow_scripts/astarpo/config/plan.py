@@ -95,7 +95,7 @@ class Plan:
                     key: getattr(sampling, key)
                     for key in ("temperature", "top_p", "max_new_tokens")
                 },
-                "prompting": self._prompting(entry.reference),
+                "prompting": self._training_prompts(entry),
                 "grading": _dump(dataset.grading),
             }
         )
@@ -254,6 +254,11 @@ class Plan:
             key: getattr(entry, key)
             for key in ("chat_template", "system_prompt", "max_prompt_tokens")
         }
+
+    def _training_prompts(self, run: Run) -> dict[str, Any]:
+        prompting = self._prompting(run.reference)
+        longest = run.max_prompt_tokens or prompting["max_prompt_tokens"]
+        return {**prompting, "max_prompt_tokens": min(longest, prompting["max_prompt_tokens"])}
 
     def _asking(self, reference: str) -> dict[str, Any]:
         entry = self.config.references[reference]

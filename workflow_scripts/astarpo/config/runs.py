@@ -31,6 +31,9 @@ class Run(Section):
         None, description="train on the prompts that this selection keeps; null: all"
     )
     validation: Name | None = Field(None, description="a data set to look at while training")
+    max_prompt_tokens: Count | None = Field(
+        None, description="longer prompts are not trained on; null: the reference's limit"
+    )
     benchmarks: tuple[Name, ...] | None = Field(
         None, description="what to evaluate on; null: every benchmark"
     )
@@ -138,7 +141,9 @@ class Config(Section):
     references: dict[Name, ReferenceEntry] = Field(description="reference policies")
     selections: dict[Name, SelectionEntry] = Field({}, description="which prompts are trained on")
     values: dict[Name, ValueEntry] = Field({}, description="estimates of V*")
-    runs: dict[Name, RunEntry] = Field(description="trainings; an entry may have `base` and `grid`")
+    runs: dict[Name, RunEntry] = Field(
+        description="trainings; an entry may have `base` and `grid`; `_name` is a base and no training"
+    )
     benchmarks: dict[Name, BenchmarkEntry] = Field({}, description="what policies are compared on")
     figures: dict[Name, FigureEntry] = Field({}, description="what is drawn")
     bootstrap: Bootstrap = Field(Bootstrap(), description="intervals of the tables")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -30,6 +32,17 @@ def _yaml_number(value: Any) -> Any:
     return value
 
 
+def _regular_expression(value: str) -> str:
+    try:
+        re.compile(value)
+    except re.error as error:
+        raise PydanticCustomError(
+            "regular_expression", "no regular expression: {why}", {"why": str(error)}
+        ) from None
+    return value
+
+
+RegularExpression = Annotated[str, AfterValidator(_regular_expression)]
 Number = Annotated[float, BeforeValidator(_yaml_number)]
 Positive = Annotated[Number, Field(gt=0)]
 NotNegative = Annotated[Number, Field(ge=0)]
@@ -102,6 +115,13 @@ class Columns(Section):
     )
     gold_after: str | None = Field(
         None, description="the answer is what follows the last of these marks, for GSM8K `####`"
+    )
+    gold_boxed: bool = Field(
+        False,
+        description="the answer is what the last `\\boxed{}` holds, for MATH; without, dropped",
+    )
+    worked_solution_remove: RegularExpression | None = Field(
+        None, description="what matches is cut out of solutions, for GSM8K's marks `<<[^>]*>>`"
     )
 
 

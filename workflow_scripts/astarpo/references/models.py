@@ -9,6 +9,7 @@ from typing import Any
 
 from astarpo.errors import InputError
 
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model")
 END_OF_TEXT, PAD = "<|endoftext|>", "<|pad|>"
 
 
@@ -45,6 +46,9 @@ def load_policy(folder: str | Path, device: str = "cpu") -> Policy:
             f"{folder}: no model folder (config.json is missing); "
             "give the path of a folder that save_pretrained wrote"
         )
+    if not any((path / name).is_file() for name in TOKENIZER_FILES):
+        # transformers would make an empty one, of the model's kind, without a word.
+        raise InputError(_cannot_load("tokenizer", str(path), FileNotFoundError("there is none.")))
     return _from_pretrained(str(path), None, device)
 
 
@@ -63,17 +67,23 @@ def _from_pretrained(name: str, revision: str | None, device: str) -> Policy:
 
     _without_bars()
     options: dict[str, Any] = {} if revision is None else {"revision": revision}
+    if device != "cpu" and not torch.cuda.is_available():
+        raise InputError(
+            f"machine.device is {device!r}, but torch {torch.__version__} sees no such device: "
+            "set it to cpu, or install a build of torch for this GPU"
+        )
     try:
         tokenizer = AutoTokenizer.from_pretrained(name, **options)
+    except (
+        Exception
+    ) as error:  # a missing file raises other kinds than a damaged one or a hub's refusal
+        raise InputError(_cannot_load("tokenizer", name, error)) from error
+    try:
         model = AutoModelForCausalLM.from_pretrained(
             name, dtype=torch.float32, attn_implementation="sdpa", **options
         )
-    except (OSError, ValueError) as error:
-        first_line = str(error).strip().splitlines()[0]
-        raise InputError(
-            f"the model {name!r} cannot be loaded: {first_line} "
-            "Check the name, the network and, for a gated model, the hub's token."
-        ) from error
+    except Exception as error:  # safetensors has errors of its own
+        raise InputError(_cannot_load("model", name, error)) from error
     placed: Any = model.to(device)  # type: ignore[arg-type]
     return Policy(placed, tokenizer, end_token_ids(model, tokenizer))
 
@@ -83,6 +93,23 @@ def _without_bars() -> None:
     from transformers.utils import logging
 
     logging.disable_progress_bar()
+
+
+def _cannot_load(part: str, name: str, error: Exception) -> str:
+    first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
+    if Path(name).is_dir():
+        way_out = {
+            "tokenizer": "Put its files (tokenizer.json, tokenizer_config.json) beside config.json; they come "
+            "with the model, and `tokenizer.save_pretrained(folder)` writes them.",
+            "model": "Copy the folder again: config.json and every *.safetensors file must be whole.",
+        }[part]
+    else:
+        way_out = (
+            "Check the id and the network (HF_HUB_OFFLINE must not be set, unless the model is in the cache); "
+            "a gated model needs its licence accepted on the hub and a token in HF_TOKEN; without a hub, give "
+            "a folder: source: {kind: local, path: ...}"
+        )
+    return f"the {part} of {name!r} cannot be loaded: {first_line} {way_out}"
 
 
 def end_token_ids(model: Any, tokenizer: Any) -> list[int]:

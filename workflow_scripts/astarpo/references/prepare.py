@@ -8,6 +8,13 @@ from astarpo.columns import DATASET
 from astarpo.errors import InputError
 from astarpo.files import read_table
 from astarpo.prompts import PromptSettings, encode_prompts
+from astarpo.references.memory import (
+    LOADING,
+    WARM_START,
+    check_fits,
+    parameters_of_folder,
+    parameters_on_hub,
+)
 from astarpo.references.models import Policy, build_scratch_policy, load_hub_policy, load_policy
 from astarpo.references.supervised import WarmStartSettings, warm_start
 
@@ -32,6 +39,7 @@ def prepare_reference(
 
     if settings["warm_start"] is not None:
         torch.set_num_threads(settings["torch_threads"])
+    _check_fits(settings["source"], settings["warm_start"] is not None, device)
     policy = make_policy(settings["source"], device)
     facts: dict[str, Any] = {"parameters": sum(p.numel() for p in policy.model.parameters())}
     if settings["warm_start"] is None:
@@ -50,6 +58,16 @@ def prepare_reference(
         "warm_start_prompts": len(prompts),
         "warm_start_prompts_too_long": too_long,
     }
+
+
+def _check_fits(source: dict[str, Any], warm_start: bool, device: str) -> None:
+    if source["kind"] == "local":
+        name, parameters = source["path"], parameters_of_folder(source["path"])
+    elif source["kind"] == "hub":
+        name, parameters = source["id"], parameters_on_hub(source["id"], source["revision"])
+    else:
+        return
+    check_fits(name, parameters, WARM_START if warm_start else LOADING, device)
 
 
 def make_policy(source: dict[str, Any], device: str) -> Policy:
@@ -84,6 +102,11 @@ def _worked_solutions(
         [row["prompt"] for row in rows],
         prompting,
     )
+    if not encoded.prompt_ids:
+        raise InputError(
+            f"{dataset}: all {len(rows)} prompts are longer than max_prompt_tokens "
+            f"({prompting.max_prompt_tokens}); raise it in the reference's entry"
+        )
     solutions = {row["prompt_id"]: row["worked_solution"] for row in rows}
     kept = [solutions[prompt_id] for prompt_id in encoded.prompt_ids]
     return encoded.token_ids, kept, len(encoded.too_long)

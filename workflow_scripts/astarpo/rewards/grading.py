@@ -118,6 +118,8 @@ def _grade_one(item: Item, settings: GradingSettings) -> Grade:
         return Grade(None, "error", None, f"{type(error).__name__}: {error}")
     cut = item.response.finish_reason == "length" and settings.truncated == "incorrect"
     status: Status = "incorrect" if cut and verdict.status == "correct" else verdict.status
+    if status in NULL_STATUSES:
+        return Grade(None, status, verdict.answer, repr(verdict.answer))
     return Grade(1.0 if status == "correct" else 0.0, status, verdict.answer)
 
 

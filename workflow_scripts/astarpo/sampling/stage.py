@@ -9,6 +9,7 @@ from typing import Any
 from astarpo.errors import InputError
 from astarpo.progress import Progress
 from astarpo.prompts import PromptSettings, encode_prompts
+from astarpo.references.memory import LOADING, check_fits, parameters_of_folder
 from astarpo.references.models import Policy, load_policy
 from astarpo.sampling import Completion, Request, SamplingSettings
 from astarpo.sampling.transformers_engine import TransformersSampler
@@ -44,6 +45,7 @@ def sample_rows(
     Raises:
         InputError: a prompt is longer than the reference's ``max_prompt_tokens`` and none is left.
     """
+    check_fits(str(model_folder), parameters_of_folder(model_folder), LOADING, machine["device"])
     policy = load_policy(model_folder, machine["device"])
     encoded = encode_prompts(
         policy.tokenizer,

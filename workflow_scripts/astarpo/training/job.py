@@ -12,6 +12,7 @@ from astarpo.errors import InputError
 from astarpo.files import read_json, sha256, write_json, write_table
 from astarpo.objectives import METHODS
 from astarpo.provenance import manifest
+from astarpo.references.memory import TRAINING, check_fits, parameters_of_folder
 from astarpo.references.models import Policy, load_policy
 from astarpo.sampling.transformers_engine import TransformersSampler
 from astarpo.training import checkpoints
@@ -61,6 +62,7 @@ def train(
         raise InputError(f"the method {told.method} needs --values (V* of each prompt)")
     torch.set_num_threads(told.torch_threads)
     folder = _reference_folder(inputs["reference"])
+    check_fits(str(folder), parameters_of_folder(folder), TRAINING, where.device)
     policy, reference = load_policy(folder, where.device), load_policy(folder, where.device)
     prompts, left_out = load_training_prompts(
         policy.tokenizer,

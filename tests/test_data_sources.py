@@ -1,0 +1,96 @@
+"""Sources of data: real ones in their original columns, and what becomes of rows that cannot be used."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from astarpo.config.schema import DatasetEntry
+from astarpo.datasets import describe_source, prepare, read_source
+from astarpo.errors import InputError
+
+GSM8K = {
+    "problem": "question", "gold": "answer", "gold_after": "####", "worked_solution": "answer",
+    "worked_solution_remove": "<<[^>]*>>",
+}  # fmt: skip
+MATH = {"problem": "problem", "gold": "solution", "gold_boxed": True, "worked_solution": "solution"}
+
+
+def settings(path: Path, columns: dict[str, Any], verifier: str, **changes: Any) -> dict[str, Any]:
+    """A data set's settings with every default, as the plan hands them on."""
+    source = {"kind": "local", "path": str(path)}
+    entry = {"source": source, "columns": columns, "verifier": verifier, **changes}
+    return DatasetEntry.model_validate(entry).model_dump(mode="json")
+
+
+def write(folder: Path, rows: list[dict[str, Any]]) -> Path:
+    path = folder / "rows.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+def test_gsm8k_rows(tmp_path):
+    answer = "Natalia sold 48/2 = <<48/2=24>>24 clips in May.\n#### 1,024"
+    path = write(tmp_path, [{"question": "How many?", "answer": answer}])
+    rows, card = prepare(settings(path, GSM8K, "gsm8k", template="{problem} Think."), "gsm8k")
+    assert rows[0]["problem"] == "How many?" and rows[0]["prompt"] == "How many? Think."
+    assert rows[0]["gold"] == "1,024"
+    assert rows[0]["worked_solution"] == "Natalia sold 48/2 = 24 clips in May.\n#### 1,024"
+    assert (card["rows_in"], card["rows_kept"], card["rows_dropped"]) == (1, 1, {})
+
+
+def test_math_rows_take_the_last_box_and_drop_what_has_none(tmp_path):
+    solutions = [r"\boxed{1}, or \boxed{\frac{1}{2}}", r"$\boxed{}$", "no box"]
+    path = write(
+        tmp_path, [{"problem": f"p{n}", "solution": text} for n, text in enumerate(solutions)]
+    )
+    rows, card = prepare(settings(path, MATH, "math"), "math")
+    assert [row["gold"] for row in rows] == [r"\frac{1}{2}"]
+    assert card["rows_dropped"] == {"no answer in its box": 2}
+
+
+def test_a_gold_answer_that_its_verifier_cannot_read_is_dropped_and_counted(tmp_path):
+    path = write(tmp_path, [{"problem": "p", "gold": "seven"}, {"problem": "q", "gold": 7}])
+    rows, card = prepare(settings(path, {}, "integer"), "mine")
+    assert [row["gold"] for row in rows] == ["7"]
+    assert card["rows_dropped"] == {"gold answer does not verify against itself": 1}
+
+
+@pytest.mark.parametrize(("split", "count"), [("train", 7473), ("test", 1319)])
+def test_all_of_gsm8k_is_usable(data_dir, split, count):
+    told = settings(data_dir / f"gsm8k/{split}.jsonl", GSM8K, "gsm8k")
+    rows, card = prepare(told, "gsm8k")
+    assert (card["rows_in"], len(rows), card["rows_dropped"]) == (count, count, {})
+    assert not any("<<" in row["worked_solution"] or ">>" in row["worked_solution"] for row in rows)
+    assert all(row["worked_solution"].endswith(f"#### {row['gold']}") for row in rows)
+
+
+@pytest.mark.parametrize(("split", "count", "empty"), [("train", 7500, 2), ("test", 5000, 0)])
+def test_math_has_an_answer_in_every_row_but_two(data_dir, split, count, empty):
+    told = settings(data_dir / f"math/{split}.jsonl", MATH, "math")
+    rows = list(read_source(told["source"], told["columns"]))
+    assert len(rows) == count and sum(not row["gold"] for row in rows) == empty
+
+
+def test_math_verifies_against_itself(data_dir):
+    """Every 25th problem; the whole set takes minutes."""
+    told = settings(data_dir / "math/train.jsonl", MATH, "math", hash_range=[0.0, 0.04])
+    rows, card = prepare(told, "math")
+    refused = card["rows_dropped"].get("gold answer does not verify against itself", 0)
+    assert len(rows) > 250 and refused <= 0.02 * len(rows)
+
+
+def test_a_row_without_the_mark_is_an_error_that_names_it(tmp_path):
+    path = write(
+        tmp_path, [{"question": "q", "answer": "#### 1"}, {"question": "r", "answer": "2"}]
+    )
+    with pytest.raises(InputError, match=r"rows.jsonl, row 2: no '####' in column 'answer'"):
+        prepare(settings(path, GSM8K, "gsm8k"), "gsm8k")
+
+
+def test_a_source_is_named_in_messages():
+    assert describe_source({"kind": "hub", "id": "openai/gsm8k"}) == "openai/gsm8k"
+    assert describe_source({"kind": "chain_sum"}) == "chain_sum"

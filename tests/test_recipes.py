@@ -1,0 +1,292 @@
+"""Recipes: each loads and dry-runs by its documented command; and what a bad source of a model or of data says."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from snakemake.utils import update_config
+
+from astarpo.columns import DATASET
+from astarpo.config import Plan, load_config
+from astarpo.datasets import prepare
+from astarpo.errors import InputError
+from astarpo.files import write_table
+from astarpo.references import memory
+from astarpo.references.models import load_hub_policy, load_policy
+from astarpo.references.prepare import prepare_reference
+from astarpo.sampling import SamplingSettings
+from astarpo.sampling.stage import sample_rows
+
+ROOT = Path(__file__).resolve().parent.parent
+RECIPES = ROOT / "config" / "recipes"
+SIZES = ("1.5b", "3b", "7b")
+COMBINATIONS = [
+    ["smollm2_gsm8k"],
+    ["smollm2_gsm8k", "smollm2_gsm8k_slice"],
+    ["smollm2_gsm8k", "smollm2_gsm8k_slice", "local/smollm2_gsm8k"],
+    *([f"paper_{task}", f"{task}_qwen2.5_{size}"] for task in ("gsm8k", "math") for size in SIZES),
+    *([f"paper_{task}", f"{task}_qwen2.5_1.5b", "release"] for task in ("gsm8k", "math")),
+    *([f"paper_{task}", f"{task}_qwen2.5_1.5b", f"local/paper_{task}"] for task in ("gsm8k", "math")),
+    ["paper_math", *(f"math_qwen2.5_{size}" for size in SIZES)],
+    ["paper_gsm8k", "paper_math", *(f"{task}_qwen2.5_7b" for task in ("gsm8k", "math"))],
+    ["long_context_r1_distill_1.5b"],
+    ["long_context_r1_distill_1.5b", "local/long_context_r1_distill_1.5b"],
+]  # fmt: skip
+
+
+def merged(names: list[str]) -> dict[str, Any]:
+    """What Snakemake makes of several configuration files."""
+    config: dict[str, Any] = {}
+    for name in names:
+        update_config(
+            config, yaml.safe_load((RECIPES / f"{name}.yaml").read_text(encoding="utf-8"))
+        )
+    return config
+
+
+def plan(names: list[str]) -> Plan:
+    return Plan(load_config(merged(names)))
+
+
+def dry_run(options: list[str], folder: Path = ROOT) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "snakemake", "-n", "--nolock", *options],
+        cwd=folder, env={**os.environ, "HF_HUB_OFFLINE": "1"}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("names", COMBINATIONS, ids="+".join)
+def test_it_loads(names: list[str]) -> None:
+    assert plan(names).evaluations()
+
+
+def test_every_recipe_is_in_some_combination() -> None:
+    tried = {RECIPES / f"{name}.yaml" for names in COMBINATIONS for name in names}
+    assert tried == set(RECIPES.rglob("*.yaml"))
+
+
+def documented_commands() -> list[list[str]]:
+    """The commands that the recipes' comments show, braces expanded as a shell does."""
+    commands = []
+    for path in sorted(RECIPES.rglob("*.yaml")):
+        for line in re.findall(
+            r"^#\s+snakemake (.*)$", path.read_text(encoding="utf-8"), re.MULTILINE
+        ):
+            expanded = subprocess.run(
+                ["bash", "-c", f"printf '%s\\n' {line}"], capture_output=True, text=True, check=True
+            )
+            commands.append(expanded.stdout.split())
+    return commands
+
+
+@pytest.mark.parametrize("options", documented_commands(), ids=shlex.join)
+def test_every_documented_command_dry_runs(options: list[str], tmp_path: Path) -> None:
+    """In a copy: local files stand for those that the commands want."""
+    for name in ("Snakefile", "rules", "workflow_scripts", "config", "envs", "profiles", "report"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    for path in (
+        "data/gsm8k/train.jsonl",
+        "data/gsm8k/test.jsonl",
+        "models/SmolLM2-135M-Instruct/config.json",
+    ):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).touch()
+    assert "train_policy" in dry_run(options, tmp_path)
+
+
+@pytest.mark.parametrize("task", ["gsm8k", "math"])
+@pytest.mark.parametrize("size", SIZES)
+def test_the_papers_values(task: str, size: str) -> None:
+    config = plan([f"paper_{task}", f"{task}_qwen2.5_{size}"]).config
+    (run,) = config.runs.values()
+    (value,) = config.values.values()
+    (reference,) = config.references.values()
+    sampling = config.datasets[run.dataset].sampling
+    assert reference.source.id == f"Qwen/Qwen2.5-{size.upper()}" and not reference.chat_template
+    assert (value.n, value.beta1, value.estimator, run.beta2) == (8, 0.5, "log_mean_exp", 1e-3)
+    assert (run.lr, run.lr_schedule, run.lr_warmup_steps) == (1e-6, "constant", 0)
+    assert (run.adam_betas, run.weight_decay, run.max_grad_norm) == ((0.9, 0.999), 0.01, 1.0)
+    assert (run.prompts_per_batch, run.responses_per_prompt, run.max_prompt_tokens) == (256, 1, 256)
+    assert run.steps == 25 * (7473 // 256) == 25 * (7500 // 256) == 725
+    assert (run.updates_per_rollout, run.entropy_coefficient, run.selection) == (1, 0.0, None)
+    assert (sampling.temperature, sampling.top_p, sampling.max_new_tokens) == (1.0, 1.0, 1024)
+
+
+def test_the_release_makes_two_updates_and_has_an_entropy_bonus() -> None:
+    (run,) = plan(["paper_math", "math_qwen2.5_3b", "release"]).config.runs.values()
+    assert (run.updates_per_rollout, run.entropy_coefficient, run.steps) == (2, 1e-3, 725)
+
+
+def test_sizes_go_together_and_share_what_they_can() -> None:
+    together = plan(["paper_math", *(f"math_qwen2.5_{size}" for size in SIZES)])
+    alone = plan(["paper_math", "math_qwen2.5_3b"])
+    assert list(together.config.runs) == [f"math-qwen2-5-{size}" for size in ("1-5b", "3b", "7b")]
+    assert together.training("math-qwen2-5-3b") == alone.training("math-qwen2-5-3b")
+    assert together.dataset("math") == alone.dataset("math")
+
+
+def test_a_run_may_train_on_shorter_prompts_than_its_reference_takes() -> None:
+    made = plan(["paper_math", "math_qwen2.5_1.5b"])
+    assert '"max_prompt_tokens":256' in made.training("math-qwen2-5-1-5b")
+    assert '"max_prompt_tokens":1024' in made.asking("math-qwen2-5-1-5b.seed-0", "amc23", "sampled")
+
+
+def test_no_problem_has_two_roles_in_smollm2() -> None:
+    config = plan(["smollm2_gsm8k"]).config
+    ranges = sorted(entry.hash_range for entry in config.datasets.values())
+    assert all(one[1] <= two[0] for one, two in itertools.pairwise(ranges))
+    assert len({entry.source for entry in config.datasets.values()}) == 1
+
+
+# What a person reads when a model or a data set cannot be had.
+
+
+@pytest.fixture
+def offline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No network, as the hub's clients see it."""
+    import datasets
+    import huggingface_hub
+
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
+
+
+@pytest.mark.usefixtures("offline")
+def test_a_model_that_the_hub_does_not_give() -> None:
+    with pytest.raises(InputError) as caught:
+        load_hub_policy("no-such-person/no-such-model", None)
+    text = str(caught.value)
+    assert text.startswith("the tokenizer of 'no-such-person/no-such-model' cannot be loaded: ")
+    assert all(word in text for word in ("HF_HUB_OFFLINE", "HF_TOKEN", "kind: local"))
+
+
+@pytest.mark.usefixtures("offline")
+def test_data_that_the_hub_does_not_give() -> None:
+    settings = {
+        "source": {"kind": "hub", "id": "no-such/data", "name": None, "split": "train", "revision": None},
+        "columns": {}, "max_prompts": None,
+    }  # fmt: skip
+    with pytest.raises(
+        InputError, match=r"'no-such/data' \(split 'train'\) cannot be loaded.*kind: local"
+    ):
+        prepare(settings, "mine")
+
+
+def test_a_model_folder_that_is_missing(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"no model folder \(config.json is missing\)"):
+        load_policy(tmp_path / "none")
+
+
+def test_a_model_folder_without_a_tokenizer(tiny_folder: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(tiny_folder, tmp_path / "model")
+    for path in folder.glob("tokenizer*"):
+        path.unlink()
+    with pytest.raises(InputError, match=r"the tokenizer of .* cannot be loaded.*tokenizer.json"):
+        load_policy(folder)
+
+
+def test_a_model_folder_with_half_of_its_weights(tiny_folder: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(tiny_folder, tmp_path / "model")
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[: weights.stat().st_size // 2])
+    with pytest.raises(InputError, match=r"the model of .* cannot be loaded.*must be whole"):
+        load_policy(folder)
+
+
+def rows(prompt: str) -> list[dict[str, Any]]:
+    row = {
+        "prompt_id": "a",
+        "problem": prompt,
+        "prompt": prompt,
+        "gold": "1",
+        "verifier": "integer",
+    }
+    return [{**row, "worked_solution": "1", "source_index": 0}]
+
+
+PROMPTING = {"chat_template": False, "system_prompt": None, "max_prompt_tokens": 4}
+ASKING = {
+    "prompting": PROMPTING,
+    "engine": "transformers",
+    "precision": "float32",
+    "torch_threads": 1,
+}
+MACHINE = {"device": "cpu", "sampling_batch": 4}
+WARM_START = {
+    "steps": 1, "batch_size": 1, "lr": 1e-3, "lr_schedule": "constant", "lr_warmup_steps": 0,
+    "adam_betas": [0.9, 0.999], "weight_decay": 0.0, "max_grad_norm": 1.0, "seed": 0,
+}  # fmt: skip
+
+
+def sample(folder: Path, prompt: str) -> list[dict[str, Any]]:
+    drawing = SamplingSettings(1.0, 1.0, 2)
+    return sample_rows(folder, rows(prompt), [0], lambda *_: 0, drawing, ASKING, MACHINE, "sample")
+
+
+def test_prompts_that_are_all_too_long(tiny_folder: Path, tmp_path: Path) -> None:
+    assert len(sample(tiny_folder, "1+1")) == 1
+    with pytest.raises(InputError, match=r"all 1 prompts are longer than max_prompt_tokens \(4\)"):
+        sample(tiny_folder, "1+1+1+1")
+    write_table(tmp_path / "data.parquet", rows("1+1+1+1"), DATASET)
+    settings = {
+        "source": {"kind": "local", "path": str(tiny_folder)}, "warm_start": WARM_START,
+        "prompting": PROMPTING, "torch_threads": 1,
+    }  # fmt: skip
+    with pytest.raises(InputError, match=r"1 .*longer than max_prompt_tokens \(4\)"):
+        prepare_reference(settings, str(tmp_path / "data.parquet"), "cpu")
+
+
+def test_a_model_that_does_not_fit(
+    tiny_folder: Path, tiny_policy: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parameters = sum(p.numel() for p in tiny_policy.model.parameters())
+    assert memory.parameters_of_folder(tiny_folder) == parameters
+    settings = {"source": {"kind": "local", "path": str(tiny_folder)}, "warm_start": None}
+    monkeypatch.setattr(memory, "free_bytes", lambda device: 4 * parameters)
+    prepare_reference(settings, None, "cpu")
+    memory.check_fits("m", None, memory.TRAINING, "cpu")  # not known: tried
+    monkeypatch.setattr(memory, "free_bytes", lambda device: 4 * parameters - 1)
+    with pytest.raises(
+        InputError, match=r"billion parameters; its weights in fp32 take about .* GB free"
+    ):
+        prepare_reference(settings, None, "cpu")
+    with pytest.raises(InputError, match="'m' has 7.60 billion parameters; .* take about 152.0 GB"):
+        memory.check_fits("m", 7_600_000_000, memory.TRAINING, "cpu")
+
+
+def test_free_memory_is_known_here() -> None:
+    free = memory.free_bytes("cpu")
+    assert free is None or free > 0
+
+
+def test_a_damaged_weights_file_has_no_known_size(tmp_path: Path) -> None:
+    assert memory.parameters_of_folder(tmp_path) is None
+    (tmp_path / "model.safetensors").write_bytes(b"\x10\0\0\0\0\0\0\0{}")
+    assert memory.parameters_of_folder(tmp_path) == 0
+    (tmp_path / "more.safetensors").write_bytes(b"no")
+    assert memory.parameters_of_folder(tmp_path) is None
+
+
+@pytest.mark.usefixtures("offline")
+def test_a_hub_that_does_not_answer_leaves_the_size_open() -> None:
+    assert memory.parameters_on_hub("no-such-person/no-such-model", None) is None
+
+
+def test_a_device_that_is_not_there(tiny_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(InputError, match="machine.device is 'cuda'.*sees no such device"):
+        load_policy(tiny_folder, "cuda")
