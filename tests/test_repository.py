@@ -63,6 +63,8 @@ LAYERS = (
     ("tables",),
     # What several scripts have in common.
     ("commands",),
+    # What no stage uses.
+    ("watch",),
 )
 
 # Imports against that order, each with its reason.

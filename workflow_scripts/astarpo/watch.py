@@ -1,0 +1,105 @@
+"""What the running trainings are at, read from the lines that they leave for people who watch."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+COLUMNS = ("reward", "validation_reward", "kl_per_sequence", "response_length", "truncated_share")
+TITLES = ("reward", "validation", "KL", "length", "cut")
+
+
+@dataclass(frozen=True)
+class Training:
+    """One run with one seed.
+
+    Attributes:
+        run, seed: its name.
+        step: the newest step.
+        values: the newest known value of each of `COLUMNS`; those that no step had are missing.
+        written: when its last line was written, in seconds since the epoch.
+        finished: whether its manifest is newer than that line.
+    """
+
+    run: str
+    seed: int
+    step: int
+    values: dict[str, float]
+    written: float
+    finished: bool
+
+
+def read_trainings(results: Path) -> list[Training]:
+    """Read the newest scratch folder of every run and seed.
+
+    Args:
+        results: the folder with all results.
+
+    Returns:
+        Trainings by name and seed; those without a whole line yet are left out.
+    """
+    newest: dict[tuple[str, int], Path] = {}
+    for path in results.glob("checkpoints/*/seed-*/*/world-*/metrics.jsonl"):
+        run, seed = path.parts[-5], int(path.parts[-4].removeprefix("seed-"))
+        best = newest.get((run, seed))
+        if best is None or path.stat().st_mtime > best.stat().st_mtime:
+            newest[run, seed] = path
+    found = [_training(results, run, seed, path) for (run, seed), path in sorted(newest.items())]
+    return [training for training in found if training is not None]
+
+
+def _training(results: Path, run: str, seed: int, path: Path) -> Training | None:
+    rows = _whole_lines(path)
+    if not rows:
+        return None
+    values: dict[str, float] = {}
+    for row in rows:
+        values |= {name: row[name] for name in COLUMNS if row.get(name) is not None}
+    written = path.stat().st_mtime
+    manifest = results / "runs" / run / f"seed-{seed}" / "manifest.json"
+    finished = manifest.exists() and manifest.stat().st_mtime >= written
+    return Training(run, seed, rows[-1]["step"], values, written, finished)
+
+
+def _whole_lines(path: Path) -> list[dict[str, Any]]:
+    """Rows of the file; a last line that is being written is left out."""
+    rows = []
+    for line in path.read_text(encoding="utf-8").split("\n"):
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError:
+            continue
+        if isinstance(row, dict) and "step" in row:
+            rows.append(row)
+    return rows
+
+
+def table(trainings: list[Training], now: float) -> str:
+    """Lay trainings out as text, a line each.
+
+    Args:
+        trainings: from `read_trainings`.
+        now: seconds since the epoch, for the age of the last line.
+    """
+    if not trainings:
+        return "no training has started yet; start one with: snakemake --cores 2 train"
+    rows: list[tuple[str, ...]] = [("run", "seed", "step", *TITLES, "last line")]
+    for training in trainings:
+        shown = [
+            f"{training.values[name]:.3f}" if name in training.values else "-" for name in COLUMNS
+        ]
+        age = "finished" if training.finished else f"{max(now - training.written, 0):.0f} s ago"
+        rows.append((training.run, str(training.seed), str(training.step), *shown, age))
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = [
+        "  ".join(
+            [
+                row[0].ljust(widths[0]),
+                *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True)),
+            ]
+        )
+        for row in rows
+    ]
+    return "\n".join(lines)
