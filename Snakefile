@@ -1,7 +1,4 @@
-"""A*-PO: from a data set and a model to trained policies, benchmarks, tables and figures.
-
-`snakemake --cores N` makes everything of config/config.yaml; `--configfile FILE ...` uses other files instead.
-"""
+"""A*-PO: from a data set and a model to trained policies, benchmarks, tables and figures; see README.md."""
 
 from snakemake.utils import min_version
 
@@ -14,6 +11,9 @@ if not config:
     configfile: "config/config.yaml"
 
 
+report: "report/workflow.rst"
+
+
 include: "rules/common.smk"
 include: "rules/data.smk"
 include: "rules/reference.smk"
@@ -23,24 +23,10 @@ include: "rules/evaluate.smk"
 include: "rules/report.smk"
 
 
-localrules:
-    all,
-    data,
-    reference,
-    values,
-    train,
-    evaluate,
-    figures,
-
-
 rule all:
     default_target: True
     input:
-        targets("data"),
-        targets("train"),
-        targets("tables"),
-        targets("figures"),
-        "results/report.zip",
+        targets("all"),
 
 
 rule data:

@@ -28,6 +28,10 @@ class Targets:
     def __init__(self, plan: Plan) -> None:
         self.plan, self.config = plan, plan.config
 
+    def all(self) -> list[str]:
+        """Everything."""
+        return [*self.data(), *self.train(), *self.tables(), *self.figures(), "results/report.zip"]
+
     def data(self) -> list[str]:
         """Every data set and benchmark."""
         return [
