@@ -144,6 +144,8 @@ def math(gold: str, response: Response) -> Verdict:
     answer = last_boxed(response.text)
     if answer is None:
         return Verdict("no_answer", None)
+    if answer.strip() == gold.strip() != "":  # no need to read it, nor to depend on a clock
+        return Verdict("correct", answer)
     try:
         wanted = _parse_boxed(gold)
         if not wanted:
