@@ -115,7 +115,7 @@ def start(job: list[str], folder: str, cwd: Path) -> subprocess.Popen[str]:
 
 def wait_for_checkpoint(scratch: Path, process: subprocess.Popen[str]) -> None:
     for _ in range(1200):
-        if list(scratch.glob("*/world-1/step-*")):
+        if [path for path in scratch.glob("*/world-1/step-*") if path.suffix != ".partial"]:
             return
         assert process.poll() is None, process.communicate()[0]
         time.sleep(0.05)
@@ -141,6 +141,13 @@ def test_a_killed_training_goes_on_and_ends_as_it_would_have(job, tmp_path, numb
     described = read_json(tmp_path / "cut/manifest.json")
     assert described["outputs"]["model"] == sha256(tmp_path / "cut/model")
     assert described["settings"] == job[1] and described["seed"] == 0
+    exported = {path.name for path in (tmp_path / "cut/model").iterdir()}
+    assert {
+        "README.md",
+        "generation_config.json",
+        "tokenizer.json",
+        "tokenizer_config.json",
+    } <= exported
     assert set(described["inputs"]) == {"dataset", "reference", "selection", "validation", "values"}
 
 

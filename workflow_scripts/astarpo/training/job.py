@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from astarpo.errors import InputError
-from astarpo.files import read_json, sha256, write_json, write_table
+from astarpo.files import read_json, sha256, write_json, write_table, write_text
 from astarpo.objectives import METHODS
 from astarpo.provenance import manifest
 from astarpo.references.memory import TRAINING, check_fits, parameters_of_folder
 from astarpo.references.models import Policy, load_policy
 from astarpo.sampling.transformers_engine import TransformersSampler
 from astarpo.training import checkpoints
+from astarpo.training.card import model_card
 from astarpo.training.loop import History, Trainer
 from astarpo.training.metrics import METRICS, TIMINGS
 from astarpo.training.prompts import TrainingPrompt, load_training_prompts
@@ -119,6 +120,8 @@ def export(
     partial = Path(f"{outputs['model']}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     finished.policy.save(partial)
+    card = model_card(made_from, finished.history.metrics, finished.facts)
+    write_text(partial / "README.md", card)
     shutil.rmtree(outputs["model"], ignore_errors=True)
     os.replace(partial, outputs["model"])
     write_table(outputs["metrics"], finished.history.metrics, METRICS)
