@@ -90,6 +90,7 @@ def job(tmp_path, tiny_policy, tiny_folder) -> list[str]:
     }  # fmt: skip
     machine = {
         "device": "cpu", "micro_batch": 2, "sampling_batch": 8, "checkpoint_every": 3, "max_minutes": None,
+        "trackers": [],
     }  # fmt: skip
     return [
         "--settings", json.dumps(settings, sort_keys=True), "--machine", json.dumps(machine), "--seed", "0",

@@ -24,7 +24,7 @@ SETTINGS = TrainSettings(
     grading=GradingSettings("incorrect", 1.0, 20),
 )  # fmt: skip
 MACHINE = MachineSettings(
-    "cpu", micro_batch=2, sampling_batch=8, checkpoint_every=1, max_minutes=None
+    "cpu", micro_batch=2, sampling_batch=8, checkpoint_every=1, max_minutes=None, trackers=()
 )
 
 

@@ -129,6 +129,9 @@ class Machine(Section):
     micro_batch: Count = Field(32, description="sequences in one forward and backward pass")
     sampling_batch: Count = Field(256, description="responses drawn at a time")
     checkpoint_every: Count = Field(25, description="steps between checkpoints")
+    trackers: tuple[Literal["tensorboard", "wandb"], ...] = Field(
+        (), description="where trainings can be followed besides `make watch`"
+    )
     walltime_minutes: Count | None = Field(
         None, description="limit of a training job: it stops in time with a checkpoint; null: none"
     )

@@ -21,6 +21,7 @@ from astarpo.training.loop import History, Trainer
 from astarpo.training.metrics import METRICS, TIMINGS
 from astarpo.training.prompts import TrainingPrompt, load_training_prompts
 from astarpo.training.settings import MachineSettings, TrainSettings
+from astarpo.training.trackers import check_installed
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,7 @@ def train(
     told, where = TrainSettings.from_json(settings), MachineSettings.from_json(machine)
     if METHODS[told.method].needs_v_star and "values" not in inputs:
         raise InputError(f"the method {told.method} needs --values (V* of each prompt)")
+    check_installed(where.trackers)
     torch.set_num_threads(told.torch_threads)
     folder = _reference_folder(inputs["reference"])
     check_fits(str(folder), parameters_of_folder(folder), TRAINING, where.device)

@@ -24,6 +24,7 @@ from astarpo.training.metrics import METRICS, PHASES, TIMINGS, peak_memory_bytes
 from astarpo.training.prompts import TrainingPrompt, prompts_of_step
 from astarpo.training.rollouts import PhaseClock, Responses, draw_responses
 from astarpo.training.settings import MachineSettings, TrainSettings
+from astarpo.training.trackers import followers
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -95,17 +96,17 @@ class Trainer:
         settings = self.settings
         with (
             _stop_on_sigterm() as stopping,
-            (scratch / "metrics.jsonl").open("w", encoding="utf-8") as live,
+            followers(self.machine.trackers, scratch, first, self.history.metrics) as show,
             Progress(
                 f"train seed {self.seed}", settings.steps, "steps", done=first - 1
             ) as progress,
         ):
-            _write_lines(live, self.history.metrics)
             if not self.history.metrics:
-                self._validate_only(live)
+                self._validate_only()
+                show(self.history.metrics[-1])
             for step in range(first, settings.steps + 1):
                 metrics = self._step(step)
-                _write_lines(live, [self.history.metrics[-1]])
+                show(self.history.metrics[-1])
                 progress.advance(reward=metrics["reward"], kl=metrics["kl_per_sequence"])
                 stop = stopping() or time.monotonic() > deadline
                 if stop or step % self.machine.checkpoint_every == 0 or step == settings.steps:
@@ -202,11 +203,10 @@ class Trainer:
             )  # fmt: skip
         return sum(graded.reward or 0.0 for graded in drawn.grades) / len(drawn.grades)
 
-    def _validate_only(self, live: Any) -> None:
+    def _validate_only(self) -> None:
         clock = PhaseClock()
         metrics = {"validation_reward": self._validate(clock)}
         self.history.append(0, metrics, {"validate_seconds": clock.seconds["validate"]})
-        _write_lines(live, self.history.metrics)
 
     def _restore(self, scratch: Path) -> int:
         found = checkpoints.load_newest(scratch)
@@ -231,11 +231,6 @@ def _shares(group_ids: Sequence[int], count: int) -> list[list[int]]:
         chosen = set(groups[len(groups) * number // count : len(groups) * (number + 1) // count])
         shares.append([row for row, group in enumerate(group_ids) if group in chosen])
     return shares
-
-
-def _write_lines(stream: Any, rows: Sequence[dict[str, Any]]) -> None:
-    stream.writelines(json.dumps(row) + "\n" for row in rows)
-    stream.flush()
 
 
 @contextmanager

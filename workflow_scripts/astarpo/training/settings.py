@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Self
 
@@ -79,6 +80,7 @@ class MachineSettings:
         sampling_batch: responses drawn at a time.
         checkpoint_every: steps between checkpoints.
         max_minutes: stop with a checkpoint after so long; None never does.
+        trackers: where the run can be followed, see `training.trackers`.
     """
 
     device: str
@@ -86,6 +88,7 @@ class MachineSettings:
     sampling_batch: int
     checkpoint_every: int
     max_minutes: float | None
+    trackers: Sequence[str]
 
     @classmethod
     def from_json(cls, settings: dict[str, Any]) -> Self:

@@ -1,0 +1,134 @@
+"""Where people follow a training besides the terminal: TensorBoard, Weights & Biases. No number depends on it."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol
+
+from astarpo.errors import InputError
+
+PACKAGES = {"tensorboard": "tensorboard", "wandb": "wandb"}
+
+
+class Tracker(Protocol):
+    """Shows a training's metrics somewhere."""
+
+    def log(self, step: int, metrics: Mapping[str, Any]) -> None:
+        """Show the metrics of a step; those that are None are left out."""
+        ...
+
+    def close(self) -> None:
+        """Send what is left."""
+        ...
+
+
+def check_installed(names: Sequence[str]) -> None:
+    """Refuse trackers whose package is missing, before any work is done.
+
+    Raises:
+        InputError: naming the package and the command that installs it.
+    """
+    for name in names:
+        if importlib.util.find_spec(PACKAGES[name]) is None:
+            raise InputError(
+                f"machine.trackers names {name!r}, but its package is not installed: "
+                f"pip install {PACKAGES[name]}, or leave it out"
+            )
+
+
+@contextmanager
+def followers(
+    names: Sequence[str], scratch: Path, first_step: int, earlier: Sequence[Mapping[str, Any]]
+) -> Iterator[Callable[[Mapping[str, Any]], None]]:
+    """Open everything that follows a run, new or resumed: its ``metrics.jsonl``, and the trackers asked for.
+
+    Args:
+        names: keys of `PACKAGES`.
+        scratch: the run's own folder, ``.../{run}/seed-{n}/<fingerprint>/world-{n}``; trackers write there.
+        first_step: the next step; what an earlier process logged from there on counts no more.
+        earlier: rows of the steps before.
+
+    Yields:
+        A function that shows the row of a step to all of them.
+    """
+    makers: dict[str, Callable[[Path, int], Tracker]] = {
+        "tensorboard": TensorBoard,
+        "wandb": WeightsAndBiases,
+    }
+    trackers: list[Tracker] = [JsonLines(scratch, earlier)]
+    trackers += [makers[name](scratch, first_step) for name in names]
+    try:
+        yield partial(_show, trackers)
+    finally:
+        for tracker in trackers:
+            tracker.close()
+
+
+def _show(trackers: Sequence[Tracker], row: Mapping[str, Any]) -> None:
+    for tracker in trackers:
+        tracker.log(row["step"], row)
+
+
+class JsonLines:
+    """``metrics.jsonl``, a line a step, flushed each time: for `make watch` and other readers."""
+
+    def __init__(self, scratch: Path, earlier: Sequence[Mapping[str, Any]]) -> None:
+        self._stream = (scratch / "metrics.jsonl").open("w", encoding="utf-8")
+        for row in earlier:
+            self.log(row["step"], row)
+
+    def log(self, step: int, metrics: Mapping[str, Any]) -> None:
+        """Add a line."""
+        self._stream.write(json.dumps(metrics) + "\n")
+        self._stream.flush()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._stream.close()
+
+
+class TensorBoard:
+    """Event files in ``tensorboard/`` of the run's scratch folder: ``tensorboard --logdir results/checkpoints``."""
+
+    def __init__(self, scratch: Path, first_step: int) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        self._writer: Any = SummaryWriter(str(scratch / "tensorboard"), purge_step=first_step)
+
+    def log(self, step: int, metrics: Mapping[str, Any]) -> None:
+        """Add one point to the curve of each metric."""
+        for name, value in metrics.items():
+            if value is not None and name != "step":
+                self._writer.add_scalar(name, value, step)
+        self._writer.flush()
+
+    def close(self) -> None:
+        """Close the event file."""
+        self._writer.close()
+
+
+class WeightsAndBiases:
+    """A run of Weights & Biases, named after run and seed; resumed under the same id after a stop."""
+
+    def __init__(self, scratch: Path, first_step: int) -> None:
+        wandb: Any = importlib.import_module("wandb")  # optional, so in no environment's pins
+        seed, run = scratch.parent.parent.name, scratch.parent.parent.parent.name
+        self._run: Any = wandb.init(
+            project="astarpo", name=f"{run} {seed}", id=f"{run}-{seed}-{scratch.parent.name}",
+            resume="allow", dir=str(scratch),
+        )  # fmt: skip
+
+    def log(self, step: int, metrics: Mapping[str, Any]) -> None:
+        """Log a step; one that was logged before is refused by the service and stays as it is."""
+        known = {name: value for name, value in metrics.items() if value is not None}
+        self._run.log(known, step=step)
+
+    def close(self) -> None:
+        """Finish the run."""
+        self._run.finish()
