@@ -7,6 +7,7 @@ the modules that this imports are inputs (`code`): Snakemake compares both by co
 depends on it and a touch, a clone or another order of keys reruns nothing.
 """
 
+import shlex
 import sys
 
 sys.path.insert(0, "workflow_scripts")
@@ -85,7 +86,9 @@ def options(names):
 
     def of(wildcards, input):
         given = [(name, input.get(name)) for name in names]
-        return " ".join(f"--{name.replace('_', '-')} {path}" for name, path in given if path)
+        return " ".join(
+            f"--{name.replace('_', '-')} {shlex.quote(path)}" for name, path in given if path
+        )
 
     return of
 
@@ -98,7 +101,7 @@ def targets(kind):
 def given_config_files():
     """The configuration files of this invocation, as options for another one."""
     files = [str(path) for path in workflow.overwrite_configfiles or []]
-    return "--configfile " + " ".join(files) if files else ""
+    return "--configfile " + shlex.join(files) if files else ""
 
 
 def reference_threads(wildcards):
