@@ -10,9 +10,8 @@ def last_boxed(text: str) -> str | None:
 
     One pass over the text, so that a hostile response costs no more than its length.
     """
-    opened: list[
-        tuple[int, bool]
-    ] = []  # position after each open brace, and whether it opens a box
+    # Position after each open brace, and whether it opens a box.
+    opened: list[tuple[int, bool]] = []
     best: tuple[int, int] | None = None
     for match in re.finditer(r"\\boxed\s*\{|[{}]", text):
         if match.group() != "}":

@@ -90,9 +90,8 @@ def verifies(verifier: str, gold: str) -> bool:
     verifiers = importlib.import_module("astarpo.rewards.verifiers")
     try:
         verdict = verifiers.VERIFIERS[verifier](gold, verifiers.right_response(verifier, gold))
-    except (
-        Exception
-    ):  # a gold answer that the verifier cannot read is dropped and counted, whatever it raised
+    except Exception:
+        # A gold answer that the verifier cannot read is dropped and counted, whatever it raised.
         return False
     return bool(verdict.status == "correct")
 
@@ -201,9 +200,8 @@ def _read_hub(id: str, name: str | None, split: str, revision: str | None) -> It
 
     try:
         return load_dataset(id, name, split=split, revision=revision)
-    except (
-        Exception
-    ) as error:  # the hub's client raises a dozen kinds; all mean that the data cannot be had
+    except Exception as error:
+        # The hub's client raises a dozen kinds; all mean that the data cannot be had.
         first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise InputError(
             f"the data set {id!r} (split {split!r}) cannot be loaded: {first_line} "

@@ -74,9 +74,8 @@ def _from_pretrained(name: str, revision: str | None, device: str) -> Policy:
         )
     try:
         tokenizer = AutoTokenizer.from_pretrained(name, **options)
-    except (
-        Exception
-    ) as error:  # a missing file raises other kinds than a damaged one or a hub's refusal
+    except Exception as error:
+        # A missing file raises other kinds than a damaged one or a hub's refusal.
         raise InputError(_cannot_load("tokenizer", name, error)) from error
     try:
         model = AutoModelForCausalLM.from_pretrained(

@@ -112,9 +112,8 @@ def _grade_one(item: Item, settings: GradingSettings) -> Grade:
         )
     try:
         verdict: Verdict = verifier(item.gold, item.response)
-    except (
-        Exception
-    ) as error:  # whatever a verifier raises is a status of this item, not the end of the run
+    except Exception as error:
+        # Whatever a verifier raises is a status of this item, not the end of the run.
         return Grade(None, "error", None, f"{type(error).__name__}: {error}")
     cut = item.response.finish_reason == "length" and settings.truncated == "incorrect"
     status: Status = "incorrect" if cut and verdict.status == "correct" else verdict.status

@@ -96,9 +96,8 @@ def load_newest(folder: Path) -> tuple[int, dict[str, Any]] | None:
     for path in reversed(finished(folder)):
         try:
             state = torch.load(path / STATE, map_location="cpu", weights_only=True)
-        except (
-            Exception
-        ) as error:  # a damaged file fails in a dozen ways; an older checkpoint serves
+        except Exception as error:
+            # A damaged file fails in a dozen ways; an older checkpoint serves.
             print(f"{path}: unreadable, an older checkpoint is tried ({error})", flush=True)
             continue
         return int(path.name.removeprefix("step-")), state
