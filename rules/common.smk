@@ -101,7 +101,7 @@ def targets(kind):
 def given_config_files():
     """The configuration files of this invocation, as options for another one."""
     files = [str(path) for path in workflow.overwrite_configfiles or []]
-    return "--configfile " + shlex.join(files) if files else ""
+    return f"--configfile {shlex.join(files)}" if files else ""
 
 
 def reference_threads(wildcards):

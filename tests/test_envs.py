@@ -79,7 +79,7 @@ def names_pinned(*names: str) -> list[str]:
 
 
 def test_a_version_stands_in_one_place() -> None:
-    names = names_pinned("torch", "test")
+    names = names_pinned("test")
     assert len(names) == len(set(names))
 
 
@@ -127,4 +127,4 @@ def test_every_script_belongs_to_a_rule() -> None:
 
 def test_everything_that_the_tests_import_is_pinned() -> None:
     files = [*(ROOT / "tests").rglob("*.py"), *(ROOT / "envs").glob("*.py")]
-    assert third_party(files) <= set(names_pinned("torch", "test", "tools"))
+    assert third_party(files) <= set(names_pinned("test", "tools"))
