@@ -43,6 +43,8 @@ rule sample_reference:
         "results/logs/sample_reference/{reference}/{dataset}/{block}.log",
     benchmark:
         "results/usage/sample_reference/{reference}/{dataset}/{block}.tsv"
+    wildcard_constraints:
+        reference=TARGETS.samples_pattern(imported=False),
     conda:
         "../envs/torch.yaml"
     threads: reference_threads
@@ -57,6 +59,34 @@ rule sample_reference:
         "python workflow_scripts/launch.py --log {log:q} {input.script:q} --settings {params.settings:q} "
         "--machine {params.machine:q} --reference {input.reference:q} --dataset {input.dataset:q} "
         "--block {wildcards.block} --out {output.table:q} --out-manifest {output.manifest:q}"
+
+
+rule import_samples:
+    input:
+        unpack(inputs("import", "dataset")),
+        **code("import_samples"),
+    output:
+        table="results/samples/{reference}/{dataset}/block-{block}.parquet",
+        manifest="results/samples/{reference}/{dataset}/block-{block}.manifest.json",
+    log:
+        "results/logs/import_samples/{reference}/{dataset}/{block}.log",
+    benchmark:
+        "results/usage/import_samples/{reference}/{dataset}/{block}.tsv"
+    wildcard_constraints:
+        reference=TARGETS.samples_pattern(imported=True),
+    conda:
+        "../envs/light.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        settings=settings("imported", "dataset"),
+        options=options(["source"]),
+    shell:
+        "python workflow_scripts/launch.py --log {log:q} {input.script:q} --settings {params.settings:q} "
+        "--dataset {input.dataset:q} {params.options} --block {wildcards.block} --out {output.table:q} "
+        "--out-manifest {output.manifest:q}"
 
 
 rule grade_samples:

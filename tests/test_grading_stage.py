@@ -2,7 +2,7 @@
 
 import pytest
 
-from astarpo.columns import DATASET, GENERATIONS
+from astarpo.columns import DATASET, GENERATIONS, IMPORTED
 from astarpo.errors import InputError
 from astarpo.files import write_table
 from astarpo.rewards.grading import GradingSettings
@@ -49,3 +49,26 @@ def test_a_response_to_an_unknown_problem_is_refused(files):
     write_table(files[1], [], DATASET)
     with pytest.raises(InputError, match="prompt b is not among the problems"):
         grade_table(*files, SETTINGS)
+
+
+def imported(path, texts, rewards):
+    rows = [
+        {"prompt_id": name, "sample_index": 0, "response": text, "imported_reward": reward}
+        for name, text, reward in zip("ab", texts, rewards, strict=True)
+    ]
+    write_table(path, rows, IMPORTED)
+
+
+def test_imported_samples_are_graded_here_and_compared(files, capsys):
+    imported(files[0], ["\\boxed{2}", "\\boxed{2}"], [1.0, 1.0])
+    rows, _ = grade_table(*files, SETTINGS)
+    assert [row["reward"] for row in rows] == [1.0, 0.0]
+    agreement = "1 of 2 grades agree with the imported rewards; right here: 1, there: 2"
+    assert agreement in capsys.readouterr().out
+
+
+def test_without_texts_the_imported_rewards_count(files):
+    imported(files[0], [None, None], [1.0, None])
+    rows, counts = grade_table(*files, SETTINGS)
+    assert [row["reward"] for row in rows] == [1.0, None]
+    assert counts == {"correct": 1, "error": 1}

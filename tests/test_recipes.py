@@ -37,6 +37,7 @@ COMBINATIONS = [
     *([f"paper_{task}", f"{task}_qwen2.5_{size}"] for task in ("gsm8k", "math") for size in SIZES),
     *([f"paper_{task}", f"{task}_qwen2.5_1.5b", "release"] for task in ("gsm8k", "math")),
     *([f"paper_{task}", f"{task}_qwen2.5_1.5b", f"local/paper_{task}"] for task in ("gsm8k", "math")),
+    ["paper_gsm8k", "gsm8k_qwen2.5_1.5b", "released_samples_gsm8k_1.5b"],
     ["paper_math", *(f"math_qwen2.5_{size}" for size in SIZES)],
     ["paper_gsm8k", "paper_math", *(f"{task}_qwen2.5_7b" for task in ("gsm8k", "math"))],
     ["long_context_r1_distill_1.5b"],

@@ -300,6 +300,13 @@ def test_cost_of_few_steps_without_stage_one(tmp_path):
     assert row["kl_per_sequence"] == 3.0
 
 
+def test_what_imported_samples_cost_is_not_known(tmp_path):
+    run = write_run(tmp_path)
+    block = Path(run["stage1"][0])
+    block.write_text(json.dumps({**json.loads(block.read_text()), "imported": {}}))
+    assert tables.cost_row(run)["stage1_seconds"] is None
+
+
 def test_manifest_of_another_seed(tmp_path):
     with pytest.raises(InputError, match="is of seed 1, not of seed 0"):
         tables.cost_row(write_run(tmp_path, seed=1))

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import re
 import time
 from pathlib import Path
 
 from astarpo import cli
 from astarpo.columns import DATASET, GENERATIONS
 from astarpo.datasets import shard_of
-from astarpo.errors import InputError
 from astarpo.files import read_table, write_json, write_table
 from astarpo.provenance import manifest, provenance
 from astarpo.sampling import SamplingSettings
@@ -31,7 +29,7 @@ def main() -> None:
         cli.parse_settings(arguments.settings),
         cli.parse_settings(arguments.machine),
     )
-    sample_block, shard = _parse_block(arguments.block)
+    sample_block, shard = cli.parse_block(arguments.block)
 
     from astarpo.sampling.stage import sample_rows
 
@@ -59,15 +57,6 @@ def main() -> None:
             responses=len(drawn), generated_tokens=sum(row["n_tokens"] for row in drawn),
         ),
     )  # fmt: skip
-
-
-def _parse_block(name: str) -> tuple[int, int]:
-    match = re.fullmatch(r"s(\d+)-p(\d+)", name)
-    if match is None:
-        raise InputError(
-            f"--block {name!r}: must be s<sample block>-p<prompt shard>, for example s0-p0"
-        )
-    return int(match.group(1)), int(match.group(2))
 
 
 if __name__ == "__main__":

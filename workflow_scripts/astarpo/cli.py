@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -45,6 +46,20 @@ def parse_settings(text: str) -> dict[str, Any]:
     if not isinstance(settings, dict):
         raise InputError(f"--settings must be a JSON object, but is: {text!r}")
     return settings
+
+
+def parse_block(name: str) -> tuple[int, int]:
+    """Read a block's name, ``s<sample block>-p<prompt shard>``.
+
+    Raises:
+        InputError: it is none.
+    """
+    match = re.fullmatch(r"s(\d+)-p(\d+)", name)
+    if match is None:
+        raise InputError(
+            f"--block {name!r}: must be s<sample block>-p<prompt shard>, for example s0-p0"
+        )
+    return int(match.group(1)), int(match.group(2))
 
 
 def numbered(name: str, paths: Sequence[str]) -> dict[str, str]:

@@ -27,6 +27,8 @@ GENERATIONS = pa.schema(
         ("logprob_sum", pa.float64()),
     ]
 )
+# Samples from elsewhere may bring their reward along; it counts where there is no text to judge.
+IMPORTED = GENERATIONS.append(pa.field("imported_reward", pa.float64()))
 GRADED = pa.schema(
     [
         ("prompt_id", pa.string()),

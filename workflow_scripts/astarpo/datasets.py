@@ -153,13 +153,24 @@ def read_source(source: dict[str, Any], columns: dict[str, Any]) -> Iterator[Row
         InputError: naming file, row and column.
     """
     kind = source["kind"]
-    options = {key: value for key, value in source.items() if key != "kind"}
     if kind in GENERATORS:
-        yield from GENERATORS[kind](**options)
+        yield from GENERATORS[kind](**{key: source[key] for key in source if key != "kind"})
         return
-    rows = _read_local(options["path"]) if kind == "local" else _read_hub(**options)
-    for index, raw in enumerate(rows, start=1):
+    for index, raw in enumerate(read_rows(source), start=1):
         yield _pick(raw, columns, f"{describe_source(source)}, row {index}")
+
+
+def read_rows(source: dict[str, Any]) -> Iterable[Row]:
+    """Read the rows of a file or of a data set of the hub, in their original columns.
+
+    Args:
+        source: ``{"kind": "local" or "hub", ...}`` as in the configuration.
+
+    Raises:
+        InputError: the source cannot be read.
+    """
+    options = {key: value for key, value in source.items() if key != "kind"}
+    return _read_local(options["path"]) if source["kind"] == "local" else _read_hub(**options)
 
 
 def _read_local(path: str) -> Iterable[Row]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from astarpo.config.runs import Config, Run
-from astarpo.config.schema import TaskEntry
+from astarpo.config.schema import DatasetEntry, TaskEntry
 from astarpo.rewards.verifiers import VERIFIERS
 
 
@@ -37,6 +37,9 @@ def _references(config: Config) -> Iterator[tuple[str, str, str]]:
     for name, reference in config.references.items():
         if reference.warm_start is not None:
             yield f"references.{name}.warm_start.dataset", reference.warm_start.dataset, "datasets"
+    for name, dataset in config.datasets.items():
+        if dataset.samples is not None:
+            yield f"datasets.{name}.samples.reference", dataset.samples.reference, "references"
     for registry, entries in (("values", config.values), ("selections", config.selections)):
         for name, entry in entries.items():
             yield f"{registry}.{name}.reference", entry.reference, "references"
@@ -93,6 +96,7 @@ def _task_errors(config: Config) -> Iterator[str]:
 def _sampling_errors(config: Config) -> Iterator[str]:
     for name, dataset in config.datasets.items():
         sampling = dataset.sampling
+        yield from _import_errors(f"datasets.{name}", dataset)
         if sampling is None:
             continue
         key = f"datasets.{name}.sampling"
@@ -106,6 +110,23 @@ def _sampling_errors(config: Config) -> Iterator[str]:
             if protocol.temperature == 0 and protocol.k > 1:
                 key = f"benchmarks.{name}.protocols.{protocol_name}.k"
                 yield f"{key} = {protocol.k}: must be 1 at temperature 0 (all answers would be the same)"
+
+
+def _import_errors(key: str, dataset: DatasetEntry) -> Iterator[str]:
+    samples = dataset.samples
+    if samples is None:
+        return
+    if dataset.sampling is None:
+        yield f"{key}.samples: needs {key}.sampling, which says how they were drawn and how they are cut in blocks"
+    if (samples.problem is None) == (samples.prompt is None):
+        yield f"{key}.samples: give one of `problem` and `prompt`, the column by which samples find their prompt"
+    given = [column for column in (samples.response, samples.reward) if column is not None]
+    if not given:
+        yield f"{key}.samples: give `response`, `reward` or both"
+    if samples.finish_reason is not None:
+        given.append(samples.finish_reason)
+    if len({"{i}" in column for column in given}) > 1:
+        yield f"{key}.samples: all of {', '.join(given)} need {{i}} (a row a problem), or none (a row a response)"
 
 
 def _stage_one_errors(config: Config) -> Iterator[str]:

@@ -66,6 +66,18 @@ class Plan:
         del sampling["max_samples"]
         return canonical_json({"sampling": sampling, **self._asking(reference)})
 
+    def imported(self, dataset: str) -> str:
+        """Settings of `import_samples`."""
+        entry = self.config.datasets[dataset].samples
+        assert entry is not None, (
+            f"the rule's wildcards allow data sets with samples only: {dataset}"
+        )
+        dumped = _dump(entry)
+        del dumped["reference"]
+        sampling = self._sampling(dataset)
+        blocks = {key: getattr(sampling, key) for key in ("block_size", "prompt_shards")}
+        return canonical_json({"samples": dumped, "sampling": blocks})
+
     def grading(self, dataset: str) -> str:
         """Settings of `grade_samples`."""
         return canonical_json(_dump(self.config.datasets[dataset].grading))
@@ -156,6 +168,14 @@ class Plan:
         """The reference and the prompts."""
         return {"reference": reference_path(reference), "dataset": dataset_path(dataset)}
 
+    def import_inputs(self, dataset: str) -> Inputs:
+        """The prompts, and the file of samples if it is a local one."""
+        entry = self.config.datasets[dataset].samples
+        inputs: Inputs = {"dataset": dataset_path(dataset)}
+        if entry is not None and entry.source.kind == "local":
+            inputs["source"] = entry.source.path
+        return inputs
+
     def grade_inputs(self, reference: str, dataset: str, block: str) -> Inputs:
         """A block's responses, and the gold answers."""
         return {
@@ -204,6 +224,19 @@ class Plan:
         sampling = self._sampling(dataset)
         sample_blocks = -(-n // sampling.block_size)
         return [f"s{s}-p{p}" for s in range(sample_blocks) for p in range(sampling.prompt_shards)]
+
+    def is_imported(self, reference: str, dataset: str) -> bool:
+        """Whether a reference's samples of a data set come from elsewhere."""
+        entry = self.config.datasets[dataset].samples
+        return entry is not None and entry.reference == reference
+
+    def imports(self) -> list[tuple[str, str]]:
+        """Every (reference, data set) whose samples come from elsewhere."""
+        return [
+            (entry.samples.reference, name)
+            for name, entry in self.config.datasets.items()
+            if entry.samples is not None
+        ]
 
     def policies(self) -> list[str]:
         """Every policy that is evaluated: references of runs first, then each run's seeds."""

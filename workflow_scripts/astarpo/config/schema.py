@@ -157,6 +157,40 @@ class StageOneSampling(Section):
     prompt_shards: Count = Field(1, description="jobs that the prompts of a block are spread over")
 
 
+class ImportedSamples(Section):
+    """Samples that somebody has drawn already, taken over in place of stage 1's sampling; no model is loaded.
+
+    `{i}` in a column's name counts from 0: one row a problem, with columns such as `response_0` to `response_7`.
+    Without `{i}` a row is one response. They must be of this reference, at the temperature under `sampling`:
+    nobody can check that.
+    """
+
+    reference: Name = Field(description="the reference policy that the samples were drawn from")
+    source: Annotated[LocalFile | HubData, Field(discriminator="kind")] = Field(
+        description="where the samples are"
+    )
+    problem: str | None = Field(
+        None, description="column of the problem's text, by which samples find their prompt"
+    )
+    prompt: str | None = Field(
+        None,
+        description="the same with the whole prompt's text (or its chat messages); give one of the two",
+    )
+    response: str | None = Field(
+        None, description="column of the response; it is graded like any other"
+    )
+    reward: str | None = Field(
+        None,
+        description="column of a reward of 0 or 1; counts where `response` is null, else is compared",
+    )
+    finish_reason: str | None = Field(
+        None, description="column of `stop` or `length`; null: taken as ended by themselves"
+    )
+    max_unmatched: Share = Field(
+        0.0, description="share of the data set's prompts that may be without samples"
+    )
+
+
 class TaskEntry(Section):
     """What data sets and benchmarks have in common."""
 
@@ -178,6 +212,9 @@ class DatasetEntry(TaskEntry):
 
     sampling: StageOneSampling | None = Field(
         None, description="how responses are drawn; needed where a run or stage 1 uses the data set"
+    )
+    samples: ImportedSamples | None = Field(
+        None, description="samples to take over in place of drawing them; null: draw"
     )
 
 

@@ -17,6 +17,8 @@ from astarpo.config.plan import (
     value_of,
 )
 
+NOTHING = r"\b\B"  # matches no text
+
 
 class Targets:
     """Files by named target.
@@ -69,7 +71,16 @@ class Targets:
     def figure_pattern(self, kind: str) -> str:
         """A wildcard constraint that only figures of one kind satisfy (none at all, if there are none)."""
         names = [name for name, figure in self.config.figures.items() if figure.kind == kind]
-        return "|".join(map(re.escape, names)) or r"\b\B"
+        return "|".join(map(re.escape, names)) or NOTHING
+
+    def samples_pattern(self, imported: bool) -> str:
+        """A constraint of the wildcard `reference` in `{reference}/{dataset}/...`: samples imported, or drawn here.
+
+        It looks ahead past the slash, as the two wildcards must fit together.
+        """
+        pairs = [re.escape(f"{reference}/{name}") for reference, name in self.plan.imports()]
+        ahead = f"(?:{'|'.join(pairs) or NOTHING})/"
+        return rf"(?{'=' if imported else '!'}{ahead})[a-z0-9][a-z0-9-]*"
 
     def results(self) -> list[str]:
         """Everything that the tables are made of, checked or read."""
@@ -182,8 +193,11 @@ class Targets:
     def _expect_block(self, expect: Any, reference: str, dataset: str, block: str) -> None:
         plan, folder = self.plan, f"results/samples/{reference}/{dataset}"
         manifest = f"{folder}/block-{block}.manifest.json"
-        inputs = plan.sample_inputs(reference, dataset)
-        expect(manifest, "sample_reference", plan.samples(reference, dataset), inputs)
+        if plan.is_imported(reference, dataset):
+            expect(manifest, "import_samples", plan.imported(dataset), plan.import_inputs(dataset))
+        else:
+            inputs = plan.sample_inputs(reference, dataset)
+            expect(manifest, "sample_reference", plan.samples(reference, dataset), inputs)
         graded = f"{folder}/block-{block}.graded.parquet"
         inputs = plan.grade_inputs(reference, dataset, block)
         expect(graded, "grade_samples", plan.grading(dataset), inputs)

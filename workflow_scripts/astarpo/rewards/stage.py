@@ -34,6 +34,10 @@ def grade_table(
     """
     problem_of = {row["prompt_id"]: row for row in read_table(problems, DATASET).to_pylist()}
     responses = read_table(generations, GENERATIONS)
+    rewards = _imported_rewards(generations)
+    if rewards is not None and responses["response"].null_count == responses.num_rows > 0:
+        grades = [_known(reward) for reward in rewards]
+        return _rows(responses, grades), status_counts(grades)
     guard, grades = NullGuard(settings), []
     with Progress("grade", responses.num_rows, "responses") as progress:
         for start in range(0, responses.num_rows, CHUNK):
@@ -41,14 +45,50 @@ def grade_table(
             graded = grade([_item(row, problem_of, generations) for row in chunk], settings, guard)
             grades.extend(graded)
             progress.advance(len(chunk))
+    if rewards is not None:
+        _compare(grades, rewards)
     return _rows(responses, grades), status_counts(grades)
+
+
+def _imported_rewards(generations: str) -> list[float | None] | None:
+    """Rewards that imported samples brought along; None where they were drawn here."""
+    table = read_table(generations)
+    if "imported_reward" not in table.column_names:
+        return None
+    rewards: list[float | None] = table["imported_reward"].to_pylist()
+    return rewards
+
+
+def _known(reward: float | None) -> Grade:
+    """The grade of a response whose text is not there: what came with it."""
+    if reward is None:
+        return Grade(None, "error", None, "neither response nor reward was imported")
+    return Grade(reward, "correct" if reward else "incorrect", None)
+
+
+def _compare(grades: list[Grade], rewards: list[float | None]) -> None:
+    """Say how often the verifier agrees with the rewards that came along; its own verdicts count."""
+    both = [
+        (graded.reward, reward)
+        for graded, reward in zip(grades, rewards, strict=True)
+        if graded.reward is not None and reward is not None
+    ]
+    if both:
+        same, right = sum(own == given for own, given in both), sum(own for own, _ in both)
+        print(
+            f"{same} of {len(both)} grades agree with the imported rewards; right here: {right:g}, "
+            f"there: {sum(given for _, given in both):g}",
+            flush=True,
+        )
 
 
 def _item(row: dict[str, Any], problem_of: dict[str, Any], generations: str) -> Item:
     problem = problem_of.get(row["prompt_id"])
     if problem is None:
         raise InputError(f"{generations}: prompt {row['prompt_id']} is not among the problems")
-    response = Response(row["response"], row["response_token_ids"], row["finish_reason"])
+    # Imported samples may say nothing about tokens and end; then they count as ended by themselves.
+    token_ids, finish_reason = row["response_token_ids"] or [], row["finish_reason"] or "stop"
+    response = Response(row["response"], token_ids, finish_reason)
     return Item(problem["verifier"], problem["gold"], response)
 
 

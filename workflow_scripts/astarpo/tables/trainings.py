@@ -64,7 +64,8 @@ def cost_row(run: Entry) -> dict[str, Any]:
             ``stage1``, the manifests of the sample blocks that its V* was estimated from.
 
     Returns:
-        A row of `columns.COST`: stage 1 whole, for every run that uses it; tokens of stage 2 alone;
+        A row of `columns.COST`: stage 1 whole, for every run that uses it, null where its samples were
+        imported; tokens of stage 2 alone;
         KL as the mean over the last tenth of the steps.
 
     Raises:
@@ -79,7 +80,9 @@ def cost_row(run: Entry) -> dict[str, Any]:
     metrics, timings = _steps(run)
     trained = [row for row in metrics if row["step"] > 0]
     last = trained[-max(1, len(trained) // 10) :]
-    stage1 = [_field(path, "seconds") for path in run["stage1"]]
+    # What drawing imported samples cost, somewhere else, is not known; reading them is not that cost.
+    drawn_here = not any("imported" in read_json(path) for path in run["stage1"])
+    stage1 = [_field(path, "seconds") for path in run["stage1"] if drawn_here]
     return {
         **{name: run[name] for name in ("run", "method", "seed")},
         "stage1_seconds": sum(stage1) if stage1 else None,

@@ -1,0 +1,175 @@
+"""Samples from elsewhere: found by the problem's text, and laid out as if they had been drawn here."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from astarpo.datasets import describe_source, normalise, read_rows
+from astarpo.errors import InputError
+
+Row = dict[str, Any]
+Sample = dict[str, Any]
+KINDS = ("response", "reward", "finish_reason")
+
+
+def import_rows(
+    settings: dict[str, Any], prompts: Sequence[Row], sample_indices: Sequence[int]
+) -> tuple[list[Row], dict[str, int]]:
+    """Give prompts their samples out of a source.
+
+    Args:
+        settings: ``source``; the columns ``problem`` or ``prompt``, ``response``, ``reward`` and
+            ``finish_reason``; ``max_unmatched``.
+        prompts: all rows of the data set; which of them lie in a block makes no difference here, so that
+            every block finds the same prompts unmatched.
+        sample_indices: which samples of each prompt.
+
+    Returns:
+        Rows with the columns of `columns.IMPORTED`, prompts in their order, samples in theirs; seeds, tokens
+        and log-probabilities are null. And the counts ``samples_per_prompt, prompts_matched,
+        prompts_unmatched, problems_in_source, problems_in_source_unused``.
+
+    Raises:
+        InputError: a column is missing or holds something else, there are too few samples, or more prompts
+            than ``max_unmatched`` are without.
+    """
+    where = describe_source(settings["source"])
+    by = "problem" if settings["problem"] is not None else "prompt"
+    lists = _samples_by_text(read_rows(settings["source"]), settings, by, where)
+    per_prompt = max((len(samples) for found in lists.values() for samples in found), default=0)
+    if sample_indices[-1] >= per_prompt:
+        raise InputError(
+            f"{where}: has {per_prompt} samples a problem, but sample {sample_indices[-1]} (counted from 0) is "
+            "wanted; lower `n`, or `block_size` to a divisor of what there is"
+        )
+    matched, unmatched, taken = _match(prompts, lists, by, per_prompt)
+    _check_unmatched(unmatched, len(prompts), settings, where, per_prompt)
+    problems = sum(len(found) for found in lists.values())
+    rows = [
+        _row(prompt["prompt_id"], index, samples[index])
+        for prompt, samples in matched
+        for index in sample_indices
+    ]
+    return rows, {
+        "samples_per_prompt": per_prompt,
+        "prompts_matched": len(matched),
+        "prompts_unmatched": len(unmatched),
+        "problems_in_source": problems,
+        "problems_in_source_unused": problems - taken,
+    }
+
+
+def _samples_by_text(
+    source: Iterable[Row], settings: dict[str, Any], by: str, where: str
+) -> dict[str, list[list[Sample]]]:
+    """Lists of samples by normalised text: a list a row where rows are problems, else one of all its rows."""
+    columns = {kind: settings[kind] for kind in KINDS if settings[kind] is not None}
+    wide = any("{i}" in column for column in columns.values())
+    lists: dict[str, list[list[Sample]]] = defaultdict(list)
+    for number, raw in enumerate(source, start=1):
+        place = f"{where}, row {number}"
+        key = normalise(_text(_get(raw, settings[by], place, by), f"{place}, {settings[by]!r}"))
+        if wide:
+            lists[key].append(_wide(raw, columns, place))
+        else:
+            if not lists[key]:
+                lists[key].append([])
+            lists[key][0].append(_sample(raw, columns, place))
+    return lists
+
+
+def _wide(raw: Row, columns: dict[str, str], place: str) -> list[Sample]:
+    samples: list[Sample] = []
+    for index in itertools.count():
+        named = {kind: column.replace("{i}", str(index)) for kind, column in columns.items()}
+        if index and not any(column in raw for column in named.values()):
+            return samples
+        samples.append(_sample(raw, named, place))
+    raise AssertionError("unreachable")
+
+
+def _sample(raw: Row, columns: dict[str, str], place: str) -> Sample:
+    sample = {
+        kind: _get(raw, column, place, kind) if (column := columns.get(kind)) else None
+        for kind in KINDS
+    }
+    if "response" in columns and not isinstance(sample["response"], str):
+        raise InputError(
+            f"{place}, column {columns['response']!r}: must be a text, but is {sample['response']!r}"
+        )
+    if "reward" in columns and sample["reward"] not in (0, 1, None):
+        raise InputError(
+            f"{place}, column {columns['reward']!r}: a reward must be 0 or 1 (or null, if not known), "
+            f"but is {sample['reward']!r}"
+        )
+    if sample["finish_reason"] not in ("stop", "length", None):
+        raise InputError(
+            f"{place}, column {columns['finish_reason']!r}: must be 'stop' or 'length', "
+            f"but is {sample['finish_reason']!r}"
+        )
+    return sample
+
+
+def _get(raw: Row, column: str, place: str, key: str) -> Any:
+    if column not in raw:
+        raise InputError(
+            f"{place}: there is no column {column!r} (samples.{key}); it has {', '.join(raw)}"
+        )
+    return raw[column]
+
+
+def _text(value: Any, place: str) -> str:
+    """A text, or that of the last message of a chat."""
+    if isinstance(value, list) and value and isinstance(value[-1], dict):
+        value = value[-1].get("content")
+    if not isinstance(value, str):
+        raise InputError(f"{place}: must be a text or a list of chat messages, but is {value!r}")
+    return value
+
+
+def _match(
+    prompts: Sequence[Row], lists: dict[str, list[list[Sample]]], by: str, per_prompt: int
+) -> tuple[list[tuple[Row, list[Sample]]], list[Row], int]:
+    """Pair prompts with samples: the n-th prompt with a text takes the n-th list with that text."""
+    matched, unmatched, used = [], [], Counter[str]()
+    for prompt in prompts:
+        key = normalise(prompt[by])
+        found = lists.get(key, [])
+        samples = found[used[key]] if used[key] < len(found) else []
+        if len(samples) < per_prompt:
+            unmatched.append(prompt)
+            continue
+        used[key] += 1
+        matched.append((prompt, samples))
+    return matched, unmatched, used.total()
+
+
+def _check_unmatched(
+    unmatched: list[Row], prompts: int, settings: dict[str, Any], where: str, per_prompt: int
+) -> None:
+    if len(unmatched) <= settings["max_unmatched"] * prompts:
+        return
+    examples = "; ".join(repr(row["problem"][:80]) for row in unmatched[:3])
+    raise InputError(
+        f"{where}: {len(unmatched)} of {prompts} prompts find no {per_prompt} samples there, for example "
+        f"{examples}. Is it the same data set, and the right column? If these may be left out of training, "
+        f"raise samples.max_unmatched ({settings['max_unmatched']:g})"
+    )
+
+
+def _row(prompt_id: str, sample_index: int, sample: Sample) -> Row:
+    reward = sample["reward"]
+    return {
+        "prompt_id": prompt_id,
+        "sample_index": sample_index,
+        "seed": None,
+        "response_token_ids": None,
+        "response": sample["response"],
+        "finish_reason": sample["finish_reason"],
+        "n_tokens": None,
+        "logprob_sum": None,
+        "imported_reward": None if reward is None else float(reward),
+    }

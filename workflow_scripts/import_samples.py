@@ -1,0 +1,52 @@
+"""Take over one block of stage 1 from samples that were drawn elsewhere; no model is loaded."""
+
+from __future__ import annotations
+
+import time
+
+from astarpo import cli
+from astarpo.columns import DATASET, IMPORTED
+from astarpo.datasets import shard_of
+from astarpo.files import read_table, write_json, write_table
+from astarpo.provenance import manifest, provenance
+from astarpo.sampling.imported import import_rows
+
+
+def main() -> None:
+    parser = cli.parser(__doc__)
+    parser.add_argument("--source", help="the local file of samples that the settings name, if any")
+    parser.add_argument("--dataset", required=True, help="parquet file of prompts")
+    parser.add_argument("--block", required=True, help="s<sample block>-p<prompt shard>")
+    parser.add_argument("--out", required=True, help="parquet file, a row a response")
+    parser.add_argument("--out-manifest", required=True, help="JSON: settings, inputs, counts")
+    arguments = parser.parse_args()
+    settings = cli.parse_settings(arguments.settings)
+    sample_block, shard = cli.parse_block(arguments.block)
+
+    started = time.monotonic()
+    inputs = {"dataset": arguments.dataset}
+    if arguments.source is not None:
+        inputs["source"] = arguments.source
+    made_from = provenance(__file__, arguments.settings, inputs)
+    sampling = settings["sampling"]
+    first = sample_block * sampling["block_size"]
+    found, counts = import_rows(
+        settings["samples"],
+        read_table(arguments.dataset, DATASET).to_pylist(),
+        range(first, first + sampling["block_size"]),
+    )
+    rows = [row for row in found if shard_of(row["prompt_id"], sampling["prompt_shards"]) == shard]
+    imported = {"source": settings["samples"]["source"], **counts}
+    write_table(arguments.out, rows, IMPORTED, {"provenance": made_from, "imported": imported})
+    write_json(
+        arguments.out_manifest,
+        manifest(
+            made_from, {"generations": arguments.out}, time.monotonic() - started,
+            responses=len(rows), imported=imported,
+        ),
+    )  # fmt: skip
+    print("imported:", ", ".join(f"{value} {key}" for key, value in counts.items()))
+
+
+if __name__ == "__main__":
+    cli.run(main)
