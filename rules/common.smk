@@ -125,11 +125,6 @@ def values_of_figure(wildcards):
     return f"results/values/{PLAN.config.figures[wildcards.figure].value}.parquet"
 
 
-def tables_plan(wildcards):
-    """What the tables are made of (a function, as Snakemake looks for wildcards in plain texts)."""
-    return TARGETS.tables_plan()
-
-
 def tables_settings(wildcards):
-    """What `summarize` is told."""
+    """What `summarize` is told (a function, as Snakemake looks for wildcards in plain texts)."""
     return TARGETS.tables_settings()

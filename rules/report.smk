@@ -4,39 +4,20 @@ Comes in: graded answers, manifests, metrics.
 Goes out: results/tables/, results/figures/{figure}.{png,pdf} (a rule a kind of figure), results/report.zip.
 """
 
-
-localrules:
-    plan_tables,
+from astarpo.files import write_text
 
 
-rule plan_tables:
-    """Write down which results the tables are made of and what each must have been made from.
-
-    A file, because the command line could not hold it for a sweep of some hundred runs.
-    """
-    output:
-        "results/tables/plan.json",
-    log:
-        "results/logs/plan_tables.log",
-    benchmark:
-        "results/usage/plan_tables.tsv"
-    threads: 1
-    resources:
-        mem_mb=500,
-        runtime=5,
-    params:
-        plan=tables_plan,
-    run:
-        from astarpo.files import write_text
-
-        write_text(output[0], params.plan)
+onstart:
+    # What the tables are made of, and what each result must have been made from. A file, because a command line could
+    # not hold it for a sweep of some hundred runs; no rule's output, because its hash is among the settings of
+    # `summarize`, and a rule that takes no time would spoil the report's page of runtimes.
+    write_text("results/tables/plan.json", TARGETS.tables_plan())
 
 
 rule summarize:
     input:
         TARGETS.results(),
         **code("summarize"),
-        plan="results/tables/plan.json",
     output:
         summary=report(
             "results/tables/summary.csv",
@@ -56,6 +37,12 @@ rule summarize:
         cost_parquet="results/tables/cost.parquet",
         markdown="results/tables/main.md",
         latex="results/tables/main.tex",
+        html=report(
+            "results/tables/main.html",
+            caption="../report/main.rst",
+            category="Tables",
+            labels={"table": "main results"},
+        ),
         terminal="results/tables/summary.txt",
         provenance="results/tables/provenance.csv",
     log:
@@ -72,10 +59,10 @@ rule summarize:
         settings=tables_settings,
     shell:
         "python workflow_scripts/launch.py --log {log:q} {input.script:q} --settings {params.settings:q} "
-        "--plan {input.plan:q} --out-summary {output.summary:q} --out-summary-parquet {output.summary_parquet:q} "
+        "--plan results/tables/plan.json --out-summary {output.summary:q} --out-summary-parquet {output.summary_parquet:q} "
         "--out-curves {output.curves:q} --out-curves-parquet {output.curves_parquet:q} --out-cost {output.cost:q} "
         "--out-cost-parquet {output.cost_parquet:q} --out-markdown {output.markdown:q} --out-latex {output.latex:q} "
-        "--out-terminal {output.terminal:q} --out-provenance {output.provenance:q}"
+        "--out-html {output.html:q} --out-terminal {output.terminal:q} --out-provenance {output.provenance:q}"
 
 
 rule plot_training_curves:

@@ -27,8 +27,8 @@ def test_the_drawn_workflow_is_the_real_one():
     drawn, real = drawn_edges(), real_edges()
     assert drawn <= real
     assert {rule for edge in drawn for rule in edge} == {rule for edge in real for rule in edge} - {
-        "all", "plan_tables",
-    }  # fmt: skip
+        "all"
+    }
 
 
 def test_links_lead_somewhere():

@@ -105,7 +105,7 @@ def project(finished: Path, tmp_path: Path) -> Path:
 
 # What follows from a set of policies being new.
 FIGURES = {"plot_training_curves training-curves", "plot_accuracy accuracy", "plot_time time"}
-TABLES = {"plan_tables", "summarize"}
+TABLES = {"summarize"}
 
 
 def evaluation(
@@ -196,7 +196,7 @@ NEW_BLOCKS = {
     f"{rule} tiny sums s{s}-p0" for rule in ("sample_reference", "grade_samples") for s in (2, 3)
 }
 AFTER_MAIN = training(*MAIN) | evaluation(*MAIN) | TABLES | FIGURES
-SUMMARY_ONLY = {"plan_tables", "summarize", *FIGURES}
+SUMMARY_ONLY = {"summarize", *FIGURES}
 
 
 @pytest.mark.parametrize(

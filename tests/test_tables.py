@@ -381,12 +381,21 @@ def test_five_seeds_are_not_listed(summarized):
 
 def test_latex_rows_have_as_many_cells_as_the_head(summarized):
     lines = tables.latex_table(summarized[0], COSTS).splitlines()
-    assert lines[1] == r"\begin{tabular}{lrrrrrr}"
-    assert lines[3] == r" & \multicolumn{3}{c}{sums} & \multicolumn{3}{c}{cost} \\"
-    assert lines[4] == r"\cmidrule(lr){2-4} \cmidrule(lr){5-7}"
+    assert lines[2] == r"\begin{tabular}{lrrrrrr}"
+    assert lines[4] == r" & \multicolumn{3}{c}{sums} & \multicolumn{3}{c}{cost} \\"
+    assert lines[5] == r"\cmidrule(lr){2-4} \cmidrule(lr){5-7}"
     body = lines[lines.index(r"\midrule") + 1 : lines.index(r"\bottomrule")]
     assert [line.count("&") for line in body] == [6, 6, 6]
     assert body[0].startswith(r"tiny & 25.0 {\scriptsize [0.0, 50.0]} & ")
+
+
+def test_the_page_shows_the_main_tables_and_escapes_names(summarized):
+    rows, changes = summarized
+    shown = tables.tables_page("a < b", tables.main_tables(rows, COSTS, changes))
+    assert "<title>a &lt; b</title>" in shown and "<th>sums<br>avg@2</th>" in shown
+    assert shown.count("<table>") == 2 and "<td>25.0 [0.0, 50.0]</td>" in shown
+    evil = tables.TextTable("t", ["policy"], [["<script>"]])
+    assert "<script>" not in tables.tables_page("t", [evil])
 
 
 def test_csv_has_null_as_nothing_and_numbers_in_full():
@@ -407,7 +416,7 @@ def run_summarize(folder, plan, plan_sha256=None):
     for table in ("summary", "curves", "cost"):
         options += [f"--out-{table}", folder / f"{table}.csv"]
         options += [f"--out-{table}-parquet", folder / f"{table}.parquet"]
-    for name in ("markdown", "latex", "terminal", "provenance"):
+    for name in ("markdown", "latex", "html", "terminal", "provenance"):
         options += [f"--out-{name}", folder / name]
     command = [sys.executable, SCRIPTS / "summarize.py", *options]
     return subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)

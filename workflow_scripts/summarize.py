@@ -20,6 +20,7 @@ def main() -> None:
         parser.add_argument(f"--out-{table}-parquet", required=True, help="the same table")
     parser.add_argument("--out-markdown", required=True, help="main results as a Markdown table")
     parser.add_argument("--out-latex", required=True, help="main results as a LaTeX table")
+    parser.add_argument("--out-html", required=True, help="main results as a web page")
     parser.add_argument("--out-terminal", required=True, help="main results as plain text")
     parser.add_argument("--out-provenance", required=True, help="CSV: what each result was made by")
     arguments = parser.parse_args()
@@ -27,8 +28,8 @@ def main() -> None:
 
     if sha256(arguments.plan) != settings["plan_sha256"]:
         raise InputError(
-            f"{arguments.plan} is not the plan of this configuration (kept by snakemake --touch?); "
-            "make it again: snakemake --forcerun plan_tables"
+            f"{arguments.plan} is not the plan of this configuration; Snakemake writes it "
+            "when it starts: run `snakemake` again, without --no-hooks"
         )
 
     from astarpo import tables
@@ -50,6 +51,8 @@ def main() -> None:
         tables.write_both(parquet, csv, rows, schema, metadata)
     write_text(arguments.out_markdown, tables.markdown_table(summary, cost, changes))
     write_text(arguments.out_latex, tables.latex_table(summary, cost))
+    main_tables = tables.main_tables(summary, cost, changes)
+    write_text(arguments.out_html, tables.tables_page("Main results", main_tables))
     write_text(arguments.out_provenance, tables.csv_text(checked, PROVENANCE_COLUMNS))
     changed = [row["file"] for row in checked if row["code_changed"]]
     if changed:

@@ -2,21 +2,25 @@
 
 from astarpo.tables.checks import check_manifest, check_results
 from astarpo.tables.evaluations import read_answers, score_policies, summarize_scores
-from astarpo.tables.text import latex_table, markdown_table, terminal_table
+from astarpo.tables.page import tables_page
+from astarpo.tables.text import TextTable, latex_table, main_tables, markdown_table, terminal_table
 from astarpo.tables.trainings import cost_row, curve_rows
 from astarpo.tables.writing import csv_text, write_both
 
 __all__ = [
+    "TextTable",
     "check_manifest",
     "check_results",
     "cost_row",
     "csv_text",
     "curve_rows",
     "latex_table",
+    "main_tables",
     "markdown_table",
     "read_answers",
     "score_policies",
     "summarize_scores",
+    "tables_page",
     "terminal_table",
     "write_both",
 ]

@@ -28,6 +28,15 @@ class Column:
         return self.benchmark, self.protocol, self.metric
 
 
+@dataclass(frozen=True)
+class TextTable:
+    """A table of texts; ``<br>`` in its head breaks the line."""
+
+    title: str
+    head: list[str]
+    body: list[list[str]]
+
+
 class Results:
     """The summary table, ready to be asked for single numbers.
 
@@ -172,6 +181,21 @@ def markdown_table(
         A row a reference and a run (mean over seeds with its interval), and under a run of fewer
         than five seeds the value of each; a column a benchmark and metric.
     """
+    main, *rest = main_tables(summary_rows, cost_rows, changes)
+    text = _markdown(main.head, main.body) + f"\n{main.title}.\n"
+    for table in rest:
+        text += f"\n{table.title}:\n\n" + _markdown(table.head, table.body)
+    return text
+
+
+def main_tables(
+    summary_rows: Sequence[Row], cost_rows: Sequence[Row] = (), changes: Sequence[Row] = ()
+) -> list[TextTable]:
+    """Lay out the main results as texts; the arguments are those of `markdown_table`.
+
+    Returns:
+        The results, and if there are any the changes to the reference.
+    """
     results = Results(summary_rows)
     columns = results.columns()
     scores = [f"{column.benchmark}<br>{column.label}" for column in columns]
@@ -180,8 +204,7 @@ def markdown_table(
         [name, *(" ".join(filter(None, cell)) for cell in cells)]
         for name, cells in _main_rows(results, columns, cost_rows)
     ]
-    text = _markdown(head, body)
-    text += f"\nPercent right [95 % interval over problems]; {NOTE}.\n"
+    tables = [TextTable(f"Percent right [95 % interval over problems]; {NOTE}", head, body)]
     if changes:
         by_key = {(row["policy"], *_asked(row)): row for row in changes}
         body = [
@@ -189,9 +212,9 @@ def markdown_table(
             for policy in results.policies()
             if results.seeds(policy)
         ]
-        text += "\nChange to the reference in points, paired by problem:\n\n"
-        text += _markdown(["policy", *scores], body)
-    return text
+        title = "Change to the reference in points, paired by problem"
+        tables.append(TextTable(title, ["policy", *scores], body))
+    return tables
 
 
 def _main_rows(
@@ -262,7 +285,8 @@ def latex_table(summary_rows: Sequence[Row], cost_rows: Sequence[Row] = ()) -> s
         rules.append(rf"\cmidrule(lr){{{first}-{first + width - 1}}}")
         first += width
     lines = [
-        f"% percent right with 95 % intervals over problems; {NOTE}; needs booktabs",
+        f"% percent right with 95 % intervals over problems; {NOTE}",
+        r"% needs booktabs, and \resizebox or sidewaystable where it is too wide",
         rf"\begin{{tabular}}{{l{'r' * len(labels)}}}",
         r"\toprule",
         rf" & {' & '.join(spans)} \\",
