@@ -7,6 +7,7 @@ the modules that this imports are inputs (`code`): Snakemake compares both by co
 depends on it and a touch, a clone or another order of keys reruns nothing.
 """
 
+import re
 import shlex
 import sys
 
@@ -14,7 +15,7 @@ sys.path.insert(0, "workflow_scripts")
 
 from astarpo.closure import import_closure
 from astarpo.config import Plan, load_config
-from astarpo.config.targets import Targets
+from astarpo.config.targets import NOTHING, Targets
 from astarpo.errors import InputError
 from snakemake.exceptions import WorkflowError
 
@@ -87,10 +88,17 @@ def options(names):
     def of(wildcards, input):
         given = [(name, input.get(name)) for name in names]
         return " ".join(
-            f"--{name.replace('_', '-')} {shlex.quote(path)}" for name, path in given if path
+            f"--{name.replace('_', '-')} {shlex.join([path] if isinstance(path, str) else path)}"
+            for name, path in given
+            if path
         )
 
     return of
+
+
+def one_of(names):
+    """A wildcard constraint: one of some names."""
+    return "|".join(map(re.escape, names)) or NOTHING
 
 
 def targets(kind):

@@ -1,7 +1,8 @@
 """Data sets and benchmarks.
 
 Comes in: a generated task, a local file or a data set of a hub, as each entry's `source` says.
-Goes out: results/datasets/{dataset}.parquet and results/benchmarks/{benchmark}.parquet, each with a card.
+Goes out: results/datasets/{dataset}.parquet and results/benchmarks/{benchmark}.parquet, each with a card;
+results/contamination/, what a training set shares with a benchmark.
 """
 
 
@@ -24,7 +25,7 @@ rule prepare_dataset:
         runtime=60,
     params:
         settings=settings("dataset", "dataset"),
-        options=options(["source"]),
+        options=options(["source", "benchmark"]),
     shell:
         "python workflow_scripts/launch.py --log {log:q} {input.script:q} --settings {params.settings:q} "
         "{params.options} --out {output.table:q} --out-card {output.card:q}"
@@ -53,3 +54,58 @@ rule prepare_benchmark:
     shell:
         "python workflow_scripts/launch.py --log {log:q} {input.script:q} --settings {params.settings:q} "
         "{params.options} --out {output.table:q} --out-card {output.card:q}"
+
+
+rule check_contamination:
+    input:
+        unpack(inputs("contamination", "dataset", "benchmark")),
+        **code("check_contamination"),
+    output:
+        "results/contamination/{dataset}--{benchmark}.json",
+    log:
+        "results/logs/check_contamination/{dataset}--{benchmark}.log",
+    benchmark:
+        "results/usage/check_contamination/{dataset}--{benchmark}.tsv"
+    wildcard_constraints:
+        dataset=one_of(PLAN.config.datasets),
+        benchmark=one_of(PLAN.config.benchmarks),
+    conda:
+        "../envs/light.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        settings=settings("contamination"),
+    shell:
+        "python workflow_scripts/launch.py --log {log:q} {input.script:q} --settings {params.settings:q} "
+        "--dataset {input.dataset:q} --benchmark {input.benchmark:q} --out {output:q}"
+
+
+rule show_contamination:
+    input:
+        **code("show_contamination"),
+        found=TARGETS.contamination(),
+    output:
+        csv="results/tables/contamination.csv",
+        html=report(
+            "results/tables/contamination.html",
+            caption="../report/contamination.rst",
+            category="Data",
+            labels={"what": "contamination"},
+        ),
+    log:
+        "results/logs/show_contamination.log",
+    benchmark:
+        "results/usage/show_contamination.tsv"
+    conda:
+        "../envs/light.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        settings="{{}}",
+    shell:
+        "python workflow_scripts/launch.py --log {log:q} {input.script:q} --settings {params.settings:q} "
+        "--found {input.found:q} --out-csv {output.csv:q} --out-html {output.html:q}"

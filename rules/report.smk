@@ -194,6 +194,7 @@ rule report:
     input:
         targets("figures"),
         targets("tables"),
+        "results/tables/contamination.html",
     output:
         "results/report.zip",
     log:

@@ -49,6 +49,7 @@ LAYERS = (
     # The order in which data flows.
     ("config",),
     ("generators", "prompts"),
+    ("contamination",),
     ("datasets",),
     ("references",),
     ("sampling",),

@@ -232,11 +232,13 @@ SUMMARY_ONLY = {"summarize", *FIGURES}
             edit_config(
                 lambda c: c["benchmarks"].update(again={**c["benchmarks"]["one-more-term"]})
             ),
-            {"prepare_benchmark again", *evaluation(*EVERYONE, benchmarks=("again",)), *SUMMARY_ONLY},
+            {"prepare_benchmark again", *evaluation(*EVERYONE, benchmarks=("again",)), *SUMMARY_ONLY,
+             "check_contamination sums again", "check_contamination sums-warm-start again", "show_contamination"},
             id="add a benchmark",
         ),
         pytest.param(
-            edit_config(lambda c: c["benchmarks"].pop("held-out")), SUMMARY_ONLY, id="remove a benchmark"
+            edit_config(lambda c: c["benchmarks"].pop("held-out")),
+            {*SUMMARY_ONLY, "show_contamination"}, id="remove a benchmark",
         ),
         pytest.param(
             put("benchmarks/held-out/protocols/sampled/k", 4),

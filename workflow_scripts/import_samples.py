@@ -14,7 +14,9 @@ from astarpo.sampling.imported import import_rows
 
 def main() -> None:
     parser = cli.parser(__doc__)
-    parser.add_argument("--source", help="the local file of samples that the settings name, if any")
+    parser.add_argument(
+        "--source", nargs="+", default=[], help="the local files of samples that the settings name"
+    )
     parser.add_argument("--dataset", required=True, help="parquet file of prompts")
     parser.add_argument("--block", required=True, help="s<sample block>-p<prompt shard>")
     parser.add_argument("--out", required=True, help="parquet file, a row a response")
@@ -24,9 +26,7 @@ def main() -> None:
     sample_block, shard = cli.parse_block(arguments.block)
 
     started = time.monotonic()
-    inputs = {"dataset": arguments.dataset}
-    if arguments.source is not None:
-        inputs["source"] = arguments.source
+    inputs = {"dataset": arguments.dataset, **cli.one_or_numbered("source", arguments.source)}
     made_from = provenance(__file__, arguments.settings, inputs)
     sampling = settings["sampling"]
     first = sample_block * sampling["block_size"]

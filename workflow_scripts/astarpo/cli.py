@@ -67,6 +67,11 @@ def numbered(name: str, paths: Sequence[str]) -> dict[str, str]:
     return {f"{name}-{index}": path for index, path in enumerate(paths)}
 
 
+def one_or_numbered(name: str, paths: Sequence[str]) -> dict[str, str]:
+    """As `numbered`, but a single file keeps the plain name."""
+    return {name: paths[0]} if len(paths) == 1 else numbered(name, paths)
+
+
 def run(main: Callable[[], None]) -> None:
     """Run a script's ``main``; an `InputError` becomes one message and exit status 1."""
     try:

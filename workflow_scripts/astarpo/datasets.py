@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import itertools
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,16 @@ from astarpo.seeds import unit_hash
 Row = dict[str, Any]
 
 
-def prepare(settings: dict[str, Any], name: str) -> tuple[list[Row], dict[str, Any]]:
+def prepare(
+    settings: dict[str, Any], name: str, benchmarks: Mapping[str, Sequence[str]] | None = None
+) -> tuple[list[Row], dict[str, Any]]:
     """Make the rows of a data set or benchmark.
 
     Args:
-        settings: ``source, columns, hash_range, max_prompts, drop_duplicates, template, verifier``.
+        settings: ``source, columns, hash_range, max_prompts, drop_duplicates, template, verifier``, and with
+            ``benchmarks`` also ``decontaminate``.
         name: of the entry, for messages.
+        benchmarks: name -> problems that must not be in this data set.
 
     Returns:
         Rows with the columns of `columns.DATASET`, and the card: rows in, kept, dropped by reason, an example.
@@ -37,9 +42,14 @@ def prepare(settings: dict[str, Any], name: str) -> tuple[list[Row], dict[str, A
     rows_in, rows = 0, list[Row]()
     seen: Counter[str] = Counter()
     limit = settings["max_prompts"]
-    for index, raw in enumerate(read_source(settings["source"], settings["columns"])):
+    raws: Iterable[Row] = read_source(settings["source"], settings["columns"])
+    shared: dict[int, str] = {}
+    if benchmarks:
+        raws = list(raws)
+        shared = _shared(raws, settings["decontaminate"], benchmarks)
+    for index, raw in enumerate(raws):
         rows_in += 1
-        reason = _reason_to_drop(raw, settings, seen)
+        reason = shared.get(index) or _reason_to_drop(raw, settings, seen)
         if reason is None and limit is not None and len(rows) >= limit:
             reason = "beyond max_prompts"
         if reason is not None:
@@ -52,6 +62,21 @@ def prepare(settings: dict[str, Any], name: str) -> tuple[list[Row], dict[str, A
             f"{dict(dropped) or 'none'}. Check hash_range, max_prompts and the verifier."
         )
     return rows, _card(settings, rows_in, rows, dropped)
+
+
+def _shared(
+    raws: Sequence[Row], how: dict[str, Any], benchmarks: Mapping[str, Sequence[str]]
+) -> dict[int, str]:
+    """Rows that a benchmark has as well, with the reason to drop them."""
+    from astarpo.contamination import Settings, contaminated
+
+    near = Settings(how["ngram"], how["threshold"])
+    problems = [raw["problem"] for raw in raws]
+    found: dict[int, str] = {}
+    for benchmark, texts in benchmarks.items():
+        for index, kind in contaminated(problems, texts, near, how["near"]).items():
+            found.setdefault(index, f"in benchmark {benchmark} ({kind})")
+    return found
 
 
 def _finished_row(raw: Row, index: int, occurrence: int, settings: dict[str, Any]) -> Row:
@@ -139,7 +164,10 @@ def shard_of(identifier: str, shards: int) -> int:
 
 def describe_source(source: dict[str, Any]) -> str:
     """Name a source for a message."""
-    return str(source.get("path") or source.get("id") or source["kind"])
+    path = source.get("path")
+    if isinstance(path, list):
+        return ", ".join(path)
+    return str(path or source.get("id") or source["kind"])
 
 
 def read_source(source: dict[str, Any], columns: dict[str, Any]) -> Iterator[Row]:
@@ -170,7 +198,11 @@ def read_rows(source: dict[str, Any]) -> Iterable[Row]:
         InputError: the source cannot be read.
     """
     options = {key: value for key, value in source.items() if key != "kind"}
-    return _read_local(options["path"]) if source["kind"] == "local" else _read_hub(**options)
+    if source["kind"] == "hub":
+        return _read_hub(**options)
+    path = options["path"]
+    paths = [path] if isinstance(path, str) else path
+    return itertools.chain.from_iterable(map(_read_local, paths))
 
 
 def _read_local(path: str) -> Iterable[Row]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from astarpo import cli
 from astarpo.columns import DATASET
 from astarpo.datasets import prepare
-from astarpo.files import write_json, write_table
+from astarpo.files import read_table, write_json, write_table
 from astarpo.provenance import provenance
 
 
@@ -20,7 +20,10 @@ def prepare_task(script: str, description: str | None) -> None:
     """
     parser = cli.parser(description)
     parser.add_argument(
-        "--source", help="the local data file that the settings name, if they name one"
+        "--source", nargs="+", default=[], help="the local files that the settings name, if any"
+    )
+    parser.add_argument(
+        "--benchmark", nargs="+", default=[], help="parquet files whose problems are left out"
     )
     parser.add_argument("--out", required=True, help="parquet file, a row a problem")
     parser.add_argument(
@@ -28,9 +31,16 @@ def prepare_task(script: str, description: str | None) -> None:
     )
     arguments = parser.parse_args()
     settings = cli.parse_settings(arguments.settings)
-    inputs = {} if arguments.source is None else {"source": arguments.source}
+    inputs = {
+        **cli.one_or_numbered("source", arguments.source),
+        **cli.numbered("benchmark", arguments.benchmark),
+    }
     made_from = provenance(script, arguments.settings, inputs)
-    rows, card = prepare(settings, Path(arguments.out).stem)
+    benchmarks = {
+        Path(path).stem: read_table(path, DATASET)["problem"].to_pylist()
+        for path in arguments.benchmark
+    }
+    rows, card = prepare(settings, Path(arguments.out).stem, benchmarks)
     write_table(arguments.out, rows, DATASET, {"provenance": made_from})
     write_json(arguments.out_card, {**card, "provenance": made_from})
     print(

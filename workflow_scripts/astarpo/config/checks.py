@@ -38,6 +38,8 @@ def _references(config: Config) -> Iterator[tuple[str, str, str]]:
         if reference.warm_start is not None:
             yield f"references.{name}.warm_start.dataset", reference.warm_start.dataset, "datasets"
     for name, dataset in config.datasets.items():
+        for benchmark in dataset.decontaminate:
+            yield f"datasets.{name}.decontaminate", benchmark, "benchmarks"
         if dataset.samples is not None:
             yield f"datasets.{name}.samples.reference", dataset.samples.reference, "references"
     for registry, entries in (("values", config.values), ("selections", config.selections)):

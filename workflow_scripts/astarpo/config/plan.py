@@ -41,8 +41,17 @@ class Plan:
     # Settings: the canonical JSON of each stage.
 
     def dataset(self, name: str) -> str:
-        """Settings of `prepare_dataset`."""
-        return canonical_json(_task(self.config.datasets[name]))
+        """Settings of `prepare_dataset`; what counts as near is among them only if near duplicates are dropped."""
+        entry = self.config.datasets[name]
+        settings = _task(entry)
+        if entry.decontaminate:
+            near = _dump(self.config.contamination)
+            settings["decontaminate"] = {"near": entry.decontaminate_near, **near}
+        return canonical_json(settings)
+
+    def contamination(self) -> str:
+        """Settings of `check_contamination`."""
+        return canonical_json(_dump(self.config.contamination))
 
     def benchmark(self, name: str) -> str:
         """Settings of `prepare_benchmark`."""
@@ -150,9 +159,19 @@ class Plan:
     # Inputs: name -> path(s), as the rules declare them and the results record them.
 
     def dataset_inputs(self, registry: str, name: str) -> Inputs:
-        """A local data file, or nothing."""
-        source = getattr(self.config, registry)[name].source
-        return {"source": source.path} if source.kind == "local" else {}
+        """Local data files, if the source is local, and the benchmarks whose problems are dropped."""
+        entry = getattr(self.config, registry)[name]
+        inputs: Inputs = {}
+        if entry.source.kind == "local":
+            inputs["source"] = _one_or_list(entry.source.path)
+        dropped = getattr(entry, "decontaminate", ())
+        if dropped:
+            inputs["benchmark"] = [benchmark_path(benchmark) for benchmark in dropped]
+        return inputs
+
+    def contamination_inputs(self, dataset: str, benchmark: str) -> Inputs:
+        """The two sets."""
+        return {"dataset": dataset_path(dataset), "benchmark": benchmark_path(benchmark)}
 
     def reference_inputs(self, name: str) -> Inputs:
         """The data set of the warm start, if there is one, and the local model's config, if it is local."""
@@ -173,7 +192,7 @@ class Plan:
         entry = self.config.datasets[dataset].samples
         inputs: Inputs = {"dataset": dataset_path(dataset)}
         if entry is not None and entry.source.kind == "local":
-            inputs["source"] = entry.source.path
+            inputs["source"] = _one_or_list(entry.source.path)
         return inputs
 
     def grade_inputs(self, reference: str, dataset: str, block: str) -> Inputs:
@@ -224,6 +243,17 @@ class Plan:
         sampling = self._sampling(dataset)
         sample_blocks = -(-n // sampling.block_size)
         return [f"s{s}-p{p}" for s in range(sample_blocks) for p in range(sampling.prompt_shards)]
+
+    def contaminations(self) -> list[tuple[str, str]]:
+        """Every (training set, benchmark) in use by the same run; warm starts train as well."""
+        pairs: dict[tuple[str, str], None] = {}
+        for run in self.config.runs.values():
+            warm_start = self.config.references[run.reference].warm_start
+            trained_on = [run.dataset, *([warm_start.dataset] if warm_start else [])]
+            for dataset in trained_on:
+                for benchmark in run.benchmarks or self.config.benchmarks:
+                    pairs[dataset, benchmark] = None
+        return list(pairs)
 
     def is_imported(self, reference: str, dataset: str) -> bool:
         """Whether a reference's samples of a data set come from elsewhere."""
@@ -301,6 +331,10 @@ class Plan:
             "precision": entry.precision,
             "torch_threads": entry.torch_threads,
         }
+
+
+def _one_or_list(path: str | tuple[str, ...]) -> str | list[str]:
+    return path if isinstance(path, str) else list(path)
 
 
 def _dump(section: Any) -> dict[str, Any]:

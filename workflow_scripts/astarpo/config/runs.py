@@ -12,6 +12,7 @@ from astarpo.config.schema import (
     DatasetEntry,
     Name,
     NotNegative,
+    Number,
     Positive,
     ReferenceEntry,
     Schedule,
@@ -122,6 +123,15 @@ class Bootstrap(Section):
     seed: int = Field(0, description="of the resampling")
 
 
+class Contamination(Section):
+    """What counts as a near duplicate between a training set and a benchmark; it is always reported."""
+
+    ngram: Count = Field(8, description="words, numbers and signs in a row that are compared")
+    threshold: Annotated[Number, Field(gt=0, le=1)] = Field(
+        0.7, description="share of n-grams of the shorter problem that the other has as well"
+    )
+
+
 class Machine(Section):
     """What changes speed and memory, but no number: it never makes a stage run again."""
 
@@ -150,4 +160,7 @@ class Config(Section):
     benchmarks: dict[Name, BenchmarkEntry] = Field({}, description="what policies are compared on")
     figures: dict[Name, FigureEntry] = Field({}, description="what is drawn")
     bootstrap: Bootstrap = Field(Bootstrap(), description="intervals of the tables")
+    contamination: Contamination = Field(
+        Contamination(), description="what counts as a near duplicate"
+    )
     machine: Machine = Field(Machine(), description="speed and memory; changes no number")

@@ -89,7 +89,9 @@ class LocalFile(Section):
     """A file of yours: JSON Lines or parquet, a row a problem."""
 
     kind: Literal["local"]
-    path: str = Field(description="the file, `.jsonl` or `.parquet`")
+    path: str | tuple[str, ...] = Field(
+        description="the file, `.jsonl` or `.parquet`; a list is read one after the other"
+    )
 
 
 class HubData(Section):
@@ -212,6 +214,12 @@ class DatasetEntry(TaskEntry):
 
     sampling: StageOneSampling | None = Field(
         None, description="how responses are drawn; needed where a run or stage 1 uses the data set"
+    )
+    decontaminate: tuple[Name, ...] = Field(
+        (), description="benchmarks whose problems are dropped from this data set"
+    )
+    decontaminate_near: bool = Field(
+        True, description="drop near duplicates as well, see `contamination`; else exact ones only"
     )
     samples: ImportedSamples | None = Field(
         None, description="samples to take over in place of drawing them; null: draw"

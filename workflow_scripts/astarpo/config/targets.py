@@ -35,10 +35,18 @@ class Targets:
         return [*self.data(), *self.train(), *self.tables(), *self.figures(), "results/report.zip"]
 
     def data(self) -> list[str]:
-        """Every data set and benchmark."""
+        """Every data set and benchmark, and what they share."""
         return [
             *map(dataset_path, self.config.datasets),
             *map(benchmark_path, self.config.benchmarks),
+            "results/tables/contamination.csv",
+        ]
+
+    def contamination(self) -> list[str]:
+        """What each training set shares with each benchmark."""
+        return [
+            f"results/contamination/{dataset}--{benchmark}.json"
+            for dataset, benchmark in self.plan.contaminations()
         ]
 
     def reference(self) -> list[str]:

@@ -15,6 +15,8 @@ th, td { padding: .3em .9em; text-align: right; white-space: nowrap; font-varian
 th { border-bottom: 2px solid #222; vertical-align: bottom; font-weight: 600; }
 td { border-bottom: 1px solid #ddd; }
 th:first-child, td:first-child { text-align: left; }
+th.text, td.text { text-align: left; white-space: pre-wrap; vertical-align: top; max-width: 36em; }
+summary { cursor: pointer; margin: 1.2em 0 .4em; font-weight: 600; }
 """
 
 
@@ -40,12 +42,13 @@ def tables_page(title: str, tables: Sequence[TextTable]) -> str:
         title: plain text.
         tables: as `text.main_tables` makes them.
     """
-    return page(title, "\n".join(map(_table, tables)))
+    return page(title, "\n".join(map(table, tables)))
 
 
-def _table(table: TextTable) -> str:
-    head = "".join(f"<th>{escape(cell).replace('&lt;br&gt;', '<br>')}</th>" for cell in table.head)
+def table(shown: TextTable) -> str:
+    """Make the HTML of a table with its title."""
+    head = "".join(f"<th>{escape(cell).replace('&lt;br&gt;', '<br>')}</th>" for cell in shown.head)
     rows = "\n".join(
-        f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in line)}</tr>" for line in table.body
+        f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in line)}</tr>" for line in shown.body
     )
-    return f"<h2>{escape(table.title)}</h2>\n<table>\n<tr>{head}</tr>\n{rows}\n</table>"
+    return f"<h2>{escape(shown.title)}</h2>\n<table>\n<tr>{head}</tr>\n{rows}\n</table>"

@@ -1,0 +1,174 @@
+"""Problems that are in two sets at once: the same text but for its spelling, or most of the same n-grams."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+Row = dict[str, Any]
+LISTED = 200  # pairs that a report spells out
+
+_SPACING = re.compile(
+    r"\\[,;:!> ]|\\(?:q?quad|left|right|text|mathrm|displaystyle)(?![a-z])|[~${}&]"
+)
+_DOTS = re.compile(r"\\[cl]?dots(?![a-z])")
+_FRACTIONS = re.compile(r"\\[dt]frac(?![a-z])")
+_THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
+_LIST_OF_NUMBERS = re.compile(r"(?<=\d)\s*,\s*(?=-?\d)")
+# Between digits they are part of a number: 1.5 is not 15.
+_PUNCTUATION = re.compile(r"(?<!\d)[.,:?!]|[.,:?!](?!\d)")
+_TOKEN = re.compile(r"[^\W\d_]+|\d+|[^\s\w]")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What counts as a near duplicate.
+
+    Attributes:
+        ngram: tokens (words, numbers, signs) in a row that are compared.
+        threshold: share of the n-grams of the problem with fewer of them that the other has as well.
+    """
+
+    ngram: int
+    threshold: float
+
+
+@dataclass(frozen=True)
+class Match:
+    """A problem of the data set, and one of the benchmark that is the same or nearly so.
+
+    Attributes:
+        dataset_index, benchmark_index: rows.
+        kind: ``exact`` if the simplified texts are equal.
+        overlap: share of n-grams; 1 for exact ones.
+    """
+
+    dataset_index: int
+    benchmark_index: int
+    kind: Literal["exact", "near"]
+    overlap: float
+
+
+def simplify(problem: str) -> str:
+    r"""Take out of a text what does not change the problem.
+
+    Case, Unicode variants, LaTeX's spacing and grouping (``$ { } \, \left``), kinds of fractions and dots, and
+    punctuation that is not inside a number.
+    """
+    text = unicodedata.normalize("NFKC", problem).casefold()
+    text = _FRACTIONS.sub(r"\\frac", _DOTS.sub(" dots ", text))
+    text = _THOUSANDS.sub("", _SPACING.sub(" ", text))
+    # A sign that stays, so that the two numbers of (1, 2) are not those of (12).
+    text = _LIST_OF_NUMBERS.sub(" ; ", text)
+    return " ".join(_PUNCTUATION.sub(" ", text).split())
+
+
+def ngrams(simplified: str, n: int) -> set[tuple[str, ...]]:
+    """All n-grams of words, numbers and signs; none if the text has fewer than ``n`` of these."""
+    tokens = _TOKEN.findall(simplified)
+    return {tuple(tokens[start : start + n]) for start in range(len(tokens) - n + 1)}
+
+
+def find_matches(
+    dataset: Sequence[str], benchmark: Sequence[str], settings: Settings
+) -> list[Match]:
+    """Find the problems of a data set that are in a benchmark too.
+
+    Args:
+        dataset, benchmark: texts of problems.
+        settings: what counts as near.
+
+    Returns:
+        Matches in the order of the data set, exact ones first for each of its problems. A problem may match several.
+    """
+    ours, theirs = ([simplify(problem) for problem in texts] for texts in (dataset, benchmark))
+    by_text: dict[str, list[int]] = defaultdict(list)
+    by_ngram: dict[tuple[str, ...], list[int]] = defaultdict(list)
+    sizes = []
+    for index, text in enumerate(theirs):
+        by_text["".join(text.split())].append(index)
+        grams = ngrams(text, settings.ngram)
+        sizes.append(len(grams))
+        for gram in grams:
+            by_ngram[gram].append(index)
+    matches = []
+    for index, text in enumerate(ours):
+        exact = by_text.get("".join(text.split()), [])
+        matches += [Match(index, other, "exact", 1.0) for other in exact]
+        for other, overlap in _near(ngrams(text, settings.ngram), by_ngram, sizes):
+            if overlap >= settings.threshold and other not in exact:
+                matches.append(Match(index, other, "near", overlap))
+    return matches
+
+
+def _near(
+    grams: set[tuple[str, ...]], by_ngram: dict[tuple[str, ...], list[int]], sizes: list[int]
+) -> Iterator[tuple[int, float]]:
+    """(problem of the benchmark, share of n-grams) of every one that shares any."""
+    shared = Counter(index for gram in grams for index in by_ngram.get(gram, ()))
+    for index, count in sorted(shared.items()):
+        yield index, count / min(len(grams), sizes[index])
+
+
+def report(dataset: Sequence[Row], benchmark: Sequence[Row], settings: Settings) -> dict[str, Any]:
+    """Say which problems a data set shares with a benchmark.
+
+    Args:
+        dataset, benchmark: rows with the columns of `columns.DATASET`.
+        settings: what counts as near.
+
+    Returns:
+        How many problems of the data set, and of the benchmark, have an exact or a near twin in the other, and the
+        pairs, closest first, no more than `LISTED` of them spelled out.
+    """
+    matches = find_matches(
+        [row["problem"] for row in dataset], [row["problem"] for row in benchmark], settings
+    )
+    pairs = sorted(
+        matches, key=lambda match: (match.kind, -match.overlap, match.benchmark_index)
+    )  # "exact" sorts before "near"
+    exact = [match for match in matches if match.kind == "exact"]
+    return {
+        **asdict(settings),
+        "dataset_problems": len(dataset),
+        "benchmark_problems": len(benchmark),
+        "dataset_exact": len({match.dataset_index for match in exact}),
+        "dataset_exact_or_near": len({match.dataset_index for match in matches}),
+        "benchmark_exact": len({match.benchmark_index for match in exact}),
+        "benchmark_exact_or_near": len({match.benchmark_index for match in matches}),
+        "pairs": len(pairs),
+        "listed": [_spelled_out(match, dataset, benchmark) for match in pairs[:LISTED]],
+    }
+
+
+def _spelled_out(match: Match, dataset: Sequence[Row], benchmark: Sequence[Row]) -> Row:
+    ours, theirs = dataset[match.dataset_index], benchmark[match.benchmark_index]
+    return {
+        "kind": match.kind,
+        "overlap": round(match.overlap, 4),
+        "dataset_prompt_id": ours["prompt_id"],
+        "benchmark_prompt_id": theirs["prompt_id"],
+        "dataset_problem": ours["problem"],
+        "benchmark_problem": theirs["problem"],
+    }
+
+
+def contaminated(
+    dataset: Sequence[str], benchmark: Sequence[str], settings: Settings, near: bool
+) -> dict[int, str]:
+    """Rows of a data set that must go because a benchmark has them: row -> ``exact`` or ``near``.
+
+    Args:
+        dataset, benchmark: texts of problems.
+        settings: what counts as near.
+        near: whether near duplicates go as well.
+    """
+    found: dict[int, str] = {}
+    for match in find_matches(dataset, benchmark, settings):
+        if match.kind == "exact" or near:
+            found.setdefault(match.dataset_index, match.kind)
+    return found

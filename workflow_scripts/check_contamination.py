@@ -1,0 +1,34 @@
+"""Report which problems a training set shares with a benchmark, exactly or nearly."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from astarpo import cli
+from astarpo.columns import DATASET
+from astarpo.contamination import Settings, report
+from astarpo.files import read_table, write_json
+from astarpo.provenance import provenance
+
+
+def main() -> None:
+    parser = cli.parser(__doc__)
+    parser.add_argument("--dataset", required=True, help="parquet file of training prompts")
+    parser.add_argument("--benchmark", required=True, help="parquet file of the benchmark")
+    parser.add_argument("--out", required=True, help="JSON: counts, and the pairs")
+    arguments = parser.parse_args()
+    settings = Settings(**cli.parse_settings(arguments.settings))
+    inputs = {"dataset": arguments.dataset, "benchmark": arguments.benchmark}
+    made_from = provenance(__file__, arguments.settings, inputs)
+    dataset, benchmark = (read_table(path, DATASET).to_pylist() for path in inputs.values())
+    found = report(dataset, benchmark, settings)
+    names = {name: Path(path).stem for name, path in inputs.items()}
+    write_json(arguments.out, {**names, **found, "provenance": made_from})
+    print(
+        f"{found['benchmark_exact']} of {found['benchmark_problems']} problems of {names['benchmark']} are in "
+        f"{names['dataset']}, {found['benchmark_exact_or_near']} with near duplicates"
+    )
+
+
+if __name__ == "__main__":
+    cli.run(main)

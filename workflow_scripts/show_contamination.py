@@ -1,0 +1,28 @@
+"""Show what every training set shares with every benchmark, as a table and as a page of the report."""
+
+from __future__ import annotations
+
+from astarpo import cli
+from astarpo.files import read_json, write_text
+
+
+def main() -> None:
+    parser = cli.parser(__doc__)
+    parser.add_argument("--found", nargs="*", default=[], help="JSON files of check_contamination")
+    parser.add_argument("--out-csv", required=True, help="CSV: counts, a row a pair of sets")
+    parser.add_argument(
+        "--out-html", required=True, help="the same and the problems, as a web page"
+    )
+    arguments = parser.parse_args()
+    cli.parse_settings(arguments.settings)
+
+    from astarpo.tables.contamination import COLUMNS, contamination_page
+    from astarpo.tables.writing import csv_text
+
+    found = [read_json(path) for path in arguments.found]
+    write_text(arguments.out_csv, csv_text(found, COLUMNS))
+    write_text(arguments.out_html, contamination_page(found))
+
+
+if __name__ == "__main__":
+    cli.run(main)
