@@ -101,6 +101,11 @@ def one_of(names):
     return "|".join(map(re.escape, names)) or NOTHING
 
 
+def examples_settings(wildcards):
+    """What `show_examples` is told."""
+    return TARGETS.examples_settings()
+
+
 def targets(kind):
     """The files of a named target."""
     return getattr(TARGETS, kind)()

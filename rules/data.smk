@@ -105,7 +105,7 @@ rule show_contamination:
         mem_mb=2000,
         runtime=30,
     params:
-        settings="{{}}",
+        settings=settings("contamination"),
     shell:
         "python workflow_scripts/launch.py --log {log:q} {input.script:q} --settings {params.settings:q} "
         "--found {input.found:q} --out-csv {output.csv:q} --out-html {output.html:q}"

@@ -26,6 +26,8 @@ rule summarize:
             labels={"table": "summary"},
         ),
         summary_parquet="results/tables/summary.parquet",
+        differences="results/tables/differences.csv",
+        differences_parquet="results/tables/differences.parquet",
         curves="results/tables/curves.csv",
         curves_parquet="results/tables/curves.parquet",
         cost=report(
@@ -60,9 +62,38 @@ rule summarize:
     shell:
         "python workflow_scripts/launch.py --log {log:q} {input.script:q} --settings {params.settings:q} "
         "--plan results/tables/plan.json --out-summary {output.summary:q} --out-summary-parquet {output.summary_parquet:q} "
+        "--out-differences {output.differences:q} --out-differences-parquet {output.differences_parquet:q} "
         "--out-curves {output.curves:q} --out-curves-parquet {output.curves_parquet:q} --out-cost {output.cost:q} "
         "--out-cost-parquet {output.cost_parquet:q} --out-markdown {output.markdown:q} --out-latex {output.latex:q} "
         "--out-html {output.html:q} --out-terminal {output.terminal:q} --out-provenance {output.provenance:q}"
+
+
+rule show_examples:
+    input:
+        TARGETS.answered(),
+        **code("show_examples"),
+    output:
+        report(
+            "results/tables/examples.html",
+            caption="../report/examples.rst",
+            category="Responses",
+            labels={"what": "responses and their grades"},
+        ),
+    log:
+        "results/logs/show_examples.log",
+    benchmark:
+        "results/usage/show_examples.tsv"
+    conda:
+        "../envs/light.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        settings=examples_settings,
+    shell:
+        "python workflow_scripts/launch.py --log {log:q} {input.script:q} --settings {params.settings:q} "
+        "--plan results/tables/plan.json --out {output:q}"
 
 
 rule plot_training_curves:

@@ -21,13 +21,14 @@ from astarpo.columns import SUMMARY
 NULL = np.nan
 
 
-def answers(rewards, texts=None, truncated=None):
+def answers(rewards, classes=None, truncated=None):
     rewards_PK = np.array(rewards, float)
     return Answers(
         prompt_ids=tuple(f"p{row}" for row in range(len(rewards_PK))),
         rewards_PK=rewards_PK,
-        answers_PK=texts or [["7"] * rewards_PK.shape[1]] * len(rewards_PK),
+        classes_PK=classes or [[0] * rewards_PK.shape[1]] * len(rewards_PK),
         truncated_PK=np.zeros(rewards_PK.shape, bool) if truncated is None else np.array(truncated),
+        tokens_PK=np.full(rewards_PK.shape, 10.0),
     )
 
 
@@ -52,21 +53,20 @@ def test_pass_at_k_needs_enough_responses(k):
 
 
 @pytest.mark.parametrize(
-    ("texts", "rewards", "expected"),
+    ("classes", "rewards", "expected"),
     [
-        (["5", "7", "7"], [1, 0, 0], 0.0),  # a wrong majority
-        (["5", "7", "7"], [0, 1, 1], 1.0),
-        (["7", "5", "5", "7"], [1, 0, 0, 1], 1.0),  # of two, the first to appear
-        (["5", "7", "7", "5"], [0, 1, 1, 0], 0.0),
-        ([None, None, "7"], [0, 0, 1], 1.0),  # no answer has no vote
-        (["", "", "7"], [0, 0, 1], 1.0),
+        ([5, 7, 7], [1, 0, 0], 0.0),  # a wrong majority
+        ([5, 7, 7], [0, 1, 1], 1.0),
+        ([7, 5, 5, 7], [1, 0, 0, 1], 1.0),  # of two, the first to appear
+        ([5, 7, 7, 5], [0, 1, 1, 0], 0.0),
+        ([None, None, 7], [0, 0, 1], 1.0),  # no answer has no vote
         ([None, None, None], [0, 0, 0], 0.0),
-        (["7", "7", "7", "5"], [1, 1, NULL, 0], 1.0),  # the grader failed on one of three
-        (["7", "7", "7"], [1, 0, 0], 0.0),  # mostly cut, so mostly wrong
+        ([7, 7, 7, 5], [1, 1, NULL, 0], 1.0),  # the grader failed on one of three
+        ([7, 7, 7], [1, 0, 0], 0.0),  # mostly cut, so mostly wrong
     ],
 )
-def test_maj(texts, rewards, expected):
-    assert maj_at_k(np.array([rewards], float), [texts]).tolist() == [expected]
+def test_maj(classes, rewards, expected):
+    assert maj_at_k(np.array([rewards], float), [classes]).tolist() == [expected]
 
 
 def test_one_response_at_temperature_zero_is_greedy():
@@ -74,7 +74,7 @@ def test_one_response_at_temperature_zero_is_greedy():
     assert {key: value.tolist() for key, value in scores.metrics.items()} == {
         ("greedy", 1): [1.0, 0.0, 0.0, 1.0]
     }
-    assert scores.null_share == 0.25
+    assert scores.responses["null_share"] == 0.25
 
 
 def test_score_of_six_samples():
@@ -83,17 +83,21 @@ def test_score_of_six_samples():
         temperature=1.0,
     )
     values = {name: value.tolist() for (name, _), value in scores.metrics.items()}
-    # C(3, 2) / C(6, 2) = 3 / 15 and no way to miss with 4 of 6
+    # 1 - C(3, 2) / C(6, 2) = 1 - 3 / 15, 1 - C(3, 3) / C(6, 3) = 1 - 1 / 20, and no way to miss with 4 of 6
     assert values == {
         "avg@6": [0.5, 0.0],
         "pass@1": [0.5, 0.0],
         "pass@2": [0.8, 0.0],
+        "pass@3": [0.95, 0.0],
         "pass@4": [1.0, 0.0],
+        "pass@5": [1.0, 0.0],
         "pass@6": [1.0, 0.0],
         "maj@6": [1.0, 0.0],
     }
-    assert [k for _, k in scores.metrics] == [6, 1, 2, 4, 6, 6]
-    assert scores.truncated_share == 0.25
+    assert [k for _, k in scores.metrics] == [6, 1, 2, 3, 4, 5, 6, 6]
+    assert scores.responses == {
+        "truncated_share": 0.25, "null_share": 0.0, "no_answer_share": 0.0, "mean_response_tokens": 10.0,
+    }  # fmt: skip
 
 
 def test_one_sampled_response_is_not_greedy():
@@ -109,7 +113,7 @@ def test_pool_is_the_mean_of_each_problem_over_seeds():
     two = score(answers([[1], [NULL]]), 0.0)
     pooled = pool([one, two])
     assert pooled.metrics["greedy", 1].tolist() == [1.0, 0.5]
-    assert (pooled.truncated_share, pooled.null_share) == (0.5, 0.25)
+    assert pooled.responses["truncated_share"] == 0.5 and pooled.responses["null_share"] == 0.25
 
 
 def test_pool_refuses_other_problems():
@@ -176,3 +180,8 @@ def test_summary_rows_have_the_columns_of_the_table():
     assert {(row["value"], row["ci_low"], row["ci_high"], row["n_problems"]) for row in rows} == {
         (1.0, 1.0, 1.0, 2)
     }
+
+
+def test_a_response_without_an_answer_is_counted():
+    scores = score(answers([[0, 0], [1, 0]], classes=[[None, None], [1, None]]), 1.0)
+    assert scores.responses["no_answer_share"] == 0.75

@@ -105,7 +105,7 @@ def project(finished: Path, tmp_path: Path) -> Path:
 
 # What follows from a set of policies being new.
 FIGURES = {"plot_training_curves training-curves", "plot_accuracy accuracy", "plot_time time"}
-TABLES = {"summarize"}
+TABLES = {"summarize", "show_examples"}
 
 
 def evaluation(
@@ -196,7 +196,7 @@ NEW_BLOCKS = {
     f"{rule} tiny sums s{s}-p0" for rule in ("sample_reference", "grade_samples") for s in (2, 3)
 }
 AFTER_MAIN = training(*MAIN) | evaluation(*MAIN) | TABLES | FIGURES
-SUMMARY_ONLY = {"summarize", *FIGURES}
+SUMMARY_ONLY = {*TABLES, *FIGURES}
 
 
 @pytest.mark.parametrize(
@@ -259,20 +259,20 @@ SUMMARY_ONLY = {"summarize", *FIGURES}
         ),
         pytest.param(
             append("workflow_scripts/astarpo/objectives/a_star_po.py"),
-            {*training(*TRAINED), *evaluation(*TRAINED), "summarize", *FIGURES},
+            {*training(*TRAINED), *evaluation(*TRAINED), *TABLES, *FIGURES},
             id="library: objective",
         ),
         pytest.param(
             append("workflow_scripts/astarpo/values.py"),
             {"estimate_values v-star", "estimate_values first-four", "plot_values values",
-             *training(*MAIN, "other.seed-0"), *evaluation(*MAIN, "other.seed-0"), "summarize", *FIGURES},
+             *training(*MAIN, "other.seed-0"), *evaluation(*MAIN, "other.seed-0"), *TABLES, *FIGURES},
             id="library: values",
         ),
         pytest.param(
             append("workflow_scripts/astarpo/rewards/verifiers.py"),
             {*GRADED, *BELOW_VALUES, "plot_values values", *training(*TRAINED), *evaluation(*TRAINED),
              *(f"grade_answers tiny {b} sampled" for b in ("held-out", "one-more-term")),
-             "summarize", *FIGURES},
+             *TABLES, *FIGURES},
             id="library: verifiers grade anew and sample nothing of the reference",
         ),
         pytest.param(
@@ -280,7 +280,7 @@ SUMMARY_ONLY = {"summarize", *FIGURES}
         ),
         pytest.param(
             append("workflow_scripts/train_policy.py"),
-            {*training(*TRAINED), *evaluation(*TRAINED), "summarize", *FIGURES},
+            {*training(*TRAINED), *evaluation(*TRAINED), *TABLES, *FIGURES},
             id="script of training",
         ),
     ],

@@ -11,7 +11,7 @@ import pytest
 
 import astarpo
 from astarpo import tables
-from astarpo.columns import COST, CURVES, GENERATIONS, GRADED, SUMMARY
+from astarpo.columns import COST, CURVES, GENERATIONS, GRADED, GRADED_ANSWERS, SUMMARY
 from astarpo.errors import InputError
 from astarpo.files import read_table, sha256, write_json, write_table
 from astarpo.tables.trainings import NEEDED_METRICS, TIMINGS
@@ -131,7 +131,13 @@ def write_answers(folder, name, rewards, k=2, cut=()):
     """Rewards row by row; ``cut``: places of responses that are cut. The files are not in order."""
     keys = [{"prompt_id": f"p{i // k}", "sample_index": i % k} for i in range(len(rewards))]
     rows = [
-        {**key, "reward": reward, "status": "correct", "answer": str(reward)}
+        {
+            **key,
+            "reward": reward,
+            "status": "correct",
+            "answer": str(reward),
+            "answer_class": None if reward is None else int(reward),
+        }
         for key, reward in zip(keys, rewards, strict=True)
     ]
     drawn = [
@@ -139,11 +145,12 @@ def write_answers(folder, name, rewards, k=2, cut=()):
             **dict.fromkeys(GENERATIONS.names),
             **key,
             "finish_reason": "length" if i in cut else "stop",
+            "n_tokens": 10 + i,
         }
         for i, key in enumerate(keys)
     ]
     paths = {kind: str(folder / f"{name}.{kind}.parquet") for kind in ("graded", "generations")}
-    write_table(paths["graded"], rows[::-1], GRADED)
+    write_table(paths["graded"], rows[::-1], GRADED_ANSWERS)
     write_table(paths["generations"], drawn[1:] + drawn[:1], GENERATIONS)
     return {"benchmark": "sums", "protocol": "sampled", "k": k, "temperature": 1.0, **paths}
 
@@ -153,7 +160,8 @@ def test_answers_are_joined_by_id(tmp_path):
     answers = tables.read_answers(entry["graded"], entry["generations"], 2)
     assert answers.prompt_ids == ("p0", "p1")
     assert answers.rewards_PK.tolist()[0] == [1.0, 0.0]
-    assert answers.answers_PK == [["1.0", "0.0"], ["None", "1.0"]]
+    assert answers.classes_PK == [[1, 0], [None, 1]]
+    assert answers.tokens_PK.tolist() == [[10.0, 11.0], [12.0, 13.0]]
     assert answers.truncated_PK.tolist() == [[False, True], [False, False]]
 
 
@@ -225,6 +233,42 @@ def test_changes_are_paired_with_the_reference(summarized):
     row = by_key["go.seed-0", "avg@2"]
     assert (row["value"], row["ci_low"], row["ci_high"]) == (0.5, 0.5, 0.5)
     assert not any(row["policy"] == "tiny" for row in changes)
+
+
+def test_every_two_policies_are_compared(tmp_path):
+    rewards = {**REWARDS, "other": [1.0, 0.0, 0.0, 0.0]}
+    entries = [
+        {"policy": name, **write_answers(tmp_path, name, given)} for name, given in rewards.items()
+    ]
+    policies = [*POLICIES, policy("other")]
+    rows = tables.differences(policies, tables.score_policies(policies, entries), 500, 0)
+    assert {tuple(row) for row in rows} == {(
+        "benchmark", "protocol", "policy_a", "policy_b", "metric", "value", "ci_low", "ci_high", "tied",
+        "n_problems",
+    )}  # fmt: skip
+    found = {(row["policy_a"], row["policy_b"], row["metric"]): row for row in rows}
+    assert {key[:2] for key in found} == {("tiny", "go"), ("tiny", "other"), ("go", "other")}
+    assert {key[2] for key in found} == {"avg@2", "pass@2", "maj@2"}
+    # 1/2 - 1 and 0 - 1/4, problem by problem.
+    row = found["tiny", "go", "avg@2"]
+    assert (row["value"], row["ci_low"], row["ci_high"], row["tied"]) == (
+        -0.375,
+        -0.5,
+        -0.25,
+        False,
+    )
+    assert found["tiny", "other", "avg@2"]["tied"] is True
+
+
+def test_policies_that_left_out_other_problems_are_compared_on_common_ones(tmp_path):
+    entries = [
+        {"policy": name, **write_answers(tmp_path, name, given)}
+        for name, given in (("tiny", [1.0, 1.0]), ("other", [1.0, 0.0, 1.0, 1.0]))
+    ]
+    policies = [policy("tiny"), policy("other")]
+    rows = tables.differences(policies, tables.score_policies(policies, entries), 50, 0)
+    assert {row["n_problems"] for row in rows} == {1}
+    assert {row["value"] for row in rows if row["metric"] == "avg@2"} == {0.5}
 
 
 def test_seeds_must_have_answered_the_same_problems(tmp_path):
@@ -413,7 +457,7 @@ def run_summarize(folder, plan, plan_sha256=None):
         "plan_sha256": plan_sha256 or sha256(folder / "plan.json"),
     }
     options = ["--settings", json.dumps(settings), "--plan", folder / "plan.json"]
-    for table in ("summary", "curves", "cost"):
+    for table in ("summary", "differences", "curves", "cost"):
         options += [f"--out-{table}", folder / f"{table}.csv"]
         options += [f"--out-{table}-parquet", folder / f"{table}.parquet"]
     for name in ("markdown", "latex", "html", "terminal", "provenance"):

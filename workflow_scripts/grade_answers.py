@@ -5,7 +5,7 @@ from astarpo.commands.grade_responses import grade_responses
 
 
 def main() -> None:
-    grade_responses(__file__, __doc__)
+    grade_responses(__file__, __doc__, merge_answers=True)
 
 
 if __name__ == "__main__":

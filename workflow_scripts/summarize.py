@@ -6,16 +6,15 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from astarpo import cli
-from astarpo.columns import COST, CURVES, SUMMARY
-from astarpo.errors import InputError
-from astarpo.files import read_json, sha256, write_text
+from astarpo.columns import COST, CURVES, DIFFERENCES, SUMMARY
+from astarpo.files import write_text
 from astarpo.provenance import provenance
 
 
 def main() -> None:
     parser = cli.parser(__doc__)
     parser.add_argument("--plan", required=True, help="JSON: policies, evaluations, runs, expected")
-    for table in ("summary", "curves", "cost"):
+    for table in ("summary", "differences", "curves", "cost"):
         parser.add_argument(f"--out-{table}", required=True, help="CSV file")
         parser.add_argument(f"--out-{table}-parquet", required=True, help="the same table")
     parser.add_argument("--out-markdown", required=True, help="main results as a Markdown table")
@@ -24,26 +23,24 @@ def main() -> None:
     parser.add_argument("--out-terminal", required=True, help="main results as plain text")
     parser.add_argument("--out-provenance", required=True, help="CSV: what each result was made by")
     arguments = parser.parse_args()
-    settings, plan = cli.parse_settings(arguments.settings), read_json(arguments.plan)
-
-    if sha256(arguments.plan) != settings["plan_sha256"]:
-        raise InputError(
-            f"{arguments.plan} is not the plan of this configuration; Snakemake writes it "
-            "when it starts: run `snakemake` again, without --no-hooks"
-        )
+    settings = cli.parse_settings(arguments.settings)
 
     from astarpo import tables
-    from astarpo.tables.checks import PROVENANCE_COLUMNS
+    from astarpo.tables.checks import PROVENANCE_COLUMNS, read_plan
+
+    plan = read_plan(arguments.plan, settings["plan_sha256"])
 
     checked = tables.check_results(plan["expected"])
     inputs = {"plan": arguments.plan, **dict(_inputs(plan))}
     metadata = {"provenance": provenance(__file__, arguments.settings, inputs)}
     scores = tables.score_policies(plan["policies"], plan["evaluations"])
     summary, changes = tables.summarize_scores(plan["policies"], scores, **settings["bootstrap"])
+    compared = tables.differences(plan["policies"], scores, **settings["bootstrap"])
     cost = [tables.cost_row(run) for run in plan["runs"]]
     curves = [row for run in plan["runs"] for row in tables.curve_rows(run)]
     for name, rows, schema in (
         ("summary", summary, SUMMARY),
+        ("differences", compared, DIFFERENCES),
         ("curves", curves, CURVES),
         ("cost", cost, COST),
     ):

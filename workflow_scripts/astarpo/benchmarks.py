@@ -22,14 +22,16 @@ class Answers:
     Attributes:
         prompt_ids: P ids, one a problem.
         rewards_PK: 1, 0 or NaN (not known: counted as wrong), [P, k].
-        answers_PK: the extracted answers, P lists of k; None where nothing was extracted.
+        classes_PK: P lists of k numbers, equal where the answers mean the same; None where there is none.
         truncated_PK: whether the response was cut at the token limit, bool [P, k].
+        tokens_PK: length of the response in tokens, [P, k].
     """
 
     prompt_ids: tuple[str, ...]
     rewards_PK: np.ndarray
-    answers_PK: Sequence[Sequence[str | None]]
+    classes_PK: Sequence[Sequence[int | None]]
     truncated_PK: np.ndarray
+    tokens_PK: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -39,14 +41,13 @@ class Scores:
     Attributes:
         prompt_ids: P ids, one a problem.
         metrics: (name, k) -> float64 [P] in [0, 1], for example ``("pass@4", 4)``.
-        truncated_share: share of responses that were cut at the token limit.
-        null_share: share of responses whose grade is not known.
+        responses: what the responses are like: ``truncated_share`` (cut at the token limit), ``null_share``
+            (grade not known), ``no_answer_share`` and ``mean_response_tokens``.
     """
 
     prompt_ids: tuple[str, ...]
     metrics: Mapping[tuple[str, int], np.ndarray]
-    truncated_share: float
-    null_share: float
+    responses: Mapping[str, float]
 
 
 class Interval(NamedTuple):
@@ -85,26 +86,27 @@ def pass_at_k(n_correct_P: np.ndarray, n: int, k: int) -> np.ndarray:
     return np.asarray(of_count_C[n_correct_P])
 
 
-def maj_at_k(rewards_PK: np.ndarray, answers_PK: Sequence[Sequence[str | None]]) -> np.ndarray:
+def maj_at_k(rewards_PK: np.ndarray, classes_PK: Sequence[Sequence[int | None]]) -> np.ndarray:
     """Whether the answer given most often is right (self-consistency, Wang et al. 2022).
 
-    Of answers given equally often the first to appear wins; a response without an answer has no
-    vote as long as any other has one. The winner is right if at least half of the responses that gave it
-    are graded right: equal answers differ in grade where a response was cut or the grader failed.
+    Answers that mean the same vote together. Of answers given equally often the first to appear wins; a
+    response without an answer has no vote as long as any other has one. The winner is right if at least half
+    of the responses that gave it are graded right: equal answers differ in grade where a response was cut or
+    the grader failed.
 
     Args:
         rewards_PK: 1, 0 or NaN, [P, k].
-        answers_PK: extracted answers, P lists of k.
+        classes_PK: P lists of k numbers, equal for equal answers, None for none.
 
     Returns:
         float64 [P], each 0 or 1.
     """
     right_PK = np.asarray(rewards_PK == 1.0)
-    return np.array([_majority(*row) for row in zip(answers_PK, right_PK, strict=True)])
+    return np.array([_majority(*row) for row in zip(classes_PK, right_PK, strict=True)])
 
 
-def _majority(answers: Sequence[str | None], right_K: np.ndarray) -> float:
-    votes: Counter[str | None] = Counter(answer for answer in answers if answer)
+def _majority(answers: Sequence[int | None], right_K: np.ndarray) -> float:
+    votes: Counter[int | None] = Counter(answer for answer in answers if answer is not None)
     votes = votes or Counter(answers)
     # Of equals, max gives the one that was counted first.
     winner = max(votes, key=lambda answer: votes[answer])
@@ -120,7 +122,7 @@ def score(answers: Answers, temperature: float) -> Scores:
         temperature: of the protocol; one response at temperature 0 is ``greedy``.
 
     Returns:
-        ``greedy``, or ``avg@k``, ``pass@k'`` for k' = 1, 2, 4, ... and k, and ``maj@k``.
+        ``greedy``, or ``avg@k``, ``pass@k'`` for each k' from 1 to k, and ``maj@k``.
     """
     rewards_PK = answers.rewards_PK
     k = rewards_PK.shape[1]
@@ -130,20 +132,21 @@ def score(answers: Answers, temperature: float) -> Scores:
     else:
         n_correct_P = np.asarray(rewards_PK == 1.0).sum(axis=1)
         metrics = {(f"avg@{k}", k): avg_at_k(rewards_PK)}
-        for drawn in _pass_sizes(k):
+        for drawn in range(1, k + 1):
             metrics[f"pass@{drawn}", drawn] = pass_at_k(n_correct_P, k, drawn)
-        metrics[f"maj@{k}", k] = maj_at_k(rewards_PK, answers.answers_PK)
+        metrics[f"maj@{k}", k] = maj_at_k(rewards_PK, answers.classes_PK)
     return Scores(
         answers.prompt_ids,
         metrics,
-        truncated_share=float(answers.truncated_PK.mean()),
-        null_share=float(np.isnan(rewards_PK).mean()),
+        {
+            "truncated_share": float(answers.truncated_PK.mean()),
+            "null_share": float(np.isnan(rewards_PK).mean()),
+            "no_answer_share": float(
+                np.mean([one is None for row in answers.classes_PK for one in row])
+            ),
+            "mean_response_tokens": float(answers.tokens_PK.mean()),
+        },
     )
-
-
-def _pass_sizes(k: int) -> list[int]:
-    """1, 2, 4, ... up to ``k``, and ``k`` itself."""
-    return sorted({2**power for power in range(k.bit_length())} | {k})
 
 
 def pool(scores: Sequence[Scores]) -> Scores:
@@ -155,7 +158,7 @@ def pool(scores: Sequence[Scores]) -> Scores:
         scores: of each seed, on the same problems by the same protocol.
 
     Returns:
-        The means; of the shares too.
+        The means; those of ``responses`` too.
 
     Raises:
         ValueError: the seeds answered other problems, or were scored by other metrics.
@@ -167,8 +170,7 @@ def pool(scores: Sequence[Scores]) -> Scores:
     return Scores(
         first.prompt_ids,
         {key: np.mean([one.metrics[key] for one in scores], axis=0) for key in first.metrics},
-        truncated_share=float(np.mean([one.truncated_share for one in scores])),
-        null_share=float(np.mean([one.null_share for one in scores])),
+        {name: float(np.mean([one.responses[name] for one in scores])) for name in first.responses},
     )
 
 
@@ -249,8 +251,7 @@ def summary_rows(
             "ci_low": interval.low,
             "ci_high": interval.high,
             "n_problems": len(scores.prompt_ids),
-            "truncated_share": scores.truncated_share,
-            "null_share": scores.null_share,
+            **scores.responses,
         }
         for (name, k), interval in zip(scores.metrics, intervals, strict=True)
     ]

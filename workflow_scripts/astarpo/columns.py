@@ -38,6 +38,8 @@ GRADED = pa.schema(
         ("answer", pa.string()),
     ]
 )
+# Answers to benchmarks vote (maj@k), and those that mean the same vote together.
+GRADED_ANSWERS = GRADED.append(pa.field("answer_class", pa.int64()))
 SELECTIONS = pa.schema(
     [
         ("prompt_id", pa.string()),
@@ -74,6 +76,23 @@ SUMMARY = pa.schema(
         ("n_problems", pa.int64()),
         ("truncated_share", pa.float64()),
         ("null_share", pa.float64()),
+        ("no_answer_share", pa.float64()),
+        ("mean_response_tokens", pa.float64()),
+    ]
+)
+# Every two policies on the problems that both answered; tied where the interval covers 0.
+DIFFERENCES = pa.schema(
+    [
+        ("benchmark", pa.string()),
+        ("protocol", pa.string()),
+        ("metric", pa.string()),
+        ("policy_a", pa.string()),
+        ("policy_b", pa.string()),
+        ("value", pa.float64()),
+        ("ci_low", pa.float64()),
+        ("ci_high", pa.float64()),
+        ("tied", pa.bool_()),
+        ("n_problems", pa.int64()),
     ]
 )
 CURVES = pa.schema(

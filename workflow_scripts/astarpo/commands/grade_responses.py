@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from astarpo import cli
-from astarpo.columns import GRADED
+from astarpo.columns import GRADED, GRADED_ANSWERS
 from astarpo.files import write_table
 from astarpo.provenance import provenance
 from astarpo.rewards.grading import GradingSettings
-from astarpo.rewards.stage import grade_table
+from astarpo.rewards.stage import add_answer_classes, grade_table
 
 
-def grade_responses(script: str, description: str | None) -> None:
+def grade_responses(script: str, description: str | None, merge_answers: bool) -> None:
     """Grade samples or answers: a verdict, a reward and the extracted answer for each response.
 
     Args:
         script: the calling script's ``__file__``.
         description: its docstring.
+        merge_answers: also say which answers to a problem mean the same.
     """
     parser = cli.parser(description)
     parser.add_argument("--generations", required=True, help="parquet file, a row a response")
@@ -26,7 +27,10 @@ def grade_responses(script: str, description: str | None) -> None:
     inputs = {"generations": arguments.generations, "problems": arguments.problems}
     made_from = provenance(script, arguments.settings, inputs)
     rows, counts = grade_table(arguments.generations, arguments.problems, settings)
-    write_table(arguments.out, rows, GRADED, {"provenance": made_from, "statuses": counts})
+    if merge_answers:
+        add_answer_classes(rows, arguments.problems)
+    schema = GRADED_ANSWERS if merge_answers else GRADED
+    write_table(arguments.out, rows, schema, {"provenance": made_from, "statuses": counts})
     print(
         "statuses:",
         ", ".join(f"{count} {status}" for status, count in sorted(counts.items())) or "none",

@@ -65,8 +65,9 @@ class Targets:
         return [run_folder(run, seed) + "/manifest.json" for run, seed in self.plan.trainings()]
 
     def tables(self) -> list[str]:
-        """The tables, which need every evaluation."""
-        return [f"results/tables/{name}" for name in ("summary.csv", "curves.csv", "cost.csv")]
+        """The tables, which need every evaluation, and the page of responses."""
+        names = ("summary.csv", "curves.csv", "cost.csv", "examples.html")
+        return [f"results/tables/{name}" for name in names]
 
     def figures(self) -> list[str]:
         """Every figure, as PNG and PDF."""
@@ -116,6 +117,22 @@ class Targets:
         plan = hashlib.sha256(self.tables_plan().encode()).hexdigest()
         return canonical_json({"bootstrap": self.plan.bootstrap(), "plan_sha256": plan})
 
+    def examples_settings(self) -> str:
+        """Settings of `show_examples`: the hash of the plan, see `tables_settings`."""
+        plan = hashlib.sha256(self.tables_plan().encode()).hexdigest()
+        return canonical_json({"plan_sha256": plan})
+
+    def answered(self) -> list[str]:
+        """Every answer, its grade, and the problems."""
+        files = []
+        for policy, benchmark, protocol in self.plan.evaluations():
+            files += [
+                evaluation_path(policy, benchmark, protocol, kind)
+                for kind in ("generations", "graded")
+            ]
+            files.append(benchmark_path(benchmark))
+        return list(dict.fromkeys(files))
+
     def _policy(self, policy: str) -> dict[str, Any]:
         run = self.config.runs.get(run_of(policy))
         if run is None:
@@ -131,6 +148,7 @@ class Targets:
         return {
             "policy": policy, "benchmark": benchmark, "protocol": protocol,
             "k": entry.k, "temperature": entry.temperature,
+            "problems": benchmark_path(benchmark),
             "generations": evaluation_path(policy, benchmark, protocol, "generations"),
             "graded": evaluation_path(policy, benchmark, protocol, "graded"),
         }  # fmt: skip

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -10,8 +12,9 @@ from astarpo.columns import DATASET, GENERATIONS
 from astarpo.errors import InputError
 from astarpo.files import read_table
 from astarpo.progress import Progress
+from astarpo.rewards.equivalence import Problem, answer_classes
 from astarpo.rewards.grading import Grade, GradingSettings, Item, NullGuard, grade, status_counts
-from astarpo.rewards.verifiers import Response
+from astarpo.rewards.verifiers import Response, right_response
 
 CHUNK = 1000
 
@@ -48,6 +51,42 @@ def grade_table(
     if rewards is not None:
         _compare(grades, rewards)
     return _rows(responses, grades), status_counts(grades)
+
+
+def add_answer_classes(rows: Sequence[dict[str, Any]], problems: str) -> None:
+    """Add ``answer_class`` to graded rows, see `equivalence.answer_classes`.
+
+    Args:
+        rows: as `grade_table` returned them; of a problem each, in the order of its samples or not.
+        problems: parquet of the benchmark.
+    """
+    problem_of = {row["prompt_id"]: row for row in read_table(problems, DATASET).to_pylist()}
+    rows_of: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for row in rows:
+        rows_of[row["prompt_id"]].append(row)
+    classes = answer_classes(
+        [
+            Problem(
+                problem_of[prompt_id]["verifier"],
+                [row["answer"] for row in own],
+                [row["reward"] == 1.0 for row in own],
+            )
+            for prompt_id, own in rows_of.items()
+        ],
+        _means_the_same,
+    )
+    for own, numbers in zip(rows_of.values(), classes, strict=True):
+        for row, number in zip(own, numbers, strict=True):
+            row["answer_class"] = number
+
+
+def _means_the_same(asked: Sequence[tuple[str, str, str]]) -> list[bool]:
+    items = [
+        Item(verifier, gold, right_response(verifier, answer)) for verifier, gold, answer in asked
+    ]
+    # A wrong answer need not be readable, so any number of errors is no reason to stop.
+    never = GradingSettings(truncated="as_judged", max_null_rate=1.0, min_nulls=len(items) + 1)
+    return [graded.status == "correct" for graded in grade(items, never)]
 
 
 def _imported_rewards(generations: str) -> list[float | None] | None:

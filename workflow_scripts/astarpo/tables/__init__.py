@@ -1,7 +1,7 @@
 """Tables of results: what they are made of, what they may be made of, and how they are shown."""
 
 from astarpo.tables.checks import check_manifest, check_results
-from astarpo.tables.evaluations import read_answers, score_policies, summarize_scores
+from astarpo.tables.evaluations import differences, read_answers, score_policies, summarize_scores
 from astarpo.tables.page import tables_page
 from astarpo.tables.text import TextTable, latex_table, main_tables, markdown_table, terminal_table
 from astarpo.tables.trainings import cost_row, curve_rows
@@ -14,6 +14,7 @@ __all__ = [
     "cost_row",
     "csv_text",
     "curve_rows",
+    "differences",
     "latex_table",
     "main_tables",
     "markdown_table",

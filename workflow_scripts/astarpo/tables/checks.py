@@ -10,6 +10,7 @@ from typing import Any
 
 from astarpo.closure import code_sha256
 from astarpo.errors import InputError
+from astarpo.files import read_json, sha256
 from astarpo.provenance import content_sha256, read_provenance
 
 PROVENANCE_COLUMNS = (
@@ -50,6 +51,25 @@ def check_manifest(
     if problems:
         raise InputError(f"{path}: made with {'; and with '.join(problems)}. {way_out}")
     return found
+
+
+def read_plan(path: str | Path, plan_sha256: str) -> dict[str, Any]:
+    """Read what the tables are to be made of.
+
+    Args:
+        path: the JSON that Snakemake writes when it starts.
+        plan_sha256: of the plan that belongs to this configuration.
+
+    Raises:
+        InputError: the file is of another configuration, kept from an earlier run.
+    """
+    plan: dict[str, Any] = read_json(path)
+    if sha256(path) != plan_sha256:
+        raise InputError(
+            f"{path} is not the plan of this configuration; Snakemake writes it when it starts: run "
+            "`snakemake` again, without --no-hooks"
+        )
+    return plan
 
 
 def _differences(

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from astarpo.benchmarks import Answers, Scores, paired_difference, pool, score, summary_rows
-from astarpo.columns import GENERATIONS, GRADED
+from astarpo.benchmarks import (
+    Answers,
+    Scores,
+    bootstrap_intervals,
+    paired_difference,
+    pool,
+    score,
+    summary_rows,
+)
+from astarpo.columns import GENERATIONS, GRADED_ANSWERS
 from astarpo.errors import InputError
 from astarpo.files import read_table
 
 Entry = Mapping[str, Any]
 Key = tuple[str, str, str]  # policy, benchmark, protocol
 KEYS = ("prompt_id", "sample_index")
-FINISH = pa.schema([GENERATIONS.field(name) for name in (*KEYS, "finish_reason")])
+DRAWN = pa.schema([GENERATIONS.field(name) for name in (*KEYS, "finish_reason", "n_tokens")])
 
 
 def read_answers(graded: str, generations: str, k: int) -> Answers:
@@ -36,7 +45,7 @@ def read_answers(graded: str, generations: str, k: int) -> Answers:
     """
     grades, drawn = (
         read_table(path, schema).sort_by([(key, "ascending") for key in KEYS])
-        for path, schema in ((graded, GRADED), (generations, FINISH))
+        for path, schema in ((graded, GRADED_ANSWERS), (generations, DRAWN))
     )
     if any(grades[key].to_pylist() != drawn[key].to_pylist() for key in KEYS):
         raise InputError(
@@ -47,13 +56,15 @@ def read_answers(graded: str, generations: str, k: int) -> Answers:
     rewards = grades["reward"].to_numpy(zero_copy_only=False).astype(float)
     if not (np.isnan(rewards) | (rewards == 0) | (rewards == 1)).all():
         raise InputError(f"{graded}: column 'reward' must be 1, 0 or null, but has other values")
-    answers = grades["answer"].to_pylist()
+    classes = grades["answer_class"].to_pylist()
+    tokens = drawn["n_tokens"].to_numpy(zero_copy_only=False).astype(float)
     cut = np.array([reason == "length" for reason in drawn["finish_reason"].to_pylist()])
     return Answers(
         prompt_ids=prompt_ids,
         rewards_PK=rewards.reshape(-1, k),
-        answers_PK=[answers[start : start + k] for start in range(0, len(answers), k)],
+        classes_PK=[classes[start : start + k] for start in range(0, len(classes), k)],
         truncated_PK=cut.reshape(-1, k),
+        tokens_PK=tokens.reshape(-1, k),
     )
 
 
@@ -132,6 +143,58 @@ def summarize_scores(
                 labels = {"policy": policy["policy"], **asked}
                 changes += _changes(scores[key], reference, labels, resamples, seed)
     return rows, changes
+
+
+def differences(
+    policies: Sequence[Entry], scores: Mapping[Key, Scores], resamples: int, seed: int
+) -> list[dict[str, Any]]:
+    """Compare every two policies on the problems that both answered.
+
+    Args:
+        policies, scores, resamples, seed: as for `summarize_scores`.
+
+    Returns:
+        Rows of `columns.DIFFERENCES` for references and runs (means over their seeds): greedy, avg@k, pass@k and
+        maj@k of each protocol; a minus b. ``tied`` where the interval covers 0.
+    """
+    compared = [entry["policy"] for entry in _with_pooled(policies) if entry["seed"] is None]
+    rows = []
+    for benchmark, protocol in dict.fromkeys(key[1:] for key in scores):
+        own = [name for name in compared if (name, benchmark, protocol) in scores]
+        for a, b in itertools.combinations(own, 2):
+            pair = (scores[a, benchmark, protocol], scores[b, benchmark, protocol])
+            labels = {"benchmark": benchmark, "protocol": protocol, "policy_a": a, "policy_b": b}
+            rows += _compared(*pair, labels, resamples, seed)
+    return rows
+
+
+def _compared(
+    a: Scores, b: Scores, labels: Entry, resamples: int, seed: int
+) -> list[dict[str, Any]]:
+    places_a = {prompt_id: place for place, prompt_id in enumerate(a.prompt_ids)}
+    places_b = {prompt_id: place for place, prompt_id in enumerate(b.prompt_ids)}
+    common = [prompt_id for prompt_id in a.prompt_ids if prompt_id in places_b]
+    largest = max(k for _, k in a.metrics)
+    names = [key for key in a.metrics if key in b.metrics and key[1] == largest]
+    if not common or not names:
+        return []
+    differences_PM = np.stack(
+        [
+            a.metrics[name][[places_a[one] for one in common]]
+            - b.metrics[name][[places_b[one] for one in common]]
+            for name in names
+        ],
+        axis=1,
+    )
+    return [
+        {
+            **labels, "metric": name, "value": found.value, "ci_low": found.low, "ci_high": found.high,
+            "tied": found.low <= 0 <= found.high, "n_problems": len(common),
+        }
+        for (name, _), found in zip(
+            names, bootstrap_intervals(differences_PM, resamples, seed), strict=True
+        )
+    ]  # fmt: skip
 
 
 def _with_pooled(policies: Sequence[Entry]) -> list[dict[str, Any]]:

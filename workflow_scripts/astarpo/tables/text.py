@@ -212,7 +212,9 @@ def main_tables(
             for policy in results.policies()
             if results.seeds(policy)
         ]
-        title = "Change to the reference in points, paired by problem"
+        title = (
+            "Change to the reference in points, paired by problem; tied where the interval covers 0"
+        )
         tables.append(TextTable(title, ["policy", *scores], body))
     return tables
 
@@ -257,7 +259,9 @@ def _cost_cells(cost_rows: Sequence[Row], run: str) -> list[str]:
 def _change_cell(row: Row | None) -> str:
     if row is None:
         return ""
-    return f"{100 * row['value']:+.1f} [{100 * row['ci_low']:+.1f}, {100 * row['ci_high']:+.1f}]"
+    tied = " tied" if row["ci_low"] <= 0 <= row["ci_high"] else ""
+    interval = f"[{100 * row['ci_low']:+.1f}, {100 * row['ci_high']:+.1f}]"
+    return f"{100 * row['value']:+.1f} {interval}{tied}"
 
 
 def _markdown(head: Sequence[str], body: Iterable[Sequence[str]]) -> str:
