@@ -1,8 +1,12 @@
 """Generated sums: right by another route, repeatable, and every solution within its limits."""
 
+import ast
+import json
+from fractions import Fraction
+
 import pytest
 
-from astarpo.generators import chain_sums, solve_chain_sum
+from astarpo.generators import chain_sums, countdowns, solve_chain_sum
 
 OPTIONS = {
     "count": 200,
@@ -52,3 +56,44 @@ def test_solution_by_hand(problem, lines):
 def test_what_is_no_sum_is_refused(problem):
     with pytest.raises(ValueError, match="not a chain"):
         solve_chain_sum(problem)
+
+
+def value(node):
+    """Exact value of an expression of integers, read by Python's own parser."""
+    match node:
+        case ast.Expression(body):
+            return value(body)
+        case ast.Constant(int(number)):
+            return Fraction(number)
+        case ast.UnaryOp(ast.USub(), operand):
+            return -value(operand)
+        case ast.BinOp(left, ast.Add(), right):
+            return value(left) + value(right)
+        case ast.BinOp(left, ast.Sub(), right):
+            return value(left) - value(right)
+        case ast.BinOp(left, ast.Mult(), right):
+            return value(left) * value(right)
+        case ast.BinOp(left, ast.Div(), right):
+            return value(left) / value(right)
+    raise AssertionError(ast.dump(node))
+
+
+def test_countdowns_have_a_solution_that_uses_every_number_once():
+    options = {
+        "count": 100,
+        "seed": 3,
+        "min_numbers": 3,
+        "max_numbers": 4,
+        "max_value": 20,
+        "max_target": 30,
+    }
+    rows = list(countdowns(**options))
+    assert rows == list(countdowns(**options)) != list(countdowns(**{**options, "seed": 4}))
+    for row in rows:
+        gold = json.loads(row["gold"])
+        tree = ast.parse(gold["solution"], mode="eval")
+        assert value(tree) == gold["target"] <= 30
+        used = [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)]
+        assert sorted(used) == sorted(gold["numbers"]) and max(used) <= 20
+        assert row["worked_solution"].endswith(f"\\boxed{{{gold['solution']}}}")
+        assert f"Make {gold['target']} from {gold['numbers'][0]}, " in row["problem"]

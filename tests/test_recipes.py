@@ -40,6 +40,10 @@ COMBINATIONS = [
     ["paper_gsm8k", "gsm8k_qwen2.5_1.5b", "released_samples_gsm8k_1.5b"],
     ["paper_math", *(f"math_qwen2.5_{size}" for size in SIZES)],
     ["paper_gsm8k", "paper_math", *(f"{task}_qwen2.5_7b" for task in ("gsm8k", "math"))],
+    ["paper_math", "math_qwen2.5_1.5b", "benchmarks_math"],
+    ["paper_math", "math_qwen2.5_1.5b", "local/paper_math", "benchmarks_math", "local/benchmarks_math"],
+    ["paper_math", "math_qwen2.5_1.5b", "math_12k"],
+    ["paper_math", "math_qwen2.5_1.5b", "local/paper_math", "math_12k", "local/math_12k"],
     ["long_context_r1_distill_1.5b"],
     ["long_context_r1_distill_1.5b", "local/long_context_r1_distill_1.5b"],
 ]  # fmt: skip

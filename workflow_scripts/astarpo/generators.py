@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -60,4 +61,41 @@ def solve_chain_sum(problem: str) -> str:
     return "\n".join([*lines, f"\\boxed{{{total}}}"])
 
 
-GENERATORS: dict[str, Callable[..., Iterator[Row]]] = {"chain_sum": chain_sums}
+def countdowns(
+    *, count: int, seed: int, min_numbers: int, max_numbers: int, max_value: int, max_target: int
+) -> Iterator[Row]:
+    """Yield countdown problems, numbers and a target to reach with them, from reasoning-gym's ``countdown``.
+
+    Args:
+        count: how many problems are drawn; equal ones may be among them.
+        seed: the same seed gives the same problems.
+        min_numbers, max_numbers: numbers that a problem gives, all to be used once; both ends included.
+        max_value: largest of them.
+        max_target: largest target; targets start at 1.
+
+    Yields:
+        Rows with ``problem``, ``gold`` (JSON: ``numbers``, ``target`` and one ``solution``) and
+        ``worked_solution`` (that solution in a box).
+    """
+    import reasoning_gym
+
+    task = reasoning_gym.create_dataset(
+        "countdown", size=count, seed=seed, min_numbers=min_numbers, max_numbers=max_numbers,
+        min_value=1, max_value=max_value, min_target=1, max_target=max_target,
+    )  # fmt: skip
+    for entry in task:
+        about = entry["metadata"]
+        numbers = ", ".join(map(str, about["numbers"]))
+        solution = about["expression"].replace(" ", "")
+        gold = {"numbers": about["numbers"], "target": about["target"], "solution": solution}
+        yield {
+            "problem": f"Make {about['target']} from {numbers}, each used once.",
+            "gold": json.dumps(gold, sort_keys=True),
+            "worked_solution": f"{solution}={about['target']}\n\\boxed{{{solution}}}",
+        }
+
+
+GENERATORS: dict[str, Callable[..., Iterator[Row]]] = {
+    "chain_sum": chain_sums,
+    "countdown": countdowns,
+}

@@ -90,6 +90,11 @@ def _task_errors(config: Config) -> Iterator[str]:
                 yield f"{key}.columns.gold_after = {entry.columns.gold_after!r}: cannot go with gold_boxed"
             if entry.source.kind == "chain_sum" and entry.source.min_terms > entry.source.max_terms:
                 yield f"{key}.source.min_terms = {entry.source.min_terms}: is above max_terms"
+            if (
+                entry.source.kind == "countdown"
+                and entry.source.min_numbers > entry.source.max_numbers
+            ):
+                yield f"{key}.source.min_numbers = {entry.source.min_numbers}: is above max_numbers"
     for name, reference in config.references.items():
         if reference.system_prompt is not None and not reference.chat_template:
             yield f"references.{name}.system_prompt: needs chat_template: true"

@@ -14,6 +14,7 @@ from astarpo.errors import InputError
 
 TAGS = {
     "chain_sum",
+    "countdown",
     "local",
     "hub",
     "scratch",

@@ -85,6 +85,18 @@ class ChainSums(Section):
     max_digits: Count = Field(1, description="most digits of a term")
 
 
+class Countdowns(Section):
+    """Generated problems: reach a target from given numbers by + - * /, each number used once."""
+
+    kind: Literal["countdown"]
+    count: Count = Field(description="problems drawn, before duplicates are dropped")
+    seed: int = Field(0, description="the same seed gives the same problems")
+    min_numbers: Annotated[int, Field(ge=2)] = Field(3, description="fewest numbers of a problem")
+    max_numbers: Annotated[int, Field(ge=2)] = Field(4, description="most numbers of a problem")
+    max_value: Count = Field(99, description="largest number")
+    max_target: Count = Field(99, description="largest target")
+
+
 class LocalFile(Section):
     """A file of yours: JSON Lines or parquet, a row a problem."""
 
@@ -104,7 +116,7 @@ class HubData(Section):
     revision: str | None = Field(None, description="commit or tag; without it the newest is taken")
 
 
-DataSource = Annotated[ChainSums | LocalFile | HubData, Field(discriminator="kind")]
+DataSource = Annotated[ChainSums | Countdowns | LocalFile | HubData, Field(discriminator="kind")]
 
 
 class Columns(Section):
