@@ -220,6 +220,101 @@ rule plot_time:
         "--cost {input.cost:q} --out-png {output.png:q} --out-pdf {output.pdf:q}"
 
 
+rule plot_training_time:
+    input:
+        **code("plot_training_time"),
+        cost="results/tables/cost.parquet",
+    output:
+        png=report(
+            "results/figures/{figure}.png",
+            caption="../report/training_time.rst",
+            category="Figures",
+            labels={"figure": "{figure}"},
+        ),
+        pdf="results/figures/{figure}.pdf",
+    log:
+        "results/logs/plot_training_time/{figure}.log",
+    benchmark:
+        "results/usage/plot_training_time/{figure}.tsv"
+    wildcard_constraints:
+        figure=TARGETS.figure_pattern("training_time"),
+    conda:
+        "../envs/light.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        settings=settings("figure", "figure"),
+    shell:
+        "python workflow_scripts/launch.py --log {log:q} {input.script:q} --settings {params.settings:q} "
+        "--cost {input.cost:q} --out-png {output.png:q} --out-pdf {output.pdf:q}"
+
+
+rule plot_tradeoff:
+    input:
+        **code("plot_tradeoff"),
+        summary="results/tables/summary.parquet",
+        cost="results/tables/cost.parquet",
+    output:
+        png=report(
+            "results/figures/{figure}.png",
+            caption="../report/tradeoff.rst",
+            category="Figures",
+            labels={"figure": "{figure}"},
+        ),
+        pdf="results/figures/{figure}.pdf",
+    log:
+        "results/logs/plot_tradeoff/{figure}.log",
+    benchmark:
+        "results/usage/plot_tradeoff/{figure}.tsv"
+    wildcard_constraints:
+        figure=TARGETS.figure_pattern("tradeoff"),
+    conda:
+        "../envs/light.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        settings=settings("figure", "figure"),
+    shell:
+        "python workflow_scripts/launch.py --log {log:q} {input.script:q} --settings {params.settings:q} "
+        "--summary {input.summary:q} --cost {input.cost:q} --out-png {output.png:q} --out-pdf {output.pdf:q}"
+
+
+rule plot_ablation:
+    input:
+        **code("plot_ablation"),
+        summary="results/tables/summary.parquet",
+        cost="results/tables/cost.parquet",
+    output:
+        png=report(
+            "results/figures/{figure}.png",
+            caption="../report/ablation.rst",
+            category="Figures",
+            labels={"figure": "{figure}"},
+        ),
+        pdf="results/figures/{figure}.pdf",
+    log:
+        "results/logs/plot_ablation/{figure}.log",
+    benchmark:
+        "results/usage/plot_ablation/{figure}.tsv"
+    wildcard_constraints:
+        figure=TARGETS.figure_pattern("ablation"),
+    conda:
+        "../envs/light.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        settings=settings("figure", "figure"),
+    shell:
+        "python workflow_scripts/launch.py --log {log:q} {input.script:q} --settings {params.settings:q} "
+        "--summary {input.summary:q} --cost {input.cost:q} --out-png {output.png:q} --out-pdf {output.pdf:q}"
+
+
 rule report:
     """Snakemake's own report, made by Snakemake of the same configuration."""
     input:

@@ -93,11 +93,11 @@ RUN = "runs__a_dash_star_dash_po"
         ({"runs__tiny": DEFAULT["runs"]["a-star-po"]}, "runs.tiny: a reference has this name already"),
         ({"figures__accuracy__runs": ["x"]}, "figures.accuracy.runs = 'x': no such entry under runs"),
         ({"runs": None}, "runs must be a mapping"),
-        ({f"{RUN}__base": "x"}, "runs.a-star-po.base: there is no run 'x'; there are a-star-po"),
+        ({f"{RUN}__base": "x"}, "runs.a-star-po.base: there is no entry 'x'; there are a-star-po"),
         ({f"{RUN}__base": "a-star-po"}, "runs.a-star-po.base: 'a-star-po' leads back to itself"),
         ({f"{RUN}__grid": {"beta3": [1.0]}}, "unknown key 'beta3'"),
         ({f"{RUN}__grid": {"beta2": 1.0}}, "runs.a-star-po.grid.beta2 must be a list of values"),
-        ({f"{RUN}__grid": {"lr": [1e-3, "1e-3"]}}, "two runs expand to the name 'a-star-po-1e-3'"),
+        ({f"{RUN}__grid": {"lr": [1e-3, "1e-3"]}}, "two entries expand to the name 'a-star-po-1e-3'"),
         ({"machine__device": "tpu"}, "machine.device = 'tpu': input should be 'cpu' or 'cuda'"),
     ],
 )  # fmt: skip
@@ -252,3 +252,15 @@ def test_the_tables_are_told_every_file_once():
         "select_prompts", "estimate_values", "train_policy", "generate_answers", "grade_answers",
     }  # fmt: skip
     assert all(Path(e["script"]).name == f"{e['rule']}.py" for e in expected)
+
+
+def test_estimates_of_v_star_have_grids_as_well():
+    raw = copy.deepcopy(DEFAULT)
+    raw["values"]["sweep"] = {"base": "v-star", "grid": {"beta1": [0.1, 2], "n": [4]}}
+    raw["runs"]["many"] = {"base": "a-star-po", "grid": {"value": ["sweep-0p1-4", "sweep-2-4"]}}
+    config = load_config(raw)
+    assert config.values["sweep-0p1-4"].beta1 == 0.1 and config.values["sweep-2-4"].n == 4
+    assert config.runs["many-sweep-2-4"].value == "sweep-2-4"
+    assert Plan(config).stage_one_inputs("values", "sweep-0p1-4") == {
+        "graded": ["results/samples/tiny/sums/block-s0-p0.graded.parquet"]
+    }

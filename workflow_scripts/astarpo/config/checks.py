@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from astarpo.config.runs import Config, Run
+from astarpo.config.ablations import ablation_points
+from astarpo.config.runs import Ablation, Config, Run
 from astarpo.config.schema import DatasetEntry, TaskEntry
 from astarpo.rewards.verifiers import VERIFIERS
 
@@ -21,6 +22,7 @@ def reference_errors(config: Config) -> list[str]:
         *_sampling_errors(config),
         *_stage_one_errors(config),
         *_run_errors(config),
+        *_figure_errors(config),
         *_leaks(config),
     ]
 
@@ -38,8 +40,8 @@ def _references(config: Config) -> Iterator[tuple[str, str, str]]:
         if reference.warm_start is not None:
             yield f"references.{name}.warm_start.dataset", reference.warm_start.dataset, "datasets"
     for name, dataset in config.datasets.items():
-        for benchmark in dataset.decontaminate:
-            yield f"datasets.{name}.decontaminate", benchmark, "benchmarks"
+        for unwanted in dataset.decontaminate:
+            yield f"datasets.{name}.decontaminate", unwanted, "benchmarks"
         if dataset.samples is not None:
             yield f"datasets.{name}.samples.reference", dataset.samples.reference, "references"
     for registry, entries in (("values", config.values), ("selections", config.selections)):
@@ -51,6 +53,9 @@ def _references(config: Config) -> Iterator[tuple[str, str, str]]:
     for name, figure in config.figures.items():
         for run_name in getattr(figure, "runs", None) or ():
             yield f"figures.{name}.runs", run_name, "runs"
+        shown: str | None = getattr(figure, "benchmark", None)
+        if shown is not None:
+            yield f"figures.{name}.benchmark", shown, "benchmarks"
         if hasattr(figure, "value"):
             yield f"figures.{name}.value", figure.value, "values"
 
@@ -171,6 +176,15 @@ def _run_errors(config: Config) -> Iterator[str]:
             yield f"{key}.updates_per_rollout = {run.updates_per_rollout}: is above prompts_per_batch"
         if run.responses_per_prompt != 1:
             yield f"{key}.responses_per_prompt = {run.responses_per_prompt}: A*-PO takes 1"
+
+
+def _figure_errors(config: Config) -> Iterator[str]:
+    for name, figure in config.figures.items():
+        if isinstance(figure, Ablation) and not ablation_points(config, figure):
+            yield (
+                f"figures.{name}.x = '{figure.x}': no run has this key; it is one of a run (`beta2`, `lr`, `method`), "
+                "of its estimate (`value.beta1`, `value.n`) or of its selection (`selection.rule`)"
+            )
 
 
 def _leaks(config: Config) -> Iterator[str]:

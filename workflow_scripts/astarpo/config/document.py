@@ -20,10 +20,10 @@ Entries have names (`[a-z0-9][a-z0-9-]*`) and refer to one another by them; the 
 `results/`. Unknown keys, wrong types and names that lead nowhere are refused before any job starts. The order of keys
 means nothing. Numbers may be written `1e-3`.
 
-A run may also have:
+A run, and an estimate of V*, may also have:
 
-* `base: NAME`, to take over all keys of another run, and change some;
-* `grid: {key: [value, ...], ...}`, to become one run for each combination of values. It is then named after the values:
+* `base: NAME`, to take over all keys of another entry, and change some (one whose name begins with `_` is a base only);
+* `grid: {key: [value, ...], ...}`, to become one entry for each combination of values. They are named after those:
   `sweep` with `grid: {beta2: [1e-4, 1e-3]}` becomes `sweep-1e-4` and `sweep-1e-3`.
 
 What an edit runs again follows from what each stage reads: `machine` is read by none, as far as Snakemake can tell.

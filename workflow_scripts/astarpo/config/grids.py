@@ -9,15 +9,16 @@ from typing import Any
 from astarpo.errors import InputError
 
 
-def expand_runs(runs: Mapping[str, Any]) -> dict[str, Any]:
-    """Expand every run that has ``base`` or ``grid``; a run with a grid is replaced by its points.
+def expand(entries: Mapping[str, Any], registry: str) -> dict[str, Any]:
+    """Expand every run (or estimate of V*) that has ``base`` or ``grid``; one with a grid becomes its points.
 
     ``sweep: {base: a, grid: {beta2: [1e-4, 1e-3]}}`` becomes ``sweep-1e-4`` and ``sweep-1e-3``, each with all
     keys of ``a``. A run used as a base stays a run of its own, unless its name begins with ``_``. With several
     keys in a grid the values stand in the name in the order of the keys.
 
     Args:
-        runs: name -> entry, as read from YAML.
+        entries: name -> entry, as read from YAML.
+        registry: ``runs`` or ``values``, for messages.
 
     Returns:
         name -> entry without ``base`` and ``grid``, in the order given.
@@ -26,45 +27,49 @@ def expand_runs(runs: Mapping[str, Any]) -> dict[str, Any]:
         InputError: an unknown or circular base, a malformed grid, or two runs that expand to one name.
     """
     expanded: dict[str, Any] = {}
-    for name in runs:
+    for name in entries:
         if name.startswith("_"):
             continue
-        entry = _with_base(name, runs, ())
+        entry = _with_base(name, entries, registry, ())
         grid = entry.pop("grid", None)
-        points = [(name, {})] if grid is None else _points(name, grid)
+        points = [(name, {})] if grid is None else _points(f"{registry}.{name}", name, grid)
         for full_name, changes in points:
             if full_name in expanded:
                 raise InputError(
-                    f"runs: two runs expand to the name '{full_name}'; rename '{name}' or its grid"
+                    f"{registry}: two entries expand to the name '{full_name}'; rename '{name}' or its grid"
                 )
             expanded[full_name] = {**entry, **changes}
     return expanded
 
 
-def _with_base(name: str, runs: Mapping[str, Any], seen: tuple[str, ...]) -> dict[str, Any]:
-    entry = runs[name]
+def _with_base(
+    name: str, entries: Mapping[str, Any], registry: str, seen: tuple[str, ...]
+) -> dict[str, Any]:
+    entry = entries[name]
     if not isinstance(entry, Mapping):
-        raise InputError(f"runs.{name} must be a mapping of keys, but is {entry!r}")
+        raise InputError(f"{registry}.{name} must be a mapping of keys, but is {entry!r}")
     own = dict(entry)
     base = own.pop("base", None)
     if base is None:
         return own
     if base in (*seen, name):
-        raise InputError(f"runs.{name}.base: '{base}' leads back to itself")
-    if base not in runs:
-        raise InputError(f"runs.{name}.base: there is no run '{base}'; there are {', '.join(runs)}")
-    inherited = _with_base(base, runs, (*seen, name))
+        raise InputError(f"{registry}.{name}.base: '{base}' leads back to itself")
+    if base not in entries:
+        raise InputError(
+            f"{registry}.{name}.base: there is no entry '{base}'; there are {', '.join(entries)}"
+        )
+    inherited = _with_base(base, entries, registry, (*seen, name))
     inherited.pop("grid", None)
     return {**inherited, **own}
 
 
-def _points(name: str, grid: Any) -> list[tuple[str, dict[str, Any]]]:
+def _points(key: str, name: str, grid: Any) -> list[tuple[str, dict[str, Any]]]:
     """All combinations of a grid's values, each with the name that it gets."""
     if not isinstance(grid, Mapping) or not grid:
-        raise InputError(f"runs.{name}.grid must map keys to lists of values, but is {grid!r}")
-    for key, values in grid.items():
+        raise InputError(f"{key}.grid must map keys to lists of values, but is {grid!r}")
+    for varied, values in grid.items():
         if not isinstance(values, list) or not values:
-            raise InputError(f"runs.{name}.grid.{key} must be a list of values, but is {values!r}")
+            raise InputError(f"{key}.grid.{varied} must be a list of values, but is {values!r}")
     return [
         ("-".join([name, *map(value_name, combination)]), dict(zip(grid, combination, strict=True)))
         for combination in itertools.product(*grid.values())

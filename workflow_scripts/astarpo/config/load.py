@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from astarpo.config.checks import reference_errors
-from astarpo.config.grids import expand_runs
+from astarpo.config.grids import expand
 from astarpo.config.runs import Config
 from astarpo.errors import InputError
 
@@ -22,6 +22,9 @@ TAGS = {
     "accuracy",
     "values",
     "time",
+    "training_time",
+    "tradeoff",
+    "ablation",
     "a_star_po",
 }
 
@@ -40,9 +43,13 @@ def load_config(raw: Mapping[str, Any]) -> Config:
     """
     plain = _sorted(raw)
     _drop_nulls_of_sources(plain)
-    if not isinstance(plain.get("runs", {}), dict):
-        raise InputError(f"runs must be a mapping of names to runs, but is {plain['runs']!r}")
-    plain["runs"] = expand_runs(plain.get("runs", {}))
+    for registry in ("runs", "values"):
+        entries = plain.get(registry, {})
+        if not isinstance(entries, dict):
+            raise InputError(
+                f"{registry} must be a mapping of names to entries, but is {entries!r}"
+            )
+        plain[registry] = expand(entries, registry)
     try:
         config = Config.model_validate(plain)
     except ValidationError as error:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from astarpo.config.runs import HYPERPARAMETERS, Config, Run
+from astarpo.config.ablations import ablation_points
+from astarpo.config.runs import HYPERPARAMETERS, Ablation, Config, Run
 from astarpo.config.schema import StageOneSampling, TaskEntry
 
 Inputs = dict[str, Any]
@@ -131,8 +132,12 @@ class Plan:
         return canonical_json(_dump(self.config.benchmarks[benchmark].grading))
 
     def figure(self, name: str) -> str:
-        """Settings of a figure's rule."""
-        return canonical_json(_dump(self.config.figures[name]))
+        """Settings of a figure's rule; for an ablation also the value of its setting in each run."""
+        figure = self.config.figures[name]
+        settings = _dump(figure)
+        if isinstance(figure, Ablation):
+            settings["points"] = ablation_points(self.config, figure)
+        return canonical_json(settings)
 
     def bootstrap(self) -> dict[str, Any]:
         """How the intervals of the tables are made."""

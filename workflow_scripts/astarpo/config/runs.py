@@ -111,8 +111,42 @@ class TimeByPhase(Figure):
     runs: tuple[Name, ...] | None = Field(None, description="which runs; null: all")
 
 
+Family = Literal["greedy", "avg", "pass", "maj"]
+
+
+class TrainingTime(Figure):
+    """A bar a run: how long a training took, the share of stage 1 marked."""
+
+    kind: Literal["training_time"]
+    runs: tuple[Name, ...] | None = Field(None, description="which runs; null: all")
+
+
+class Tradeoff(Figure):
+    """Accuracy against time, peak memory and KL."""
+
+    kind: Literal["tradeoff"]
+    runs: tuple[Name, ...] | None = Field(None, description="which runs; null: all")
+    benchmark: Name | None = Field(None, description="which benchmark; null: the first")
+    metric: Family = Field("avg", description="family of metrics; of several k the largest")
+
+
+class Ablation(Figure):
+    """Accuracy and KL against the value of a setting."""
+
+    kind: Literal["ablation"]
+    x: str = Field(
+        description="a key of the runs, as `beta2`; or of their estimate of V* or selection, as `value.beta1`"
+    )
+    runs: tuple[Name, ...] | None = Field(
+        None, description="which runs; null: all that have the key"
+    )
+    benchmark: Name | None = Field(None, description="which benchmark; null: the first")
+    metric: Family = Field("avg", description="family of metrics; of several k the largest")
+
+
 FigureEntry = Annotated[
-    TrainingCurves | Accuracy | Values | TimeByPhase, Field(discriminator="kind")
+    TrainingCurves | Accuracy | Values | TimeByPhase | TrainingTime | Tradeoff | Ablation,
+    Field(discriminator="kind"),
 ]
 
 

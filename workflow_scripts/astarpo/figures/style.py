@@ -26,7 +26,14 @@ YELLOW, BLUE, VERMILLION, PURPLE = "#F0E442", "#0072B2", "#D55E00", "#CC79A7"
 GREY = "#808080"
 
 REFERENCE_COLOUR = GREY
-METHOD_COLOURS = {"a_star_po": VERMILLION, "ppo": PURPLE, "grpo": SKY, "rebel": GREEN}
+METHOD_COLOURS = {
+    "a_star_po": VERMILLION,
+    "ppo": PURPLE,
+    "grpo": SKY,
+    "rebel": GREEN,
+    "reinforce": BLUE,
+    "oapl": ORANGE,
+}
 OTHER_METHOD_COLOUR = BLACK
 PHASE_COLOURS = {
     "stage 1": GREY,

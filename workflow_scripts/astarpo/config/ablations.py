@@ -1,0 +1,40 @@
+"""The values of one setting in several runs, for the axis of a figure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from astarpo.config.runs import Ablation, Config
+
+MISSING = object()
+
+
+def ablation_points(config: Config, figure: Ablation) -> dict[str, Any]:
+    """Give the runs of an ablation figure with the value of its setting in each; runs without it are left out."""
+    names = config.runs if figure.runs is None else figure.runs
+    found = {name: setting_of(config, name, figure.x) for name in names}
+    return {name: value for name, value in found.items() if value is not MISSING}
+
+
+def setting_of(config: Config, run: str, key: str) -> Any:
+    """Look up a setting of a run.
+
+    Args:
+        config: a checked configuration.
+        run: a run's name.
+        key: of the run, as ``beta2``, or of an entry that it names, as ``value.beta1`` or ``selection.rule``.
+
+    Returns:
+        The value, None where the entry is null, `MISSING` where there is no such key.
+    """
+    first, _, rest = key.partition(".")
+    value = getattr(config.runs[run], first, MISSING)
+    if not rest or value is MISSING or value is None:
+        return value
+    if first not in ("value", "selection"):
+        return MISSING
+    entry = config.values[str(value)] if first == "value" else config.selections[str(value)]
+    # The mean is the limit of log_mean_exp for beta1 to infinity.
+    if key == "value.beta1" and getattr(entry, "estimator", None) == "mean":
+        return "mean"
+    return getattr(entry, rest, MISSING)

@@ -1,0 +1,133 @@
+"""One factor at a time: accuracy and distance from the reference against the value of a setting."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from astarpo.errors import InputError
+from astarpo.figures.scores import Row, costs_of, main_scores, percent_error
+from astarpo.figures.style import (
+    REFERENCE_COLOUR,
+    Look,
+    Settings,
+    chosen_runs,
+    looks,
+    new_figure,
+    styled,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@styled
+def draw(summary: pa.Table, cost: pa.Table, settings: Settings) -> Figure:
+    """Draw accuracy and KL against a setting: a point a run, lines between runs of one method.
+
+    Args:
+        summary: with the columns of `columns.SUMMARY`.
+        cost: with the columns of `columns.COST`.
+        settings: ``width_in``, ``height_in``, ``x`` (the setting's name), ``points`` (run -> its value),
+            ``benchmark`` (null: the first) and ``metric`` (a family, as ``avg``).
+
+    Returns:
+        The figure: means over seeds with intervals over problems, seeds as dots, the reference as a line.
+
+    Raises:
+        InputError: there is nothing to draw.
+    """
+    cost_rows = cost.to_pylist()
+    points = settings["points"]
+    title, pooled, seeds, references = main_scores(
+        summary.to_pylist(), settings["benchmark"], settings["metric"]
+    )
+    runs = chosen_runs(cost_rows, [run for run in points if run in pooled])
+    places, labels = axis_places([points[run] for run in runs])
+    at = dict(zip(runs, places, strict=True))
+    shown = _look_by_method(runs)
+    figure = new_figure(settings)
+    left, right = figure.subplots(1, 2)
+    for name in {pooled[run]["reference"] for run in runs} & set(references):
+        left.axhline(100 * references[name]["value"], color=REFERENCE_COLOUR, linestyle="--", lw=1)
+    for method in dict.fromkeys(runs.values()):
+        own = sorted((run for run in runs if runs[run] == method), key=at.__getitem__)
+        look = shown[own[0]]
+        _lines(left, [(at[run], 100 * pooled[run]["value"]) for run in own], look)
+        for run in own:
+            _draw_point(left, at[run], pooled[run], seeds[run], look)
+        _draw_kl(right, cost_rows, own, at, look)
+    left.set_ylabel(f"{title} (%)")
+    right.set_ylabel("KL a sequence (nats)")
+    right.set_ylim(bottom=0)
+    for axis in (left, right):
+        axis.set_xlabel(settings["x"])
+        axis.set_xticks(list(labels), labels.values())
+        axis.margins(x=0.08)
+    return figure
+
+
+def axis_places(values: list[Any]) -> tuple[list[float], dict[float, str]]:
+    """Where values stand on the axis: numbers by size, others in the order given; evenly spaced.
+
+    Args:
+        values: one for each run.
+
+    Returns:
+        A place for each, and place -> label.
+
+    Raises:
+        InputError: there are none.
+    """
+    if not values:
+        raise InputError("no run of the figure was evaluated and has the setting")
+    distinct = list(dict.fromkeys(values))
+    numbers = [
+        one for one in distinct if isinstance(one, (int, float)) and not isinstance(one, bool)
+    ]
+    others = [one for one in distinct if one not in numbers or isinstance(one, bool)]
+    ordered = [*sorted(numbers), *others]
+    return [float(ordered.index(one)) for one in values], {
+        float(place): _label(one) for place, one in enumerate(ordered)
+    }
+
+
+def _label(value: Any) -> str:
+    if value is None:
+        return "none"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _look_by_method(runs: dict[str, str]) -> dict[str, Look]:
+    """Runs of one method look alike here: what tells them apart is their place."""
+    by_method = looks({method: method for method in dict.fromkeys(runs.values())})
+    return {run: by_method[method] for run, method in runs.items()}
+
+
+def _lines(axis: Any, places: list[tuple[float, float]], look: Look) -> None:
+    xs, ys = zip(*places, strict=True)
+    axis.plot(xs, ys, look.dash, color=look.colour, lw=1, alpha=0.6)
+
+
+def _draw_point(axis: Any, x: float, row: Row, seeds: list[Row], look: Look) -> None:
+    axis.errorbar(
+        x, 100 * row["value"], yerr=percent_error(row), fmt=look.marker, color=look.colour,
+        elinewidth=1.2, capsize=2, markersize=4,
+    )  # fmt: skip
+    for seed in seeds:
+        axis.plot(x + 0.12, 100 * seed["value"], ".", color=look.colour, ms=4, mew=0)
+
+
+def _draw_kl(
+    axis: Any, cost_rows: list[Row], runs: list[str], at: dict[str, float], look: Look
+) -> None:
+    means = []
+    for run in runs:
+        found = costs_of(cost_rows, run, lambda row: row["kl_per_sequence"])
+        if found:
+            means.append((at[run], sum(found) / len(found)))
+            axis.plot([at[run] + 0.12] * len(found), found, ".", color=look.colour, ms=4, mew=0)
+    if means:
+        _lines(axis, means, look)
+        axis.plot(*zip(*means, strict=True), look.marker, color=look.colour, markersize=4)

@@ -1,0 +1,67 @@
+"""Training time by data set and method, as in the paper's first figure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from astarpo.figures.scores import Row, costs_of
+from astarpo.figures.style import (
+    Settings,
+    chosen_runs,
+    legend_above,
+    looks,
+    new_figure,
+    styled,
+    time_unit,
+)
+from astarpo.figures.tradeoff import total_seconds
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@styled
+def draw(cost: pa.Table, settings: Settings) -> Figure:
+    """Draw a bar a run: time of a training, the share of stage 1 hatched, seeds as dots.
+
+    Args:
+        cost: with the columns of `columns.COST`.
+        settings: ``width_in``, ``height_in`` and ``runs`` (null: all).
+
+    Returns:
+        The figure; a run that uses stage 1 bears all of it, though runs may share it.
+
+    Raises:
+        InputError: there is nothing to draw.
+    """
+    from matplotlib.patches import Patch
+
+    rows: list[Row] = cost.to_pylist()
+    runs = chosen_runs(rows, settings["runs"])
+    unit, sign = time_unit(max(total_seconds(row) for row in rows if row["run"] in runs))
+    shown = looks(runs)
+    figure = new_figure(settings)
+    axis = figure.subplots()
+    for place, run in enumerate(runs):
+        both = costs_of(rows, run, total_seconds)
+        first = costs_of(rows, run, lambda row: row["stage1_seconds"] or 0.0)
+        total, stage1 = sum(both) / len(both) / unit, sum(first) / len(first) / unit
+        colour = shown[run].colour
+        axis.bar(place, total, width=0.6, color=colour)
+        axis.bar(place, stage1, width=0.6, color=colour, edgecolor="white", hatch="///", lw=0)
+        axis.plot([place + 0.35] * len(both), [one / unit for one in both], "k.", ms=4, mew=0)
+        axis.annotate(
+            f"{total:.1f}", (place, total), (0, 4), textcoords="offset points", ha="center"
+        )
+    axis.set_xticks(range(len(runs)), runs, rotation=20 if len(runs) > 4 else 0)
+    axis.set_ylabel(f"training time ({sign})")
+    axis.margins(y=0.15)
+    axis.grid(axis="x", visible=False)
+    patches = [
+        Patch(facecolor="#808080", edgecolor="white", hatch="///"),
+        Patch(facecolor="#808080"),
+    ]
+    legend_above(figure, patches, ["stage 1, paid once for all runs that use it", "stage 2"])
+    return figure

@@ -1,0 +1,26 @@
+"""Draw the training time of each run, the share of stage 1 marked."""
+
+from __future__ import annotations
+
+from astarpo import cli
+from astarpo.columns import COST
+from astarpo.files import read_table
+
+
+def main() -> None:
+    parser = cli.parser(__doc__)
+    parser.add_argument("--cost", required=True, help="parquet file made by summarize")
+    parser.add_argument("--out-png", required=True, help="the figure as a picture")
+    parser.add_argument("--out-pdf", required=True, help="the figure for print")
+    arguments = parser.parse_args()
+    settings = cli.parse_settings(arguments.settings)
+
+    from astarpo.figures import training_time
+    from astarpo.figures.style import save
+
+    figure = training_time.draw(read_table(arguments.cost, COST), settings)
+    save(figure, arguments.out_png, arguments.out_pdf, settings["dpi"])
+
+
+if __name__ == "__main__":
+    cli.run(main)
