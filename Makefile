@@ -6,7 +6,7 @@ CORES ?= $(shell nproc 2>/dev/null || getconf _NPROCESSORS_ONLN)
 # The rules call plain `python`: the one of the virtual environment.
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: help demo watch install test format
+.PHONY: help demo watch install test bench format
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(firstword $(MAKEFILE_LIST))
@@ -27,6 +27,9 @@ test: install .venv/installed-tests ## check formatting, style and types, then r
 	snakefmt --check Snakefile rules
 	snakemake --lint
 	pytest -n 2
+
+bench: install ## measure speed against what it replaces; numbers also in results/bench/bench.json
+	python bench/grading.py
 
 format: .venv/installed-tests ## format the code, and write the files that are made from the pins
 	ruff check --fix-only .

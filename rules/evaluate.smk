@@ -42,12 +42,14 @@ rule grade_answers:
         "results/usage/grade_answers/{policy}/{benchmark}.{protocol}.tsv"
     conda:
         "../envs/light.yaml"
-    threads: 1
+    threads: MACHINE.grading_workers
     resources:
         mem_mb=4000,
         runtime=60,
     params:
         settings=settings("answer_grading", "benchmark"),
+        options=options(["verifier"]),
     shell:
         "python workflow_scripts/launch.py --log {log:q} {input.script:q} --settings {params.settings:q} "
-        "--generations {input.generations:q} --problems {input.problems:q} --out {output:q}"
+        "--generations {input.generations:q} --problems {input.problems:q} {params.options} --workers {threads} "
+        "--out {output:q}"

@@ -101,12 +101,14 @@ rule grade_samples:
         "results/usage/grade_samples/{reference}/{dataset}/{block}.tsv"
     conda:
         "../envs/light.yaml"
-    threads: 1
+    threads: MACHINE.grading_workers
     resources:
         mem_mb=4000,
         runtime=120,
     params:
         settings=settings("grading", "dataset"),
+        options=options(["verifier"]),
     shell:
         "python workflow_scripts/launch.py --log {log:q} {input.script:q} --settings {params.settings:q} "
-        "--generations {input.generations:q} --problems {input.problems:q} --out {output:q}"
+        "--generations {input.generations:q} --problems {input.problems:q} {params.options} --workers {threads} "
+        "--out {output:q}"

@@ -64,7 +64,7 @@ RUN = "runs__a_dash_star_dash_po"
         ),
         ({"datasets__sums__sampling": None}, "values.v-star.dataset = 'sums': this data set has no `sampling`"),
         ({"datasets__sums__template": "solve"}, "datasets.sums.template = 'solve': must contain {problem}"),
-        ({"datasets__sums__verifier": "maths"}, "datasets.sums.verifier = 'maths': known are gsm8k, integer, math"),
+        ({"datasets__sums__verifier": "maths"}, "datasets.sums.verifier = 'maths': known are countdown, gsm8k"),
         (
             {"datasets__sums__columns": {"worked_solution_remove": "(["}},
             "datasets.sums.columns.worked_solution_remove = '([': no regular expression",

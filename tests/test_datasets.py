@@ -14,7 +14,7 @@ from astarpo.errors import InputError
 
 COLUMNS = {
     "problem": "problem", "gold": "gold", "worked_solution": None, "gold_after": None,
-    "gold_boxed": False, "worked_solution_remove": None,
+    "gold_boxed": False, "worked_solution_remove": None, "verifier": None,
 }  # fmt: skip
 GSM8K = {"problem": "question", "gold": "answer", "worked_solution": "answer", "gold_after": "####"}
 

@@ -121,7 +121,7 @@ def test_a_rule_imports_only_what_its_environment_installs(
 
 
 def test_every_script_belongs_to_a_rule() -> None:
-    used = {"launch", "watch", *(script for _, script, _ in rules_with_scripts())}
+    used = {"grade", "launch", "watch", *(script for _, script, _ in rules_with_scripts())}
     assert {path.stem for path in SCRIPTS.glob("*.py")} == used
 
 

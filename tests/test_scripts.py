@@ -86,11 +86,11 @@ def job(tmp_path, tiny_policy, tiny_folder) -> list[str]:
         "precision": "float32", "torch_threads": 1,
         "sampling": {"temperature": 1.0, "top_p": 1.0, "max_new_tokens": 16},
         "prompting": {"chat_template": False, "system_prompt": None, "max_prompt_tokens": 16},
-        "grading": {"truncated": "incorrect", "max_null_rate": 0.02, "min_nulls": 20},
+        "grading": {"truncated": "incorrect", "max_null_rate": 0.02, "min_nulls": 20, "timeout_s": 5.0},
     }  # fmt: skip
     machine = {
-        "device": "cpu", "micro_batch": 2, "sampling_batch": 8, "checkpoint_every": 3, "max_minutes": None,
-        "trackers": [],
+        "device": "cpu", "micro_batch": 2, "sampling_batch": 8, "checkpoint_every": 3,
+        "grading_workers": 1, "max_minutes": None, "trackers": [],
     }  # fmt: skip
     return [
         "--settings", json.dumps(settings, sort_keys=True), "--machine", json.dumps(machine), "--seed", "0",

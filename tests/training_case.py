@@ -24,7 +24,13 @@ SETTINGS = TrainSettings(
     grading=GradingSettings("incorrect", 1.0, 20),
 )  # fmt: skip
 MACHINE = MachineSettings(
-    "cpu", micro_batch=2, sampling_batch=8, checkpoint_every=1, max_minutes=None, trackers=()
+    "cpu",
+    micro_batch=2,
+    sampling_batch=8,
+    checkpoint_every=1,
+    grading_workers=1,
+    max_minutes=None,
+    trackers=(),
 )
 
 

@@ -29,9 +29,18 @@ class Progress:
         total: how many items there are.
         unit: what an item is, in the plural.
         done: items finished earlier (a resumed run).
+        lines: where plain lines go; None is stdout, which is the log of a stage.
     """
 
-    def __init__(self, title: str, total: int, unit: str = "items", done: int = 0) -> None:
+    def __init__(
+        self,
+        title: str,
+        total: int,
+        unit: str = "items",
+        done: int = 0,
+        lines: TextIO | None = None,
+    ) -> None:
+        self._lines = lines
         self.title, self.total, self.unit, self.done = title, total, unit, done
         self._started, self._last_line, self._first_done = time.monotonic(), 0.0, done
         self._bar = self._make_bar()
@@ -70,6 +79,7 @@ class Progress:
         print(
             f"{self.title}: {self.done}/{self.total} {self.unit}, {rate:.3g} a second, "
             f"{left:.0f} s left{shown}",
+            file=self._lines or sys.stdout,
             flush=True,
         )
 

@@ -21,14 +21,20 @@ def grade_responses(script: str, description: str | None, merge_answers: bool) -
     parser = cli.parser(description)
     parser.add_argument("--generations", required=True, help="parquet file, a row a response")
     parser.add_argument("--problems", required=True, help="parquet file with the gold answers")
+    parser.add_argument("--verifier", help="the file of the problems' verifier, if it has its own")
+    parser.add_argument("--workers", type=int, default=1, help="processes that judge what is slow")
     parser.add_argument("--out", required=True, help="parquet file, a row a grade")
     arguments = parser.parse_args()
     settings = GradingSettings(**cli.parse_settings(arguments.settings))
     inputs = {"generations": arguments.generations, "problems": arguments.problems}
+    if arguments.verifier is not None:
+        inputs["verifier"] = arguments.verifier
     made_from = provenance(script, arguments.settings, inputs)
-    rows, counts = grade_table(arguments.generations, arguments.problems, settings)
+    rows, counts = grade_table(
+        arguments.generations, arguments.problems, settings, arguments.workers
+    )
     if merge_answers:
-        add_answer_classes(rows, arguments.problems)
+        add_answer_classes(rows, arguments.problems, settings, arguments.workers)
     schema = GRADED_ANSWERS if merge_answers else GRADED
     write_table(arguments.out, rows, schema, {"provenance": made_from, "statuses": counts})
     print(

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from astarpo.config.ablations import ablation_points
 from astarpo.config.runs import Ablation, Config, Run
-from astarpo.config.schema import DatasetEntry, TaskEntry
-from astarpo.rewards.verifiers import VERIFIERS
+from astarpo.config.schema import DatasetEntry, HubData, LocalFile, TaskEntry
+from astarpo.rewards.verifiers import problem_with
 
 
 def reference_errors(config: Config) -> list[str]:
@@ -89,8 +89,13 @@ def _task_errors(config: Config) -> Iterator[str]:
                 yield f"{key}.hash_range = [{low:g}, {high:g}]: the first number must be below the second"
             if "{problem}" not in entry.template:
                 yield f"{key}.template = {entry.template!r}: must contain {{problem}}"
-            if entry.verifier not in VERIFIERS:
-                yield f"{key}.verifier = '{entry.verifier}': known are {', '.join(sorted(VERIFIERS))}"
+            problem = problem_with(entry.verifier)
+            if problem is not None:
+                yield f"{key}.verifier = '{entry.verifier}': {problem}"
+            if (entry.columns.verifier is not None) != (
+                entry.verifier == "multiple"
+            ) and isinstance(entry.source, LocalFile | HubData):
+                yield f"{key}.columns.verifier: belongs to verifier `multiple`, and the other way round"
             if entry.columns.gold_boxed and entry.columns.gold_after is not None:
                 yield f"{key}.columns.gold_after = {entry.columns.gold_after!r}: cannot go with gold_boxed"
             if entry.source.kind == "chain_sum" and entry.source.min_terms > entry.source.max_terms:

@@ -12,6 +12,7 @@ from typing import Any
 from astarpo.config.ablations import ablation_points
 from astarpo.config.runs import HYPERPARAMETERS, Ablation, Config, Run
 from astarpo.config.schema import StageOneSampling, TaskEntry
+from astarpo.rewards.verifiers import is_own, own_file
 
 Inputs = dict[str, Any]
 TASK_KEYS = (
@@ -205,6 +206,7 @@ class Plan:
         return {
             "generations": f"results/samples/{reference}/{dataset}/block-{block}.parquet",
             "problems": dataset_path(dataset),
+            **_verifier_file(self.config.datasets[dataset]),
         }
 
     def stage_one_inputs(self, registry: str, name: str) -> Inputs:
@@ -220,6 +222,7 @@ class Plan:
         inputs: Inputs = {
             "reference": reference_path(entry.reference),
             "dataset": dataset_path(entry.dataset),
+            **_verifier_file(self.config.datasets[entry.dataset]),
         }
         if entry.validation is not None:
             inputs["validation"] = dataset_path(entry.validation)
@@ -239,6 +242,7 @@ class Plan:
         return {
             "generations": evaluation_path(policy, benchmark, protocol, "generations"),
             "problems": benchmark_path(benchmark),
+            **_verifier_file(self.config.benchmarks[benchmark]),
         }
 
     # What there is.
@@ -336,6 +340,11 @@ class Plan:
             "precision": entry.precision,
             "torch_threads": entry.torch_threads,
         }
+
+
+def _verifier_file(entry: TaskEntry) -> Inputs:
+    """The file of a verifier of the user's own."""
+    return {"verifier": own_file(entry.verifier)} if is_own(entry.verifier) else {}
 
 
 def _one_or_list(path: str | tuple[str, ...]) -> str | list[str]:

@@ -173,6 +173,9 @@ class Machine(Section):
     micro_batch: Count = Field(32, description="sequences in one forward and backward pass")
     sampling_batch: Count = Field(256, description="responses drawn at a time")
     checkpoint_every: Count = Field(25, description="steps between checkpoints")
+    grading_workers: Count = Field(
+        2, description="processes that judge responses where that is slow (`math`, your own)"
+    )
     trackers: tuple[Literal["tensorboard", "wandb"], ...] = Field(
         (), description="where trainings can be followed besides `make watch`"
     )

@@ -124,6 +124,9 @@ class Columns(Section):
 
     problem: str = Field("problem", description="the problem's text")
     gold: str = Field("gold", description="the right answer")
+    verifier: str | None = Field(
+        None, description="a verifier's name in each row, for the verifier `multiple`"
+    )
     worked_solution: str | None = Field(
         None, description="a step-by-step solution, for a warm start; null if there is none"
     )
@@ -151,6 +154,9 @@ class Grading(Section):
         description="the stage fails if more of the last 1,000 grades are null (timeout, error)",
     )
     min_nulls: Count = Field(20, description="fewer null grades than this never fail a stage")
+    timeout_s: Positive = Field(
+        5.0, description="seconds that judging one response may take; more is a null grade"
+    )
 
 
 class StageOneSampling(Section):
@@ -217,7 +223,10 @@ class TaskEntry(Section):
     max_prompts: Count | None = Field(None, description="keep the first so many; null keeps all")
     drop_duplicates: bool = Field(True, description="drop problems whose text was there before")
     template: str = Field("{problem}", description="the prompt; `{problem}` is replaced")
-    verifier: str = Field(description="name of the verifier that judges responses")
+    verifier: str = Field(
+        description="what judges responses: `math`, `gsm8k`, `gsm8k_flexible`, `integer`, `countdown`, `multiple`, "
+        "or a function of yours, `path/to/file.py:function`"
+    )
     grading: Grading = Field(Grading(), description="how verdicts become rewards")
 
 

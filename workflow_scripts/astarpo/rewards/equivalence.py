@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-# (verifier, gold, answer) -> whether the verifier takes the answer for the gold one, for many at a time.
-Judge = Callable[[Sequence[tuple[str, str, str]]], Sequence[bool]]
+# (verifier, answer taken for gold, other answer).
+Asked = tuple[str, str, str]
+# Whether the verifier takes the other answer for the first, for many at a time.
+Judge = Callable[[Sequence[Asked]], Sequence[bool]]
 
 
 @dataclass(frozen=True)
@@ -17,11 +19,18 @@ class Problem:
         verifier: name of the problem's verifier.
         answers: as extracted, one a response; None where there is none.
         right: whether the response was graded right.
+        gold: the problem's gold answer; `multiple` names the verifier in it.
     """
 
     verifier: str
     answers: Sequence[str | None]
     right: Sequence[bool]
+    gold: str = ""
+
+    @property
+    def judging(self) -> str:
+        """The verifier that judges, also where the gold answer names it."""
+        return self.gold.partition(": ")[0] if self.verifier == "multiple" else self.verifier
 
 
 def answer_classes(problems: Sequence[Problem], judge: Judge) -> list[list[int | None]]:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Self
 
 from astarpo.errors import InputError
-from astarpo.rewards.verifiers import VERIFIERS, Response, Status, Verdict
+from astarpo.rewards.pool import GradingPool
+from astarpo.rewards.verdicts import Response, Status
+from astarpo.rewards.verifiers import Canary, find_entry, problem_with
+from astarpo.rewards.worker import Outcome, Question, as_outcome
 
 NULL_STATUSES = ("timeout", "error")
 
@@ -21,11 +25,13 @@ class GradingSettings:
             ``as_judged`` lets the verifier's verdict stand.
         max_null_rate: highest share of null grades among the last 1,000.
         min_nulls: fewer null grades than this never stop the stage.
+        timeout_s: wall-clock seconds that judging one response may take.
     """
 
     truncated: str
     max_null_rate: float
     min_nulls: int
+    timeout_s: float = 5.0
 
 
 @dataclass(frozen=True)
@@ -79,47 +85,121 @@ class NullGuard:
             )
 
 
+class Grader:
+    """Grades responses: what is quick at once, the rest in a pool of killable workers that lives as long as this.
+
+    Args:
+        settings: policy for truncated responses, time limit, limits for null grades.
+        workers: processes of the pool; none is started before there is something slow to judge.
+        guard: counts null grades over all calls; None makes one.
+    """
+
+    def __init__(
+        self, settings: GradingSettings, workers: int = 1, guard: NullGuard | None = None
+    ) -> None:
+        self.settings = settings
+        self.guard = guard or NullGuard(settings)
+        self.pool = GradingPool(workers, settings.timeout_s)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the workers."""
+        self.pool.close()
+
+    def grade(self, items: Iterable[Item]) -> list[Grade]:
+        """Grade responses.
+
+        Args:
+            items: what to grade.
+
+        Returns:
+            One grade an item, in the order of the items.
+
+        Raises:
+            InputError: an unknown verifier, too many null grades, or workers that cannot be started.
+        """
+        questions = [Question(item.verifier, item.gold, item.response) for item in items]
+        grades: dict[int, Grade] = {}
+        for place, outcome in self._outcomes(questions):
+            grades[place] = self._grade(outcome, questions[place].response)
+            self.guard.check(grades[place])
+        return [grades[place] for place in range(len(questions))]
+
+    def _outcomes(self, questions: Sequence[Question]) -> Iterator[tuple[int, Outcome]]:
+        slow = []
+        for place, question in enumerate(questions):
+            outcome = _quickly(question)
+            if outcome is None:
+                slow.append(place)
+            else:
+                yield place, outcome
+        for index, outcome in self.pool.judge([questions[place] for place in slow]):
+            yield slow[index], outcome
+
+    def _grade(self, outcome: Outcome, response: Response) -> Grade:
+        status: Status = outcome.status
+        if status in NULL_STATUSES:
+            return Grade(None, status, outcome.answer, outcome.detail)
+        cut = response.finish_reason == "length" and self.settings.truncated == "incorrect"
+        if cut and status == "correct":
+            status = "incorrect"
+        return Grade(1.0 if status == "correct" else 0.0, status, outcome.answer)
+
+    def check_canaries(self, verifiers: Iterable[str]) -> None:
+        """Grade responses whose grades are known, before anything that matters is graded.
+
+        Args:
+            verifiers: names.
+
+        Raises:
+            InputError: a grade is not what it must be: the verifier or what it builds on is broken.
+        """
+        canaries = [
+            (name, *canary) for name in sorted(set(verifiers)) for canary in _canaries(name)
+        ]
+        questions = [
+            Question(name, gold, Response(text, [], "stop")) for name, gold, text, _ in canaries
+        ]
+        outcomes = dict(self._outcomes(questions))
+        for place, (name, gold, text, status) in enumerate(canaries):
+            found = outcomes[place]
+            if found.status != status:
+                raise InputError(
+                    f"verifier {name!r} is broken: gold {gold!r} and response {text!r} must be {status}, but it says "
+                    f"{found.status}{' (' + found.detail + ')' if found.detail else ''}"
+                )
+
+
 def grade(
     items: Iterable[Item], settings: GradingSettings, guard: NullGuard | None = None
 ) -> list[Grade]:
-    """Grade responses.
-
-    Args:
-        items: what to grade.
-        settings: policy for truncated responses and limits for null grades.
-        guard: a guard that goes on counting from call to call (training); None makes a new one.
-
-    Returns:
-        One grade an item, in the order of the items.
-
-    Raises:
-        InputError: an unknown verifier, or too many null grades.
-    """
-    guard = guard or NullGuard(settings)
-    grades = []
-    for item in items:
-        graded = _grade_one(item, settings)
-        guard.check(graded)
-        grades.append(graded)
-    return grades
+    """Grade responses once, see `Grader.grade`."""
+    with Grader(settings, guard=guard) as grader:
+        return grader.grade(items)
 
 
-def _grade_one(item: Item, settings: GradingSettings) -> Grade:
-    verifier = VERIFIERS.get(item.verifier)
-    if verifier is None:
+def _quickly(question: Question) -> Outcome | None:
+    entry = find_entry(question.verifier)
+    if entry is None:
         raise InputError(
-            f"unknown verifier {item.verifier!r}; known are {', '.join(sorted(VERIFIERS))}"
+            f"unknown verifier {question.verifier!r}; {problem_with(question.verifier)}"
         )
     try:
-        verdict: Verdict = verifier(item.gold, item.response)
+        verdict = entry.quick(question.gold, question.response)
     except Exception as error:
         # Whatever a verifier raises is a status of this item, not the end of the run.
-        return Grade(None, "error", None, f"{type(error).__name__}: {error}")
-    cut = item.response.finish_reason == "length" and settings.truncated == "incorrect"
-    status: Status = "incorrect" if cut and verdict.status == "correct" else verdict.status
-    if status in NULL_STATUSES:
-        return Grade(None, status, verdict.answer, repr(verdict.answer))
-    return Grade(1.0 if status == "correct" else 0.0, status, verdict.answer)
+        return Outcome("error", None, f"{type(error).__name__}: {error}")
+    return None if verdict is None else as_outcome(verdict)
+
+
+def _canaries(verifier: str) -> Sequence[Canary]:
+    entry = find_entry(verifier)
+    return () if entry is None else entry.canaries
 
 
 def status_counts(grades: Iterable[Grade]) -> dict[str, int]:

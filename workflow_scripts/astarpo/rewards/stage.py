@@ -12,22 +12,23 @@ from astarpo.columns import DATASET, GENERATIONS
 from astarpo.errors import InputError
 from astarpo.files import read_table
 from astarpo.progress import Progress
-from astarpo.rewards.equivalence import Problem, answer_classes
-from astarpo.rewards.grading import Grade, GradingSettings, Item, NullGuard, grade, status_counts
-from astarpo.rewards.verifiers import Response, right_response
+from astarpo.rewards.equivalence import Asked, Problem, answer_classes
+from astarpo.rewards.grading import Grade, Grader, GradingSettings, Item, status_counts
+from astarpo.rewards.verifiers import Response, right_response, takes_answers
 
 CHUNK = 1000
 
 
 def grade_table(
-    generations: str, problems: str, settings: GradingSettings
+    generations: str, problems: str, settings: GradingSettings, workers: int = 1
 ) -> tuple[list[dict[str, Any]], dict[str, int]]:
     """Grade every response of a file against the gold answers of another.
 
     Args:
         generations: parquet with the columns of `columns.GENERATIONS`.
         problems: parquet of the data set or benchmark.
-        settings: policy for truncated responses and limits for null grades.
+        settings: policy for truncated responses, time limit, limits for null grades.
+        workers: processes that judge what is slow.
 
     Returns:
         Rows of `columns.GRADED` in the order of the responses, and how many have each status.
@@ -39,54 +40,67 @@ def grade_table(
     responses = read_table(generations, GENERATIONS)
     rewards = _imported_rewards(generations)
     if rewards is not None and responses["response"].null_count == responses.num_rows > 0:
-        grades = [_known(reward) for reward in rewards]
-        return _rows(responses, grades), status_counts(grades)
-    guard, grades = NullGuard(settings), []
-    with Progress("grade", responses.num_rows, "responses") as progress:
+        known = [_known(reward) for reward in rewards]
+        return _rows(responses, known), status_counts(known)
+    grades: list[Grade] = []
+    with (
+        Grader(settings, workers) as grader,
+        Progress("grade", responses.num_rows, "responses") as progress,
+    ):
+        grader.check_canaries(problem["verifier"] for problem in problem_of.values())
         for start in range(0, responses.num_rows, CHUNK):
             chunk = responses.slice(start, CHUNK).to_pylist()
-            graded = grade([_item(row, problem_of, generations) for row in chunk], settings, guard)
-            grades.extend(graded)
+            grades += grader.grade([_item(row, problem_of, generations) for row in chunk])
             progress.advance(len(chunk))
     if rewards is not None:
         _compare(grades, rewards)
     return _rows(responses, grades), status_counts(grades)
 
 
-def add_answer_classes(rows: Sequence[dict[str, Any]], problems: str) -> None:
+def add_answer_classes(
+    rows: Sequence[dict[str, Any]], problems: str, settings: GradingSettings, workers: int = 1
+) -> None:
     """Add ``answer_class`` to graded rows, see `equivalence.answer_classes`.
 
     Args:
         rows: as `grade_table` returned them; of a problem each, in the order of its samples or not.
         problems: parquet of the benchmark.
+        settings: the time limit of a comparison.
+        workers: processes that judge what is slow.
     """
     problem_of = {row["prompt_id"]: row for row in read_table(problems, DATASET).to_pylist()}
     rows_of: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for row in rows:
         rows_of[row["prompt_id"]].append(row)
-    classes = answer_classes(
-        [
-            Problem(
-                problem_of[prompt_id]["verifier"],
-                [row["answer"] for row in own],
-                [row["reward"] == 1.0 for row in own],
-            )
-            for prompt_id, own in rows_of.items()
-        ],
-        _means_the_same,
-    )
+    # A wrong answer need not be readable, so no number of errors is a reason to stop.
+    never = GradingSettings("as_judged", 1.0, len(rows) ** 2 + 1, settings.timeout_s)
+    with Grader(never, workers) as grader:
+        classes = answer_classes(
+            [
+                Problem(
+                    problem_of[prompt_id]["verifier"],
+                    [row["answer"] for row in own],
+                    [row["reward"] == 1.0 for row in own],
+                    problem_of[prompt_id]["gold"],
+                )
+                for prompt_id, own in rows_of.items()
+            ],
+            lambda asked: _mean_the_same(grader, asked),
+        )
     for own, numbers in zip(rows_of.values(), classes, strict=True):
         for row, number in zip(own, numbers, strict=True):
             row["answer_class"] = number
 
 
-def _means_the_same(asked: Sequence[tuple[str, str, str]]) -> list[bool]:
-    items = [
-        Item(verifier, gold, right_response(verifier, answer)) for verifier, gold, answer in asked
-    ]
-    # A wrong answer need not be readable, so any number of errors is no reason to stop.
-    never = GradingSettings(truncated="as_judged", max_null_rate=1.0, min_nulls=len(items) + 1)
-    return [graded.status == "correct" for graded in grade(items, never)]
+def _mean_the_same(grader: Grader, asked: Sequence[Asked]) -> list[bool]:
+    """Take one answer of each pair for the gold one, where the verifier knows answers at all."""
+    items: dict[int, Item] = {}
+    for place, (verifier, one, other) in enumerate(asked):
+        response = right_response(verifier, other) if takes_answers(verifier) else None
+        if response is not None:
+            items[place] = Item(verifier, one, response)
+    grades = dict(zip(items, grader.grade(items.values()), strict=True))
+    return [place in grades and grades[place].reward == 1.0 for place in range(len(asked))]
 
 
 def _imported_rewards(generations: str) -> list[float | None] | None:

@@ -1,200 +1,41 @@
-"""Verifiers: one response in, one verdict out. The same callable serves stage 1, training and evaluation."""
+"""The registry of verifiers: a line each. The same ones serve stage 1, training and evaluation."""
 
 from __future__ import annotations
 
-import re
+import ast
+import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass
-from fractions import Fraction
-from typing import Any, Literal
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
 
-from astarpo.boxed import last_boxed
+from astarpo.rewards.countdown import countdown, countdown_solution
+from astarpo.rewards.latex import math, math_quickly
+from astarpo.rewards.numbers import gsm8k, gsm8k_flexible, integer
+from astarpo.rewards.verdicts import Response, Status, Verdict, Verifier
 
-Status = Literal["correct", "incorrect", "no_answer", "timeout", "error"]
+__all__ = ["SPELLINGS", "VERIFIERS", "Entry", "Response", "Status", "Verdict", "Verifier"]
 
-
-@dataclass(frozen=True)
-class Response:
-    """What a verifier sees: the response alone, never the prompt.
-
-    Attributes:
-        text: the decoded response, special tokens left out.
-        token_ids: its tokens, the end token included.
-        finish_reason: ``stop`` if it ended by itself, ``length`` if it was cut.
-    """
-
-    text: str
-    token_ids: list[int]
-    finish_reason: str
+Quick = Callable[[str, Response], Verdict | None]
+Canary = tuple[str, str, Status]
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """A verifier's judgement.
+class Entry:
+    """A verifier and what there is to know about it.
 
     Attributes:
-        status: ``correct``, ``incorrect``, ``no_answer`` (nothing to judge) or ``timeout``; grading adds ``error``.
-        answer: the answer as extracted, None where there is none.
+        judge: the verifier.
+        spell: gold answer -> the shortest response that gives it; None where that is not known.
+        quick: judges in time linear in the text, the same as ``judge``, or says None: then a worker asks that.
+        canaries: (gold, response, status) that must come out so before anything is graded.
     """
 
-    status: Status
-    answer: str | None
-
-
-Verifier = Callable[[str, Response], Verdict]
-
-
-def integer(gold: str, response: Response) -> Verdict:
-    r"""Compare the integer in the last ``\boxed{}`` of the response with the gold integer.
-
-    Args:
-        gold: an integer; thousands commas are allowed.
-        response: the response.
-
-    Returns:
-        ``no_answer`` where there is no box, ``incorrect`` where it holds no integer or another one.
-
-    Raises:
-        ValueError: the gold answer is no integer.
-    """
-    wanted = _to_integer(gold)
-    if wanted is None:
-        raise ValueError(f"the gold answer is no integer: {gold!r}")
-    answer = last_boxed(response.text)
-    if answer is None:
-        return Verdict("no_answer", None)
-    return Verdict("correct" if _to_integer(answer) == wanted else "incorrect", answer)
-
-
-def _to_integer(text: str) -> int | None:
-    cleaned = text.strip().replace(",", "")
-    return int(cleaned) if re.fullmatch(r"[+-]?[0-9]{1,1000}", cleaned) else None
-
-
-def gsm8k(gold: str, response: Response) -> Verdict:
-    """Compare the number after the last ``####`` of the response with the gold number, exactly.
-
-    Strict: the rest of that line is the number, with a currency sign before it and a unit or a full stop after
-    it at most. A number elsewhere in the response is no answer.
-
-    Args:
-        gold: a number; thousands commas are allowed.
-        response: the response.
-
-    Returns:
-        ``no_answer`` where nothing follows a ``####``, ``incorrect`` where it is no number or another one.
-
-    Raises:
-        ValueError: the gold answer is no number.
-    """
-    wanted = _to_number(gold)
-    if wanted is None:
-        raise ValueError(f"the gold answer is no number: {gold!r}")
-    _, mark, rest = response.text.rpartition("####")
-    answer = rest.strip().partition("\n")[0].strip() if mark else ""
-    if not answer:
-        return Verdict("no_answer", None)
-    found = _to_number(answer)
-    if found is None:
-        return Verdict("incorrect", answer)
-    return Verdict("correct" if found == wanted else "incorrect", str(found))
-
-
-# Digits with commas or spaces between thousands; then at most a unit in words, a percent sign, a full stop.
-_NUMBER = re.compile(
-    r"(?P<sign>[-+\u2212]?)\s*[$\u20ac\u00a3\u00a5]?\s*(?P<sign2>[-+\u2212]?)"
-    r"(?P<digits>[0-9]{1,3}(?:[, ][0-9]{3})+(?![0-9])|[0-9][0-9,]{0,999}|(?=\.[0-9]))"
-    r"(?P<decimals>\.[0-9]{1,1000})?"
-    r"\s*%?(?:\s+[^\W\d_][^\W\d_]*){0,5}\s*\.?"
-)
-
-
-def _to_number(text: str) -> Fraction | None:
-    """Read a number as GSM8K's answers are written, without rounding; None where the text is more or less than one."""
-    match = _NUMBER.fullmatch(text.strip()[:3000])
-    if match is None or (match["sign"] and match["sign2"]):
-        return None
-    digits = re.sub("[, ]", "", match["digits"]) or "0"
-    number = Fraction(digits + (match["decimals"] or ""))
-    return -number if (match["sign"] or match["sign2"]) in ("-", "\u2212") else number
-
-
-PARSING_SECONDS, COMPARING_SECONDS = 5, 5
-
-
-def math(gold: str, response: Response) -> Verdict:
-    r"""Compare the last ``\boxed{}`` of the response with the gold answer as mathematics, by math-verify.
-
-    Only that box is looked at: of several boxes math-verify would make a set. The gold answer is wrapped in a
-    box as well, since bare LaTeX is not recognised, and comes first, since the comparison is not symmetric.
-    Must run in a process's main thread: math-verify's clock is a signal.
-
-    Args:
-        gold: LaTeX, without a box.
-        response: the response.
-
-    Returns:
-        ``no_answer`` where there is no box, ``timeout`` where reading or comparing took too long.
-
-    Raises:
-        ValueError: the gold answer cannot be read.
-    """
-    from math_verify.errors import TimeoutException
-
-    answer = last_boxed(response.text)
-    if answer is None:
-        return Verdict("no_answer", None)
-    if answer.strip() == gold.strip() != "":  # no need to read it, nor to depend on a clock
-        return Verdict("correct", answer)
-    try:
-        wanted = _parse_boxed(gold)
-        if not wanted:
-            raise ValueError(f"the gold answer cannot be read as mathematics: {gold!r}")
-        found = _parse_boxed(answer)
-    except TimeoutException:  # no Exception: it would pass through `except Exception`
-        return Verdict("timeout", answer)
-    return Verdict(_compare(wanted, found), answer)
-
-
-def _parse_boxed(latex: str) -> list[Any]:
-    """Read LaTeX; an empty list where math-verify cannot."""
-    from math_verify import LatexExtractionConfig, parse
-
-    try:
-        parsed: list[Any] = parse(
-            boxed(latex),
-            extraction_config=[LatexExtractionConfig(boxed_match_priority=0)],
-            parsing_timeout=PARSING_SECONDS,
-            raise_on_error=True,
-        )
-    except Exception as error:  # sympy raises a dozen kinds at a text that is no mathematics
-        _refuse_threads(error)
-        return []
-    return parsed
-
-
-def _compare(wanted: list[Any], found: list[Any]) -> Status:
-    """Compare all readings of the gold answer with all of the given one; one match is enough."""
-    from math_verify import verify
-    from math_verify.errors import TimeoutException
-
-    status: Status = "incorrect"
-    for right in wanted:
-        for given in found:
-            try:
-                if verify(right, given, timeout_seconds=COMPARING_SECONDS, raise_on_error=True):
-                    return "correct"
-            except TimeoutException:
-                status = "timeout"
-            except Exception as error:  # things that cannot be compared are not equal
-                _refuse_threads(error)
-    return status
-
-
-def _refuse_threads(error: Exception) -> None:
-    """Let the one error through that no answer causes: math-verify called outside the main thread."""
-    if isinstance(error, ValueError) and "threaded environment" in str(error):
-        raise error
+    judge: Verifier
+    spell: Callable[[str], str] | None
+    quick: Quick
+    canaries: tuple[Canary, ...] = ()
 
 
 def boxed(answer: str) -> str:
@@ -207,19 +48,148 @@ def after_hashes(answer: str) -> str:
     return f"#### {answer}"
 
 
-VERIFIERS: dict[str, Verifier] = {"gsm8k": gsm8k, "integer": integer, "math": math}
-SPELLINGS: dict[str, Callable[[str], str]] = {
-    "gsm8k": after_hashes,
-    "integer": boxed,
-    "math": boxed,
-}
+def multiple(gold: str, response: Response) -> Verdict:
+    """Judge by the verifier that the gold answer names: ``integer: 42``, ``math: \\frac12``.
+
+    For data sets that mix kinds of answers; ``columns.verifier`` of a data set makes such gold answers.
+
+    Args:
+        gold: a verifier's name, a colon, a blank, and its gold answer.
+        response: the response.
+
+    Raises:
+        ValueError: the gold answer names no verifier.
+    """
+    entry, rest = _named_by(gold)
+    return entry.judge(rest, response)
 
 
-def right_response(verifier: str, gold: str) -> Response:
+def _multiple_quickly(gold: str, response: Response) -> Verdict | None:
+    entry, rest = _named_by(gold)
+    return entry.quick(rest, response)
+
+
+def _spell_multiple(gold: str) -> str:
+    entry, rest = _named_by(gold)
+    if entry.spell is None:
+        raise ValueError(f"no right response is known to {gold!r}")
+    return entry.spell(rest)
+
+
+def _named_by(gold: str) -> tuple[Entry, str]:
+    name, separator, rest = gold.partition(": ")
+    if not separator or name == "multiple" or name not in REGISTRY:
+        known = ", ".join(sorted(REGISTRY.keys() - {"multiple"}))
+        raise ValueError(
+            f"the gold answer must begin with one of {known} and ': ', but is {gold!r}"
+        )
+    return REGISTRY[name], rest
+
+
+def _nothing_quickly(gold: str, response: Response) -> None:
+    return None
+
+
+_SUM = '{"numbers": [2, 3], "solution": "2+3", "target": 5}'
+REGISTRY: dict[str, Entry] = {
+    "countdown": Entry(countdown, countdown_solution, countdown, (
+        (_SUM, r"\boxed{3+2}", "correct"), (_SUM, r"\boxed{5}", "incorrect"), (_SUM, "3+2", "no_answer"))),
+    "gsm8k": Entry(gsm8k, after_hashes, gsm8k, (
+        ("1,000", "#### $1000", "correct"), ("-5", "#### 5", "incorrect"), ("5", "5", "no_answer"))),
+    "gsm8k_flexible": Entry(gsm8k_flexible, after_hashes, gsm8k_flexible, (
+        ("5", "So it is 5.", "correct"), ("5", "5 of 6", "incorrect"), ("5", "five", "no_answer"))),
+    "integer": Entry(integer, boxed, integer, (
+        ("12", r"\boxed{12}", "correct"), ("12", r"\boxed{-12}", "incorrect"), ("12", "12", "no_answer"))),
+    "math": Entry(math, boxed, math_quickly, (
+        (r"\frac{1}{2}", r"\boxed{0.5}", "correct"), (r"x^2+1", r"\boxed{1+x^2}", "correct"),
+        (r"\sqrt{2}", r"\boxed{\sqrt{3}}", "incorrect"), ("2", r"\boxed{1} or \boxed{3}", "incorrect"))),
+    "multiple": Entry(multiple, _spell_multiple, _multiple_quickly, (
+        ("integer: 12", r"\boxed{12}", "correct"), ("math: 12", r"\boxed{13}", "incorrect"))),
+}  # fmt: skip
+VERIFIERS: dict[str, Verifier] = {name: entry.judge for name, entry in REGISTRY.items()}
+SPELLINGS: dict[str, Callable[[str], str] | None] = {n: e.spell for n, e in REGISTRY.items()}
+
+
+def right_response(verifier: str, gold: str) -> Response | None:
     """The shortest response that gives a gold answer in the way that a verifier wants it.
 
     Args:
-        verifier: a name in `VERIFIERS`.
+        verifier: a name in the registry, or ``path/to/file.py:function``.
         gold: the gold answer.
+
+    Returns:
+        The response, None where it is not known (verifiers in files of their own).
     """
-    return Response(SPELLINGS[verifier](gold), [], "stop")
+    spell = None if is_own(verifier) else REGISTRY[verifier].spell
+    return None if spell is None else Response(spell(gold), [], "stop")
+
+
+def takes_answers(verifier: str) -> bool:
+    """Whether an answer as extracted can stand for a gold answer of this verifier."""
+    return verifier in REGISTRY and verifier not in ("countdown", "multiple")
+
+
+# Verifiers in files of their own.
+
+
+def is_own(verifier: str) -> bool:
+    """Whether a name means a function in a file, ``path/to/file.py:function``."""
+    return verifier.rpartition(":")[0].endswith(".py")
+
+
+def own_file(verifier: str) -> str:
+    """The file of such a verifier."""
+    return verifier.rpartition(":")[0]
+
+
+def problem_with(verifier: str) -> str | None:
+    """Say what is wrong with a verifier's name, None if nothing is; the file is read but not run."""
+    if verifier in REGISTRY:
+        return None
+    if not is_own(verifier):
+        return f"known are {', '.join(sorted(REGISTRY))}, or path/to/file.py:function"
+    path, function = Path(own_file(verifier)), verifier.rpartition(":")[2]
+    if not path.is_file():
+        return f"there is no file {path}"
+    try:
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+    except (SyntaxError, UnicodeDecodeError, ValueError) as error:
+        return f"{path} is no Python ({error})"
+    names = [node.name for node in tree.body if isinstance(node, ast.FunctionDef)]
+    if function in names:
+        return None
+    return f"{path} has no function {function!r}; it has {', '.join(names) or 'none'}"
+
+
+def find_entry(verifier: str) -> Entry | None:
+    """Look a verifier up; one in a file of its own is loaded when it first judges, which is in a worker."""
+    if verifier in REGISTRY:
+        return REGISTRY[verifier]
+    if not is_own(verifier):
+        return None
+    return Entry(
+        lambda gold, response: _as_verdict(_load(verifier)(gold, response)), None, _nothing_quickly
+    )
+
+
+@lru_cache(maxsize=16)
+def _load(verifier: str) -> Callable[[str, Response], Any]:
+    path, function = own_file(verifier), verifier.rpartition(":")[2]
+    spec = importlib.util.spec_from_file_location(f"verifier_{Path(path).stem}", path)
+    if spec is None or spec.loader is None:
+        raise ValueError(f"{path} cannot be loaded")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    loaded: Callable[[str, Response], Any] = getattr(module, function)
+    return loaded
+
+
+def _as_verdict(said: Any) -> Verdict:
+    """A `Verdict`, or simply True, False, or None for no answer."""
+    if isinstance(said, Verdict):
+        return said
+    if isinstance(said, bool):
+        return Verdict("correct" if said else "incorrect", None)
+    if said is None:
+        return Verdict("no_answer", None)
+    raise TypeError(f"a verifier must return a Verdict, True, False or None, but returned {said!r}")

@@ -16,7 +16,7 @@ from astarpo.objectives import METHODS, build_loss
 from astarpo.objectives.rollout import Rollout
 from astarpo.progress import Progress
 from astarpo.references.models import Policy
-from astarpo.rewards.grading import NullGuard
+from astarpo.rewards.grading import Grader
 from astarpo.sampling import Sampler
 from astarpo.training import checkpoints
 from astarpo.training.engine import MicroBatch, TorchEngine
@@ -76,7 +76,7 @@ class Trainer:
         self.engine = TorchEngine(policy, reference, settings, machine.micro_batch)
         self.method = METHODS[settings.method]
         self.loss = build_loss(settings.method, settings.hyperparameters)
-        self.guard = NullGuard(settings.grading)
+        self.grader = Grader(settings.grading, machine.grading_workers)
         self.history = History()
 
     def run(self, scratch: Path) -> History:
@@ -94,7 +94,9 @@ class Trainer:
         first = self._restore(scratch) + 1
         deadline = time.monotonic() + 60 * (self.machine.max_minutes or float("inf"))
         settings = self.settings
+        self.grader.check_canaries(prompt.verifier for prompt in (*self.prompts, *self.validation))
         with (
+            self.grader,
             _stop_on_sigterm() as stopping,
             followers(self.machine.trackers, scratch, first, self.history.metrics) as show,
             Progress(
@@ -139,8 +141,8 @@ class Trainer:
     ) -> Responses:
         settings = self.settings
         return draw_responses(
-            self.sampler, prompts, settings.responses_per_prompt, settings.sampling, settings.grading,
-            self.guard, (self.seed, *purpose), clock,
+            self.sampler, prompts, settings.responses_per_prompt, settings.sampling, self.grader,
+            (self.seed, *purpose), clock,
         )  # fmt: skip
 
     def _update(
@@ -198,8 +200,8 @@ class Trainer:
             return None
         with clock.phase("validate"):
             drawn = draw_responses(
-                self.sampler, self.validation, 1, self.settings.sampling, self.settings.grading,
-                self.guard, (self.seed, "validate"), PhaseClock(),
+                self.sampler, self.validation, 1, self.settings.sampling, self.grader,
+                (self.seed, "validate"), PhaseClock(),
             )  # fmt: skip
         return sum(graded.reward or 0.0 for graded in drawn.grades) / len(drawn.grades)
 

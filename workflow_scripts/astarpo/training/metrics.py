@@ -7,6 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
+STATUSES = ("correct", "incorrect", "no_answer", "timeout", "error")
 METRICS = pa.schema(
     [("step", pa.int64())]
     + [
@@ -16,7 +17,7 @@ METRICS = pa.schema(
             "response_length", "truncated_share", "null_share", "entropy", "grad_norm", "clip_fraction", "lr",
         )
     ]
-    + [("generated_tokens", pa.int64()), ("trained_tokens", pa.int64())]
+    + [(name, pa.int64()) for name in ("generated_tokens", "trained_tokens", *STATUSES)]
     + [(name, pa.float64()) for name in ("advantage", "implicit_advantage", "validation_reward")]
 )  # fmt: skip
 PHASES = ("generate", "grade", "reference", "update")
@@ -66,6 +67,7 @@ def step_metrics(
         "lr": updates[-1]["lr"],
         "generated_tokens": sum(lengths),
         "trained_tokens": int(sums["tokens"]),
+        **{status: sum(graded.status == status for graded in grades) for status in STATUSES},
         "advantage": sums["advantage"] / n if "advantage" in sums else None,
         "implicit_advantage": sums["implicit_advantage"] / n
         if "implicit_advantage" in sums

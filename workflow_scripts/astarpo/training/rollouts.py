@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from astarpo.rewards.grading import Grade, GradingSettings, Item, NullGuard, grade
+from astarpo.rewards.grading import Grade, Grader, Item
 from astarpo.rewards.verifiers import Response
 from astarpo.sampling import Completion, Request, Sampler, SamplingSettings
 from astarpo.seeds import derive_seed
@@ -56,8 +56,7 @@ def draw_responses(
     prompts: Sequence[TrainingPrompt],
     responses_per_prompt: int,
     sampling: SamplingSettings,
-    grading: GradingSettings,
-    guard: NullGuard,
+    grader: Grader,
     seed_parts: tuple[str | int, ...],
     clock: PhaseClock,
 ) -> Responses:
@@ -67,7 +66,7 @@ def draw_responses(
         sampler: holds the current weights.
         prompts: one batch.
         responses_per_prompt: how many to draw for each.
-        sampling, grading, guard: as in stage 1.
+        sampling, grader: as in stage 1.
         seed_parts: run seed, purpose and step; the prompt and sample index are added to it.
         clock: the phases ``generate`` and ``grade`` are booked on it.
     """
@@ -80,14 +79,10 @@ def draw_responses(
     with clock.phase("generate"):
         completions = sampler.sample(requests, sampling)
     with clock.phase("grade"):
-        grades = grade(
-            (
-                Item(prompt.verifier, prompt.gold,
-                     Response(completion.text, completion.token_ids, completion.finish_reason))
-                for prompt, completion in zip(repeated, completions, strict=True)
-            ),
-            grading,
-            guard,
+        grades = grader.grade(
+            Item(prompt.verifier, prompt.gold,
+                 Response(completion.text, completion.token_ids, completion.finish_reason))
+            for prompt, completion in zip(repeated, completions, strict=True)
         )  # fmt: skip
     groups = [index // responses_per_prompt for index in range(len(repeated))]
     return Responses(repeated, groups, completions, grades)

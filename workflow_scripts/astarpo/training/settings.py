@@ -79,6 +79,7 @@ class MachineSettings:
         micro_batch: sequences in one forward and backward pass.
         sampling_batch: responses drawn at a time.
         checkpoint_every: steps between checkpoints.
+        grading_workers: processes that judge responses where that is slow.
         max_minutes: stop with a checkpoint after so long; None never does.
         trackers: where the run can be followed, see `training.trackers`.
     """
@@ -87,6 +88,7 @@ class MachineSettings:
     micro_batch: int
     sampling_batch: int
     checkpoint_every: int
+    grading_workers: int
     max_minutes: float | None
     trackers: Sequence[str]
 

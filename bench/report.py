@@ -1,0 +1,33 @@
+"""Where benchmarks put their numbers: a table on the screen, and results/bench/bench.json."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TypedDict
+
+PATH = Path("results/bench/bench.json")
+
+
+class Measured(TypedDict):
+    """One comparison of one run on one machine; ``ratio`` is how many times better ours is."""
+
+    name: str
+    ours: float
+    theirs: float | None
+    ratio: float | None
+    unit: str
+    command: str
+
+
+def record(rows: list[Measured], path: Path = PATH) -> None:
+    """Print rows, and put them into the file in place of those of the same name."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    old: list[Measured] = json.loads(path.read_text()) if path.exists() else []
+    names = {row["name"] for row in rows}
+    kept = [row for row in old if row["name"] not in names]
+    path.write_text(json.dumps([*kept, *rows], indent=2) + "\n")
+    for row in rows:
+        theirs = "" if row["theirs"] is None else f", theirs {row['theirs']:,.4g}"
+        ratio = "" if row["ratio"] is None else f": {row['ratio']:.2f} x"
+        print(f"{row['name']}: ours {row['ours']:,.4g}{theirs} {row['unit']}{ratio}", flush=True)

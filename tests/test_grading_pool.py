@@ -1,0 +1,168 @@
+"""The grading pool: whatever a verifier does costs one item, in time, in order, and is never a silent 0."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from odd_verifiers import odd, stillborn
+
+from astarpo.errors import InputError
+from astarpo.rewards import pool as pools
+from astarpo.rewards import verifiers
+from astarpo.rewards.grading import Grader, GradingSettings, Item, grade
+from astarpo.rewards.verdicts import Response
+from astarpo.rewards.verifiers import Entry
+
+NEVER_STOP = GradingSettings("incorrect", 1.0, 10**6, 1.0)
+ODD = f"{Path(__file__).with_name('odd_verifiers.py')}:odd"
+
+
+def item(text: str, gold: str = "x", verifier: str = ODD, finish_reason: str = "stop") -> Item:
+    return Item(verifier, gold, Response(text, [], finish_reason))
+
+
+@pytest.fixture(scope="module")
+def grader():
+    with Grader(NEVER_STOP, workers=2) as made:
+        yield made
+
+
+@pytest.mark.parametrize(
+    ("text", "status", "detail"),
+    [
+        ("sleep", "timeout", "took more than 1 s"),
+        ("sleep through signals", "timeout", "took more than 1 s"),
+        ("spin", "timeout", "took more than 1 s"),
+        ("exit", "error", "SystemExit: 3"),
+        ("exit at once", "error", "exit status 3"),
+        ("kill", "error", "signal SIGKILL"),
+        ("raise", "error", "ValueError: as asked"),
+        ("interrupt", "error", "KeyboardInterrupt"),
+        ("base", "error", "BaseException: the very base"),
+        ("memory", "error", "MemoryError"),
+        ("recurse", "error", "RecursionError"),
+        ("nonsense", "error", "must return a Verdict, True, False or None, but returned 'yes'"),
+    ],
+)
+def test_a_verifier_that_misbehaves_costs_one_item(grader, text, status, detail):
+    """Twice in a row, between items that are right; the next call works as well."""
+    grades = grader.grade([item("x"), item(text), item(text), item("x"), item("y")])
+    assert [one.status for one in grades] == ["correct", status, status, "correct", "incorrect"]
+    assert [one.reward for one in grades] == [1.0, None, None, 1.0, 0.0]
+    assert detail in grades[1].detail
+    assert grader.grade([item("x")])[0].reward == 1.0
+
+
+def test_results_are_in_the_order_of_the_items(grader):
+    texts = ["x" if n % 3 else "y" for n in range(200)]
+    texts[50] = "exit at once"
+    grades = grader.grade([item(text) for text in texts])
+    wanted = [1.0 if text == "x" else 0.0 for text in texts]
+    wanted[50] = None
+    assert [one.reward for one in grades] == wanted
+
+
+def test_no_answer_and_truncated(grader):
+    assert grader.grade([item("none")])[0].status == "no_answer"
+    (cut,) = grader.grade([item("x", finish_reason="length")])
+    assert (cut.reward, cut.status) == (0.0, "incorrect")
+
+
+def test_grading_twice_is_the_same(grader):
+    items = [item(text) for text in ("x", "y", "raise", "none")]
+    assert grader.grade(items) == grader.grade(items)
+
+
+def test_nothing_is_started_for_quick_verifiers():
+    with Grader(NEVER_STOP) as made:
+        made.check_canaries(["integer", "gsm8k", "countdown"])
+        made.grade([item(r"\boxed{7}", "7", "integer"), item(r"\boxed{7}", "7", "math")])
+        assert made.pool._running == []
+
+
+def test_a_worker_is_replaced_after_many_questions(monkeypatch):
+    monkeypatch.setattr(pools, "RETIRE_AFTER", 5)
+    with Grader(NEVER_STOP) as made:
+        grades = made.grade([item("x")] * 100)
+        assert [one.reward for one in grades] == [1.0] * 100
+        first = made.pool._running[0].process.pid
+        made.grade([item("x")] * 100)
+        assert made.pool._running[0].process.pid != first
+
+
+def test_workers_end_with_the_grader():
+    with Grader(NEVER_STOP, workers=2) as made:
+        made.grade([item("x")] * 10)
+        processes = [worker.process for worker in made.pool._running]
+        assert all(process.is_alive() for process in processes)
+    assert not any(process.is_alive() for process in processes)
+
+
+def test_too_many_nulls_stop_the_stage_while_it_runs():
+    """Not after all of the thousand items: the twentieth null is enough."""
+    settings = GradingSettings("incorrect", 0.02, 20, 1.0)
+    with (
+        Grader(settings, workers=2) as made,
+        pytest.raises(InputError, match="20 of the last .* grades are null.*as asked"),
+    ):
+        made.grade([item("raise")] * 1000)
+
+
+def test_a_broken_verifier_is_noticed_before_anything_is_graded(monkeypatch):
+    def always(gold, response):
+        return verifiers.Verdict("correct", None)
+
+    entry = Entry(always, verifiers.boxed, always, (("1", "2", "incorrect"),))
+    monkeypatch.setitem(verifiers.REGISTRY, "integer", entry)
+    with (
+        Grader(NEVER_STOP) as made,
+        pytest.raises(InputError, match="'integer' is broken: gold '1'"),
+    ):
+        made.check_canaries(["integer"])
+
+
+@pytest.mark.parametrize("name", sorted(verifiers.REGISTRY))
+def test_canaries_of_every_verifier_sing(grader, name):
+    assert verifiers.REGISTRY[name].canaries
+    grader.check_canaries([name])
+
+
+def test_workers_that_cannot_start_are_an_error_not_a_hang(monkeypatch):
+    monkeypatch.setattr(pools, "serve", stillborn)
+    made = pools.GradingPool(1, 1.0)
+    with pytest.raises(InputError, match="a grading worker failed to start 3 times"):
+        list(made.judge([pools.Question(ODD, "x", Response("x", [], "stop"))]))
+    made.close()
+
+
+def test_adversarial_mathematics_is_answered():
+    """Towers of powers, nested braces, megabytes, and a box without end."""
+    tower = r"\boxed{2^{3^{4^{5^{6^7}}}}}"
+    deep = r"\boxed{" + "{" * 10_000 + "1" + "}" * 10_000 + "}"
+    texts = [
+        tower, tower, deep, r"\boxed{" + "1+" * 500_000 + "1}", r"\boxed{" * 10_000, "x" * 10**6,
+        r"\boxed{" + r"\frac{1}{" * 900 + "1" + "}" * 900 + "}", r"\boxed{10^{10^{10}}}", r"\boxed{9!!!!!!!!}",
+        r"\boxed{\int_0^1 x^{x^{x^x}} dx}", r"\boxed{\sum_{n=1}^{10^9} n}", r"\boxed{0^{-1}}",
+    ]  # fmt: skip
+    settings = GradingSettings("incorrect", 1.0, 10**6, 3.0)
+    with Grader(settings, workers=2) as made:
+        grades = made.grade(
+            [item(text, r"\sqrt{2}", "math") for text in texts]
+            + [item(r"\boxed{2^{1/2}}", r"\sqrt{2}", "math")]
+        )
+    assert grades[-1].reward == 1.0
+    for text, one in zip(texts, grades, strict=False):
+        assert one.status in ("incorrect", "no_answer", "timeout"), (text[:50], one)
+    assert grades[2].status == "incorrect" and grades[4].status == "no_answer"
+
+
+def test_the_odd_verifier_itself():
+    """Its tame answers, so that the tests above test what they say."""
+    assert odd("x", Response("x", [], "stop")) is True
+    with pytest.raises(ValueError, match="as asked"):
+        odd("x", Response("raise", [], "stop"))
+
+
+def test_grade_once():
+    assert [one.reward for one in grade([item("x"), item("y")], NEVER_STOP)] == [1.0, 0.0]

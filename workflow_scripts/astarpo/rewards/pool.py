@@ -1,0 +1,183 @@
+"""A pool of killable worker processes: each question gets an outcome, in time, whatever the verifier does."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import signal
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from typing import Self
+
+from astarpo.errors import InputError
+from astarpo.rewards.worker import READY, Outcome, Question, serve
+
+GRACE_S = 1.0  # a worker that outlives its own clock by so much is killed by the pool
+STARTING_S = 120.0
+STARTS = 3  # in vain, before the pool gives up
+LARGEST_LIST = 32  # questions that a worker is given at a time
+RETIRE_AFTER = 20_000  # questions; whatever a verifier's library piles up goes with its process
+MEMORY_BYTES = 2 * 2**30
+
+
+@dataclass
+class _Worker:
+    process: BaseProcess
+    connection: Connection
+    ready: bool = False
+    pending: deque[int] = field(default_factory=deque)
+    since: float = field(default_factory=time.monotonic)
+    answered: int = 0
+
+
+class GradingPool:
+    """Judges questions in worker processes.
+
+    Args:
+        workers: processes; none is started before there is something to judge.
+        timeout_s: wall-clock seconds that a question may take; its worker is killed a second later at most.
+        memory_bytes: address space of a worker.
+    """
+
+    def __init__(self, workers: int, timeout_s: float, memory_bytes: int = MEMORY_BYTES) -> None:
+        self.workers, self.timeout_s, self.memory_bytes = workers, timeout_s, memory_bytes
+        self._context = multiprocessing.get_context("forkserver")
+        self._context.set_forkserver_preload(["math_verify"])
+        self._running: list[_Worker] = []
+        self._failed_starts = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End all workers."""
+        for worker in self._running:
+            self._end(worker)
+        self._running = []
+
+    def judge(self, questions: Sequence[Question]) -> Iterator[tuple[int, Outcome]]:
+        """Judge questions.
+
+        Args:
+            questions: any number.
+
+        Yields:
+            (place, outcome) as they come, each place once.
+
+        Raises:
+            InputError: no worker can be started.
+        """
+        waiting = deque(range(len(questions)))
+        try:
+            while waiting or any(worker.pending for worker in self._running):
+                self._hand_out(waiting, questions)
+                wait([worker.connection for worker in self._running], self._patience())
+                for worker in list(self._running):
+                    yield from self._listen(worker, waiting)
+        finally:
+            # Left early: what is on its way belongs to nobody.
+            for worker in [worker for worker in self._running if worker.pending]:
+                self._remove(worker)
+
+    def _hand_out(self, waiting: deque[int], questions: Sequence[Question]) -> None:
+        busy = sum(bool(worker.pending) for worker in self._running)
+        while waiting and len(self._running) < min(self.workers, busy + len(waiting)):
+            self._start()
+        size = max(1, min(LARGEST_LIST, len(waiting) // (2 * self.workers)))
+        for worker in list(self._running):
+            if worker.pending or not worker.ready or not waiting:
+                continue
+            if worker.answered >= RETIRE_AFTER:
+                self._remove(worker)
+                continue
+            places = [waiting.popleft() for _ in range(min(size, len(waiting)))]
+            worker.pending, worker.since = deque(places), time.monotonic()
+            with contextlib.suppress(OSError):  # if it died meanwhile, listening to it says how
+                worker.connection.send([questions[place] for place in places])
+
+    def _start(self) -> None:
+        if self._failed_starts >= STARTS:
+            raise InputError(
+                f"a grading worker failed to start {STARTS} times; is there enough memory, and is math-verify "
+                "installed? Its own messages are above."
+            )
+        ours, theirs = self._context.Pipe()
+        process = self._context.Process(
+            target=serve, args=(theirs, self.timeout_s, self.memory_bytes), daemon=True
+        )
+        process.start()
+        theirs.close()
+        self._running.append(_Worker(process, ours))
+
+    def _patience(self) -> float:
+        """Seconds until the first worker is overdue."""
+        deadlines = [self._deadline(worker) for worker in self._running if self._owes(worker)]
+        return max(0.0, min(deadlines, default=time.monotonic() + 1) - time.monotonic())
+
+    def _owes(self, worker: _Worker) -> bool:
+        return bool(worker.pending) or not worker.ready
+
+    def _deadline(self, worker: _Worker) -> float:
+        return worker.since + (self.timeout_s + GRACE_S if worker.ready else STARTING_S)
+
+    def _listen(self, worker: _Worker, waiting: deque[int]) -> Iterator[tuple[int, Outcome]]:
+        """Take in what a worker says, or note that it says nothing any more."""
+        try:
+            while worker.connection.poll():
+                message = worker.connection.recv()
+                worker.since = time.monotonic()
+                if message == READY:
+                    worker.ready, self._failed_starts = True, 0
+                else:
+                    worker.answered += 1
+                    yield worker.pending.popleft(), message
+        except (EOFError, OSError):
+            yield from self._bury(worker, waiting, overdue=False)
+            return
+        if self._owes(worker) and time.monotonic() >= self._deadline(worker):
+            yield from self._bury(worker, waiting, overdue=True)
+
+    def _bury(
+        self, worker: _Worker, waiting: deque[int], overdue: bool
+    ) -> Iterator[tuple[int, Outcome]]:
+        """Book the question that a worker died of; the others it had wait again, in their order."""
+        self._remove(worker)
+        code = worker.process.exitcode
+        if not worker.ready:
+            self._failed_starts += 1
+            return
+        if not worker.pending:
+            return
+        place = worker.pending.popleft()
+        waiting.extendleft(reversed(worker.pending))
+        worker.pending.clear()
+        if overdue or code == -signal.SIGALRM:
+            yield place, Outcome("timeout", None, f"took more than {self.timeout_s:g} s")
+        else:
+            yield place, Outcome("error", None, f"the verifier ended its process ({_exit(code)})")
+
+    def _remove(self, worker: _Worker) -> None:
+        self._end(worker)
+        self._running.remove(worker)
+
+    def _end(self, worker: _Worker) -> None:
+        worker.connection.close()
+        if worker.pending or not worker.ready:
+            worker.process.kill()
+        worker.process.join(GRACE_S)
+        if worker.process.is_alive():
+            worker.process.kill()
+            worker.process.join()
+
+
+def _exit(code: int | None) -> str:
+    if code is not None and code < 0:
+        return f"signal {signal.Signals(-code).name}"
+    return f"exit status {code}"
