@@ -63,6 +63,7 @@ RUN = "runs__a_dash_star_dash_po"
             "datasets.sums.sampling.max_samples = 10: must be a multiple of block_size (4)",
         ),
         ({"datasets__sums__sampling": None}, "values.v-star.dataset = 'sums': this data set has no `sampling`"),
+        ({"datasets__sums__verifier": "gone.py:f"}, "datasets.sums.verifier = 'gone.py:f': there is no file gone.py"),
         ({"datasets__sums__template": "solve"}, "datasets.sums.template = 'solve': must contain {problem}"),
         ({"datasets__sums__verifier": "maths"}, "datasets.sums.verifier = 'maths': known are countdown, gsm8k"),
         (
