@@ -265,3 +265,22 @@ def test_estimates_of_v_star_have_grids_as_well():
     assert Plan(config).stage_one_inputs("values", "sweep-0p1-4") == {
         "graded": ["results/samples/tiny/sums/block-s0-p0.graded.parquet"]
     }
+
+
+def test_files_of_own_verifiers_are_inputs_of_what_grades(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text("def f(gold, response):\n    return True\n")
+    raw = copy.deepcopy(DEFAULT)
+    for registry, name in (
+        ("datasets", "sums"),
+        ("datasets", "sums-validation"),
+        ("benchmarks", "held-out"),
+    ):
+        raw[registry][name]["verifier"] = f"{path}:f"
+    plan = Plan(load_config(raw))
+    assert plan.grade_inputs("tiny", "sums", "s0-p0")["verifier"] == str(path)
+    assert plan.answer_grade_inputs("tiny", "held-out", "greedy")["verifier"] == str(path)
+    assert "verifier" not in plan.answer_grade_inputs("tiny", "one-more-term", "greedy")
+    inputs = plan.training_inputs("a-star-po")
+    assert inputs["verifier"] == inputs["validation_verifier"] == str(path)
+    assert "verifier" not in plan.dataset_inputs("datasets", "sums")

@@ -226,6 +226,8 @@ class Plan:
         }
         if entry.validation is not None:
             inputs["validation"] = dataset_path(entry.validation)
+            own = _verifier_file(self.config.datasets[entry.validation])
+            inputs |= {f"validation_{name}": path for name, path in own.items()}
         if entry.selection is not None:
             inputs["selection"] = f"results/selections/{entry.selection}.parquet"
         value = value_of(entry)
