@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from astarpo.config.checks import reference_errors
 from astarpo.config.grids import expand
+from astarpo.config.methods import METHOD_RUNS
 from astarpo.config.runs import Config
 from astarpo.errors import InputError
 
@@ -25,7 +26,7 @@ TAGS = {
     "training_time",
     "tradeoff",
     "ablation",
-    "a_star_po",
+    *METHOD_RUNS,
 }
 
 
@@ -93,6 +94,12 @@ def _describe(detail: Any) -> str:
     ]
     key = ".".join(str(part) for part in path) or "the configuration"
     text = detail["msg"]
+    if detail["type"].startswith("union_tag"):  # which kind or method an entry is
+        context = detail["ctx"]
+        which = f"{key}.{context['discriminator'].strip(chr(39))}"
+        if detail["type"] == "union_tag_not_found":
+            return f"{which}: this key is required"
+        return f"{which} = '{context['tag']}': must be one of {context['expected_tags']}"
     if detail["type"] in ("unknown_key", "missing"):
         return f"{key}: {text if detail['type'] == 'unknown_key' else 'this key is required'}"
     value = detail["input"]
