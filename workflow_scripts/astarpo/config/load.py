@@ -13,6 +13,7 @@ from astarpo.config.methods import METHOD_RUNS
 from astarpo.config.runs import Config
 from astarpo.errors import InputError
 
+MOST_SHOWN = 20  # a sweep can have a mistake in each of its runs
 TAGS = {
     "chain_sum",
     "countdown",
@@ -84,7 +85,10 @@ def _drop_nulls_of_sources(plain: dict[str, Any]) -> None:
 
 def _message(errors: list[str]) -> str:
     count = f"{len(errors)} errors" if len(errors) > 1 else "an error"
-    return f"the configuration has {count}:\n" + "\n".join(f"  {error}" for error in errors)
+    shown = [f"  {error}" for error in errors[:MOST_SHOWN]]
+    if len(errors) > MOST_SHOWN:
+        shown.append(f"  ... and {len(errors) - MOST_SHOWN} more")
+    return f"the configuration has {count}:\n" + "\n".join(shown)
 
 
 def _describe(detail: Any) -> str:
