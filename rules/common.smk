@@ -43,10 +43,19 @@ wildcard_constraints:
     figure=NAME,
 
 
-def code(script):
-    """Inputs of a rule: its script, and the library modules that this imports."""
+def code(script, leave_out=()):
+    """Inputs of a rule: its script, and the library modules that this imports but for some that are not used."""
     path = f"workflow_scripts/{script}.py"
-    return {"script": path, "library": [str(module) for module in import_closure(path)]}
+    return {"script": path, "library": [str(module) for module in import_closure(path, leave_out)]}
+
+
+def used_code(script):
+    """As `code`, for a training: how V* is estimated matters only if the run estimates it anew."""
+
+    def of(wildcards):
+        return code(script, PLAN.modules_without_use(wildcards.run))
+
+    return of
 
 
 def settings(stage, *names):

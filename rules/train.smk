@@ -11,7 +11,7 @@ a job that failed, and a killed training shall go on from where it was.
 rule train_policy:
     input:
         unpack(inputs("training", "run")),
-        **code("train_policy"),
+        unpack(used_code("train_policy")),
     output:
         model=directory("results/runs/{run}/seed-{seed}/model"),
         metrics="results/runs/{run}/seed-{seed}/metrics.parquet",

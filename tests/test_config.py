@@ -356,6 +356,8 @@ def test_an_estimate_that_is_refreshed_brings_its_settings_along():
     plan = Plan(load_config(with_run(method="a_star_po", value="v-star", value_update="running")))
     told = json.loads(plan.training("mine"))["hyperparameters"]
     assert told["estimator"] == "log_mean_exp" and told["beta1"] == 0.5
+    assert plan.modules_without_use("mine") == ()
+    assert Plan(load_config(DEFAULT)).modules_without_use("a-star-po") == ("astarpo.values",)
 
 
 def test_a_run_without_v_star_has_none_among_its_inputs():

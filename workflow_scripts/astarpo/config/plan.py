@@ -245,6 +245,11 @@ class Plan:
             inputs["values"] = f"results/values/{value}.parquet"
         return inputs
 
+    def modules_without_use(self, run: str) -> tuple[str, ...]:
+        """Library modules that a training imports and does not use."""
+        running = getattr(self.config.runs[run], "value_update", "none") == "running"
+        return () if running else ("astarpo.values",)
+
     def answer_inputs(self, policy: str, benchmark: str) -> Inputs:
         """The policy and the problems."""
         return {"policy": self.policy_path(policy), "benchmark": benchmark_path(benchmark)}
