@@ -21,7 +21,7 @@ TASK_KEYS = (
 TRAIN_KEYS = (
     "method", "steps", "prompts_per_batch", "responses_per_prompt", "updates_per_rollout", "lr", "lr_schedule",
     "lr_warmup_steps", "adam_betas", "adam_eps", "weight_decay", "max_grad_norm", "entropy_coefficient",
-    "validate_every", "engine", "torch_threads",
+    "validate_every", "engine", "torch_threads", "log_prob_chunk_tokens",
 )  # fmt: skip
 
 

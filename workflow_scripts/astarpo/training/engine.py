@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from astarpo.chunked import Head, find_head
 from astarpo.logprobs import Batch, collate, token_log_probs
 from astarpo.optimisation import learning_rate, set_learning_rate
 from astarpo.precision import autocast
@@ -44,6 +45,7 @@ class TorchEngine:
         self.settings, self.micro_batch = settings, micro_batch
         _switch_off_dropout(policy.model)
         reference.model.eval().requires_grad_(False)
+        self.head_of = _heads(policy, reference, settings.log_prob_chunk_tokens)
         self.optimizer = torch.optim.AdamW(
             policy.model.parameters(), lr=settings.lr, betas=settings.adam_betas,
             eps=settings.adam_eps, weight_decay=settings.weight_decay,
@@ -95,8 +97,10 @@ class TorchEngine:
         with torch.no_grad(), self.autocast():
             for part in micro_batches:
                 log_probs_BT, _ = token_log_probs(
-                    model, part.batch, self.settings.sampling.temperature
-                )
+                    model, part.batch, self.settings.sampling.temperature,
+                    head=self.head_of.get(which),
+                    chunk_tokens=self.settings.log_prob_chunk_tokens or 0,
+                )  # fmt: skip
                 found_BT[part.rows, : log_probs_BT.shape[1]] = log_probs_BT
         return found_BT
 
@@ -157,6 +161,7 @@ class TorchEngine:
             log_probs_BT, entropy_BT = token_log_probs(
                 self.policy.model, batch, settings.sampling.temperature,
                 entropy="with_gradient" if settings.entropy_coefficient else "detached",
+                head=self.head_of.get("policy"), chunk_tokens=settings.log_prob_chunk_tokens or 0,
             )  # fmt: skip
         assert entropy_BT is not None
         loss_sum, metric_sums = loss(log_probs_BT, batch.mask_BT, own, n_sequences)
@@ -201,6 +206,20 @@ class TorchEngine:
         """Take up the state of a checkpoint; the reference stays what prepare_reference left."""
         self.policy.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
+
+
+def _heads(policy: Policy, reference: Policy, chunk_tokens: int | None) -> dict[str, Head]:
+    """The heads of both models, or none of them: equal weights shall give equal log-probabilities."""
+    if chunk_tokens is None:
+        return {}
+    found: dict[str, Head] = {}
+    for name, model in (("policy", policy.model), ("reference", reference.model)):
+        head = find_head(model)
+        if isinstance(head, str):
+            print(f"log-probabilities are taken from all logits at once: {head}", flush=True)
+            return {}
+        found[name] = head
+    return found
 
 
 def _switch_off_dropout(model: Any) -> None:

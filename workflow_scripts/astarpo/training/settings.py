@@ -26,6 +26,7 @@ class TrainSettings:
         entropy_coefficient: weight of the mean token entropy subtracted from the loss (the paper's loss: 0).
         validate_every: steps between looks at the validation prompts; the first is before training.
         engine, precision, torch_threads: what does the arithmetic.
+        log_prob_chunk_tokens: response tokens whose logits exist at a time, see `chunked`; None: all of them.
         sampling, prompting, grading: as in stage 1.
     """
 
@@ -47,6 +48,7 @@ class TrainSettings:
     engine: str
     precision: str
     torch_threads: int
+    log_prob_chunk_tokens: int | None
     sampling: SamplingSettings
     prompting: PromptSettings
     grading: GradingSettings
