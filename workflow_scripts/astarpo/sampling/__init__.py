@@ -49,12 +49,14 @@ class Completion:
         finish_reason: ``stop`` after an end token, ``length`` where it was cut.
         logprob_sum: sum of the log-probabilities of its tokens under the distribution they were drawn from
             (for greedy decoding: under temperature 1), in nats.
+        log_probs: the terms of that sum, one a token.
     """
 
     token_ids: list[int]
     text: str
     finish_reason: str
     logprob_sum: float
+    log_probs: list[float]
 
 
 class Sampler(Protocol):
@@ -62,4 +64,12 @@ class Sampler(Protocol):
 
     def sample(self, requests: Sequence[Request], settings: SamplingSettings) -> list[Completion]:
         """Draw one response for each request, in the order of the requests."""
+        ...
+
+    def weights_changed(self) -> None:
+        """The model was updated: what is drawn next shall be drawn from the new weights."""
+        ...
+
+    def rest(self) -> None:
+        """Nothing is drawn for a while: memory may be given free."""
         ...
