@@ -67,6 +67,7 @@ def pair(started: tuple[Policy, VllmSampler], folder: Path) -> tuple[Policy, Vll
     policy, sampler = started
     policy.model.load_state_dict(load_policy(folder).model.state_dict())
     sampler.weights_changed()
+    sampler.sample([Request("p", 0, 0, [5, 6])], T1)
     return policy, sampler
 
 
@@ -90,7 +91,7 @@ def gap(
     with torch.no_grad():
         log_probs_BT, _ = token_log_probs(policy.model, batch, temperature)
     sampled_BT = gaps.pad([one.log_probs for one in drawn], log_probs_BT.shape[1])
-    return gaps.summarise(gaps.token_gaps(log_probs_BT, sampled_BT, batch.mask_BT))
+    return gaps.summarise([gaps.token_gaps(log_probs_BT, sampled_BT, batch.mask_BT)])
 
 
 def disturb(model: Any, only: str = "") -> None:
@@ -190,31 +191,28 @@ def test_a_stale_prefix_cache_is_caught(pair, monkeypatch):
 def test_a_cache_that_cannot_be_dropped_is_an_error(pair, monkeypatch):
     _, sampler = pair
     monkeypatch.setattr(sampler.engine, "reset_prefix_cache", lambda: False)
+    sampler.weights_changed()
     with pytest.raises(StaleWeights, match="prefix cache"):
         sampler.sample([Request("p", 0, 1, [5, 6])], T1)
 
 
-def test_checksums_see_weights_that_were_not_pushed(pair):
+def test_comparison_sees_weights_that_were_not_pushed(pair):
     policy, sampler = pair
     sampler.sample(requests(policy, 1), T1)
     sampler._weights.check()
     assert {"model.embed_tokens.weight", "model.norm.weight"} <= sampler._weights.compared
-    assert "model.layers.0.self_attn.qkv_proj.bias" in sampler._weights.compared  # fused
+    assert "model.layers.0.self_attn.v_proj.bias" in sampler._weights.compared  # fused by vLLM
     disturb(policy.model, "k_proj.bias")
-    with pytest.raises(StaleWeights, match=r"layers.0.self_attn.qkv_proj.bias.*\(2 of "):
+    with pytest.raises(StaleWeights, match=r"layers.0.self_attn.k_proj.bias.*\(2 of "):
         sampler._weights.check()
 
 
-def test_rest_changes_no_sample(pair):
+def test_a_rest_changes_no_sample(pair):
     policy, sampler = pair
     asked = requests(policy, 4)
     before = sampler.sample(asked, T1)
     sampler.rest()
-    sampler.rest()
-    disturb(policy.model, "norm")
-    sampler.weights_changed()
-    assert gap(policy, asked, sampler.sample(asked, T1))["sampler_gap_max"] < 1e-4
-    assert before != sampler.sample(asked, T1)
+    assert sampler.sample(asked, T1) == before
 
 
 def test_a_prompt_without_room_for_its_response(pair):

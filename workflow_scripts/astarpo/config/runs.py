@@ -60,6 +60,11 @@ class Run(Section):
     validate_every: Count = Field(25, description="steps between looks at the validation prompts")
     engine: Literal["torch"] = Field("torch", description="what holds the weights")
     torch_threads: Count = Field(1, description="CPU threads; they can change last bits")
+    max_sampler_gap: Positive | None = Field(
+        0.05,
+        description="the training stops where log-probabilities of sampler and trainer differ by more nats a token "
+        "on average; null: never",
+    )
     log_prob_chunk_tokens: Count | None = Field(
         512,
         description="response tokens whose logits exist at a time, where those of a micro-batch take more than "
@@ -183,6 +188,17 @@ class Machine(Section):
     )
     trackers: tuple[Literal["tensorboard", "wandb"], ...] = Field(
         (), description="where trainings can be followed besides `make watch`"
+    )
+    sampler_tensor_parallel: Count = Field(
+        1, description="GPUs that share the model in vLLM; trainings take 1"
+    )
+    sampler_memory_share: Annotated[Number, Field(gt=0, lt=1)] = Field(
+        0.3, description="of the GPU's memory, for vLLM; on a CPU, of the RAM, for its cache alone"
+    )
+    sampler_sleep_level: Annotated[int, Field(ge=0, le=2)] = Field(
+        0,
+        description="what vLLM gives free on a GPU while the policy is trained: 0 nothing, 1 its cache, the weights "
+        "going to the RAM, 2 both",
     )
     walltime_minutes: Count | None = Field(
         None, description="limit of a training job: it stops in time with a checkpoint; null: none"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -62,8 +62,13 @@ class Completion:
 class Sampler(Protocol):
     """A sampling engine: token ids in, token ids out."""
 
-    def sample(self, requests: Sequence[Request], settings: SamplingSettings) -> list[Completion]:
-        """Draw one response for each request, in the order of the requests."""
+    def sample(
+        self,
+        requests: Sequence[Request],
+        settings: SamplingSettings,
+        on_batch: Callable[[int], None] | None = None,
+    ) -> list[Completion]:
+        """Draw one response for each request, in the order of the requests; ``on_batch`` hears of progress."""
         ...
 
     def weights_changed(self) -> None:

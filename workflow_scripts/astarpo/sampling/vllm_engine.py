@@ -39,6 +39,11 @@ class VllmMachine:
     memory_share: float = 0.5
     sleep_level: int = 0
 
+    @property
+    def can_sleep(self) -> bool:
+        """vLLM gives memory free on GPUs only."""
+        return self.sleep_level > 0 and self.device != "cpu"
+
 
 def check_can_load(folder: str | Path) -> None:
     """Make sure that vLLM is installed and knows the architecture, before anything takes long.
@@ -120,6 +125,7 @@ class VllmSampler:
         Raises:
             InputError: a prompt leaves no room for a response.
         """
+        import torch
         from vllm import SamplingParams
 
         self._be_ready()
@@ -127,11 +133,13 @@ class VllmSampler:
         for start in range(0, len(requests), self.machine.batch_size):
             chosen = requests[start : start + self.machine.batch_size]
             self._check_lengths(chosen, settings)
-            drawn = self.engine.generate(
-                [{"prompt_token_ids": list(request.prompt_token_ids)} for request in chosen],
-                [SamplingParams(**self._params(request, settings)) for request in chosen],
-                use_tqdm=False,
-            )
+            # The engine has its own precision, whatever the trainer's autocast around us says.
+            with torch.autocast(self.machine.device, enabled=False):
+                drawn = self.engine.generate(
+                    [{"prompt_token_ids": list(request.prompt_token_ids)} for request in chosen],
+                    [SamplingParams(**self._params(request, settings)) for request in chosen],
+                    use_tqdm=False,
+                )
             made += [self._completion(one.outputs[0]) for one in drawn]
             if on_batch is not None:
                 on_batch(len(chosen))
@@ -143,7 +151,7 @@ class VllmSampler:
 
     def rest(self) -> None:
         """Give memory free until the next response is drawn, as far as ``sleep_level`` says."""
-        if self._weights is not None and self.machine.sleep_level and not self._asleep:
+        if self._weights is not None and self.machine.can_sleep and not self._asleep:
             self.engine.sleep(level=self.machine.sleep_level)
             self._asleep = True
 
@@ -203,12 +211,12 @@ def _start(
             logprobs_mode="processed_logprobs", generation_config="vllm",
             distributed_executor_backend="uni" if alone else "mp",
             tensor_parallel_size=machine.tensor_parallel,
-            enable_sleep_mode=is_followed and machine.sleep_level > 0, **_memory(machine),
+            enable_sleep_mode=is_followed and machine.can_sleep, **_memory(machine),
         )  # fmt: skip
     except (ValueError, RuntimeError) as error:
-        first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
+        said = " ".join((str(error).strip() or type(error).__name__).split())
         raise InputError(
-            f"{folder}: vLLM does not start: {first_line} (machine.sampler_memory_share is "
+            f"{folder}: vLLM does not start: {said} (machine.sampler_memory_share is "
             f"{machine.memory_share:g}; sampling_engine: transformers does without vLLM)"
         ) from error
 

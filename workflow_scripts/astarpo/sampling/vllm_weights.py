@@ -1,15 +1,12 @@
-"""New weights for a running vLLM: pushed by name, the cache of old ones dropped, and checksums compared."""
+"""New weights for a running vLLM: pushed by name, the cache of the old ones dropped, and compared afterwards."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-PREFIX = "dp0:pp0:pcp0:tp0:"  # vLLM's name of the only worker
 
 
 class StaleWeights(RuntimeError):
@@ -19,9 +16,9 @@ class StaleWeights(RuntimeError):
 class WeightLink:
     """Keeps the weights of an engine equal to those of a model in the same process.
 
-    Weights are compared by SHA-256, under the names (or the fused names) that agreed when both had been loaded from
-    the same files. On a CPU vLLM packs the linear layers, which have no checksum then: what it samples with them is
-    compared with the trainer's log-probabilities, see `training.gaps`.
+    Both sides are in one process, so weights are compared value by value, those that were equal when both had been
+    loaded from the same files. On a CPU vLLM packs the linear layers, and shows them no more: what it samples with
+    them is compared with the trainer's log-probabilities, see `training.gaps`.
 
     Args:
         engine: ``vllm.LLM`` with one worker in this process.
@@ -33,10 +30,9 @@ class WeightLink:
 
     def __init__(self, engine: Any, model: Any) -> None:
         self.engine, self.model = engine, model
-        self._dtype = engine.llm_engine.model_config.dtype
-        self._fused = engine.collective_rpc(_packing)[0]
-        held = self._held()
-        self.compared = {name for name, digest in self._expected() if held.get(name) == digest}
+        self._theirs = engine.collective_rpc(_parameters)[0]
+        self._fused = engine.collective_rpc(_fused_layers)[0]
+        self.compared = {name for name, equal in self._comparisons() if equal}
         if not self.compared:
             raise StaleWeights(
                 "vLLM has loaded none of the weights that the trained model starts from"
@@ -48,8 +44,8 @@ class WeightLink:
         Raises:
             StaleWeights: the cache cannot be dropped, or the engine has other weights afterwards.
         """
-        # state_dict, not named_parameters: a tied head must come under its own name as well, or where vLLM keeps a
-        # packed copy of it, that copy stays as it was, without a word.
+        # state_dict, not named_parameters: a tied head must come under its own name as well. Where vLLM keeps a
+        # packed copy of it, that copy would stay as it was, without a word.
         named = [(name, weight.detach()) for name, weight in self.model.state_dict().items()]
         self.engine.collective_rpc("reload_weights", kwargs={"weights_iterator": iter(named)})
         if not self.engine.reset_prefix_cache():
@@ -59,49 +55,48 @@ class WeightLink:
         self.check()
 
     def check(self) -> None:
-        """Compare checksums.
+        """Compare the weights of both sides.
 
         Raises:
             StaleWeights: names the weights that differ.
         """
-        held = self._held()
-        other = [
-            name for name, digest in self._expected()
-            if name in self.compared and held.get(name) != digest
-        ]  # fmt: skip
+        self._theirs = self.engine.collective_rpc(_parameters)[0]
+        other = {name for name, equal in self._comparisons() if name in self.compared and not equal}
         if other:
             raise StaleWeights(
                 f"vLLM holds other weights than the trained model: {', '.join(sorted(other)[:5])}"
                 f" ({len(other)} of {len(self.compared)} compared)"
             )
 
-    def _held(self) -> dict[str, str]:
-        found: dict[str, str] = self.engine.collective_rpc("compute_weight_checksums")[0]
-        return {name.removeprefix(PREFIX): digest for name, digest in found.items()}
-
-    def _expected(self) -> Iterator[tuple[str, str]]:
-        """(name in the engine, checksum) of the model's weights, fused where the engine fuses them."""
+    def _comparisons(self) -> Iterator[tuple[str, bool]]:
+        """(name of a weight of the model, whether the engine has the same values)."""
         weights = dict(self.model.named_parameters())
         for name, weight in weights.items():
             module, _, kind = name.rpartition(".")
             parent, _, part = module.rpartition(".")
             whole = next((w for w, parts in self._fused.items() if part in parts), None)
-            if whole is None:
-                yield name, self._digest([weight])
-            elif part == self._fused[whole][0]:
-                parts = [weights.get(f"{parent}.{p}.{kind}") for p in self._fused[whole]]
-                yield f"{parent}.{whole}.{kind}", self._digest(w for w in parts if w is not None)
-
-    def _digest(self, parts: Iterable[Tensor]) -> str:
-        import torch
-
-        digest = hashlib.sha256()
-        for part in parts:
-            plain = part.detach().to(self._dtype).cpu().contiguous()
-            digest.update(plain.view(-1).view(torch.uint8).numpy().tobytes())
-        return digest.hexdigest()
+            start, theirs = 0, self._theirs.get(name)
+            if whole is not None:
+                before = self._fused[whole][: self._fused[whole].index(part)]
+                start = sum(len(weights.get(f"{parent}.{other}.{kind}", ())) for other in before)
+                theirs = self._theirs.get(f"{parent}.{whole}.{kind}")
+            yield name, theirs is not None and _same(weight, theirs, start)
 
 
-def _packing(worker: Any) -> dict[str, list[str]]:
-    """Which layers of a checkpoint the engine's model keeps as one."""
+def _same(ours: Tensor, theirs: Tensor, start: int) -> bool:
+    """Whether the rows of ``theirs`` from ``start`` on are ours; more rows may follow (a padded vocabulary)."""
+    import torch
+
+    rows = theirs[start : start + len(ours)]
+    return rows.shape == ours.shape and torch.equal(rows, ours.detach().to(rows.dtype))
+
+
+def _parameters(worker: Any) -> dict[str, Tensor]:
+    return {
+        name: weight.detach() for name, weight in worker.model_runner.get_model().named_parameters()
+    }
+
+
+def _fused_layers(worker: Any) -> dict[str, list[str]]:
+    """Which layers of a checkpoint the engine's model keeps as one, in their order."""
     return dict(getattr(worker.model_runner.get_model(), "packed_modules_mapping", {}))

@@ -12,6 +12,7 @@ from astarpo.logprobs import Batch, collate, token_log_probs
 from astarpo.optimisation import learning_rate, set_learning_rate
 from astarpo.precision import autocast
 from astarpo.references.models import Policy
+from astarpo.training import gaps
 from astarpo.training.settings import TrainSettings
 
 if TYPE_CHECKING:
@@ -111,6 +112,7 @@ class TorchEngine:
         reference_log_probs_BT: Tensor,
         loss: Callable[..., tuple[Tensor, dict[str, Tensor]]],
         update: int,
+        sampled_BT: Tensor | None = None,
     ) -> dict[str, float]:
         """Make one optimizer step on the rows of the micro-batches.
 
@@ -120,6 +122,7 @@ class TorchEngine:
             reference_log_probs_BT: of all rows, for the metrics.
             loss: of the method.
             update: optimizer steps made so far.
+            sampled_BT: the sampler's log-probabilities of all rows, if the policy is still the one that sampled.
 
         Returns:
             Sums over sequences or tokens, and what the optimizer did; see `training.metrics`.
@@ -128,10 +131,18 @@ class TorchEngine:
         n_sequences = sum(len(part.rows) for part in micro_batches)
         n_tokens = sum(int(part.batch.mask_BT.sum()) for part in micro_batches)
         sums: dict[str, float] = defaultdict(float)
+        found_N: list[Tensor] = []
         self.optimizer.zero_grad(set_to_none=True)
         for part in micro_batches:
             for name, value in self._accumulate(
-                part, targets, reference_log_probs_BT, loss, n_sequences, n_tokens
+                part,
+                targets,
+                reference_log_probs_BT,
+                loss,
+                n_sequences,
+                n_tokens,
+                sampled_BT,
+                found_N,
             ):
                 sums[name] += float(value)
         grad_norm = self._step()
@@ -139,6 +150,7 @@ class TorchEngine:
         return {
             **sums, "sequences": n_sequences, "tokens": n_tokens,
             "grad_norm": grad_norm, "clipped": clipped, "lr": lr,
+            **(gaps.summarise(found_N) if found_N else {}),
         }  # fmt: skip
 
     def _accumulate(
@@ -149,8 +161,10 @@ class TorchEngine:
         loss: Callable[..., tuple[Tensor, dict[str, Tensor]]],
         n_sequences: int,
         n_tokens: int,
+        sampled_BT: Tensor | None,
+        found_N: list[Tensor],
     ) -> Iterator[tuple[str, Tensor]]:
-        """Add one micro-batch's share of the gradient; yield its sums."""
+        """Add one micro-batch's share of the gradient; yield its sums, add to the gaps found."""
         batch, settings = part.batch, self.settings
         width = batch.mask_BT.shape[1]
         own = {
@@ -167,6 +181,9 @@ class TorchEngine:
         loss_sum, metric_sums = loss(log_probs_BT, batch.mask_BT, own, n_sequences)
         total = loss_sum - settings.entropy_coefficient * entropy_BT.sum() / n_tokens
         total.backward()
+        if sampled_BT is not None:
+            cut_BT = sampled_BT[part.rows, :width]
+            found_N.append(gaps.token_gaps(log_probs_BT, cut_BT, batch.mask_BT))
         log_ratio_BT = log_probs_BT.detach() - reference_log_probs_BT[part.rows, :width]
         log_ratio_B = log_ratio_BT.sum(-1)
         yield "loss", total.detach()

@@ -31,15 +31,17 @@ def token_gaps(log_probs_BT: Tensor, sampled_BT: Tensor, mask_BT: Tensor) -> Ten
         sampled_BT: the sampler's, of the same tokens under the same weights.
         mask_BT: True at response tokens.
     """
-    return (log_probs_BT.detach() - sampled_BT.to(log_probs_BT.device)).abs()[mask_BT]
+    return (log_probs_BT.detach() - sampled_BT.to(log_probs_BT.device)).abs()[
+        mask_BT.to(log_probs_BT.device)
+    ]
 
 
-def summarise(gaps_N: Tensor) -> dict[str, float]:
-    """Mean, 95th percentile and largest of the gaps, in nats a token, by the names in `GAPS`."""
+def summarise(gaps_N: Sequence[Tensor]) -> dict[str, float]:
+    """Mean, 95th percentile and largest of all gaps, in nats a token, by the names in `GAPS`."""
     import torch
 
     # By rank and without interpolation: torch.quantile refuses more than 16 million values.
-    ordered_N: Tensor = torch.sort(gaps_N.double().flatten()).values
+    ordered_N: Tensor = torch.sort(torch.cat(list(gaps_N)).double()).values
     p95 = ordered_N[min(int(0.95 * len(ordered_N)), len(ordered_N) - 1)]
     return dict(zip(GAPS, map(float, (ordered_N.mean(), p95, ordered_N[-1])), strict=True))
 

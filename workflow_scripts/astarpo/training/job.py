@@ -14,7 +14,7 @@ from astarpo.objectives import METHODS
 from astarpo.provenance import manifest
 from astarpo.references.memory import TRAINING, check_fits, parameters_of_folder
 from astarpo.references.models import Policy, load_policy
-from astarpo.sampling.transformers_engine import TransformersSampler
+from astarpo.sampling.engines import check_engine, make_sampler
 from astarpo.training import checkpoints
 from astarpo.training.card import model_card
 from astarpo.training.loop import History, Trainer
@@ -65,6 +65,7 @@ def train(
     check_installed(where.trackers)
     torch.set_num_threads(told.torch_threads)
     folder = _reference_folder(inputs["reference"])
+    check_engine(told.sampling_engine, folder)
     check_fits(str(folder), parameters_of_folder(folder), TRAINING, where.device)
     policy, reference = load_policy(folder, where.device), load_policy(folder, where.device)
     prompts, left_out = load_training_prompts(
@@ -79,9 +80,10 @@ def train(
         validation, _ = load_training_prompts(
             policy.tokenizer, inputs["validation"], told.prompting
         )
-    sampler = TransformersSampler(
-        policy.model, policy.tokenizer, policy.end_token_ids, where.sampling_batch
-    )
+    sampler = make_sampler(
+        told.sampling_engine, folder, policy, machine, precision=told.precision,
+        longest=told.prompting.max_prompt_tokens + told.sampling.max_new_tokens, trained=True,
+    )  # fmt: skip
     print(f"training on {len(prompts)} prompts; left out: {left_out}", flush=True)
     own = Path(scratch) / checkpoints.fingerprint(made_from["settings"], seed, made_from["inputs"])
     own = own / "world-1"
