@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import random
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+import training_case as case
 
 from astarpo.errors import InputError
 from astarpo.logprobs import collate, token_log_probs
@@ -18,6 +20,7 @@ from astarpo.sampling import Completion, Request, SamplingSettings
 from astarpo.sampling.transformers_engine import TransformersSampler
 from astarpo.seeds import derive_seed
 from astarpo.training import gaps
+from astarpo.training.loop import Trainer
 
 os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
 os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
@@ -225,3 +228,34 @@ def test_an_architecture_that_vllm_does_not_know(tmp_path):
     (tmp_path / "config.json").write_text('{"architectures": ["NoSuchForCausalLM"]}')
     with pytest.raises(InputError, match=r"NoSuchForCausalLM.*sampling_engine: transformers"):
         check_can_load(tmp_path)
+
+
+def test_a_training_follows_its_policy_and_goes_on_from_a_checkpoint(pair, folder, tmp_path):
+    policy, sampler = pair
+    settings = replace(case.SETTINGS, steps=3, lr=1e-2, max_sampler_gap=1e-3)
+    prompts = case.prompts(policy)
+
+    def trainer(steps: int) -> Trainer:
+        policy.model.load_state_dict(load_policy(folder).model.state_dict())
+        now = replace(settings, steps=steps)
+        return Trainer(
+            policy, load_policy(folder), sampler, prompts, prompts[:2], now, case.MACHINE, 0
+        )
+
+    start = policy.model.model.norm.weight.clone()
+    rows = trainer(3).run(tmp_path).metrics
+    assert [row["step"] for row in rows] == [0, 1, 2, 3]
+    assert max(row["sampler_gap_max"] for row in rows) < 1e-4
+    assert (policy.model.model.norm.weight - start).abs().max() > 1e-3  # far enough to be noticed
+    more = trainer(4).run(tmp_path).metrics
+    assert more[:4] == rows and more[4]["sampler_gap_max"] < 1e-4
+
+
+def test_a_sampler_that_keeps_old_weights_stops_the_training(pair, folder, tmp_path, monkeypatch):
+    policy, sampler = pair
+    monkeypatch.setattr(sampler, "weights_changed", lambda: None)
+    settings = replace(case.SETTINGS, lr=1e-1, lr_warmup_steps=0, max_sampler_gap=1e-3)
+    prompts = case.prompts(policy)
+    made = Trainer(policy, load_policy(folder), sampler, prompts, [], settings, case.MACHINE, 0)
+    with pytest.raises(InputError, match="step 2: .*other weights"):
+        made.run(tmp_path)
