@@ -57,7 +57,8 @@ def make_sampler(
     from astarpo.sampling.vllm_engine import VllmMachine, VllmSampler
 
     where = VllmMachine(
-        machine["device"], machine["sampling_batch"], machine["sampler_tensor_parallel"],
+        machine["device"], machine["sampling_batch"],
+        1 if trained else machine["sampler_tensor_parallel"],
         machine["sampler_memory_share"], machine["sampler_sleep_level"],
     )  # fmt: skip
     positions = getattr(policy.model.config.get_text_config(), "max_position_embeddings", None)

@@ -10,7 +10,7 @@ from astarpo.errors import InputError
 from astarpo.progress import Progress
 from astarpo.prompts import PromptSettings, encode_prompts
 from astarpo.references.memory import LOADING, check_fits, parameters_of_folder
-from astarpo.references.models import Policy, load_policy
+from astarpo.references.models import Policy, load_policy, load_policy_without_weights
 from astarpo.sampling import Completion, Request, SamplingSettings
 from astarpo.sampling.engines import check_engine, make_sampler
 
@@ -47,7 +47,11 @@ def sample_rows(
     """
     check_engine(asking["engine"], model_folder)
     check_fits(str(model_folder), parameters_of_folder(model_folder), LOADING, machine["device"])
-    policy = load_policy(model_folder, machine["device"])
+    policy = (
+        load_policy(model_folder, machine["device"])
+        if asking["engine"] == "transformers"
+        else load_policy_without_weights(model_folder)
+    )
     encoded = encode_prompts(
         policy.tokenizer,
         [row["prompt_id"] for row in rows],
