@@ -19,6 +19,10 @@ INSTALL = (
     "snakemake with --software-deployment-method conda, or set sampling_engine: transformers"
 )
 
+# Batches in one call: vLLM gives a place that becomes free to the next request, and places stay empty only at a
+# call's end. More would leave the progress bar without news.
+CALL = 16
+
 
 @dataclass(frozen=True)
 class VllmMachine:
@@ -56,6 +60,7 @@ def check_can_load(folder: str | Path) -> None:
     """
     # Read when vLLM is imported: engine and worker shall live in this process.
     os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
+    os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")  # nobody outside is told of a run
     try:
         from vllm import ModelRegistry
     except ImportError as error:
@@ -130,8 +135,9 @@ class VllmSampler:
 
         self._be_ready()
         made: list[Completion] = []
-        for start in range(0, len(requests), self.machine.batch_size):
-            chosen = requests[start : start + self.machine.batch_size]
+        size = CALL * self.machine.batch_size
+        for start in range(0, len(requests), size):
+            chosen = requests[start : start + size]
             self._check_lengths(chosen, settings)
             # The engine has its own precision, whatever the trainer's autocast around us says.
             with torch.autocast(self.machine.device, enabled=False):
