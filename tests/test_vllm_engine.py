@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import random
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -259,3 +261,21 @@ def test_a_sampler_that_keeps_old_weights_stops_the_training(pair, folder, tmp_p
     made = Trainer(policy, load_policy(folder), sampler, prompts, [], settings, case.MACHINE, 0)
     with pytest.raises(InputError, match="step 2: .*other weights"):
         made.run(tmp_path)
+
+
+def test_a_size_that_vllm_cannot_compute_is_said_at_the_start(tmp_path):
+    code = (
+        "import sys; from astarpo.references.models import build_scratch_policy as build;"
+        "from astarpo.sampling.vllm_engine import VllmMachine, VllmSampler;"
+        "made = build(seed=0, layers=1, hidden_size=32, intermediate_size=32, heads=4, kv_heads=4,"
+        " max_positions=64, whole_tokens=[]); made.save(sys.argv[1]);"
+        "VllmSampler(sys.argv[1], made.tokenizer, [1], 'float32', 64, VllmMachine('cpu', 4, memory_share=0.02))"
+    )
+    # A process of its own: vLLM starts once in each.
+    ran = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "model")],
+        env={**os.environ, "PYTHONPATH": "workflow_scripts"}, capture_output=True, text=True, check=False,
+        cwd=Path(__file__).resolve().parents[1],
+    )  # fmt: skip
+    assert ran.returncode == 1
+    assert "vLLM does not start: " in ran.stderr and "head" in ran.stderr.splitlines()[-1]

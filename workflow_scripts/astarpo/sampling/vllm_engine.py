@@ -207,11 +207,11 @@ def _start(
     folder: str | Path, precision: str, longest: int, machine: VllmMachine, is_followed: bool
 ) -> Any:
     """Start the engine. Sampled log-probabilities are those after the temperature, as the trainer's are."""
-    from vllm import LLM
+    from vllm import LLM, SamplingParams
 
     alone = machine.tensor_parallel == 1
     try:
-        return LLM(
+        engine = LLM(
             str(folder), dtype=precision, max_model_len=longest, seed=0, skip_tokenizer_init=True,
             max_num_seqs=machine.batch_size, enforce_eager=machine.device == "cpu",
             logprobs_mode="processed_logprobs", generation_config="vllm",
@@ -219,12 +219,16 @@ def _start(
             tensor_parallel_size=machine.tensor_parallel,
             enable_sleep_mode=is_followed and machine.can_sleep, **_memory(machine),
         )  # fmt: skip
+        # What a kernel cannot do, as heads of some sizes on a CPU, shows with the first token only.
+        trial = SamplingParams(max_tokens=1, temperature=0.0, detokenize=False)
+        engine.generate([{"prompt_token_ids": [0]}], trial, use_tqdm=False)
     except (ValueError, RuntimeError) as error:
         said = " ".join((str(error).strip() or type(error).__name__).split())
         raise InputError(
             f"{folder}: vLLM does not start: {said} (machine.sampler_memory_share is "
             f"{machine.memory_share:g}; sampling_engine: transformers does without vLLM)"
         ) from error
+    return engine
 
 
 def _memory(machine: VllmMachine) -> dict[str, Any]:
