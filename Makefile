@@ -53,7 +53,7 @@ format: .venv/installed-tests ## format the code, and write the files that are m
 # The builds of torchvision and its kind that come along are for GPUs; transformers cannot be imported beside them.
 .venv-engines/installed: envs/pins/engines.txt envs/pins/engines-cpu.txt envs/pins/test.txt
 	$(PYTHON) -m venv .venv-engines
-	.venv-engines/bin/pip install -r envs/pins/engines-cpu.txt $$(grep '^pytest==' envs/pins/test.txt)
+	.venv-engines/bin/pip install -r envs/pins/engines-cpu.txt $$(grep -E '^(hypothesis|pytest)==' envs/pins/test.txt)
 	.venv-engines/bin/pip uninstall --yes torchvision torchaudio torchcodec
 	@touch $@
 

@@ -18,6 +18,7 @@ rule summarize:
     input:
         TARGETS.results(),
         **code("summarize"),
+        paper="config/paper/main_table.csv",
     output:
         summary=report(
             "results/tables/summary.csv",
@@ -39,6 +40,7 @@ rule summarize:
         cost_parquet="results/tables/cost.parquet",
         markdown="results/tables/main.md",
         latex="results/tables/main.tex",
+        main_csv="results/tables/main.csv",
         html=report(
             "results/tables/main.html",
             caption="../report/main.rst",
@@ -61,7 +63,7 @@ rule summarize:
         settings=tables_settings,
     shell:
         "python workflow_scripts/launch.py --log {log:q} {input.script:q} --settings {params.settings:q} "
-        "--plan results/tables/plan.json --out-summary {output.summary:q} --out-summary-parquet {output.summary_parquet:q} "
+        "--plan results/tables/plan.json --paper {input.paper:q} --out-main-csv {output.main_csv:q} --out-summary {output.summary:q} --out-summary-parquet {output.summary_parquet:q} "
         "--out-differences {output.differences:q} --out-differences-parquet {output.differences_parquet:q} "
         "--out-curves {output.curves:q} --out-curves-parquet {output.curves_parquet:q} --out-cost {output.cost:q} "
         "--out-cost-parquet {output.cost_parquet:q} --out-markdown {output.markdown:q} --out-latex {output.latex:q} "

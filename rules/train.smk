@@ -31,7 +31,7 @@ rule train_policy:
     params:
         settings=settings("training", "run"),
         machine=machine,
-        options=options(["validation", "selection", "values", "verifier"]),
+        options=options(["validation", "selection", "values", "verifier", "validation_verifier"]),
         scratch="results/checkpoints/{run}/seed-{seed}",
     shell:
         "python workflow_scripts/launch.py --log {log:q} {input.script:q} --settings {params.settings:q} "

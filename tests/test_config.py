@@ -12,8 +12,10 @@ import yaml
 
 from astarpo.closure import import_closure
 from astarpo.config import Plan, load_config
+from astarpo.config.methods import HYPERPARAMETERS
 from astarpo.config.targets import Targets
 from astarpo.errors import InputError
+from astarpo.objectives import METHODS
 from astarpo.training.settings import MachineSettings, TrainSettings
 
 DEFAULT = yaml.safe_load((Path(__file__).parent.parent / "config" / "config.yaml").read_text())
@@ -49,7 +51,8 @@ RUN = "runs__a_dash_star_dash_po"
         ({f"{RUN}__beta2": "much"}, "runs.a-star-po.beta2 = 'much': input should be a valid number"),
         ({f"{RUN}__beta2": True}, "runs.a-star-po.beta2 = True: input should be a valid number"),
         ({f"{RUN}__steps": 1.5}, "runs.a-star-po.steps = 1.5: input should be a valid integer"),
-        ({f"{RUN}__method": "a2c"}, "runs.a-star-po.method = 'a2c': input should be 'a_star_po'"),
+        ({f"{RUN}__method": "a2c"}, "runs.a-star-po.method = 'a2c': must be one of 'a_star_po', 'grpo'"),
+        ({"datasets__sums__source": {"count": 3}}, "datasets.sums.source.kind: this key is required"),
         ({f"{RUN}__value": "v"}, "runs.a-star-po.value = 'v': no such entry under values; there are v-star"),
         ({f"{RUN}__seeds": [1, 1]}, "runs.a-star-po.seeds = [1, 1]: must be different numbers"),
         ({f"{RUN}__seeds": []}, "runs.a-star-po.seeds"),
@@ -64,6 +67,7 @@ RUN = "runs__a_dash_star_dash_po"
             "datasets.sums.sampling.max_samples = 10: must be a multiple of block_size (4)",
         ),
         ({"datasets__sums__sampling": None}, "values.v-star.dataset = 'sums': this data set has no `sampling`"),
+        ({"datasets__sums__verifier": "gone.py:f"}, "datasets.sums.verifier = 'gone.py:f': there is no file gone.py"),
         ({"datasets__sums__template": "solve"}, "datasets.sums.template = 'solve': must contain {problem}"),
         ({"datasets__sums__verifier": "maths"}, "datasets.sums.verifier = 'maths': known are countdown, gsm8k"),
         (
@@ -227,7 +231,8 @@ def test_swapping_two_values_changes_both_stages():
 def test_scripts_can_read_what_the_plan_writes():
     plan = Plan(load_config(DEFAULT))
     told = TrainSettings.from_json(json.loads(plan.training("a-star-po")))
-    assert told.hyperparameters == {"beta2": 1e-3} and told.sampling.max_new_tokens == 40
+    assert told.hyperparameters == {"beta2": 1e-3, "value_update": "none"}
+    assert told.sampling.max_new_tokens == 40
     assert MachineSettings.from_json(json.loads(plan.machine())).max_minutes is None
     with pytest.raises(InputError, match="settings.steps is missing"):
         TrainSettings.from_json(
@@ -280,3 +285,97 @@ def test_estimates_of_v_star_have_grids_as_well():
     assert Plan(config).stage_one_inputs("values", "sweep-0p1-4") == {
         "graded": ["results/samples/tiny/sums/block-s0-p0.graded.parquet"]
     }
+
+
+def test_files_of_own_verifiers_are_inputs_of_what_grades(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text("def f(gold, response):\n    return True\n")
+    raw = copy.deepcopy(DEFAULT)
+    for registry, name in (
+        ("datasets", "sums"),
+        ("datasets", "sums-validation"),
+        ("benchmarks", "held-out"),
+    ):
+        raw[registry][name]["verifier"] = f"{path}:f"
+    plan = Plan(load_config(raw))
+    assert plan.grade_inputs("tiny", "sums", "s0-p0")["verifier"] == str(path)
+    assert plan.answer_grade_inputs("tiny", "held-out", "greedy")["verifier"] == str(path)
+    assert "verifier" not in plan.answer_grade_inputs("tiny", "one-more-term", "greedy")
+    inputs = plan.training_inputs("a-star-po")
+    assert inputs["verifier"] == inputs["validation_verifier"] == str(path)
+    assert "verifier" not in plan.dataset_inputs("datasets", "sums")
+
+
+def with_run(**keys: Any) -> dict[str, Any]:
+    """The default configuration with its one run replaced by one of another method."""
+    raw = copy.deepcopy(DEFAULT)
+    base = raw["runs"].pop("a-star-po")
+    kept = {key: base[key] for key in base if key not in ("value", "beta2", "method")}
+    raw["runs"]["mine"] = {**kept, **keys}
+    return raw
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_settings_of_each_method_are_those_of_its_functions(method):
+    assert set(HYPERPARAMETERS[method]) == set(METHODS[method].hyperparameters)
+
+
+@pytest.mark.parametrize(
+    ("keys", "expected"),
+    [
+        ({"method": "grpo", "beta2": 1e-3}, "runs.mine: unknown key 'beta2'"),
+        (
+            {"method": "grpo", "kl_coeficient": 0},
+            "unknown key 'kl_coeficient'; did you mean 'kl_coefficient'?",
+        ),
+        ({"method": "grpo", "value": "v-star"}, "unknown key 'value'"),
+        (
+            {"method": "grpo", "responses_per_prompt": 1},
+            "responses_per_prompt = 1: grpo takes 2 or more",
+        ),
+        (
+            {"method": "oapl", "responses_per_prompt": 1},
+            "responses_per_prompt = 1: oapl takes 2 or more",
+        ),
+        (
+            {"method": "rebel", "responses_per_prompt": 1},
+            "responses_per_prompt = 1: rebel takes exactly 2",
+        ),
+        (
+            {"method": "rebel", "responses_per_prompt": 4},
+            "responses_per_prompt = 4: rebel takes exactly 2",
+        ),
+        (
+            {"method": "reinforce", "baseline": "leave_one_out"},
+            "responses_per_prompt = 1: reinforce takes 2 or more",
+        ),
+        (
+            {"method": "reinforce", "baseline": "v_star"},
+            "runs.mine.value: belongs to baseline `v_star`",
+        ),
+        (
+            {"method": "reinforce", "baseline": "zero", "value": "v-star"},
+            "runs.mine.value: belongs to baseline",
+        ),
+        (
+            {"method": "a_star_po", "value": "v-star", "responses_per_prompt": 2},
+            "a_star_po takes exactly 1",
+        ),
+        ({"method": "dpo"}, "runs.mine"),
+    ],
+)
+def test_keys_and_groups_of_other_methods_are_refused(keys, expected):
+    assert expected in message(with_run(**keys))
+
+
+def test_an_estimate_that_is_refreshed_brings_its_settings_along():
+    plan = Plan(load_config(with_run(method="a_star_po", value="v-star", value_update="running")))
+    told = json.loads(plan.training("mine"))["hyperparameters"]
+    assert told["estimator"] == "log_mean_exp" and told["beta1"] == 0.5
+
+
+def test_a_run_without_v_star_has_none_among_its_inputs():
+    plan = Plan(load_config(with_run(method="grpo")))
+    assert "values" not in plan.training_inputs("mine") and "selection" in plan.training_inputs(
+        "mine"
+    )

@@ -11,6 +11,7 @@ import pytest
 from astarpo.config.schema import DatasetEntry
 from astarpo.datasets import describe_source, prepare, read_source
 from astarpo.errors import InputError
+from astarpo.rewards.countdown import countdown
 from astarpo.rewards.verifiers import Response, math
 
 GSM8K = {
@@ -95,3 +96,31 @@ def test_a_row_without_the_mark_is_an_error_that_names_it(tmp_path):
 def test_a_source_is_named_in_messages():
     assert describe_source({"kind": "hub", "id": "openai/gsm8k"}) == "openai/gsm8k"
     assert describe_source({"kind": "chain_sum"}) == "chain_sum"
+
+
+def test_countdown_problems_with_their_verifier():
+    entry = {"source": {"kind": "countdown", "count": 50, "seed": 1}, "verifier": "countdown"}
+    rows, card = prepare(DatasetEntry.model_validate(entry).model_dump(mode="json"), "countdown")
+    assert card["rows_kept"] == len(rows) >= 45 and set(card["rows_dropped"]) <= {
+        "duplicate problem"
+    }
+    assert (
+        countdown(rows[0]["gold"], Response(rows[0]["worked_solution"], [], "stop")).status
+        == "correct"
+    )
+
+
+def test_a_data_set_that_mixes_kinds_of_answers(tmp_path):
+    path = write(
+        tmp_path,
+        [
+            {"problem": "p", "gold": "7", "kind": "integer"},
+            {"problem": "q", "gold": r"\frac12", "kind": "math"},
+            {"problem": "r", "gold": "seven", "kind": "integer"},
+        ],
+    )
+    rows, card = prepare(settings(path, {"verifier": "kind"}, "multiple"), "mixed")
+    assert [row["gold"] for row in rows] == ["integer: 7", r"math: \frac12"]
+    assert card["rows_dropped"] == {"gold answer does not verify against itself": 1}
+    with pytest.raises(InputError, match=r"row 1: there is no column 'sort' .columns.verifier."):
+        prepare(settings(path, {"verifier": "sort"}, "multiple"), "mixed")

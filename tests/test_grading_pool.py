@@ -14,7 +14,7 @@ from astarpo.rewards.grading import Grader, GradingSettings, Item, grade
 from astarpo.rewards.verdicts import Response
 from astarpo.rewards.verifiers import Entry
 
-NEVER_STOP = GradingSettings("incorrect", 1.0, 10**6, 1.0)
+NEVER_STOP = GradingSettings("incorrect", 1.0, 10**6, 2.5)
 ODD = f"{Path(__file__).with_name('odd_verifiers.py')}:odd"
 
 
@@ -31,9 +31,9 @@ def grader():
 @pytest.mark.parametrize(
     ("text", "status", "detail"),
     [
-        ("sleep", "timeout", "took more than 1 s"),
-        ("sleep through signals", "timeout", "took more than 1 s"),
-        ("spin", "timeout", "took more than 1 s"),
+        ("sleep", "timeout", "took more than 2.5 s"),
+        ("sleep through signals", "timeout", "took more than 2.5 s"),
+        ("spin", "timeout", "took more than 2.5 s"),
         ("exit", "error", "SystemExit: 3"),
         ("exit at once", "error", "exit status 3"),
         ("kill", "error", "signal SIGKILL"),

@@ -224,3 +224,33 @@ def test_what_the_tables_expect_of_imported_samples():
     rules = {entry["rule"]: entry for entry in plan["expected"]}
     assert "sample_reference" not in rules
     assert rules["import_samples"]["inputs"]["source"] == "samples.jsonl"
+
+
+def test_a_verifier_of_ones_own_in_the_workflow(tmp_path):
+    """It grades, it is an input of grading, and an edit of it grades anew and prepares nothing anew."""
+    for name in ("Snakefile", "rules", "workflow_scripts", "config", "envs", "profiles", "report"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    verifier = tmp_path / "mine.py"
+    verifier.write_text("def ends(gold, response):\n    return response.text.endswith(gold)\n")
+    samples = {
+        "reference": "tiny", "source": {"kind": "local", "path": "samples.jsonl"},
+        "problem": "problem", "response": "response_{i}",
+    }  # fmt: skip
+    sums = {"samples": samples, "verifier": "mine.py:ends"}
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump({"datasets": {"sums": sums}}))
+    (tmp_path / "samples.jsonl").write_text("")
+    snakemake(tmp_path, "results/datasets/sums.parquet")
+    problems = read_table(tmp_path / "results/datasets/sums.parquet").to_pylist()
+    rows = [row(p["problem"], "= " + p["gold"], "no", "no", "no") for p in problems]
+    (tmp_path / "samples.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
+    snakemake(tmp_path, "results/values/v-star.parquet")
+    values = read_table(tmp_path / "results/values/v-star.parquet").to_pylist()
+    assert {(v["n"], v["n_correct"]) for v in values} == {(4, 1)}
+
+    verifier.write_text("def ends(gold, response):\n    return response.text == 'no'\n")
+    printed = snakemake(tmp_path, "results/values/v-star.parquet", "-n")
+    assert "rule grade_samples:" in printed and "rule estimate_values:" in printed
+    assert "rule prepare_dataset:" not in printed and "rule import_samples:" not in printed
+    snakemake(tmp_path, "results/values/v-star.parquet")
+    values = read_table(tmp_path / "results/values/v-star.parquet").to_pylist()
+    assert {(v["n"], v["n_correct"]) for v in values} == {(4, 3)}

@@ -44,14 +44,25 @@ COMBINATIONS = [
     ["paper_math", "math_qwen2.5_1.5b", "local/paper_math", "benchmarks_math", "local/benchmarks_math"],
     ["paper_math", "math_qwen2.5_1.5b", "math_12k"],
     ["paper_math", "math_qwen2.5_1.5b", "local/paper_math", "math_12k", "local/math_12k"],
+    ["comparison"],
+    ["ablations"],
+    ["ablations", "ablations_full"],
     ["long_context_r1_distill_1.5b"],
     ["long_context_r1_distill_1.5b", "local/long_context_r1_distill_1.5b"],
 ]  # fmt: skip
+
+AROUND_THE_DEFAULT = (
+    "comparison",
+    "ablations",
+    "ablations_full",
+)  # these change config/config.yaml
 
 
 def merged(names: list[str]) -> dict[str, Any]:
     """What Snakemake makes of several configuration files."""
     config: dict[str, Any] = {}
+    if not set(names).isdisjoint(AROUND_THE_DEFAULT):
+        update_config(config, yaml.safe_load((ROOT / "config/config.yaml").read_text("utf-8")))
     for name in names:
         update_config(
             config, yaml.safe_load((RECIPES / f"{name}.yaml").read_text(encoding="utf-8"))
@@ -295,3 +306,41 @@ def test_a_device_that_is_not_there(tiny_folder: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(InputError, match="machine.device is 'cuda'.*sees no such device"):
         load_policy(tiny_folder, "cuda")
+
+
+def test_the_sweeps_are_as_large_as_they_say():
+    small = plan(["ablations"])
+    assert len(small.config.runs) <= 16
+    assert {(run.steps, len(run.seeds), run.benchmarks) for run in small.config.runs.values()} == {
+        (50, 3, ("held-out",))
+    }
+    # All estimates come from one set of samples.
+    blocks = {
+        block
+        for name in small.config.values
+        for block in small.stage_one_inputs("values", name)["graded"]
+    }
+    assert len(blocks) == 4
+    full = plan(["ablations", "ablations_full"])
+    assert len(full.config.runs) == len(small.config.runs) + (5 * 5 + 5) * 4
+
+
+def test_the_comparison_is_on_equal_terms():
+    config = plan(["comparison"]).config
+    terms = {
+        (r.reference, r.dataset, r.selection, r.steps, r.prompts_per_batch, r.lr, r.lr_schedule, r.lr_warmup_steps,
+         r.adam_betas, r.weight_decay, r.max_grad_norm, r.updates_per_rollout, r.seeds)
+        for r in config.runs.values()
+    }  # fmt: skip
+    assert len(terms) == 1
+    assert {run.method for run in config.runs.values()} == {
+        "a_star_po", "grpo", "ppo", "rebel", "reinforce", "oapl",
+    }  # fmt: skip
+
+
+def test_a_mistake_in_a_sweep_does_not_fill_the_screen():
+    config = merged(["ablations", "ablations_full"])
+    config["runs"]["all"]["grid"]["beta2"] = [-1]
+    with pytest.raises(InputError) as caught:
+        load_config(config)
+    assert str(caught.value).count("\n") == 21 and "... and 10 more" in str(caught.value)

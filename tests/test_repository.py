@@ -71,6 +71,7 @@ LAYERS = (
 
 # Imports against that order, each with its reason.
 EXCEPTIONS = {
+    ("config", "objectives"): "what a method asks of its settings is said once, by the method",
     ("config", "rewards"): "a configuration names a verifier, and only those that exist",
     ("references", "logprobs"): "the warm start maximises log-probabilities of worked solutions",
     ("sampling", "logprobs"): "where a response ends is said once, for sampling and training",

@@ -77,18 +77,14 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copytree(ROOT / name, folder / name, ignore=ignore)
     shutil.copy(ROOT / "Snakefile", folder)
     (folder / "workflow_scripts/launch.py").write_text(STUB)
-    # A method that uses no V*: there is none yet, so the copy's type of run may go without.
-    runs = folder / "workflow_scripts/astarpo/config/runs.py"
-    text = runs.read_text()
-    assert "    value: Name = Field(" in text
-    runs.write_text(
-        text.replace("    value: Name = Field(", "    value: Name | None = Field(None, ")
-    )
     wanted = config(folder)
     wanted["values"]["first-four"] = {**wanted["values"]["v-star"], "n": 4, "beta1": 0.25}
     wanted["runs"]["a-star-po"]["seeds"] = [0, 1]
     wanted["runs"]["other"] = {**wanted["runs"]["a-star-po"], "seeds": [0], "value": "first-four"}
-    wanted["runs"]["without"] = {**wanted["runs"]["other"], "value": None}
+    without = {
+        key: wanted["runs"]["other"][key] for key in wanted["runs"]["other"] if key != "value"
+    }
+    wanted["runs"]["without"] = {**without, "method": "reinforce", "baseline": "zero"}
     for benchmark in wanted["benchmarks"].values():
         del benchmark["protocols"]["greedy"]
     write_config(folder, wanted)

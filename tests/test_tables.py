@@ -14,6 +14,7 @@ from astarpo import tables
 from astarpo.columns import COST, CURVES, GENERATIONS, GRADED, GRADED_ANSWERS, SUMMARY
 from astarpo.errors import InputError
 from astarpo.files import read_table, sha256, write_json, write_table
+from astarpo.tables.ranking import Mark
 from astarpo.tables.trainings import NEEDED_METRICS, TIMINGS
 
 SCRIPTS = Path(astarpo.__file__).parents[1]
@@ -280,6 +281,86 @@ def test_seeds_must_have_answered_the_same_problems(tmp_path):
         tables.score_policies(POLICIES, entries)
 
 
+# Ranking and the paper
+
+
+def ranked(values, tied=()):
+    rows = [policy(name, run=name) | {"benchmark": "b", "protocol": "p", "metric": "avg@2", "value": v}
+            for name, v in values.items()]  # fmt: skip
+    differences = [
+        {"benchmark": "b", "protocol": "p", "metric": "avg@2", "policy_a": a, "policy_b": b, "tied": (a, b) in tied}
+        for a in values for b in values if a < b
+    ]  # fmt: skip
+    marks = tables.rank_runs(rows, differences)
+    return {key[0]: (mark.place, mark.tied) for key, mark in marks.items()}
+
+
+def test_best_second_and_tied():
+    values = {"a": 0.5, "b": 0.6, "c": 0.4}
+    assert ranked(values) == {"a": (2, False), "b": (1, False), "c": (0, False)}
+    assert ranked(values, {("a", "b")})["a"] == (2, True)
+    assert ranked(values, {("b", "c")})["c"] == (0, True)
+    assert ranked(values, {("a", "c")})["c"] == (0, False)  # to the second, not to the best
+
+
+def test_equal_values_share_a_place_and_one_run_is_not_ranked():
+    assert ranked({"a": 0.5, "b": 0.5}) == {"a": (1, False), "b": (1, False)}
+    assert ranked({"a": 0.5}) == {}
+
+
+def test_marks_in_every_format(summarized):
+    rows, _ = summarized
+    key = ("go", "sums", "sampled", "avg@2")
+    for mark, markdown, latex in (
+        (Mark(1, False), "| **62.5** [", r"\textbf{62.5} {\scriptsize ["),
+        (Mark(2, True), "| <u>62.5</u> = [", r"\underline{62.5}$^{=}$ {"),
+        (Mark(0, True), "| 62.5 = [", r"& 62.5$^{=}$ {"),
+    ):
+        shown = tables.main_tables(rows, marks={key: mark})
+        assert markdown in tables.markdown_table(shown)
+        assert latex in tables.latex_table(rows, marks={key: mark})
+        assert "best run bold" in shown[0].title
+        assert '\ngo,"62.5 ' in tables.plain_csv(shown[0])
+    assert "<b>62.5</b>" in tables.tables_page(
+        "t", tables.main_tables(rows, marks={key: Mark(1, False)})
+    )
+
+
+def costs(run, method, seconds, memory, kl, stage1=None):
+    return dict.fromkeys(COST.names) | {
+        "run": run, "method": method, "stage1_seconds": stage1, "stage2_seconds": seconds,
+        "peak_memory_bytes": memory, "kl_per_token": kl,
+    }  # fmt: skip
+
+
+PAPER = SCRIPTS.parent / "config/paper/main_table.csv"
+
+
+def test_ratios_here_and_in_the_paper():
+    rows = [
+        costs("ours", "a_star_po", 100.0, 10, 0.1, 50.0),
+        costs("group", "grpo", 300.0, 12, 0.2),
+    ]
+    table = tables.ratio_table(rows, tables.read_paper(PAPER))
+    assert [cell.replace("<br>", " ") for cell in table.head[:3]] == [
+        "run", "time, both stages here", "time, both stages paper",
+    ]  # fmt: skip
+    # 15.01 / 6.92, 18.26 / 8.78 and 20.15 / 11.01 hours.
+    assert table.body == [
+        ["group", "2.00", "1.83 to 2.17", "3.00", "1.83 to 2.17", "1.20", "1.01 to 1.02", "2.00", "1.24 to 2.21"]
+    ]  # fmt: skip
+
+
+def test_no_ratios_without_both():
+    paper = tables.read_paper(PAPER)
+    assert tables.ratio_table([costs("ours", "a_star_po", 1.0, 1, 1.0)], paper) is None
+    assert tables.ratio_table([costs("group", "grpo", 1.0, 1, 1.0)], paper) is None
+    row = tables.ratio_table(
+        [costs("o", "a_star_po", 1.0, 1, None), costs("x", "reinforce", 2.0, 1, 1.0)], paper
+    )
+    assert row.body == [["x", "2.00", "", "2.00", "", "1.00", "", "", ""]]
+
+
 # Trainings
 
 
@@ -401,7 +482,9 @@ COSTS = [
 
 
 def test_markdown_lists_single_seeds_and_changes(summarized):
-    lines = tables.markdown_table(summarized[0], COSTS, summarized[1]).splitlines()
+    lines = tables.markdown_table(
+        tables.main_tables(summarized[0], COSTS, summarized[1])
+    ).splitlines()
     assert lines[0] == (
         "| policy | sums<br>avg@2 | sums<br>pass@2 | sums<br>maj@2 "
         "| time, min | memory, GiB | KL a token |"
@@ -419,8 +502,8 @@ def test_five_seeds_are_not_listed(summarized):
     (one,) = [row for row in summarized[0] if row["policy"] == "go.seed-0" and row["k"] == 1]
     seeds = [{**one, "policy": f"go.seed-{seed}", "seed": seed} for seed in range(5)]
     rows = [{**one, "policy": "go", "seed": None}, *seeds]
-    assert "seeds" not in tables.markdown_table(rows).splitlines()[3]
-    assert "| go, seeds 0, 1, 2, 3 |" in tables.markdown_table(rows[:5])
+    assert "seeds" not in tables.markdown_table(tables.main_tables(rows)).splitlines()[3]
+    assert "| go, seeds 0, 1, 2, 3 |" in tables.markdown_table(tables.main_tables(rows[:5]))
 
 
 def test_latex_rows_have_as_many_cells_as_the_head(summarized):
@@ -460,7 +543,8 @@ def run_summarize(folder, plan, plan_sha256=None):
     for table in ("summary", "differences", "curves", "cost"):
         options += [f"--out-{table}", folder / f"{table}.csv"]
         options += [f"--out-{table}-parquet", folder / f"{table}.parquet"]
-    for name in ("markdown", "latex", "html", "terminal", "provenance"):
+    options += ["--paper", SCRIPTS.parent / "config/paper/main_table.csv"]
+    for name in ("markdown", "latex", "html", "main-csv", "terminal", "provenance"):
         options += [f"--out-{name}", folder / name]
     command = [sys.executable, SCRIPTS / "summarize.py", *options]
     return subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)

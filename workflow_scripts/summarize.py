@@ -14,11 +14,13 @@ from astarpo.provenance import provenance
 def main() -> None:
     parser = cli.parser(__doc__)
     parser.add_argument("--plan", required=True, help="JSON: policies, evaluations, runs, expected")
+    parser.add_argument("--paper", required=True, help="CSV: the paper's main table")
     for table in ("summary", "differences", "curves", "cost"):
         parser.add_argument(f"--out-{table}", required=True, help="CSV file")
         parser.add_argument(f"--out-{table}-parquet", required=True, help="the same table")
     parser.add_argument("--out-markdown", required=True, help="main results as a Markdown table")
     parser.add_argument("--out-latex", required=True, help="main results as a LaTeX table")
+    parser.add_argument("--out-main-csv", required=True, help="main results as CSV")
     parser.add_argument("--out-html", required=True, help="main results as a web page")
     parser.add_argument("--out-terminal", required=True, help="main results as plain text")
     parser.add_argument("--out-provenance", required=True, help="CSV: what each result was made by")
@@ -46,10 +48,14 @@ def main() -> None:
     ):
         parquet, csv = getattr(arguments, f"out_{name}_parquet"), getattr(arguments, f"out_{name}")
         tables.write_both(parquet, csv, rows, schema, metadata)
-    write_text(arguments.out_markdown, tables.markdown_table(summary, cost, changes))
-    write_text(arguments.out_latex, tables.latex_table(summary, cost))
-    main_tables = tables.main_tables(summary, cost, changes)
-    write_text(arguments.out_html, tables.tables_page("Main results", main_tables))
+    marks = tables.rank_runs(summary, compared)
+    main_tables = tables.main_tables(summary, cost, changes, marks)
+    ratios = tables.ratio_table(cost, tables.read_paper(arguments.paper))
+    shown_tables = [*main_tables, *([ratios] if ratios else [])]
+    write_text(arguments.out_markdown, tables.markdown_table(shown_tables))
+    write_text(arguments.out_latex, tables.latex_table(summary, cost, marks))
+    write_text(arguments.out_html, tables.tables_page("Main results", shown_tables))
+    write_text(arguments.out_main_csv, tables.plain_csv(main_tables[0]))
     write_text(arguments.out_provenance, tables.csv_text(checked, PROVENANCE_COLUMNS))
     changed = [row["file"] for row in checked if row["code_changed"]]
     if changed:

@@ -18,6 +18,7 @@ def main() -> None:
     parser.add_argument("--selection", help="parquet file that says which prompts are trained on")
     parser.add_argument("--values", help="parquet file with V* of each prompt")
     parser.add_argument("--verifier", help="the file of the prompts' verifier, if it has its own")
+    parser.add_argument("--validation-verifier", help="the same for the validation prompts")
     parser.add_argument("--scratch", required=True, help="folder for checkpoints and metrics.jsonl")
     parser.add_argument("--out-model", required=True, help="model folder to make")
     parser.add_argument("--out-metrics", required=True, help="parquet file, a row a step")
@@ -28,7 +29,9 @@ def main() -> None:
         cli.parse_settings(arguments.settings),
         cli.parse_settings(arguments.machine),
     )
-    names = ("reference", "dataset", "validation", "selection", "values", "verifier")
+    names = (
+        "reference", "dataset", "validation", "selection", "values", "verifier", "validation_verifier",
+    )  # fmt: skip
     inputs = {
         name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None
     }

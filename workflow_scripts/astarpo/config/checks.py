@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from astarpo.config.ablations import ablation_points
+from astarpo.config.methods import HYPERPARAMETERS
 from astarpo.config.runs import Ablation, Config, Run
 from astarpo.config.schema import DatasetEntry, HubData, LocalFile, TaskEntry
+from astarpo.objectives import responses_allowed
 from astarpo.rewards.verifiers import problem_with
 
 
@@ -179,8 +181,21 @@ def _run_errors(config: Config) -> Iterator[str]:
                     )
         if run.updates_per_rollout > run.prompts_per_batch:
             yield f"{key}.updates_per_rollout = {run.updates_per_rollout}: is above prompts_per_batch"
-        if run.responses_per_prompt != 1:
-            yield f"{key}.responses_per_prompt = {run.responses_per_prompt}: A*-PO takes 1"
+        yield from _method_errors(key, run)
+
+
+def _method_errors(key: str, run: Run) -> Iterator[str]:
+    method: str = getattr(run, "method")  # noqa: B009
+    own = {name: getattr(run, name) for name in HYPERPARAMETERS[method]}
+    least, most = responses_allowed(method, own)
+    n = run.responses_per_prompt
+    if n < least or (most is not None and n > most):
+        allowed = f"exactly {least}" if least == most else f"{least} or more"
+        yield f"{key}.responses_per_prompt = {n}: {method} takes {allowed}"
+    if method == "reinforce" and (own["baseline"] == "v_star") != (
+        getattr(run, "value", None) is not None
+    ):
+        yield f"{key}.value: belongs to baseline `v_star`, and the other way round"
 
 
 def _figure_errors(config: Config) -> Iterator[str]:

@@ -9,9 +9,11 @@ from pydantic import ValidationError
 
 from astarpo.config.checks import reference_errors
 from astarpo.config.grids import expand
+from astarpo.config.methods import METHOD_RUNS
 from astarpo.config.runs import Config
 from astarpo.errors import InputError
 
+MOST_SHOWN = 20  # a sweep can have a mistake in each of its runs
 TAGS = {
     "chain_sum",
     "countdown",
@@ -25,7 +27,7 @@ TAGS = {
     "training_time",
     "tradeoff",
     "ablation",
-    "a_star_po",
+    *METHOD_RUNS,
 }
 
 
@@ -83,7 +85,10 @@ def _drop_nulls_of_sources(plain: dict[str, Any]) -> None:
 
 def _message(errors: list[str]) -> str:
     count = f"{len(errors)} errors" if len(errors) > 1 else "an error"
-    return f"the configuration has {count}:\n" + "\n".join(f"  {error}" for error in errors)
+    shown = [f"  {error}" for error in errors[:MOST_SHOWN]]
+    if len(errors) > MOST_SHOWN:
+        shown.append(f"  ... and {len(errors) - MOST_SHOWN} more")
+    return f"the configuration has {count}:\n" + "\n".join(shown)
 
 
 def _describe(detail: Any) -> str:
@@ -93,6 +98,12 @@ def _describe(detail: Any) -> str:
     ]
     key = ".".join(str(part) for part in path) or "the configuration"
     text = detail["msg"]
+    if detail["type"].startswith("union_tag"):  # which kind or method an entry is
+        context = detail["ctx"]
+        which = f"{key}.{context['discriminator'].strip(chr(39))}"
+        if detail["type"] == "union_tag_not_found":
+            return f"{which}: this key is required"
+        return f"{which} = '{context['tag']}': must be one of {context['expected_tags']}"
     if detail["type"] in ("unknown_key", "missing"):
         return f"{key}: {text if detail['type'] == 'unknown_key' else 'this key is required'}"
     value = detail["input"]

@@ -114,7 +114,7 @@ class Plan:
         return canonical_json(
             {
                 **{key: dumped[key] for key in TRAIN_KEYS},
-                "hyperparameters": {key: dumped[key] for key in HYPERPARAMETERS[entry.method]},
+                "hyperparameters": self._hyperparameters(entry),
                 "precision": self.config.references[entry.reference].precision,
                 "sampling_engine": self.config.references[entry.reference].sampling_engine,
                 "sampling": {
@@ -125,6 +125,16 @@ class Plan:
                 "grading": _dump(dataset.grading),
             }
         )
+
+    def _hyperparameters(self, entry: Run) -> dict[str, Any]:
+        """A method's own settings; those of the estimate as well where V* is estimated anew while training."""
+        dumped = _dump(entry)
+        own = {key: dumped[key] for key in HYPERPARAMETERS[dumped["method"]]}
+        value = value_of(entry)
+        if value is not None and own.get("value_update") == "running":
+            estimate = self.config.values[value]
+            own |= {"estimator": estimate.estimator, "beta1": estimate.beta1}
+        return own
 
     def asking(self, policy: str, benchmark: str, protocol: str) -> str:
         """Settings of `generate_answers`."""
@@ -238,6 +248,8 @@ class Plan:
         }
         if entry.validation is not None:
             inputs["validation"] = dataset_path(entry.validation)
+            own = _verifier_file(self.config.datasets[entry.validation])
+            inputs |= {f"validation_{name}": path for name, path in own.items()}
         if entry.selection is not None:
             inputs["selection"] = f"results/selections/{entry.selection}.parquet"
         value = value_of(entry)

@@ -1,4 +1,4 @@
-"""The configuration as types, second part: runs, figures, the machine, and the whole."""
+"""The configuration as types, last part: figures, the machine, and the whole."""
 
 from __future__ import annotations
 
@@ -6,82 +6,21 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from astarpo.config.methods import HYPERPARAMETERS, Run, RunEntry
 from astarpo.config.schema import (
     BenchmarkEntry,
     Count,
     DatasetEntry,
     Name,
-    NotNegative,
     Number,
     Positive,
     ReferenceEntry,
-    Schedule,
     Section,
     SelectionEntry,
-    Share,
     ValueEntry,
 )
 
-
-class Run(Section):
-    """What every training has; each method adds its own keys."""
-
-    reference: Name = Field(description="where training starts, and what it is held to")
-    dataset: Name = Field(description="prompts to train on")
-    selection: Name | None = Field(
-        None, description="train on the prompts that this selection keeps; null: all"
-    )
-    validation: Name | None = Field(None, description="a data set to look at while training")
-    max_prompt_tokens: Count | None = Field(
-        None, description="longer prompts are not trained on; null: the reference's limit"
-    )
-    benchmarks: tuple[Name, ...] | None = Field(
-        None, description="what to evaluate on; null: every benchmark"
-    )
-    seeds: Annotated[tuple[int, ...], Field(min_length=1)] = Field(
-        (0, 1, 2), description="one training each"
-    )
-    steps: Count = Field(description="rollout batches")
-    prompts_per_batch: Count = Field(256, description="prompts in a rollout batch")
-    responses_per_prompt: Count = Field(1, description="responses drawn for each of them")
-    updates_per_rollout: Count = Field(
-        1, description="optimizer steps on a rollout batch, each on its share"
-    )
-    lr: Positive = Field(1.0e-6, description="highest learning rate")
-    lr_schedule: Schedule = Field("constant", description="how it goes on after the warm-up")
-    lr_warmup_steps: int = Field(0, ge=0, description="optimizer steps of linear rise")
-    adam_betas: tuple[Share, Share] = Field((0.9, 0.999), description="of AdamW")
-    adam_eps: Positive = Field(1.0e-8, description="of AdamW")
-    weight_decay: NotNegative = Field(0.01, description="of AdamW")
-    max_grad_norm: Positive = Field(1.0, description="gradients are clipped to this norm")
-    entropy_coefficient: NotNegative = Field(
-        0.0, description="entropy bonus; 0 in the paper, 1e-3 in its code"
-    )
-    validate_every: Count = Field(25, description="steps between looks at the validation prompts")
-    engine: Literal["torch"] = Field("torch", description="what holds the weights")
-    torch_threads: Count = Field(1, description="CPU threads; they can change last bits")
-    max_sampler_gap: Positive | None = Field(
-        0.05,
-        description="the training stops where log-probabilities of sampler and trainer differ by more nats a token "
-        "on average; null: never",
-    )
-    log_prob_chunk_tokens: Count | None = Field(
-        512,
-        description="response tokens whose logits exist at a time, where those of a micro-batch take more than "
-        "64 MiB; null: all",
-    )
-
-
-class AStarPORun(Run):
-    """A*-PO: regress beta2 ln(pi/pi_ref) onto r - V*."""
-
-    method: Literal["a_star_po"]
-    value: Name = Field(description="the estimate of V*")
-    beta2: Positive = Field(1.0e-3, description="strength of the pull towards the reference")
-
-
-HYPERPARAMETERS: dict[str, tuple[str, ...]] = {"a_star_po": ("beta2",)}
-RunEntry = AStarPORun  # a union by `method` as soon as there is a second one
+__all__ = ["HYPERPARAMETERS", "Config", "Run", "RunEntry"]
 
 
 class Figure(Section):

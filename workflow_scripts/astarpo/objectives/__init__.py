@@ -1,15 +1,25 @@
-"""Methods: two pure functions each, and what the loop must provide for them."""
+"""Methods: two pure functions each, and what the loop must provide for them.
+
+A new method is a module with `prepare` and `loss`, a row of `METHODS`, an entry in `astarpo.config.methods` and a
+test.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal
 
-from astarpo.objectives import a_star_po
+from astarpo.objectives import a_star_po, grpo, oapl, ppo, rebel, reinforce
 
 Anchor = Literal["reference", "iterate", "lagged"]
+Unit = Literal["sequences", "tokens"]
+PROVIDED = (
+    "values_BT",
+    "max_new_tokens",
+)  # keyword arguments that the loop gives; all others are settings
 
 
 @dataclass(frozen=True)
@@ -17,33 +27,152 @@ class Method:
     """A training method.
 
     Attributes:
-        prepare: ``prepare(rollout) -> targets``, without gradient, on the global batch.
-        loss: ``loss(log_probs_BT, mask_BT, targets, normaliser) -> (loss_sum, metric_sums)`` on a micro-batch.
-        anchor: the policy whose log-probabilities are ``anchor_log_probs_BT``.
-        needs_v_star: whether stage 1 must have estimated V* for each prompt.
-        hyperparameters: names of the settings that ``loss`` takes.
+        prepare: ``prepare(rollout, **settings) -> targets``, without gradient, on the global batch.
+        loss: ``loss(log_probs_BT, mask_BT, targets, normaliser, **settings) -> (loss_sum, metric_sums)`` on a
+            micro-batch; with a critic ``values_BT`` as well. Keyword arguments are the method's settings, but for
+            `PROVIDED`.
+        anchor: the policy whose log-probabilities are ``anchor_log_probs_BT``: the ``reference``; the ``iterate``,
+            which is the policy before the updates on this rollout; or ``lagged``, the policy of the last
+            synchronisation (each ``sync_every`` steps), which then draws the responses too.
+        needs_v_star: whether stage 1 must have estimated V* for each prompt; see also `uses_v_star`.
+        needs_old_log_probs: whether the rollout has the iterate's log-probabilities.
+        needs_critic: whether a critic is trained beside the policy (its learning rate: ``critic_lr``).
+        pairs: whether the responses to a prompt must be in the same micro-batch.
+        responses: fewest and most responses a prompt; no bound where None.
+        normaliser: what ``normaliser`` counts in an optimizer step, unless the setting ``average`` is ``tokens``.
+        reference_only_if: a setting; where it is 0 or false, the reference's log-probabilities play no part.
+        loop_settings: settings that the loop reads, rather than the two functions.
+        metrics: own columns of the metrics: name of a sum -> what it is divided by.
     """
 
     prepare: Callable[..., Any]
     loss: Callable[..., Any]
-    anchor: Anchor
-    needs_v_star: bool
-    hyperparameters: tuple[str, ...]
+    anchor: Anchor = "reference"
+    needs_v_star: bool = False
+    needs_old_log_probs: bool = False
+    needs_critic: bool = False
+    pairs: bool = False
+    responses: tuple[int, int | None] = (1, None)
+    normaliser: Unit = "sequences"
+    reference_only_if: str | None = None
+    loop_settings: tuple[str, ...] = ()
+    metrics: Mapping[str, Unit] = field(default_factory=dict)
+
+    @property
+    def hyperparameters(self) -> tuple[str, ...]:
+        """Names of the method's settings: of both functions and of the loop."""
+        own = [*_keywords(self.prepare), *_keywords(self.loss)]
+        return tuple(dict.fromkeys([*own, *self.loop_settings]))
 
 
 METHODS: dict[str, Method] = {
-    "a_star_po": Method(a_star_po.prepare, a_star_po.loss, "reference", True, ("beta2",)),
+    "a_star_po": Method(
+        a_star_po.prepare,
+        a_star_po.loss,
+        needs_v_star=True,
+        responses=(1, 1),
+        loop_settings=("value_update",),
+    ),
+    "grpo": Method(
+        grpo.prepare,
+        grpo.loss,
+        needs_old_log_probs=True,
+        responses=(2, None),
+        reference_only_if="kl_coefficient",
+        metrics={"ratio_clip_fraction": "tokens"},
+    ),
+    "ppo": Method(
+        ppo.prepare,
+        ppo.loss,
+        needs_old_log_probs=True,
+        needs_critic=True,
+        normaliser="tokens",
+        reference_only_if="kl_coefficient",
+        loop_settings=("critic_lr",),
+        metrics={
+            "ratio_clip_fraction": "tokens",
+            "value_loss": "tokens",
+            "value_clip_fraction": "tokens",
+            "explained_variance": "sequences",
+        },
+    ),
+    "rebel": Method(
+        rebel.prepare,
+        rebel.loss,
+        anchor="iterate",
+        pairs=True,
+        responses=(2, 2),
+        metrics={"pair_reward_gap": "sequences"},
+    ),
+    "reinforce": Method(
+        reinforce.prepare,
+        reinforce.loss,
+        reference_only_if="kl_in_reward",
+        loop_settings=("baseline_decay",),
+    ),
+    "oapl": Method(
+        oapl.prepare, oapl.loss, anchor="lagged", responses=(2, None), loop_settings=("sync_every",)
+    ),
 }
 
 
-def build_loss(name: str, hyperparameters: dict[str, Any]) -> Callable[..., Any]:
-    """Fix a method's hyper-parameters in its loss.
+def build_prepare(name: str, hyperparameters: Mapping[str, Any]) -> Callable[..., Any]:
+    """Fix a method's settings in its ``prepare``.
 
     Args:
         name: a key of `METHODS`.
-        hyperparameters: exactly the settings that the method names.
+        hyperparameters: of the method; each function is given those that it names.
 
     Returns:
-        ``loss(log_probs_BT, mask_BT, targets, normaliser)``.
+        ``prepare(rollout)``.
     """
-    return partial(METHODS[name].loss, **hyperparameters)
+    return _fix(METHODS[name].prepare, hyperparameters)
+
+
+def build_loss(
+    name: str, hyperparameters: Mapping[str, Any], max_new_tokens: int = 0
+) -> Callable[..., Any]:
+    """Fix a method's settings in its loss.
+
+    Args:
+        name: a key of `METHODS`.
+        hyperparameters: of the method; each function is given those that it names.
+        max_new_tokens: where responses are cut, for a loss that asks.
+
+    Returns:
+        ``loss(log_probs_BT, mask_BT, targets, normaliser)``, with ``values_BT`` besides if there is a critic.
+    """
+    return _fix(METHODS[name].loss, {**hyperparameters, "max_new_tokens": max_new_tokens})
+
+
+def uses_v_star(name: str, hyperparameters: Mapping[str, Any]) -> bool:
+    """Whether the method, with these settings, needs stage 1's V* of each prompt."""
+    return METHODS[name].needs_v_star or hyperparameters.get("baseline") == "v_star"
+
+
+def uses_reference(name: str, hyperparameters: Mapping[str, Any]) -> bool:
+    """Whether the reference's log-probabilities enter the training, and not just its metrics."""
+    method = METHODS[name]
+    needed = method.reference_only_if is None or bool(hyperparameters[method.reference_only_if])
+    return method.anchor == "reference" and needed
+
+
+def responses_allowed(name: str, hyperparameters: Mapping[str, Any]) -> tuple[int, int | None]:
+    """Fewest and most responses a prompt that the method can train on with these settings; None: no bound."""
+    least, most = METHODS[name].responses
+    return (max(least, 2) if hyperparameters.get("baseline") == "leave_one_out" else least), most
+
+
+def normaliser_of(name: str, hyperparameters: Mapping[str, Any]) -> Unit:
+    """What the loss is divided by: the sequences of an optimizer step, or its tokens."""
+    return "tokens" if hyperparameters.get("average") == "tokens" else METHODS[name].normaliser
+
+
+def _keywords(function: Callable[..., Any]) -> list[str]:
+    parameters = inspect.signature(function).parameters.values()
+    return [p.name for p in parameters if p.kind is p.KEYWORD_ONLY and p.name not in PROVIDED]
+
+
+def _fix(function: Callable[..., Any], settings: Mapping[str, Any]) -> Callable[..., Any]:
+    known = inspect.signature(function).parameters
+    return partial(function, **{name: settings[name] for name in settings if name in known})

@@ -19,11 +19,14 @@ class Rollout:
         response_ids_BT: response tokens.
         mask_BT: True at response tokens, the end token included.
         sampler_log_probs_B: the sampler's own log-probability of each response, summed.
-        old_log_probs_BT: log-probabilities under the policy that sampled; None where the method does not ask.
+        old_log_probs_BT: log-probabilities under the policy as it is before the first update on this batch;
+            None where the method does not ask.
         anchor_log_probs_BT: log-probabilities under the anchor (the reference policy for A*-PO).
         v_star_B: estimated optimal values; None where the method uses none.
         reward_B: 1.0 or 0.0.
         status, finish_reason: B texts.
+        old_values_BT: the critic's values before the first update on this batch; None without a critic.
+        running_mean: mean reward of the rollouts before this one, 0 before the first.
     """
 
     prompt_ids: list[str]
@@ -37,3 +40,5 @@ class Rollout:
     reward_B: Tensor
     status: list[str]
     finish_reason: list[str]
+    old_values_BT: Tensor | None = None
+    running_mean: float = 0.0

@@ -11,8 +11,9 @@ from pathlib import Path
 from astarpo.errors import InputError
 
 # Bytes a parameter, all in fp32: weights; with AdamW also gradients and two moments; training holds the
-# reference's weights beside. Activations come on top, so a model that just passes may still not fit.
-LOADING, WARM_START, TRAINING = 4, 16, 20
+# reference's weights beside; a critic is as large as the policy. Activations come on top, so a model that just
+# passes may still not fit.
+LOADING, WARM_START, TRAINING, TRAINING_WITH_CRITIC = 4, 16, 20, 36
 
 
 def check_fits(model: str, parameters: int | None, bytes_each: int, device: str) -> None:
@@ -21,7 +22,7 @@ def check_fits(model: str, parameters: int | None, bytes_each: int, device: str)
     Args:
         model: its name, for the message.
         parameters: how many; None, where it is not known, passes.
-        bytes_each: `LOADING`, `WARM_START` or `TRAINING`.
+        bytes_each: `LOADING`, `WARM_START`, `TRAINING` or `TRAINING_WITH_CRITIC`.
         device: ``cpu`` or ``cuda``.
 
     Raises:
@@ -34,6 +35,7 @@ def check_fits(model: str, parameters: int | None, bytes_each: int, device: str)
         LOADING: "its weights in fp32",
         WARM_START: "weights, gradients and optimizer of the warm start",
         TRAINING: "weights, gradients and optimizer of the training, and the reference beside",
+        TRAINING_WITH_CRITIC: "weights, gradients and optimizer of policy and critic, and the reference beside",
     }[bytes_each]
     raise InputError(
         f"the model {model!r} has {parameters / 1e9:.2f} billion parameters; {what} take about "

@@ -3,9 +3,12 @@
 from astarpo.tables.checks import check_manifest, check_results
 from astarpo.tables.evaluations import differences, read_answers, score_policies, summarize_scores
 from astarpo.tables.page import tables_page
-from astarpo.tables.text import TextTable, latex_table, main_tables, markdown_table, terminal_table
+from astarpo.tables.paper import ratio_table, read_paper
+from astarpo.tables.ranking import rank_runs
+from astarpo.tables.terminal import terminal_table
+from astarpo.tables.text import TextTable, latex_table, main_tables, markdown_table
 from astarpo.tables.trainings import cost_row, curve_rows
-from astarpo.tables.writing import csv_text, write_both
+from astarpo.tables.writing import csv_text, plain_csv, write_both
 
 __all__ = [
     "TextTable",
@@ -18,7 +21,11 @@ __all__ = [
     "latex_table",
     "main_tables",
     "markdown_table",
+    "plain_csv",
+    "rank_runs",
+    "ratio_table",
     "read_answers",
+    "read_paper",
     "score_policies",
     "summarize_scores",
     "tables_page",

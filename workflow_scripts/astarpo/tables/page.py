@@ -49,6 +49,14 @@ def table(shown: TextTable) -> str:
     """Make the HTML of a table with its title."""
     head = "".join(f"<th>{escape(cell).replace('&lt;br&gt;', '<br>')}</th>" for cell in shown.head)
     rows = "\n".join(
-        f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in line)}</tr>" for line in shown.body
+        f"<tr>{''.join(f'<td>{_marked(cell)}</td>' for cell in line)}</tr>" for line in shown.body
     )
     return f"<h2>{escape(shown.title)}</h2>\n<table>\n<tr>{head}</tr>\n{rows}\n</table>"
+
+
+def _marked(cell: str) -> str:
+    """Escape a cell, but for the marks of the best and of the second."""
+    text = escape(cell)
+    for tag in ("b", "u"):
+        text = text.replace(f"&lt;{tag}&gt;", f"<{tag}>").replace(f"&lt;/{tag}&gt;", f"</{tag}>")
+    return text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import pyarrow as pa
 
 from astarpo.files import write_table, write_text
+from astarpo.tables.text import TextTable
 
 Row = Mapping[str, Any]
 
@@ -26,6 +28,15 @@ def csv_text(rows: Iterable[Row], columns: Sequence[str]) -> str:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)
     writer.writerows([row[column] for column in columns] for row in rows)
+    return text.getvalue()
+
+
+def plain_csv(table: TextTable) -> str:
+    """Spell a table of texts as CSV, without its marks; in the head a blank for each line break."""
+    head = [cell.replace("<br>", " ") for cell in table.head]
+    lines = [[re.sub("</?[bu]>", "", cell) for cell in line] for line in table.body]
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([head, *lines])
     return text.getvalue()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+TITLES = {"a_star_po": "A*-PO"}  # of the others, the name in capitals
 TEMPLATE = """---
 library_name: transformers
 pipeline_tag: text-generation
@@ -75,9 +76,10 @@ def model_card(
     }
     return TEMPLATE.format(
         **told,
-        title="A*-PO" if settings["method"] == "a_star_po" else settings["method"],
+        title=TITLES.get(settings["method"], settings["method"].upper()),
         hyperparameters=", ".join(
-            f"{k} = {v:g}" for k, v in sorted(settings["hyperparameters"].items())
+            f"{name} = {value if isinstance(value, (str, bool)) else format(value, 'g')}"
+            for name, value in sorted(settings["hyperparameters"].items())
         ),
         updates_per_rollout=settings["updates_per_rollout"],
         seed=made_from["seed"],

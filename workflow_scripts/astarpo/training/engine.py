@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from astarpo.chunked import Head, find_head
 from astarpo.logprobs import Batch, collate, token_log_probs
+from astarpo.objectives import METHODS, normaliser_of
 from astarpo.optimisation import learning_rate, set_learning_rate
 from astarpo.precision import autocast
 from astarpo.references.models import Policy
 from astarpo.training import gaps
+from astarpo.training.critic import Critic
 from astarpo.training.settings import TrainSettings
 
 if TYPE_CHECKING:
@@ -29,6 +32,8 @@ class MicroBatch:
 
 class TorchEngine:
     """Holds the policy and the frozen reference; computes log-probabilities and makes optimizer steps.
+
+    If the method asks for them, also a critic, and the weights of the policy of the last synchronisation.
 
     Args:
         policy: trained in place; its weights are the fp32 masters.
@@ -51,9 +56,19 @@ class TorchEngine:
             policy.model.parameters(), lr=settings.lr, betas=settings.adam_betas,
             eps=settings.adam_eps, weight_decay=settings.weight_decay,
         )  # fmt: skip
+        method = METHODS[settings.method]
+        self.unit = normaliser_of(settings.method, settings.hyperparameters)
+        self.critic = Critic(reference.model, settings) if method.needs_critic else None
+        self.lagged: list[Tensor] = []
+        if method.anchor == "lagged":
+            self.synchronise()
 
     def micro_batches(
-        self, prompts: Sequence[list[int]], responses: Sequence[list[int]], rows: Sequence[int]
+        self,
+        prompts: Sequence[list[int]],
+        responses: Sequence[list[int]],
+        rows: Sequence[int],
+        groups: Sequence[int] | None = None,
     ) -> list[MicroBatch]:
         """Cut rows into micro-batches of similar length, each padded to its own longest.
 
@@ -63,11 +78,14 @@ class TorchEngine:
         Args:
             prompts, responses: token ids of every row of the rollout.
             rows: the rows of one optimizer step.
+            groups: of every row of the rollout, where the rows of a group must not be parted: a micro-batch
+                then takes whole groups only, and one at least, even if that is more than it should hold.
         """
-        by_length = sorted(rows, key=lambda row: (len(prompts[row]) + len(responses[row]), row))
+        lengths = [
+            len(prompt) + len(response) for prompt, response in zip(prompts, responses, strict=True)
+        ]
         made = []
-        for start in range(0, len(by_length), self.micro_batch):
-            chosen = by_length[start : start + self.micro_batch]
+        for chosen in _cut(rows, lengths, self.micro_batch, groups or range(len(prompts))):
             batch = collate(
                 [prompts[row] for row in chosen],
                 [responses[row] for row in chosen],
@@ -78,12 +96,16 @@ class TorchEngine:
         return made
 
     def log_probs(
-        self, which: str, micro_batches: Sequence[MicroBatch], count: int, width: int
+        self,
+        which: Literal["policy", "reference", "lagged"],
+        micro_batches: Sequence[MicroBatch],
+        count: int,
+        width: int,
     ) -> Tensor:
         """Log-probabilities of all rows, without gradient.
 
         Args:
-            which: ``policy`` or ``reference``.
+            which: ``policy``, ``reference``, or ``lagged``: the policy of the last synchronisation.
             micro_batches: they hold every row once.
             count: B, number of rows.
             width: T, length of the longest response.
@@ -93,17 +115,52 @@ class TorchEngine:
         """
         import torch
 
-        model = (self.policy if which == "policy" else self.reference).model
+        model = (self.reference if which == "reference" else self.policy).model
         found_BT = torch.zeros((count, width), device=self.policy.model.device)
-        with torch.no_grad(), self.autocast():
+        weights = self.sampling_weights() if which == "lagged" else nullcontext()
+        with weights, torch.no_grad(), self.autocast():
             for part in micro_batches:
                 log_probs_BT, _ = token_log_probs(
                     model, part.batch, self.settings.sampling.temperature,
-                    head=self.head_of.get(which),
+                    head=self.head_of.get("reference" if which == "reference" else "policy"),
                     chunk_tokens=self.settings.log_prob_chunk_tokens or 0,
                 )  # fmt: skip
                 found_BT[part.rows, : log_probs_BT.shape[1]] = log_probs_BT
         return found_BT
+
+    def values(self, micro_batches: Sequence[MicroBatch], count: int, width: int) -> Tensor | None:
+        """The critic's values of all rows, without gradient: fp32 [B, T], 0 where masked; None without a critic."""
+        import torch
+
+        if self.critic is None:
+            return None
+        found_BT = torch.zeros((count, width), device=self.policy.model.device)
+        with torch.no_grad(), self.autocast():
+            for part in micro_batches:
+                values_BT = self.critic.values(part.batch)
+                found_BT[part.rows, : values_BT.shape[1]] = values_BT
+        return found_BT
+
+    def synchronise(self) -> None:
+        """Make the current policy the lagged one."""
+        self.lagged = [p.detach().clone() for p in self.policy.model.parameters()]
+
+    @contextmanager
+    def sampling_weights(self) -> Iterator[None]:
+        """Let the policy have the weights that responses are drawn with: the lagged ones, where there are any.
+
+        They change places instead of being copied, so that whoever holds the policy's model sees them.
+        """
+        self._exchange()
+        try:
+            yield
+        finally:
+            self._exchange()
+
+    def _exchange(self) -> None:
+        for index, weight in enumerate(self.lagged):
+            parameter = list(self.policy.model.parameters())[index]
+            self.lagged[index], parameter.data = parameter.data, weight
 
     def update(
         self,
@@ -127,12 +184,15 @@ class TorchEngine:
         Returns:
             Sums over sequences or tokens, and what the optimizer did; see `training.metrics`.
         """
-        lr = self._set_learning_rate(update)
+        lr = self._learning_rate(self.settings.lr, update)
+        set_learning_rate(self.optimizer, lr)
         n_sequences = sum(len(part.rows) for part in micro_batches)
         n_tokens = sum(int(part.batch.mask_BT.sum()) for part in micro_batches)
         sums: dict[str, float] = defaultdict(float)
         found_N: list[Tensor] = []
         self.optimizer.zero_grad(set_to_none=True)
+        if self.critic is not None:
+            self.critic.optimizer.zero_grad(set_to_none=True)
         for part in micro_batches:
             for name, value in self._accumulate(
                 part,
@@ -146,6 +206,8 @@ class TorchEngine:
             ):
                 sums[name] += float(value)
         grad_norm = self._step()
+        if self.critic is not None:
+            self.critic.step(self._learning_rate(self.critic.peak_lr, update))
         clipped = float(grad_norm > self.settings.max_grad_norm)
         return {
             **sums, "sequences": n_sequences, "tokens": n_tokens,
@@ -178,7 +240,10 @@ class TorchEngine:
                 head=self.head_of.get("policy"), chunk_tokens=settings.log_prob_chunk_tokens or 0,
             )  # fmt: skip
         assert entropy_BT is not None
-        loss_sum, metric_sums = loss(log_probs_BT, batch.mask_BT, own, n_sequences)
+        normaliser = n_tokens if self.unit == "tokens" else n_sequences
+        loss_sum, metric_sums = loss(
+            log_probs_BT, batch.mask_BT, own, normaliser, **self._values_with_gradient(batch)
+        )
         total = loss_sum - settings.entropy_coefficient * entropy_BT.sum() / n_tokens
         total.backward()
         if sampled_BT is not None:
@@ -193,14 +258,18 @@ class TorchEngine:
         yield "log_ratio_per_token", (log_ratio_B / batch.mask_BT.sum(-1)).sum()
         yield from metric_sums.items()
 
-    def _set_learning_rate(self, update: int) -> float:
+    def _values_with_gradient(self, batch: Batch) -> dict[str, Tensor]:
+        if self.critic is None:
+            return {}
+        with self.autocast():
+            return {"values_BT": self.critic.values(batch)}
+
+    def _learning_rate(self, peak: float, update: int) -> float:
         settings = self.settings
-        lr = learning_rate(
-            settings.lr, settings.lr_schedule, settings.lr_warmup_steps,
+        return learning_rate(
+            peak, settings.lr_schedule, settings.lr_warmup_steps,
             settings.steps * settings.updates_per_rollout, update + 1,
         )  # fmt: skip
-        set_learning_rate(self.optimizer, lr)
-        return lr
 
     def _step(self) -> float:
         import torch
@@ -217,12 +286,37 @@ class TorchEngine:
 
     def state(self) -> dict[str, Any]:
         """Everything a checkpoint must hold to go on exactly: weights and optimizer moments."""
-        return {"model": self.policy.model.state_dict(), "optimizer": self.optimizer.state_dict()}
+        state = {"model": self.policy.model.state_dict(), "optimizer": self.optimizer.state_dict()}
+        if self.critic is not None:
+            state["critic"] = self.critic.state()
+        if self.lagged:
+            state["lagged"] = self.lagged
+        return state
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Take up the state of a checkpoint; the reference stays what prepare_reference left."""
         self.policy.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
+        if self.critic is not None:
+            self.critic.load_state(state["critic"])
+        if self.lagged:
+            device = self.policy.model.device
+            self.lagged = [weight.to(device) for weight in state["lagged"]]
+
+
+def _cut(
+    rows: Sequence[int], lengths: Sequence[int], size: int, groups: Sequence[int]
+) -> list[list[int]]:
+    """Cut rows into parts of at most ``size``, by length; groups stay whole, each judged by its longest row."""
+    units: dict[int, list[int]] = defaultdict(list)
+    for row in rows:
+        units[groups[row]].append(row)
+    parts: list[list[int]] = []
+    for unit in sorted(units.values(), key=lambda unit: (max(lengths[r] for r in unit), unit[0])):
+        if not parts or len(parts[-1]) + len(unit) > size:
+            parts.append([])
+        parts[-1] += unit
+    return parts
 
 
 def _heads(policy: Policy, reference: Policy, chunk_tokens: int | None) -> dict[str, Head]:

@@ -10,15 +10,20 @@ from typing import Any
 
 from astarpo.errors import InputError
 from astarpo.files import read_json, sha256, write_json, write_table, write_text
-from astarpo.objectives import METHODS
+from astarpo.objectives import METHODS, uses_v_star
 from astarpo.provenance import manifest
-from astarpo.references.memory import TRAINING, check_fits, parameters_of_folder
+from astarpo.references.memory import (
+    TRAINING,
+    TRAINING_WITH_CRITIC,
+    check_fits,
+    parameters_of_folder,
+)
 from astarpo.references.models import Policy, load_policy
 from astarpo.sampling.engines import check_engine, make_sampler
 from astarpo.training import checkpoints
 from astarpo.training.card import model_card
 from astarpo.training.loop import History, Trainer
-from astarpo.training.metrics import METRICS, TIMINGS
+from astarpo.training.metrics import TIMINGS, metrics_schema
 from astarpo.training.prompts import TrainingPrompt, load_training_prompts
 from astarpo.training.settings import MachineSettings, TrainSettings
 from astarpo.training.trackers import check_installed
@@ -60,13 +65,14 @@ def train(
     import torch
 
     told, where = TrainSettings.from_json(settings), MachineSettings.from_json(machine)
-    if METHODS[told.method].needs_v_star and "values" not in inputs:
+    if uses_v_star(told.method, told.hyperparameters) and "values" not in inputs:
         raise InputError(f"the method {told.method} needs --values (V* of each prompt)")
     check_installed(where.trackers)
     torch.set_num_threads(told.torch_threads)
     folder = _reference_folder(inputs["reference"])
     check_engine(told.sampling_engine, folder)
-    check_fits(str(folder), parameters_of_folder(folder), TRAINING, where.device)
+    needed = TRAINING_WITH_CRITIC if METHODS[told.method].needs_critic else TRAINING
+    check_fits(str(folder), parameters_of_folder(folder), needed, where.device)
     policy, reference = load_policy(folder, where.device), load_policy(folder, where.device)
     prompts, left_out = load_training_prompts(
         policy.tokenizer,
@@ -128,7 +134,8 @@ def export(
     write_text(partial / "README.md", card)
     shutil.rmtree(outputs["model"], ignore_errors=True)
     os.replace(partial, outputs["model"])
-    write_table(outputs["metrics"], finished.history.metrics, METRICS)
+    schema = metrics_schema(finished.history.own)
+    write_table(outputs["metrics"], finished.history.metrics, schema)
     write_table(outputs["timings"], finished.history.timings, TIMINGS)
     described = {name: outputs[name] for name in ("model", "metrics")}
     write_json(

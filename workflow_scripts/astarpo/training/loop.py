@@ -9,37 +9,40 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from astarpo.errors import InputError, Interrupted
-from astarpo.objectives import METHODS, build_loss
-from astarpo.objectives.rollout import Rollout
+from astarpo.objectives import METHODS, build_loss, build_prepare
 from astarpo.progress import Progress
 from astarpo.references.models import Policy
 from astarpo.rewards.grading import Grader
 from astarpo.sampling import Sampler
 from astarpo.training import checkpoints, gaps
-from astarpo.training.engine import MicroBatch, TorchEngine
+from astarpo.training.carried import Carried
+from astarpo.training.engine import TorchEngine
 from astarpo.training.metrics import METRICS, PHASES, TIMINGS, peak_memory_bytes, step_metrics
+from astarpo.training.passes import build_rollout
 from astarpo.training.prompts import TrainingPrompt, prompts_of_step
 from astarpo.training.rollouts import PhaseClock, Responses, draw_responses, requests_for
 from astarpo.training.settings import MachineSettings, TrainSettings
 from astarpo.training.trackers import followers
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
 
 @dataclass
 class History:
-    """Rows of the two tables, one a step; row 0 holds the validation before training."""
+    """Rows of the two tables, one a step; row 0 holds the validation before training.
 
+    ``own`` names the metrics that the method has besides those of every method.
+    """
+
+    own: tuple[str, ...] = ()
     metrics: list[dict[str, Any]] = field(default_factory=list)
     timings: list[dict[str, Any]] = field(default_factory=list)
 
     def append(self, step: int, metrics: dict[str, Any], timings: dict[str, Any]) -> None:
         """Add a step; columns that it does not have are null."""
-        self.metrics.append({name: {"step": step, **metrics}.get(name) for name in METRICS.names})
+        names = (*METRICS.names, *self.own)
+        self.metrics.append({name: {"step": step, **metrics}.get(name) for name in names})
         self.timings.append({name: {"step": step, **timings}.get(name) for name in TIMINGS.names})
 
 
@@ -75,9 +78,13 @@ class Trainer:
         self.prompts, self.validation, self.sampler = prompts, validation, sampler
         self.engine = TorchEngine(policy, reference, settings, machine.micro_batch)
         self.method = METHODS[settings.method]
-        self.loss = build_loss(settings.method, settings.hyperparameters)
+        self.prepare = build_prepare(settings.method, settings.hyperparameters)
+        self.loss = build_loss(
+            settings.method, settings.hyperparameters, settings.sampling.max_new_tokens
+        )
+        self.carried = Carried(prompts, settings.hyperparameters)
         self.grader = Grader(settings.grading, machine.grading_workers)
-        self.history = History()
+        self.history = History(tuple(self.method.metrics))
 
     def run(self, scratch: Path) -> History:
         """Train to the end, going on from the newest checkpoint in ``scratch`` if there is one.
@@ -122,8 +129,14 @@ class Trainer:
 
     def _step(self, step: int) -> dict[str, Any]:
         settings, clock = self.settings, PhaseClock()
+        lagged = self.method.anchor == "lagged"
+        if lagged and (step - 1) % settings.hyperparameters["sync_every"] == 0:
+            self.engine.synchronise()
         indices = prompts_of_step(len(self.prompts), settings.prompts_per_batch, step, self.seed)
-        drawn = self._draw([self.prompts[index] for index in indices], ("train", step), clock)
+        with self.engine.sampling_weights():
+            if lagged:
+                self.sampler.weights_changed()
+            drawn = self._draw([self.prompts[index] for index in indices], ("train", step), clock)
         self.sampler.rest()
         rows = drawn.trainable_rows(settings.responses_per_prompt)
         if not rows:
@@ -131,12 +144,15 @@ class Trainer:
         updates = self._update(drawn, rows, step, clock)
         gaps.check(updates[0], settings.max_sampler_gap, step)
         self.sampler.weights_changed()
-        metrics = step_metrics(drawn.grades, drawn.completions, updates)
+        self.carried.learn(
+            [drawn.prompts[row] for row in rows], [drawn.grades[row].reward or 0.0 for row in rows]
+        )
+        metrics = step_metrics(drawn.grades, drawn.completions, updates, self.method.metrics)
         timings = {f"{phase}_seconds": clock.seconds[phase] for phase in PHASES}
         timings["step_seconds"] = sum(timings.values())
         if step % settings.validate_every == 0 or step == settings.steps:
             metrics["validation_reward"] = self._validate(clock)
-        timings["validate_seconds"] = clock.seconds["validate"]
+        timings |= {f"{name}_seconds": clock.seconds[name] for name in ("validate", "metrics")}
         self.history.append(step, metrics, {**timings, "peak_memory_bytes": peak_memory_bytes()})
         return metrics
 
@@ -153,60 +169,45 @@ class Trainer:
     def _update(
         self, drawn: Responses, rows: list[int], step: int, clock: PhaseClock
     ) -> list[dict[str, float]]:
-        """All optimizer steps on one rollout: reference pass, targets on the whole batch, then the updates."""
+        """All optimizer steps on one rollout: passes, targets on the whole batch, then the updates."""
+        groups = [drawn.group_ids[row] for row in rows]
         responses = [drawn.completions[row].token_ids for row in rows]
         prompts = [drawn.prompts[row].token_ids for row in rows]
-        shares = _shares([drawn.group_ids[row] for row in rows], self.settings.updates_per_rollout)
-        parts = [self.engine.micro_batches(prompts, responses, share) for share in shares if share]
-        together = [part for share in parts for part in share]
-        width = max(map(len, responses))
-        with clock.phase("reference"):
-            reference_BT = self.engine.log_probs("reference", together, len(rows), width)
-        rollout = self._rollout(drawn, rows, together, reference_BT)
-        targets = self.method.prepare(rollout)
-        sampled_BT = gaps.pad([drawn.completions[row].log_probs for row in rows], width)
+        together = groups if self.method.pairs else None
+        parts = [
+            self.engine.micro_batches(prompts, responses, share, together)
+            for share in _shares(groups, self.settings.updates_per_rollout)
+            if share
+        ]
+        rollout, reference_BT = build_rollout(
+            self.engine, self.settings, drawn, rows, [m for part in parts for m in part],
+            self.carried, clock,
+        )  # fmt: skip
+        targets = self.prepare(rollout)
+        sampled_BT = gaps.pad(
+            [drawn.completions[row].log_probs for row in rows], reference_BT.shape[1]
+        )
+        lagged: dict[str, float] = {}
+        if self.method.anchor == "lagged":  # the policy that sampled is the anchor
+            anchor_BT = rollout.anchor_log_probs_BT
+            lagged = gaps.summarise([gaps.token_gaps(anchor_BT, sampled_BT, rollout.mask_BT)])
         made = (step - 1) * self.settings.updates_per_rollout
         with clock.phase("update"):
-            return [
+            updates = [
                 self.engine.update(
                     part, targets, reference_BT, self.loss, made + number,
-                    sampled_BT if number == 0 else None,
+                    sampled_BT if number == 0 and not lagged else None,
                 )
                 for number, part in enumerate(parts)
             ]  # fmt: skip
-
-    def _rollout(
-        self, drawn: Responses, rows: list[int], parts: list[MicroBatch], reference_BT: Tensor
-    ) -> Rollout:
-        import torch
-
-        device = reference_BT.device
-        mask_BT = torch.zeros(reference_BT.shape, dtype=torch.bool, device=device)
-        response_ids_BT = torch.zeros(reference_BT.shape, dtype=torch.long, device=device)
-        for part in parts:
-            width = part.batch.mask_BT.shape[1]
-            mask_BT[part.rows, :width] = part.batch.mask_BT
-            response_ids_BT[part.rows, :width] = part.batch.labels_BT
-        v_star = [drawn.prompts[row].v_star for row in rows]
-        completions = [drawn.completions[row] for row in rows]
-        return Rollout(
-            prompt_ids=[drawn.prompts[row].prompt_id for row in rows],
-            group_ids_B=torch.tensor([drawn.group_ids[row] for row in rows], device=device),
-            response_ids_BT=response_ids_BT,
-            mask_BT=mask_BT,
-            sampler_log_probs_B=torch.tensor([c.logprob_sum for c in completions], device=device),
-            old_log_probs_BT=None,
-            anchor_log_probs_BT=reference_BT,
-            v_star_B=torch.tensor(v_star, device=device) if self.method.needs_v_star else None,
-            reward_B=torch.tensor([drawn.grades[row].reward for row in rows], device=device),
-            status=[drawn.grades[row].status for row in rows],
-            finish_reason=[c.finish_reason for c in completions],
-        )
+        return [{**updates[0], **lagged}, *updates[1:]]
 
     def _validate(self, clock: PhaseClock) -> float | None:
         """Mean reward on the validation prompts; the same seeds each time, so that looks compare well."""
         if not self.validation:
             return None
+        # A lagged policy draws the rollouts, the newest one these.
+        self.sampler.weights_changed()
         with clock.phase("validate"), self.engine.autocast():
             drawn = draw_responses(
                 self.sampler, self.validation, 1, self.settings.sampling, self.grader,
@@ -243,13 +244,15 @@ class Trainer:
             return 0
         step, state = found
         self.engine.load_state(state["engine"])
-        self.history = History(**json.loads(state["history"]))
+        self.carried.load_state(state["carried"])
+        self.history = History(tuple(self.method.metrics), **json.loads(state["history"]))
         print(f"going on from the checkpoint of step {step}", flush=True)
         return step
 
     def _save(self, scratch: Path, step: int) -> None:
         history = json.dumps({"metrics": self.history.metrics, "timings": self.history.timings})
-        checkpoints.save(scratch, step, {"engine": self.engine.state(), "history": history})
+        state = {"engine": self.engine.state(), "carried": self.carried.state(), "history": history}
+        checkpoints.save(scratch, step, state)
 
 
 def _shares(group_ids: Sequence[int], count: int) -> list[list[int]]:

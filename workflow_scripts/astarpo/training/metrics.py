@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -25,29 +25,46 @@ METRICS = pa.schema(
         for name in ("advantage", "implicit_advantage", "validation_reward", *GAPS)
     ]
 )  # fmt: skip
+# ``clip_fraction`` is the share of updates whose gradient was longer than max_grad_norm; that of PPO's and GRPO's
+# ratios is a column of those methods, ``ratio_clip_fraction``.
+#
+# A pass without gradient that the method needs before its updates counts as ``reference``, be it of the reference,
+# of the policy itself (old log-probabilities), of the lagged policy or of the critic; the critic's own training
+# counts as ``update``. ``metrics``, like ``validate``, is no part of ``step``: the reference's pass where only the
+# metrics want it.
 PHASES = ("generate", "grade", "reference", "update")
 TIMINGS = pa.schema(
     [("step", pa.int64())]
-    + [(f"{phase}_seconds", pa.float64()) for phase in (*PHASES, "validate", "step")]
+    + [(f"{phase}_seconds", pa.float64()) for phase in (*PHASES, "validate", "metrics", "step")]
     + [("peak_memory_bytes", pa.int64())]
 )
 
 
+def metrics_schema(own: Iterable[str]) -> pa.Schema:
+    """Columns of a run's metrics: those of every method, then the method's own."""
+    return pa.schema([*METRICS, *((name, pa.float64()) for name in own)])
+
+
 def step_metrics(
-    grades: Sequence[Any], completions: Sequence[Any], updates: Sequence[dict[str, float]]
+    grades: Sequence[Any],
+    completions: Sequence[Any],
+    updates: Sequence[dict[str, float]],
+    own: Mapping[str, str] | None = None,
 ) -> dict[str, float | int | None]:
     """Turn the sums of a step into its metrics.
 
     ``kl_per_sequence`` is the mean over responses of sum_t ln pi/pi_ref, an unbiased estimate of
-    KL(pi || pi_ref); ``kl_per_token`` the mean over responses of that sum divided by the length.
+    KL(pi || pi_ref); ``kl_per_token`` the mean over responses of that sum divided by the length. Where the
+    responses are older than the policy (a second update on a rollout, a lagged policy), it is an estimate only.
 
     Args:
         grades: of all responses of the rollout; null ones are left out of ``reward``.
         completions: the responses, in the same order.
         updates: what `TorchEngine.update` returned, one entry an optimizer step.
+        own: the method's own sums, and what each is divided by: ``sequences`` or ``tokens``.
 
     Returns:
-        A row of `METRICS` without ``step`` and ``validation_reward``.
+        A row of `METRICS`, and of the method's own columns, without ``step`` and ``validation_reward``.
     """
     known = [graded.reward for graded in grades if graded.reward is not None]
     sums = {
@@ -78,6 +95,7 @@ def step_metrics(
         "implicit_advantage": sums["implicit_advantage"] / n
         if "implicit_advantage" in sums
         else None,
+        **{name: sums[name] / sums[unit] for name, unit in (own or {}).items()},
     }
 
 

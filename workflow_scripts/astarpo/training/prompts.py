@@ -16,13 +16,18 @@ from astarpo.prompts import PromptSettings, encode_prompts
 
 @dataclass(frozen=True)
 class TrainingPrompt:
-    """One prompt: its tokens, how its responses are judged, and its estimated optimal value, if any."""
+    """One prompt: its tokens, how its responses are judged, and its estimated optimal value, if any.
+
+    ``n`` responses of the reference, ``n_correct`` of them right, are what the value was estimated from.
+    """
 
     prompt_id: str
     token_ids: list[int]
     gold: str
     verifier: str
     v_star: float | None
+    n: int | None = None
+    n_correct: int | None = None
 
 
 def load_training_prompts(
@@ -47,7 +52,7 @@ def load_training_prompts(
     """
     rows = read_table(dataset, DATASET).to_pylist()
     keep = _column(selection, SELECTIONS, "keep")
-    v_star = _column(values, VALUES, "v_star")
+    v_star, n, n_correct = (_column(values, VALUES, name) for name in ("v_star", "n", "n_correct"))
     encoded = encode_prompts(
         tokenizer, [row["prompt_id"] for row in rows], [row["prompt"] for row in rows], prompting
     )
@@ -70,6 +75,8 @@ def load_training_prompts(
                     row["gold"],
                     row["verifier"],
                     v_star.get(prompt_id),
+                    n.get(prompt_id),
+                    n_correct.get(prompt_id),
                 )
             )
     if not found:

@@ -17,7 +17,7 @@ class TrainSettings:
     """Everything that changes a number of the run, its seed apart.
 
     Attributes:
-        method, hyperparameters: the objective and its own settings (A*-PO: beta2).
+        method, hyperparameters: the objective and its own settings (A*-PO: beta2); see `objectives.METHODS`.
         steps: rollout batches.
         prompts_per_batch, responses_per_prompt: the size of one.
         updates_per_rollout: optimizer steps on each rollout batch, each on its share of the prompts.
@@ -33,7 +33,7 @@ class TrainSettings:
     """
 
     method: str
-    hyperparameters: dict[str, float]
+    hyperparameters: dict[str, Any]
     steps: int
     prompts_per_batch: int
     responses_per_prompt: int

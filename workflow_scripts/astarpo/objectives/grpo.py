@@ -1,0 +1,83 @@
+"""GRPO (arXiv 2402.03300): the group's mean as baseline, a clipped ratio, a KL term; with the flags of its kin."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from astarpo.objectives.parts import clipped_objective, group_mean_and_std, k3
+from astarpo.objectives.rollout import Rollout
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def prepare(rollout: Rollout, *, scale_by_std: bool, std_epsilon: float) -> dict[str, Tensor]:
+    """Compute the advantages, without gradient; groups are whole here, before anything is sharded.
+
+    A_i = (r_i - mean) / (std + std_epsilon), over the responses to the same prompt; 0 where all are equal.
+
+    Args:
+        rollout: the global batch; ``old_log_probs_BT`` must be there, and two responses or more a prompt.
+        scale_by_std: whether to divide; Dr. GRPO does not.
+        std_epsilon: added to the (unbiased) standard deviation.
+
+    Returns:
+        ``advantage_B``, ``old_log_probs_BT`` and ``anchor_log_probs_BT`` (of the reference).
+    """
+    if rollout.old_log_probs_BT is None:
+        raise ValueError("GRPO needs the log-probabilities of the policy that sampled")
+    mean_B, std_B = group_mean_and_std(rollout.reward_B, rollout.group_ids_B)
+    advantage_B = rollout.reward_B - mean_B
+    return {
+        "advantage_B": advantage_B / (std_B + std_epsilon) if scale_by_std else advantage_B,
+        "old_log_probs_BT": rollout.old_log_probs_BT,
+        "anchor_log_probs_BT": rollout.anchor_log_probs_BT,
+    }
+
+
+def loss(
+    log_probs_BT: Tensor,
+    mask_BT: Tensor,
+    targets: dict[str, Tensor],
+    normaliser: float,
+    *,
+    clip: float,
+    clip_high: float,
+    kl_coefficient: float,
+    average: str,
+    max_new_tokens: int,
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Clipped surrogate with a k3 estimate of KL(pi || pi_ref), averaged as ``average`` says.
+
+    token loss = max( -A rho, -A clip(rho, 1 - clip, 1 + clip_high) ) + kl_coefficient k3
+
+    Args:
+        log_probs_BT: log-probabilities of the response tokens under the policy, with gradient.
+        mask_BT: True at response tokens, the end token included.
+        targets: rows of what `prepare` returned.
+        normaliser: sequences in the whole batch of this optimizer step; response tokens if ``average`` is ``tokens``.
+        clip, clip_high: how far the ratio may fall below and rise above 1 (DAPO raises the latter).
+        kl_coefficient: weight of the KL term.
+        average: ``sequences``: mean over sequences of the mean over tokens (GRPO); ``tokens``: mean over all tokens
+            (DAPO, arXiv 2503.14476); ``constant``: sum over tokens by sequences times ``max_new_tokens``
+            (Dr. GRPO, arXiv 2503.20783).
+        max_new_tokens: where responses are cut.
+
+    Returns:
+        The loss (a scalar), and sums for the metrics.
+    """
+    loss_BT, clipped_BT = clipped_objective(
+        log_probs_BT, targets["old_log_probs_BT"], targets["advantage_B"][:, None], clip, clip_high
+    )
+    if kl_coefficient:
+        loss_BT = loss_BT + kl_coefficient * k3(log_probs_BT, targets["anchor_log_probs_BT"])
+    sums_B = (loss_BT * mask_BT).sum(-1)
+    if average == "sequences":
+        sums_B = sums_B / mask_BT.sum(-1)
+    elif average == "constant":
+        sums_B = sums_B / max_new_tokens
+    metric_sums = {
+        "advantage": targets["advantage_B"].sum(),
+        "ratio_clip_fraction": (clipped_BT * mask_BT).sum(),
+    }
+    return sums_B.sum() / normaliser, metric_sums

@@ -1,0 +1,35 @@
+"""OAPL (arXiv 2602.19362): A*-PO's regression against the policy that sampled, which lags behind by design."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from astarpo.objectives import a_star_po
+from astarpo.objectives.parts import group_soft_value, group_sums
+from astarpo.objectives.rollout import Rollout
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+loss = a_star_po.loss
+
+
+def prepare(rollout: Rollout, *, beta1: float) -> dict[str, Tensor]:
+    """Compute the regression targets, without gradient: V* is estimated from the prompt's own responses.
+
+    Args:
+        rollout: the global batch, two responses or more a prompt, drawn from the policy of the last
+            synchronisation, which is the anchor as well.
+        beta1: temperature of the estimate.
+
+    Returns:
+        ``advantage_B`` = r(x, y) - V(x), and ``anchor_log_prob_B`` = sum_t ln pi_lagged(y_t | .).
+    """
+    _, sizes_B = group_sums(rollout.reward_B, rollout.group_ids_B)
+    if bool((sizes_B < 2).any()):
+        raise ValueError("OAPL needs two responses or more of each prompt")
+    v_star_B = group_soft_value(rollout.reward_B, rollout.group_ids_B, beta1)
+    return {
+        "advantage_B": rollout.reward_B - v_star_B,
+        "anchor_log_prob_B": (rollout.anchor_log_probs_BT * rollout.mask_BT).sum(-1),
+    }

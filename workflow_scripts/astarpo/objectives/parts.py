@@ -1,0 +1,122 @@
+"""What several methods are made of: statistics of groups and under a mask, the clipped ratio, KL estimates."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def group_sums(values_B: Tensor, group_ids_B: Tensor) -> tuple[Tensor, Tensor]:
+    """Sum values over each row's group.
+
+    Args:
+        values_B: one number a response.
+        group_ids_B: any integers; equal ones are a group.
+
+    Returns:
+        ``sums_B``, the sum over the row's group, and ``sizes_B``, how many rows that has.
+    """
+    import torch
+
+    _, group_B = torch.unique(group_ids_B, return_inverse=True)
+    zeros_G = values_B.new_zeros(int(group_B.max()) + 1)
+    sums_G = zeros_G.index_add(0, group_B, values_B)
+    sizes_G = zeros_G.index_add(0, group_B, torch.ones_like(values_B))
+    return sums_G[group_B], sizes_G[group_B]
+
+
+def group_mean_and_std(values_B: Tensor, group_ids_B: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and unbiased standard deviation (divisor n - 1) of each row's group; no group may be of one.
+
+    Raises:
+        ValueError: a group has a single row, whose deviation is not defined.
+    """
+    sums_B, sizes_B = group_sums(values_B, group_ids_B)
+    if bool((sizes_B < 2).any()):
+        raise ValueError("a group has one response only; its spread is not defined")
+    mean_B = sums_B / sizes_B
+    squares_B, _ = group_sums((values_B - mean_B).square(), group_ids_B)
+    return mean_B, (squares_B / (sizes_B - 1)).sqrt()
+
+
+def leave_one_out_mean(values_B: Tensor, group_ids_B: Tensor) -> Tensor:
+    """Mean of the other rows of each row's group, [B].
+
+    Raises:
+        ValueError: a group has a single row, so there is no other.
+    """
+    sums_B, sizes_B = group_sums(values_B, group_ids_B)
+    if bool((sizes_B < 2).any()):
+        raise ValueError("a group has one response only; there is no other to take the mean of")
+    return (sums_B - values_B) / (sizes_B - 1)
+
+
+def group_soft_value(rewards_B: Tensor, group_ids_B: Tensor, beta1: float) -> Tensor:
+    """Estimate V* of each row's prompt from its own group, rewards in {0, 1}.
+
+    V = beta1 ln( (1/n) sum_i exp(r_i / beta1) )    (A*-PO, stage 1), with p the group's pass rate:
+    beta1 ln(1 - p + p e^{1/beta1}), by log-sum-exp so that it is finite for every beta1 > 0.
+
+    Returns:
+        [B] in [0, 1]; 0 where no response of the group is right, 1 where all are.
+    """
+    import torch
+
+    sums_B, sizes_B = group_sums(rewards_B, group_ids_B)
+    p_B = (sums_B / sizes_B).double()
+    soft_B = beta1 * torch.logaddexp(torch.log1p(-p_B), p_B.log() + 1.0 / beta1)
+    return soft_B.to(rewards_B.dtype)
+
+
+def whiten(values_BT: Tensor, mask_BT: Tensor) -> Tensor:
+    """Shift and scale to mean 0 and unbiased variance 1 over the unmasked tokens; 0 where masked.
+
+    A single token has no spread, and is left as it is.
+    """
+    import torch
+
+    known_N = values_BT[mask_BT]
+    if known_N.numel() < 2:
+        return values_BT * mask_BT
+    scaled_N = (known_N - known_N.mean()) / (known_N.var() + 1e-8).sqrt()
+    return torch.zeros_like(values_BT).masked_scatter(mask_BT, scaled_N)
+
+
+def clipped_objective(
+    log_probs_BT: Tensor,
+    old_log_probs_BT: Tensor,
+    advantage_BT: Tensor,
+    clip_low: float,
+    clip_high: float,
+) -> tuple[Tensor, Tensor]:
+    """Token losses of the clipped surrogate.
+
+    max( -A rho, -A clip(rho, 1 - clip_low, 1 + clip_high) ) with rho = pi / pi_old    (PPO, arXiv 1707.06347, eq. 7)
+
+    Args:
+        log_probs_BT: under the policy, with gradient.
+        old_log_probs_BT: under the policy before the first update on this batch.
+        advantage_BT: or [B, 1].
+        clip_low, clip_high: how far the ratio may fall below and rise above 1.
+
+    Returns:
+        ``loss_BT``, and ``clipped_BT``: 1.0 where the clipped side is the larger, so the token has no gradient.
+    """
+    import torch
+
+    ratio_BT = (log_probs_BT - old_log_probs_BT).exp()
+    free_BT = -advantage_BT * ratio_BT
+    held_BT = -advantage_BT * ratio_BT.clamp(1.0 - clip_low, 1.0 + clip_high)
+    return torch.max(free_BT, held_BT), (held_BT > free_BT).to(log_probs_BT.dtype)
+
+
+def k3(log_probs_BT: Tensor, anchor_log_probs_BT: Tensor) -> Tensor:
+    """Estimate KL(pi || anchor) of each token: q/p - ln(q/p) - 1 >= 0 with p = pi, q = the anchor, token ~ pi.
+
+    Unbiased, never negative, and its gradient is that of the estimate, not of the KL (Schulman, "Approximating
+    KL divergence").
+    """
+    difference_BT = anchor_log_probs_BT - log_probs_BT
+    return difference_BT.exp() - difference_BT - 1.0

@@ -1,0 +1,64 @@
+"""REBEL (arXiv 2404.16767): regress the difference of log-ratios of a pair onto the difference of its rewards."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from astarpo.objectives.parts import group_sums
+from astarpo.objectives.rollout import Rollout
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def prepare(rollout: Rollout) -> dict[str, Tensor]:
+    """Gather what the regression needs, without gradient.
+
+    Args:
+        rollout: the global batch; exactly two responses a prompt; the anchor is the sampling iterate.
+
+    Returns:
+        ``reward_B``, ``group_B`` and ``anchor_log_prob_B`` = sum_t ln pi_t(y_t | .).
+
+    Raises:
+        ValueError: a prompt does not have exactly two responses.
+    """
+    _, sizes_B = group_sums(rollout.reward_B, rollout.group_ids_B)
+    if bool((sizes_B != 2).any()):
+        raise ValueError("REBEL needs exactly two responses of each prompt")
+    return {
+        "reward_B": rollout.reward_B,
+        "group_B": rollout.group_ids_B,
+        "anchor_log_prob_B": (rollout.anchor_log_probs_BT * rollout.mask_BT).sum(-1),
+    }
+
+
+def loss(
+    log_probs_BT: Tensor,
+    mask_BT: Tensor,
+    targets: dict[str, Tensor],
+    normaliser: float,
+    *,
+    eta: float,
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Squared error over the pairs of a micro-batch, which must hold whole pairs.
+
+    L = mean over pairs of ( [ln pi(y)/pi_t(y) - ln pi(y')/pi_t(y')] - eta [r(y) - r(y')] )^2    (REBEL, eq. 1; its
+    code has the same with log-probabilities summed over the response)
+
+    Args:
+        log_probs_BT: log-probabilities of the response tokens under the policy, with gradient.
+        mask_BT: True at response tokens, the end token included.
+        targets: rows of what `prepare` returned.
+        normaliser: number of sequences, two a pair, in the whole batch of this optimizer step.
+        eta: how strongly rewards move the policy away from the iterate; the inverse of a KL coefficient.
+
+    Returns:
+        The loss (a scalar), and sums over the micro-batch's sequences for the metrics.
+    """
+    log_ratio_B = (log_probs_BT * mask_BT).sum(-1) - targets["anchor_log_prob_B"]
+    by_pair_P2 = targets["group_B"].argsort(stable=True).view(-1, 2)
+    ratio_P2, reward_P2 = log_ratio_B[by_pair_P2], targets["reward_B"][by_pair_P2]
+    residual_P = ratio_P2[:, 0] - ratio_P2[:, 1] - eta * (reward_P2[:, 0] - reward_P2[:, 1])
+    metric_sums = {"pair_reward_gap": 2.0 * (reward_P2[:, 0] - reward_P2[:, 1]).abs().sum()}
+    return residual_P.square().sum() / (normaliser / 2.0), metric_sums

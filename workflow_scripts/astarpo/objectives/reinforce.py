@@ -1,0 +1,76 @@
+"""REINFORCE with a choice of baselines: the controls that tell what V* and the squared loss add."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from astarpo.objectives.parts import leave_one_out_mean
+from astarpo.objectives.rollout import Rollout
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def prepare(rollout: Rollout, *, baseline: str) -> dict[str, Tensor]:
+    """Compute r - b, without gradient.
+
+    Args:
+        rollout: the global batch.
+        baseline: b is ``v_star`` (of stage 1), ``zero``, ``batch_mean`` (of the rewards of this batch),
+            ``running_mean`` (of the rollouts before) or ``leave_one_out`` (the prompt's other responses).
+
+    Returns:
+        ``advantage_B`` and ``anchor_log_prob_B`` = sum_t ln pi_ref(y_t | .).
+    """
+    return {
+        "advantage_B": rollout.reward_B - _baseline(rollout, baseline),
+        "anchor_log_prob_B": (rollout.anchor_log_probs_BT * rollout.mask_BT).sum(-1),
+    }
+
+
+def _baseline(rollout: Rollout, baseline: str) -> Tensor | float:
+    if baseline == "v_star":
+        if rollout.v_star_B is None:
+            raise ValueError("the baseline is V*, but the rollout has none")
+        return rollout.v_star_B
+    if baseline == "leave_one_out":
+        return leave_one_out_mean(rollout.reward_B, rollout.group_ids_B)
+    if baseline == "batch_mean":
+        return rollout.reward_B.mean()
+    return {"zero": 0.0, "running_mean": rollout.running_mean}[baseline]
+
+
+def loss(
+    log_probs_BT: Tensor,
+    mask_BT: Tensor,
+    targets: dict[str, Tensor],
+    normaliser: float,
+    *,
+    beta2: float,
+    kl_in_reward: bool,
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Policy gradient of the KL-penalised reward.
+
+    L = - mean over sequences of (r - beta2 d - b) ln pi(y|x), the bracket without gradient,
+    d = ln pi(y|x)/pi_ref(y|x)
+
+    Its gradient is that of A*-PO divided by 2 beta2, as grad (beta2 d - (r - b))^2 = -2 beta2 (r - beta2 d - b)
+    grad ln pi.
+
+    Args:
+        log_probs_BT: log-probabilities of the response tokens under the policy, with gradient.
+        mask_BT: True at response tokens, the end token included.
+        targets: rows of what `prepare` returned.
+        normaliser: number of sequences in the whole batch of this optimizer step.
+        beta2: strength of the pull towards the reference policy.
+        kl_in_reward: False leaves d out.
+
+    Returns:
+        The loss (a scalar), and sums over the micro-batch's sequences for the metrics.
+    """
+    log_prob_B = (log_probs_BT * mask_BT).sum(-1)
+    weight_B = targets["advantage_B"]
+    if kl_in_reward:
+        weight_B = weight_B - beta2 * (log_prob_B.detach() - targets["anchor_log_prob_B"])
+    metric_sums = {"advantage": targets["advantage_B"].sum()}
+    return -(weight_B * log_prob_B).sum() / normaliser, metric_sums

@@ -1,0 +1,65 @@
+"""Results as plain text, for the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from astarpo.tables.results import Column, Results, Row, family, interval, percent
+
+
+def terminal_table(summary_rows: Sequence[Row]) -> str:
+    """Show how good every policy is on each benchmark: greedy, avg@k with its interval, pass@k.
+
+    Args:
+        summary_rows: with the columns of `columns.SUMMARY`.
+
+    Returns:
+        A block a benchmark, a line a policy; in brackets the change to the reference in points.
+    """
+    results = Results(summary_rows)
+    columns = results.columns(("greedy", "avg", "pass"))
+    blocks = []
+    for benchmark in dict.fromkeys(column.benchmark for column in columns):
+        own = [column for column in columns if column.benchmark == benchmark]
+        lines = [["", *(column.label for column in own)]]
+        for policy in results.policies():
+            lines.append([policy, *(_terminal_cell(results, policy, column) for column in own)])
+            for seed in results.seeds(policy):
+                name = f"  {seed.rsplit('.', 1)[-1].replace('-', ' ')}"
+                lines.append([name, *(_terminal_cell(results, seed, column) for column in own)])
+        about = [row for row in summary_rows if row["benchmark"] == benchmark]
+        title = f"{benchmark}: {about[0]['n_problems']} problems, percent right"
+        blocks.append("\n".join([title, *_aligned(_without_empty(lines)), *_null_note(about)]))
+    note = "[95 % interval over problems]  (change to the reference in points)"
+    return "\n\n".join([*blocks, note])
+
+
+def _terminal_cell(results: Results, policy: str, column: Column) -> str:
+    row = results.cell(policy, column)
+    if row is None:
+        return ""
+    parts = [percent(row["value"]).rjust(5)]
+    if family(column.metric) == "avg":
+        parts.append(interval(row))
+    change = results.change(row)
+    if change is not None:
+        parts.append(f"({change:+.1f})")
+    return " ".join(parts)
+
+
+def _without_empty(lines: list[list[str]]) -> list[list[str]]:
+    """Leave out policies that were not evaluated on this benchmark."""
+    return [lines[0], *(line for line in lines[1:] if any(line[1:]))]
+
+
+def _aligned(lines: list[list[str]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return [
+        "   ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in lines
+    ]
+
+
+def _null_note(rows: Iterable[Row]) -> list[str]:
+    worst = max((row["null_share"] for row in rows), default=0.0)
+    return [f"grades not known, counted as wrong: up to {worst:.2%}"] if worst > 0 else []

@@ -1,0 +1,76 @@
+"""PPO's critic: the body of the base model with a head of one number a token, and an optimizer of its own."""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING, Any
+
+from astarpo.logprobs import Batch
+from astarpo.optimisation import set_learning_rate
+from astarpo.training.settings import TrainSettings
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class Critic:
+    """Predicts the reward to come from the state before each response token.
+
+    Args:
+        base: the model that training starts from; its body is copied, its language head is not.
+        settings: of the run; the highest learning rate is ``hyperparameters["critic_lr"]``.
+    """
+
+    def __init__(self, base: Any, settings: TrainSettings) -> None:
+        import torch
+
+        self.peak_lr: float = settings.hyperparameters["critic_lr"]
+        self.max_grad_norm = settings.max_grad_norm
+        head = torch.nn.Linear(base.config.hidden_size, 1, device=base.device)
+        # Zero needs no random numbers, and says of every state what is known of it at the start: nothing.
+        torch.nn.init.zeros_(head.weight)
+        torch.nn.init.zeros_(head.bias)
+        body = copy.deepcopy(base.base_model).requires_grad_(True)
+        self.module = torch.nn.ModuleDict({"body": body, "head": head}).eval()
+        self.optimizer = torch.optim.AdamW(
+            self.module.parameters(), lr=self.peak_lr, betas=settings.adam_betas,
+            eps=settings.adam_eps, weight_decay=settings.weight_decay,
+        )  # fmt: skip
+
+    def values(self, batch: Batch) -> Tensor:
+        """Values of the states before the response tokens.
+
+        Args:
+            batch: from `logprobs.collate`; the state before a token is where that token is predicted.
+
+        Returns:
+            fp32 [B, T], 0 where masked.
+        """
+        import torch
+
+        states_BSH = self.module["body"](
+            input_ids=batch.input_ids_BS, use_cache=False
+        ).last_hidden_state
+        rows, columns = batch.mask_BT.nonzero(as_tuple=True)
+        values_N = self.module["head"](states_BSH[rows, batch.positions_BT[rows, columns]])[:, 0]
+        zeros_BT = torch.zeros(batch.mask_BT.shape, device=values_N.device)
+        return zeros_BT.masked_scatter(batch.mask_BT, values_N.float())
+
+    def step(self, lr: float) -> None:
+        """Make an optimizer step with the gradients there are, clipped to the same norm as the policy's."""
+        import torch
+
+        set_learning_rate(self.optimizer, lr)
+        torch.nn.utils.clip_grad_norm_(
+            self.module.parameters(), self.max_grad_norm, error_if_nonfinite=True
+        )
+        self.optimizer.step()
+
+    def state(self) -> dict[str, Any]:
+        """Weights and optimizer moments, for a checkpoint."""
+        return {"model": self.module.state_dict(), "optimizer": self.optimizer.state_dict()}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Take up the state of a checkpoint."""
+        self.module.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
