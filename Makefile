@@ -6,10 +6,10 @@ CORES ?= $(shell nproc 2>/dev/null || getconf _NPROCESSORS_ONLN)
 # The rules call plain `python`: the one of the virtual environment.
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: help demo watch install test bench format
+.PHONY: help demo watch install test test-vllm bench format
 
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(firstword $(MAKEFILE_LIST))
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(firstword $(MAKEFILE_LIST))
 
 demo: install ## train, evaluate and show the summary; CORES=N sets the number of cores
 	snakemake --cores $(CORES) --quiet rules host reason
@@ -28,8 +28,12 @@ test: install .venv/installed-tests ## check formatting, style and types, then r
 	snakemake --lint
 	pytest -n 2
 
+test-vllm: .venv-engines/installed ## test sampling with vLLM on this CPU; it gets an environment of its own
+	OMP_NUM_THREADS=1 .venv-engines/bin/python -m pytest tests/test_vllm_engine.py
+
 bench: install ## measure speed against what it replaces; numbers also in results/bench/bench.json
 	python bench/grading.py
+	python bench/logprobs.py
 
 format: .venv/installed-tests ## format the code, and write the files that are made from the pins
 	ruff check --fix-only .
@@ -44,6 +48,13 @@ format: .venv/installed-tests ## format the code, and write the files that are m
 
 .venv/installed-tests: envs/pins/test.txt | .venv/bin/pip
 	pip install -r envs/pins/test.txt
+	@touch $@
+
+# The builds of torchvision and its kind that come along are for GPUs; transformers cannot be imported beside them.
+.venv-engines/installed: envs/pins/engines.txt envs/pins/engines-cpu.txt envs/pins/test.txt
+	$(PYTHON) -m venv .venv-engines
+	.venv-engines/bin/pip install -r envs/pins/engines-cpu.txt $$(grep -E '^(hypothesis|pytest)==' envs/pins/test.txt)
+	.venv-engines/bin/pip uninstall --yes torchvision torchaudio torchcodec
 	@touch $@
 
 .venv/bin/pip:

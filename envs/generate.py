@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parent
-ENVIRONMENTS = ("light", "torch")
+ENVIRONMENTS = {"light": "light", "torch": "torch", "engines": "engines-cuda"}  # name: file of pins
 PYTHON = "3.11"
 EXACT_PIN = re.compile(r"[A-Za-z0-9._-]+==[A-Za-z0-9.+!]+")
 
@@ -63,9 +63,9 @@ def main() -> None:
     parser.add_argument("--check", action="store_true", help="compare only")
     check = parser.parse_args().check
     stale = []
-    for name in ENVIRONMENTS:
+    for name, pins in ENVIRONMENTS.items():
         path = FOLDER / f"{name}.yaml"
-        text = environment(name, read_pins(FOLDER / "pins" / f"{name}.txt"))
+        text = environment(pins, read_pins(FOLDER / "pins" / f"{pins}.txt"))
         if not path.exists() or path.read_text(encoding="utf-8") != text:
             stale.append(path.name)
             if not check:

@@ -27,6 +27,8 @@ except InputError as error:
 TARGETS = Targets(PLAN)
 MACHINE = PLAN.config.machine
 NAME = "[a-z0-9][a-z0-9-]*"
+# The environment of rules that draw responses.
+SAMPLING_ENV = "../envs/engines.yaml" if PLAN.uses_vllm() else "../envs/torch.yaml"
 
 
 wildcard_constraints:
@@ -44,9 +46,10 @@ wildcard_constraints:
 
 
 def code(script, leave_out=()):
-    """Inputs of a rule: its script, and the library modules that this imports but for some that are not used."""
+    """Inputs of a rule: its script, and the library modules that this imports but for those that are not used."""
     path = f"workflow_scripts/{script}.py"
-    return {"script": path, "library": [str(module) for module in import_closure(path, leave_out)]}
+    library = import_closure(path, (*leave_out, *PLAN.unused_modules()))
+    return {"script": path, "library": [str(module) for module in library]}
 
 
 def used_code(script):

@@ -16,7 +16,7 @@ rule generate_answers:
     benchmark:
         "results/usage/generate_answers/{policy}/{benchmark}.{protocol}.tsv"
     conda:
-        "../envs/torch.yaml"
+        SAMPLING_ENV
     threads: answer_threads
     resources:
         mem_mb=8000,

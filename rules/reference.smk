@@ -46,7 +46,7 @@ rule sample_reference:
     wildcard_constraints:
         reference=TARGETS.samples_pattern(imported=False),
     conda:
-        "../envs/torch.yaml"
+        SAMPLING_ENV
     threads: reference_threads
     resources:
         mem_mb=8000,

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
+from astarpo.closure import import_closure
 from astarpo.config import Plan, load_config
 from astarpo.config.methods import HYPERPARAMETERS
 from astarpo.config.targets import Targets
@@ -196,6 +197,9 @@ def settings_of(config):
         ({"datasets__sums__sampling__temperature": 0.9}, {"samples", "training"}),
         ({"datasets__sums__grading": {"truncated": "as_judged"}}, {"grading", "training"}),
         ({"references__tiny__precision": "bfloat16"}, {"samples", "training", "asking"}),
+        ({"references__tiny__sampling_engine": "vllm"}, {"samples", "training", "asking"}),
+        ({f"{RUN}__log_prob_chunk_tokens": 64}, {"training"}),
+        ({"machine": {"sampler_memory_share": 0.5, "sampler_sleep_level": 2}}, set()),
         ({"benchmarks__held_dash_out__protocols__sampled__k": 4}, {"asking"}),
         ({"figures__accuracy__dpi": 99}, {"figure"}),
         ({"machine": {"micro_batch": 1, "walltime_minutes": 60}}, set()),
@@ -204,6 +208,18 @@ def settings_of(config):
 def test_an_edit_reaches_only_the_stages_that_read_it(changes, stages):
     before, after = settings_of(DEFAULT), settings_of(changed(**changes))
     assert {stage for stage in before if before[stage] != after[stage]} == stages
+
+
+def test_rules_depend_on_the_engines_that_are_chosen():
+    usual = Plan(load_config(DEFAULT))
+    with_vllm = Plan(load_config(changed(references__tiny__sampling_engine="vllm")))
+    script = Path(__file__).resolve().parents[1] / "workflow_scripts" / "train_policy.py"
+    extra = {
+        path.name
+        for path in set(import_closure(script, with_vllm.unused_modules()))
+        - set(import_closure(script, usual.unused_modules()))
+    }
+    assert extra == {"vllm_engine.py", "vllm_weights.py"}
 
 
 def test_swapping_two_values_changes_both_stages():

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from astarpo.closure import import_closure
+from astarpo.config.plan import VLLM_MODULES
 
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPTS = ROOT / "workflow_scripts"
@@ -73,7 +74,7 @@ def names_pinned(*names: str) -> list[str]:
     found: list[str] = []
     for name in names:
         text = (ROOT / "envs" / "pins" / f"{name}.txt").read_text()
-        found += names_pinned(*re.findall(r"^-r (\w+)\.txt", text, re.MULTILINE))
+        found += names_pinned(*re.findall(r"^-r ([\w-]+)\.txt", text, re.MULTILINE))
         found += re.findall(r"^([\w.-]+)==", text, re.MULTILINE)
     return found
 
@@ -81,6 +82,19 @@ def names_pinned(*names: str) -> list[str]:
 def test_a_version_stands_in_one_place() -> None:
     names = names_pinned("test")
     assert len(names) == len(set(names))
+
+
+def versions_pinned(*names: str) -> dict[str, str]:
+    """Name to version of what envs/pins/{name}.txt pin themselves."""
+    texts = [(ROOT / "envs" / "pins" / f"{name}.txt").read_text() for name in names]
+    return dict(re.findall(r"^([\w.-]+)==(\S+)", "\n".join(texts), re.MULTILINE))
+
+
+def test_engines_have_the_versions_of_torch_but_for_numpy() -> None:
+    usual, engines = versions_pinned("light", "torch"), versions_pinned("engines")
+    others = {name for name, version in engines.items() if usual[name] != version}
+    assert others == {"numpy"}
+    assert usual.keys() - engines.keys() == {"matplotlib", "snakemake-executor-plugin-slurm"}
 
 
 def third_party(files: Iterable[Path]) -> set[str]:
@@ -102,12 +116,15 @@ def rules_with_scripts() -> list[tuple[str, str, str]]:
     for path in sorted((ROOT / "rules").glob("*.smk")):
         for rule in re.split(r"^rule ", path.read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]:
             script = re.search(r'code\("(\w+)"', rule)
-            environment = re.search(r"envs/(\w+)\.yaml", rule)
+            environment = re.search(r"conda:\s+(?:\"\.\./envs/(\w+)\.yaml\"|SAMPLING_ENV)", rule)
             if script:
                 assert environment, (
                     f"{path.name}: rule {rule.split(':')[0]} has no conda environment"
                 )
-                found.append((rule.split(":")[0], script[1], environment[1]))
+                found += [
+                    (rule.split(":")[0], script[1], name)
+                    for name in ([environment[1]] if environment[1] else ["torch", "engines-cuda"])
+                ]
     return found
 
 
@@ -116,7 +133,8 @@ def test_a_rule_imports_only_what_its_environment_installs(
     rule: str, script: str, environment: str
 ) -> None:
     path = SCRIPTS / f"{script}.py"
-    imported = third_party([path, *import_closure(path)])
+    left_out = () if environment.startswith("engines") else VLLM_MODULES
+    imported = third_party([path, *import_closure(path, leave_out=left_out)])
     assert imported <= set(names_pinned(environment))
 
 
@@ -127,4 +145,4 @@ def test_every_script_belongs_to_a_rule() -> None:
 
 def test_everything_that_the_tests_import_is_pinned() -> None:
     files = [*(ROOT / "tests").rglob("*.py"), *(ROOT / "envs").glob("*.py")]
-    assert third_party(files) <= set(names_pinned("test", "tools"))
+    assert third_party(files) <= set(names_pinned("test", "tools")) | {"vllm"}

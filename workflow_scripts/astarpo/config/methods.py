@@ -54,6 +54,16 @@ class Run(Section):
     validate_every: Count = Field(25, description="steps between looks at the validation prompts")
     engine: Literal["torch"] = Field("torch", description="what holds the weights")
     torch_threads: Count = Field(1, description="CPU threads; they can change last bits")
+    max_sampler_gap: Positive | None = Field(
+        0.05,
+        description="the training stops where log-probabilities of sampler and trainer differ by more nats a token "
+        "on average; null: never",
+    )
+    log_prob_chunk_tokens: Count | None = Field(
+        512,
+        description="response tokens whose logits exist at a time, where those of a micro-batch take more than "
+        "64 MiB; null: all",
+    )
 
 
 class AStarPORun(Run):

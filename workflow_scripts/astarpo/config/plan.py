@@ -18,10 +18,12 @@ Inputs = dict[str, Any]
 TASK_KEYS = (
     "source", "columns", "hash_range", "max_prompts", "drop_duplicates", "template", "verifier",
 )  # fmt: skip
+VLLM_MODULES = ("astarpo.sampling.vllm_engine", "astarpo.sampling.vllm_weights")
 TRAIN_KEYS = (
     "method", "steps", "prompts_per_batch", "responses_per_prompt", "updates_per_rollout", "lr", "lr_schedule",
     "lr_warmup_steps", "adam_betas", "adam_eps", "weight_decay", "max_grad_norm", "entropy_coefficient",
-    "validate_every", "engine", "torch_threads",
+    "validate_every", "engine", "torch_threads", "log_prob_chunk_tokens",
+    "max_sampler_gap",
 )  # fmt: skip
 
 
@@ -114,6 +116,7 @@ class Plan:
                 **{key: dumped[key] for key in TRAIN_KEYS},
                 "hyperparameters": self._hyperparameters(entry),
                 "precision": self.config.references[entry.reference].precision,
+                "sampling_engine": self.config.references[entry.reference].sampling_engine,
                 "sampling": {
                     key: getattr(sampling, key)
                     for key in ("temperature", "top_p", "max_new_tokens")
@@ -163,6 +166,15 @@ class Plan:
             None if walltime is None else max(walltime * 0.9 - 2, 0.5 * walltime)
         )
         return canonical_json(machine)
+
+    def unused_modules(self) -> tuple[str, ...]:
+        """Modules of engines that no entry chooses: no rule depends on them."""
+        return () if self.uses_vllm() else VLLM_MODULES
+
+    def uses_vllm(self) -> bool:
+        """Whether some reference is sampled from with vLLM."""
+        references = self.config.references.values()
+        return any(entry.sampling_engine == "vllm" for entry in references)
 
     def gpus(self) -> int:
         """GPUs that a job with a model takes."""

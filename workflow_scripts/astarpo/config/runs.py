@@ -128,6 +128,17 @@ class Machine(Section):
     trackers: tuple[Literal["tensorboard", "wandb"], ...] = Field(
         (), description="where trainings can be followed besides `make watch`"
     )
+    sampler_tensor_parallel: Count = Field(
+        1, description="GPUs that share the model in vLLM; trainings take 1"
+    )
+    sampler_memory_share: Annotated[Number, Field(gt=0, lt=1)] = Field(
+        0.3, description="of the GPU's memory, for vLLM; on a CPU, of the RAM, for its cache alone"
+    )
+    sampler_sleep_level: Annotated[int, Field(ge=0, le=2)] = Field(
+        0,
+        description="what vLLM gives free on a GPU while the policy is trained: 0 nothing, 1 its cache, the weights "
+        "going to the RAM, 2 both",
+    )
     walltime_minutes: Count | None = Field(
         None, description="limit of a training job: it stops in time with a checkpoint; null: none"
     )

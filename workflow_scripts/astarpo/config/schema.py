@@ -321,8 +321,9 @@ class ReferenceEntry(Section):
     max_prompt_tokens: Count = Field(
         description="longer prompts are dropped and counted, never cut"
     )
-    sampling_engine: Literal["transformers"] = Field(
-        "transformers", description="what draws responses"
+    sampling_engine: Literal["transformers", "vllm"] = Field(
+        "transformers",
+        description="what draws responses, in trainings as well; vLLM is for models that take long",
     )
     precision: Literal["float32", "bfloat16"] = Field(
         "float32",

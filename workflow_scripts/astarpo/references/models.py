@@ -40,6 +40,11 @@ def load_policy(folder: str | Path, device: str = "cpu") -> Policy:
     Raises:
         InputError: the folder, its model or its tokenizer is missing or unreadable.
     """
+    _check_folder(folder)
+    return _from_pretrained(str(Path(folder)), None, device)
+
+
+def _check_folder(folder: str | Path) -> None:
     path = Path(folder)
     if not (path / "config.json").is_file():
         raise InputError(
@@ -49,7 +54,28 @@ def load_policy(folder: str | Path, device: str = "cpu") -> Policy:
     if not any((path / name).is_file() for name in TOKENIZER_FILES):
         # transformers would make an empty one, of the model's kind, without a word.
         raise InputError(_cannot_load("tokenizer", str(path), FileNotFoundError("there is none.")))
-    return _from_pretrained(str(path), None, device)
+
+
+def load_policy_without_weights(folder: str | Path) -> Policy:
+    """Load what is needed to talk to a model that another engine holds; its weights are on the meta device.
+
+    Raises:
+        InputError: config or tokenizer are missing or unreadable.
+    """
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GenerationConfig
+
+    _check_folder(folder)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(str(folder))
+        config = AutoConfig.from_pretrained(str(folder))
+        with torch.device("meta"):
+            model = AutoModelForCausalLM.from_config(config)
+        if (Path(folder) / "generation_config.json").is_file():
+            model.generation_config = GenerationConfig.from_pretrained(str(folder))
+    except Exception as error:  # as in `_from_pretrained`
+        raise InputError(_cannot_load("model", str(folder), error)) from error
+    return Policy(model, tokenizer, end_token_ids(model, tokenizer))
 
 
 def load_hub_policy(hub_id: str, revision: str | None, device: str = "cpu") -> Policy:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -49,17 +49,32 @@ class Completion:
         finish_reason: ``stop`` after an end token, ``length`` where it was cut.
         logprob_sum: sum of the log-probabilities of its tokens under the distribution they were drawn from
             (for greedy decoding: under temperature 1), in nats.
+        log_probs: the terms of that sum, one a token.
     """
 
     token_ids: list[int]
     text: str
     finish_reason: str
     logprob_sum: float
+    log_probs: list[float]
 
 
 class Sampler(Protocol):
     """A sampling engine: token ids in, token ids out."""
 
-    def sample(self, requests: Sequence[Request], settings: SamplingSettings) -> list[Completion]:
-        """Draw one response for each request, in the order of the requests."""
+    def sample(
+        self,
+        requests: Sequence[Request],
+        settings: SamplingSettings,
+        on_batch: Callable[[int], None] | None = None,
+    ) -> list[Completion]:
+        """Draw one response for each request, in the order of the requests; ``on_batch`` hears of progress."""
+        ...
+
+    def weights_changed(self) -> None:
+        """The model was updated: what is drawn next shall be drawn from the new weights."""
+        ...
+
+    def rest(self) -> None:
+        """Nothing is drawn for a while: memory may be given free."""
         ...

@@ -10,9 +10,9 @@ from astarpo.errors import InputError
 from astarpo.progress import Progress
 from astarpo.prompts import PromptSettings, encode_prompts
 from astarpo.references.memory import LOADING, check_fits, parameters_of_folder
-from astarpo.references.models import Policy, load_policy
+from astarpo.references.models import Policy, load_policy, load_policy_without_weights
 from astarpo.sampling import Completion, Request, SamplingSettings
-from astarpo.sampling.transformers_engine import TransformersSampler
+from astarpo.sampling.engines import check_engine, make_sampler
 
 Row = dict[str, Any]
 
@@ -36,7 +36,7 @@ def sample_rows(
         seed_of: (prompt_id, sample_index) -> seed.
         sampling: temperature, nucleus, longest response.
         asking: ``prompting``, ``engine``, ``precision`` and ``torch_threads`` from the stage's settings.
-        machine: ``device`` and ``sampling_batch``.
+        machine: ``device``, ``sampling_batch``, and what begins with ``sampler_``.
         title: shown with the progress.
 
     Returns:
@@ -45,8 +45,13 @@ def sample_rows(
     Raises:
         InputError: a prompt is longer than the reference's ``max_prompt_tokens`` and none is left.
     """
+    check_engine(asking["engine"], model_folder)
     check_fits(str(model_folder), parameters_of_folder(model_folder), LOADING, machine["device"])
-    policy = load_policy(model_folder, machine["device"])
+    policy = (
+        load_policy(model_folder, machine["device"])
+        if asking["engine"] == "transformers"
+        else load_policy_without_weights(model_folder)
+    )
     encoded = encode_prompts(
         policy.tokenizer,
         [row["prompt_id"] for row in rows],
@@ -68,11 +73,12 @@ def sample_rows(
         for prompt_id, token_ids in zip(encoded.prompt_ids, encoded.token_ids, strict=True)
         for sample_index in sample_indices
     ]
-    completions = _draw(policy, requests, sampling, asking, machine, title)
+    completions = _draw(model_folder, policy, requests, sampling, asking, machine, title)
     return [_row(request, drawn) for request, drawn in zip(requests, completions, strict=True)]
 
 
 def _draw(
+    model_folder: str | Path,
     policy: Policy,
     requests: Sequence[Request],
     sampling: SamplingSettings,
@@ -85,9 +91,10 @@ def _draw(
     from astarpo.precision import autocast
 
     torch.set_num_threads(asking["torch_threads"])
-    sampler = TransformersSampler(
-        policy.model, policy.tokenizer, policy.end_token_ids, machine["sampling_batch"]
-    )
+    sampler = make_sampler(
+        asking["engine"], model_folder, policy, machine, precision=asking["precision"],
+        longest=asking["prompting"]["max_prompt_tokens"] + sampling.max_new_tokens, trained=False,
+    )  # fmt: skip
     with (
         Progress(title, len(requests), "responses") as progress,
         autocast(machine["device"], asking["precision"]),

@@ -73,16 +73,28 @@ class TransformersSampler:
         response_ids_BT = output_BS[:, prompt_ids_BP.shape[1] :].tolist()
         lengths = [response_length(row, self.end_token_ids) for row in response_ids_BT]
         return [
-            self._completion(row[:length], logprob_sum)
-            for row, length, logprob_sum in zip(
-                response_ids_BT, lengths, choice.logprob_sums(lengths), strict=True
+            self._completion(row[:length], logprob_sum, log_probs[:length])
+            for row, length, logprob_sum, log_probs in zip(
+                response_ids_BT,
+                lengths,
+                choice.logprob_sums(lengths),
+                choice.log_probs(),
+                strict=True,
             )
         ]
 
-    def _completion(self, token_ids: list[int], logprob_sum: float) -> Completion:
+    def weights_changed(self) -> None:
+        """Nothing to do: the model that is trained is the one that is drawn from."""
+
+    def rest(self) -> None:
+        """Nothing to do: nothing is held besides the model."""
+
+    def _completion(
+        self, token_ids: list[int], logprob_sum: float, log_probs: list[float]
+    ) -> Completion:
         ended = token_ids[-1] in self.end_token_ids
         text = self.tokenizer.decode(token_ids, skip_special_tokens=True)
-        return Completion(token_ids, text, "stop" if ended else "length", logprob_sum)
+        return Completion(token_ids, text, "stop" if ended else "length", logprob_sum, log_probs)
 
     def _left_pad(self, prompts: list[list[int]]) -> tuple[Tensor, Tensor]:
         import torch
@@ -178,6 +190,12 @@ class SeededChoice:
             chosen_B = chosen_B.clamp(max=scores_BV.shape[-1] - 1)
         self._log_probs.append(log_probs_BV.gather(-1, chosen_B[:, None])[:, 0])
         return torch.full_like(scores_BV, float("-inf")).scatter(-1, chosen_B[:, None], 0.0)
+
+    def log_probs(self) -> list[list[float]]:
+        """The log-probability of every token that was chosen, rows by steps, in nats."""
+        import torch
+
+        return torch.stack(self._log_probs, dim=1).tolist()
 
     def logprob_sums(self, lengths: Sequence[int]) -> list[float]:
         """Sum each row's log-probabilities over its first ``lengths`` tokens, in nats."""

@@ -8,11 +8,13 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from astarpo.chunked import Head, find_head
 from astarpo.logprobs import Batch, collate, token_log_probs
 from astarpo.objectives import METHODS, normaliser_of
 from astarpo.optimisation import learning_rate, set_learning_rate
 from astarpo.precision import autocast
 from astarpo.references.models import Policy
+from astarpo.training import gaps
 from astarpo.training.critic import Critic
 from astarpo.training.settings import TrainSettings
 
@@ -49,6 +51,7 @@ class TorchEngine:
         self.settings, self.micro_batch = settings, micro_batch
         _switch_off_dropout(policy.model)
         reference.model.eval().requires_grad_(False)
+        self.head_of = _heads(policy, reference, settings.log_prob_chunk_tokens)
         self.optimizer = torch.optim.AdamW(
             policy.model.parameters(), lr=settings.lr, betas=settings.adam_betas,
             eps=settings.adam_eps, weight_decay=settings.weight_decay,
@@ -118,8 +121,10 @@ class TorchEngine:
         with weights, torch.no_grad(), self.autocast():
             for part in micro_batches:
                 log_probs_BT, _ = token_log_probs(
-                    model, part.batch, self.settings.sampling.temperature
-                )
+                    model, part.batch, self.settings.sampling.temperature,
+                    head=self.head_of.get("reference" if which == "reference" else "policy"),
+                    chunk_tokens=self.settings.log_prob_chunk_tokens or 0,
+                )  # fmt: skip
                 found_BT[part.rows, : log_probs_BT.shape[1]] = log_probs_BT
         return found_BT
 
@@ -164,6 +169,7 @@ class TorchEngine:
         reference_log_probs_BT: Tensor,
         loss: Callable[..., tuple[Tensor, dict[str, Tensor]]],
         update: int,
+        sampled_BT: Tensor | None = None,
     ) -> dict[str, float]:
         """Make one optimizer step on the rows of the micro-batches.
 
@@ -173,6 +179,7 @@ class TorchEngine:
             reference_log_probs_BT: of all rows, for the metrics.
             loss: of the method.
             update: optimizer steps made so far.
+            sampled_BT: the sampler's log-probabilities of all rows, if the policy is still the one that sampled.
 
         Returns:
             Sums over sequences or tokens, and what the optimizer did; see `training.metrics`.
@@ -182,12 +189,20 @@ class TorchEngine:
         n_sequences = sum(len(part.rows) for part in micro_batches)
         n_tokens = sum(int(part.batch.mask_BT.sum()) for part in micro_batches)
         sums: dict[str, float] = defaultdict(float)
+        found_N: list[Tensor] = []
         self.optimizer.zero_grad(set_to_none=True)
         if self.critic is not None:
             self.critic.optimizer.zero_grad(set_to_none=True)
         for part in micro_batches:
             for name, value in self._accumulate(
-                part, targets, reference_log_probs_BT, loss, n_sequences, n_tokens
+                part,
+                targets,
+                reference_log_probs_BT,
+                loss,
+                n_sequences,
+                n_tokens,
+                sampled_BT,
+                found_N,
             ):
                 sums[name] += float(value)
         grad_norm = self._step()
@@ -197,6 +212,7 @@ class TorchEngine:
         return {
             **sums, "sequences": n_sequences, "tokens": n_tokens,
             "grad_norm": grad_norm, "clipped": clipped, "lr": lr,
+            **(gaps.summarise(found_N) if found_N else {}),
         }  # fmt: skip
 
     def _accumulate(
@@ -207,8 +223,10 @@ class TorchEngine:
         loss: Callable[..., tuple[Tensor, dict[str, Tensor]]],
         n_sequences: int,
         n_tokens: int,
+        sampled_BT: Tensor | None,
+        found_N: list[Tensor],
     ) -> Iterator[tuple[str, Tensor]]:
-        """Add one micro-batch's share of the gradient; yield its sums."""
+        """Add one micro-batch's share of the gradient; yield its sums, add to the gaps found."""
         batch, settings = part.batch, self.settings
         width = batch.mask_BT.shape[1]
         own = {
@@ -219,6 +237,7 @@ class TorchEngine:
             log_probs_BT, entropy_BT = token_log_probs(
                 self.policy.model, batch, settings.sampling.temperature,
                 entropy="with_gradient" if settings.entropy_coefficient else "detached",
+                head=self.head_of.get("policy"), chunk_tokens=settings.log_prob_chunk_tokens or 0,
             )  # fmt: skip
         assert entropy_BT is not None
         normaliser = n_tokens if self.unit == "tokens" else n_sequences
@@ -227,6 +246,9 @@ class TorchEngine:
         )
         total = loss_sum - settings.entropy_coefficient * entropy_BT.sum() / n_tokens
         total.backward()
+        if sampled_BT is not None:
+            cut_BT = sampled_BT[part.rows, :width]
+            found_N.append(gaps.token_gaps(log_probs_BT, cut_BT, batch.mask_BT))
         log_ratio_BT = log_probs_BT.detach() - reference_log_probs_BT[part.rows, :width]
         log_ratio_B = log_ratio_BT.sum(-1)
         yield "loss", total.detach()
@@ -295,6 +317,20 @@ def _cut(
             parts.append([])
         parts[-1] += unit
     return parts
+
+
+def _heads(policy: Policy, reference: Policy, chunk_tokens: int | None) -> dict[str, Head]:
+    """The heads of both models, or none of them: equal weights shall give equal log-probabilities."""
+    if chunk_tokens is None:
+        return {}
+    found: dict[str, Head] = {}
+    for name, model in (("policy", policy.model), ("reference", reference.model)):
+        head = find_head(model)
+        if isinstance(head, str):
+            print(f"log-probabilities are taken from all logits at once: {head}", flush=True)
+            return {}
+        found[name] = head
+    return found
 
 
 def _switch_off_dropout(model: Any) -> None:

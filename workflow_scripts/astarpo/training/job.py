@@ -19,7 +19,7 @@ from astarpo.references.memory import (
     parameters_of_folder,
 )
 from astarpo.references.models import Policy, load_policy
-from astarpo.sampling.transformers_engine import TransformersSampler
+from astarpo.sampling.engines import check_engine, make_sampler
 from astarpo.training import checkpoints
 from astarpo.training.card import model_card
 from astarpo.training.loop import History, Trainer
@@ -70,6 +70,7 @@ def train(
     check_installed(where.trackers)
     torch.set_num_threads(told.torch_threads)
     folder = _reference_folder(inputs["reference"])
+    check_engine(told.sampling_engine, folder)
     needed = TRAINING_WITH_CRITIC if METHODS[told.method].needs_critic else TRAINING
     check_fits(str(folder), parameters_of_folder(folder), needed, where.device)
     policy, reference = load_policy(folder, where.device), load_policy(folder, where.device)
@@ -85,9 +86,10 @@ def train(
         validation, _ = load_training_prompts(
             policy.tokenizer, inputs["validation"], told.prompting
         )
-    sampler = TransformersSampler(
-        policy.model, policy.tokenizer, policy.end_token_ids, where.sampling_batch
-    )
+    sampler = make_sampler(
+        told.sampling_engine, folder, policy, machine, precision=told.precision,
+        longest=told.prompting.max_prompt_tokens + told.sampling.max_new_tokens, trained=True,
+    )  # fmt: skip
     print(f"training on {len(prompts)} prompts; left out: {left_out}", flush=True)
     own = Path(scratch) / checkpoints.fingerprint(made_from["settings"], seed, made_from["inputs"])
     own = own / "world-1"

@@ -17,13 +17,13 @@ from astarpo.progress import Progress
 from astarpo.references.models import Policy
 from astarpo.rewards.grading import Grader
 from astarpo.sampling import Sampler
-from astarpo.training import checkpoints
+from astarpo.training import checkpoints, gaps
 from astarpo.training.carried import Carried
 from astarpo.training.engine import TorchEngine
 from astarpo.training.metrics import METRICS, PHASES, TIMINGS, peak_memory_bytes, step_metrics
 from astarpo.training.passes import build_rollout
 from astarpo.training.prompts import TrainingPrompt, prompts_of_step
-from astarpo.training.rollouts import PhaseClock, Responses, draw_responses
+from astarpo.training.rollouts import PhaseClock, Responses, draw_responses, requests_for
 from astarpo.training.settings import MachineSettings, TrainSettings
 from astarpo.training.trackers import followers
 
@@ -99,6 +99,7 @@ class Trainer:
             Interrupted: stopped by SIGTERM or by ``max_minutes``, after a checkpoint.
         """
         first = self._restore(scratch) + 1
+        self.sampler.weights_changed()
         deadline = time.monotonic() + 60 * (self.machine.max_minutes or float("inf"))
         settings = self.settings
         self.grader.check_canaries(prompt.verifier for prompt in (*self.prompts, *self.validation))
@@ -133,11 +134,16 @@ class Trainer:
             self.engine.synchronise()
         indices = prompts_of_step(len(self.prompts), settings.prompts_per_batch, step, self.seed)
         with self.engine.sampling_weights():
+            if lagged:
+                self.sampler.weights_changed()
             drawn = self._draw([self.prompts[index] for index in indices], ("train", step), clock)
+        self.sampler.rest()
         rows = drawn.trainable_rows(settings.responses_per_prompt)
         if not rows:
             raise InputError(f"step {step}: every grade is null, nothing is left to train on")
         updates = self._update(drawn, rows, step, clock)
+        gaps.check(updates[0], settings.max_sampler_gap, step)
+        self.sampler.weights_changed()
         self.carried.learn(
             [drawn.prompts[row] for row in rows], [drawn.grades[row].reward or 0.0 for row in rows]
         )
@@ -154,10 +160,11 @@ class Trainer:
         self, prompts: Sequence[TrainingPrompt], purpose: tuple[str | int, ...], clock: PhaseClock
     ) -> Responses:
         settings = self.settings
-        return draw_responses(
-            self.sampler, prompts, settings.responses_per_prompt, settings.sampling, self.grader,
-            (self.seed, *purpose), clock,
-        )  # fmt: skip
+        with self.engine.autocast():
+            return draw_responses(
+                self.sampler, prompts, settings.responses_per_prompt, settings.sampling, self.grader,
+                (self.seed, *purpose), clock,
+            )  # fmt: skip
 
     def _update(
         self, drawn: Responses, rows: list[int], step: int, clock: PhaseClock
@@ -177,18 +184,31 @@ class Trainer:
             self.carried, clock,
         )  # fmt: skip
         targets = self.prepare(rollout)
+        sampled_BT = gaps.pad(
+            [drawn.completions[row].log_probs for row in rows], reference_BT.shape[1]
+        )
+        lagged: dict[str, float] = {}
+        if self.method.anchor == "lagged":  # the policy that sampled is the anchor
+            anchor_BT = rollout.anchor_log_probs_BT
+            lagged = gaps.summarise([gaps.token_gaps(anchor_BT, sampled_BT, rollout.mask_BT)])
         made = (step - 1) * self.settings.updates_per_rollout
         with clock.phase("update"):
-            return [
-                self.engine.update(part, targets, reference_BT, self.loss, made + number)
+            updates = [
+                self.engine.update(
+                    part, targets, reference_BT, self.loss, made + number,
+                    sampled_BT if number == 0 and not lagged else None,
+                )
                 for number, part in enumerate(parts)
-            ]
+            ]  # fmt: skip
+        return [{**updates[0], **lagged}, *updates[1:]]
 
     def _validate(self, clock: PhaseClock) -> float | None:
         """Mean reward on the validation prompts; the same seeds each time, so that looks compare well."""
         if not self.validation:
             return None
-        with clock.phase("validate"):
+        # A lagged policy draws the rollouts, the newest one these.
+        self.sampler.weights_changed()
+        with clock.phase("validate"), self.engine.autocast():
             drawn = draw_responses(
                 self.sampler, self.validation, 1, self.settings.sampling, self.grader,
                 (self.seed, "validate"), PhaseClock(),
@@ -197,8 +217,26 @@ class Trainer:
 
     def _validate_only(self) -> None:
         clock = PhaseClock()
-        metrics = {"validation_reward": self._validate(clock)}
+        metrics = {"validation_reward": self._validate(clock), **self._first_gaps()}
         self.history.append(0, metrics, {"validate_seconds": clock.seconds["validate"]})
+
+    def _first_gaps(self) -> dict[str, float]:
+        """The gaps before anything is trained, on the beginning of the first rollout."""
+        indices = prompts_of_step(len(self.prompts), self.settings.prompts_per_batch, 1, self.seed)
+        asked = requests_for([self.prompts[i] for i in indices[:16]], 1, (self.seed, "train", 1))
+        with self.engine.autocast():
+            drawn = self.sampler.sample(asked, self.settings.sampling)
+        responses = [one.token_ids for one in drawn]
+        parts = self.engine.micro_batches(
+            [one.prompt_token_ids for one in asked], responses, range(len(asked))
+        )
+        width = max(map(len, responses))
+        log_probs_BT = self.engine.log_probs("policy", parts, len(asked), width)
+        sampled_BT = gaps.pad([one.log_probs for one in drawn], width)
+        mask_BT = gaps.pad([[1.0] * len(one) for one in responses], width).bool()
+        found = gaps.summarise([gaps.token_gaps(log_probs_BT, sampled_BT, mask_BT)])
+        gaps.check(found, self.settings.max_sampler_gap, 0)
+        return found
 
     def _restore(self, scratch: Path) -> int:
         found = checkpoints.load_newest(scratch)

@@ -7,6 +7,8 @@ from typing import Any
 
 import pyarrow as pa
 
+from astarpo.training.gaps import GAPS
+
 STATUSES = ("correct", "incorrect", "no_answer", "timeout", "error")
 METRICS = pa.schema(
     [("step", pa.int64())]
@@ -18,7 +20,10 @@ METRICS = pa.schema(
         )
     ]
     + [(name, pa.int64()) for name in ("generated_tokens", "trained_tokens", *STATUSES)]
-    + [(name, pa.float64()) for name in ("advantage", "implicit_advantage", "validation_reward")]
+    + [
+        (name, pa.float64())
+        for name in ("advantage", "implicit_advantage", "validation_reward", *GAPS)
+    ]
 )  # fmt: skip
 # ``clip_fraction`` is the share of updates whose gradient was longer than max_grad_norm; that of PPO's and GRPO's
 # ratios is a column of those methods, ``ratio_clip_fraction``.
@@ -85,6 +90,7 @@ def step_metrics(
         "generated_tokens": sum(lengths),
         "trained_tokens": int(sums["tokens"]),
         **{status: sum(graded.status == status for graded in grades) for status in STATUSES},
+        **{name: updates[0][name] for name in GAPS if name in updates[0]},
         "advantage": sums["advantage"] / n if "advantage" in sums else None,
         "implicit_advantage": sums["implicit_advantage"] / n
         if "implicit_advantage" in sums

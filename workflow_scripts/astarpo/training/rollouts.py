@@ -51,6 +51,19 @@ class Responses:
         return [row for row in known if sizes[self.group_ids[row]] >= 2]
 
 
+def requests_for(
+    prompts: Sequence[TrainingPrompt], responses_per_prompt: int, seed_parts: tuple[str | int, ...]
+) -> list[Request]:
+    """What to ask the sampler for; the seeds come from ``seed_parts``, prompt id and sample index."""
+    return [
+        Request(
+            prompt.prompt_id, index, derive_seed(*seed_parts, prompt.prompt_id, index), prompt.token_ids
+        )
+        for prompt in prompts
+        for index in range(responses_per_prompt)
+    ]  # fmt: skip
+
+
 def draw_responses(
     sampler: Sampler,
     prompts: Sequence[TrainingPrompt],
@@ -71,11 +84,7 @@ def draw_responses(
         clock: the phases ``generate`` and ``grade`` are booked on it.
     """
     repeated = [prompt for prompt in prompts for _ in range(responses_per_prompt)]
-    requests = [
-        Request(prompt.prompt_id, index % responses_per_prompt,
-                derive_seed(*seed_parts, prompt.prompt_id, index % responses_per_prompt), prompt.token_ids)
-        for index, prompt in enumerate(repeated)
-    ]  # fmt: skip
+    requests = requests_for(prompts, responses_per_prompt, seed_parts)
     with clock.phase("generate"):
         completions = sampler.sample(requests, sampling)
     with clock.phase("grade"):

@@ -26,6 +26,9 @@ class TrainSettings:
         entropy_coefficient: weight of the mean token entropy subtracted from the loss (the paper's loss: 0).
         validate_every: steps between looks at the validation prompts; the first is before training.
         engine, precision, torch_threads: what does the arithmetic.
+        sampling_engine: what draws the rollouts.
+        max_sampler_gap: largest mean gap between its log-probabilities and the trainer's, see `training.gaps`.
+        log_prob_chunk_tokens: response tokens whose logits exist at a time, see `chunked`; None: all of them.
         sampling, prompting, grading: as in stage 1.
     """
 
@@ -47,6 +50,9 @@ class TrainSettings:
     engine: str
     precision: str
     torch_threads: int
+    log_prob_chunk_tokens: int | None
+    sampling_engine: str
+    max_sampler_gap: float | None
     sampling: SamplingSettings
     prompting: PromptSettings
     grading: GradingSettings
@@ -82,6 +88,7 @@ class MachineSettings:
         grading_workers: processes that judge responses where that is slow.
         max_minutes: stop with a checkpoint after so long; None never does.
         trackers: where the run can be followed, see `training.trackers`.
+        sampler_tensor_parallel, sampler_memory_share, sampler_sleep_level: of vLLM, see `sampling.vllm_engine`.
     """
 
     device: str
@@ -91,6 +98,9 @@ class MachineSettings:
     grading_workers: int
     max_minutes: float | None
     trackers: Sequence[str]
+    sampler_tensor_parallel: int = 1
+    sampler_memory_share: float = 0.3
+    sampler_sleep_level: int = 0
 
     @classmethod
     def from_json(cls, settings: dict[str, Any]) -> Self:

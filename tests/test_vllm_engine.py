@@ -1,0 +1,281 @@
+"""Sampling with the real vLLM on a tiny model; `make test-vllm` installs it. Skipped where vLLM is missing."""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import training_case as case
+
+from astarpo.errors import InputError
+from astarpo.logprobs import collate, token_log_probs
+from astarpo.references.models import Policy, build_scratch_policy, load_policy
+from astarpo.sampling import Completion, Request, SamplingSettings
+from astarpo.sampling.transformers_engine import TransformersSampler
+from astarpo.seeds import derive_seed
+from astarpo.training import gaps
+from astarpo.training.loop import Trainer
+
+os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
+os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
+pytest.importorskip("vllm", reason="vLLM is not installed; `make test-vllm` installs and tests it")
+
+from astarpo.sampling.vllm_engine import VllmMachine, VllmSampler, check_can_load
+from astarpo.sampling.vllm_weights import StaleWeights
+
+T1 = SamplingSettings(1.0, 1.0, 12)
+MACHINE = VllmMachine("cpu", batch_size=16, memory_share=0.02, sleep_level=1)
+LONG = [5 + index % 200 for index in range(150)]  # more than a block of the prefix cache
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random model with a tied head, wide enough for vLLM's attention."""
+    policy = build_scratch_policy(
+        seed=0, layers=2, hidden_size=64, intermediate_size=64, heads=2, kv_heads=1,
+        max_positions=256, whole_tokens=["\\boxed{"],
+    )  # fmt: skip
+    made = tmp_path_factory.mktemp("vllm") / "model"
+    policy.save(made)
+    return made
+
+
+@pytest.fixture(scope="module")
+def started(folder: Path) -> tuple[Policy, VllmSampler]:
+    """A policy and its sampler, with random streams and threads as they were before."""
+    policy = load_policy(folder)
+    torch.set_num_threads(1)
+    torch.manual_seed(3), np.random.seed(3), random.seed(3)
+    before = torch.get_rng_state(), np.random.get_state()[1].tolist(), random.getstate()
+    sampler = VllmSampler(
+        folder, policy.tokenizer, policy.end_token_ids, "float32", 200, MACHINE, policy.model
+    )
+    after = torch.get_rng_state(), np.random.get_state()[1].tolist(), random.getstate()
+    assert torch.equal(before[0], after[0]) and before[1:] == after[1:]
+    torch.set_num_threads(2)
+    assert torch.get_num_threads() == 2, "vLLM has switched torch.set_num_threads off"
+    torch.set_num_threads(1)
+    return policy, sampler
+
+
+@pytest.fixture
+def pair(started: tuple[Policy, VllmSampler], folder: Path) -> tuple[Policy, VllmSampler]:
+    """The pair with the folder's weights on both sides."""
+    policy, sampler = started
+    policy.model.load_state_dict(load_policy(folder).model.state_dict())
+    sampler.weights_changed()
+    sampler.sample([Request("p", 0, 0, [5, 6])], T1)
+    return policy, sampler
+
+
+def requests(policy: Policy, count: int = 12) -> list[Request]:
+    texts = ["1+2", "3+4-5", "7", "10+20+30"]
+    return [
+        Request(f"p{i}", 0, derive_seed(0, i), policy.tokenizer(texts[i % 4] + "\n")["input_ids"])
+        for i in range(count)
+    ]
+
+
+def gap(
+    policy: Policy, asked: list[Request], drawn: list[Completion], temperature: float = 1.0
+) -> dict[str, float]:
+    """The gap as a training measures it."""
+    batch = collate(
+        [one.prompt_token_ids for one in asked],
+        [one.token_ids for one in drawn],
+        policy.end_token_ids,
+    )
+    with torch.no_grad():
+        log_probs_BT, _ = token_log_probs(policy.model, batch, temperature)
+    sampled_BT = gaps.pad([one.log_probs for one in drawn], log_probs_BT.shape[1])
+    return gaps.summarise([gaps.token_gaps(log_probs_BT, sampled_BT, batch.mask_BT)])
+
+
+def disturb(model: Any, only: str = "") -> None:
+    """Move the weights whose name contains the text by noise that is easily seen."""
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if only in name:
+                weight.add_(0.05 * torch.randn(weight.shape, generator=generator))
+
+
+def test_greedy_tokens_are_those_of_transformers(pair):
+    policy, sampler = pair
+    greedy, asked = SamplingSettings(0.0, 1.0, 20), requests(policy, 4)
+    other = TransformersSampler(policy.model, policy.tokenizer, policy.end_token_ids, 8)
+    ours, theirs = sampler.sample(asked, greedy), other.sample(asked, greedy)
+    for one, same in zip(ours, theirs, strict=True):
+        assert (one.token_ids, one.text, one.finish_reason) == (
+            same.token_ids,
+            same.text,
+            same.finish_reason,
+        )
+        assert one.log_probs == pytest.approx(same.log_probs, abs=1e-4)
+        assert one.logprob_sum == pytest.approx(same.logprob_sum, abs=1e-3)
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.7])
+def test_log_probs_are_what_training_computes(pair, temperature):
+    policy, sampler = pair
+    asked = requests(policy)
+    drawn = sampler.sample(asked, SamplingSettings(temperature, 1.0, 12))
+    assert gap(policy, asked, drawn, temperature)["sampler_gap_max"] < 1e-4
+    assert [sum(one.log_probs) for one in drawn] == [one.logprob_sum for one in drawn]
+
+
+def test_end_token_and_finish_reason(pair):
+    policy, sampler = pair
+    end = policy.end_token_ids[0]
+    asked = [Request("p", i, derive_seed(i), [5, 6]) for i in range(300)]
+    drawn = sampler.sample(asked, SamplingSettings(1.0, 1.0, 8))
+    stopped = [one for one in drawn if one.finish_reason == "stop"]
+    assert stopped and all(one.token_ids.index(end) == len(one.token_ids) - 1 for one in stopped)
+    cut = [one for one in drawn if one.finish_reason == "length"]
+    assert cut and all(len(one.token_ids) == 8 and end not in one.token_ids for one in cut)
+
+
+def test_equal_prompts_get_different_samples_and_equal_seeds_the_same(pair):
+    policy, sampler = pair
+    prompt = requests(policy, 1)[0].prompt_token_ids
+    asked = [Request("a", 0, derive_seed("a"), prompt), Request("b", 0, derive_seed("b"), prompt)]
+    first, second = sampler.sample(asked, T1)
+    assert first.token_ids != second.token_ids
+    backwards = sampler.sample([*asked[::-1], *requests(policy)], T1)
+    assert [one.token_ids for one in backwards[:2]] == [second.token_ids, first.token_ids]
+
+
+def test_new_weights_take_effect_with_the_tied_head(pair):
+    policy, sampler = pair
+    asked = requests(policy)
+    sampler.sample(asked, T1)
+    disturb(policy.model)
+    stale = sampler.sample(asked, T1)
+    assert gap(policy, asked, stale)["sampler_gap_mean"] > 0.01
+    sampler.weights_changed()
+    fresh = sampler.sample(asked, T1)
+    assert gap(policy, asked, fresh)["sampler_gap_max"] < 1e-4
+
+
+def test_a_tied_head_that_is_not_pushed_is_caught(pair, monkeypatch):
+    policy, sampler = pair
+    disturb(policy.model, "embed")
+    everything = policy.model.state_dict()
+    del everything["lm_head.weight"]
+    monkeypatch.setattr(policy.model, "state_dict", lambda: everything)
+    sampler.weights_changed()
+    asked = requests(policy)
+    found = gap(policy, asked, sampler.sample(asked, T1))
+    with pytest.raises(InputError, match="other weights"):
+        gaps.check(found, 0.01, 1)
+
+
+def test_a_stale_prefix_cache_is_caught(pair, monkeypatch):
+    policy, sampler = pair
+    asked = [Request("p", i, derive_seed(i), LONG) for i in range(4)]
+    sampler.sample(asked, T1)
+    disturb(policy.model)
+    sampler.weights_changed()
+    monkeypatch.setattr(sampler.engine, "reset_prefix_cache", lambda: True)  # forgotten
+    found = gap(policy, asked, sampler.sample(asked, T1))
+    with pytest.raises(InputError, match="max_sampler_gap"):
+        gaps.check(found, 0.01, 1)
+    monkeypatch.undo()
+    sampler.weights_changed()
+    assert gap(policy, asked, sampler.sample(asked, T1))["sampler_gap_max"] < 1e-4
+
+
+def test_a_cache_that_cannot_be_dropped_is_an_error(pair, monkeypatch):
+    _, sampler = pair
+    monkeypatch.setattr(sampler.engine, "reset_prefix_cache", lambda: False)
+    sampler.weights_changed()
+    with pytest.raises(StaleWeights, match="prefix cache"):
+        sampler.sample([Request("p", 0, 1, [5, 6])], T1)
+
+
+def test_comparison_sees_weights_that_were_not_pushed(pair):
+    policy, sampler = pair
+    sampler.sample(requests(policy, 1), T1)
+    sampler._weights.check()
+    assert {"model.embed_tokens.weight", "model.norm.weight"} <= sampler._weights.compared
+    assert "model.layers.0.self_attn.v_proj.bias" in sampler._weights.compared  # fused by vLLM
+    disturb(policy.model, "k_proj.bias")
+    with pytest.raises(StaleWeights, match=r"layers.0.self_attn.k_proj.bias.*\(2 of "):
+        sampler._weights.check()
+
+
+def test_a_rest_changes_no_sample(pair):
+    policy, sampler = pair
+    asked = requests(policy, 4)
+    before = sampler.sample(asked, T1)
+    sampler.rest()
+    assert sampler.sample(asked, T1) == before
+
+
+def test_a_prompt_without_room_for_its_response(pair):
+    _, sampler = pair
+    with pytest.raises(InputError, match="190 tokens and a response of 12"):
+        sampler.sample([Request("p", 0, 1, [5] * 190)], T1)
+
+
+def test_an_architecture_that_vllm_does_not_know(tmp_path):
+    (tmp_path / "config.json").write_text('{"architectures": ["NoSuchForCausalLM"]}')
+    with pytest.raises(InputError, match=r"NoSuchForCausalLM.*sampling_engine: transformers"):
+        check_can_load(tmp_path)
+
+
+def test_a_training_follows_its_policy_and_goes_on_from_a_checkpoint(pair, folder, tmp_path):
+    policy, sampler = pair
+    settings = replace(case.SETTINGS, steps=3, lr=1e-2, max_sampler_gap=1e-3)
+    prompts = case.prompts(policy)
+
+    def trainer(steps: int) -> Trainer:
+        policy.model.load_state_dict(load_policy(folder).model.state_dict())
+        now = replace(settings, steps=steps)
+        return Trainer(
+            policy, load_policy(folder), sampler, prompts, prompts[:2], now, case.MACHINE, 0
+        )
+
+    start = policy.model.model.norm.weight.clone()
+    rows = trainer(3).run(tmp_path).metrics
+    assert [row["step"] for row in rows] == [0, 1, 2, 3]
+    assert max(row["sampler_gap_max"] for row in rows) < 1e-4
+    assert (policy.model.model.norm.weight - start).abs().max() > 1e-3  # far enough to be noticed
+    more = trainer(4).run(tmp_path).metrics
+    assert more[:4] == rows and more[4]["sampler_gap_max"] < 1e-4
+
+
+def test_a_sampler_that_keeps_old_weights_stops_the_training(pair, folder, tmp_path, monkeypatch):
+    policy, sampler = pair
+    monkeypatch.setattr(sampler, "weights_changed", lambda: None)
+    settings = replace(case.SETTINGS, lr=1e-1, lr_warmup_steps=0, max_sampler_gap=1e-3)
+    prompts = case.prompts(policy)
+    made = Trainer(policy, load_policy(folder), sampler, prompts, [], settings, case.MACHINE, 0)
+    with pytest.raises(InputError, match="step 2: .*other weights"):
+        made.run(tmp_path)
+
+
+def test_a_size_that_vllm_cannot_compute_is_said_at_the_start(tmp_path):
+    code = (
+        "import sys; from astarpo.references.models import build_scratch_policy as build;"
+        "from astarpo.sampling.vllm_engine import VllmMachine, VllmSampler;"
+        "made = build(seed=0, layers=1, hidden_size=32, intermediate_size=32, heads=4, kv_heads=4,"
+        " max_positions=64, whole_tokens=[]); made.save(sys.argv[1]);"
+        "VllmSampler(sys.argv[1], made.tokenizer, [1], 'float32', 64, VllmMachine('cpu', 4, memory_share=0.02))"
+    )
+    # A process of its own: vLLM starts once in each.
+    ran = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "model")],
+        env={**os.environ, "PYTHONPATH": "workflow_scripts"}, capture_output=True, text=True, check=False,
+        cwd=Path(__file__).resolve().parents[1],
+    )  # fmt: skip
+    assert ran.returncode == 1
+    assert "vLLM does not start: " in ran.stderr and "head" in ran.stderr.splitlines()[-1]

@@ -1,0 +1,265 @@
+"""Sampling with vLLM in this process: token ids in and out, a seed for each response, new weights on request."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from astarpo.errors import InputError
+from astarpo.files import read_json
+from astarpo.sampling import Completion, Request, SamplingSettings
+from astarpo.sampling.vllm_weights import WeightLink
+
+INSTALL = (
+    "install it with `pip install -r envs/pins/engines-cuda.txt` (without a GPU: engines-cpu.txt), run "
+    "snakemake with --software-deployment-method conda, or set sampling_engine: transformers"
+)
+
+# Batches in one call: vLLM gives a place that becomes free to the next request, and places stay empty only at a
+# call's end. More would leave the progress bar without news.
+CALL = 16
+
+
+@dataclass(frozen=True)
+class VllmMachine:
+    """What changes vLLM's speed and memory only.
+
+    Attributes:
+        device: ``cpu`` or ``cuda``.
+        batch_size: responses drawn at a time.
+        tensor_parallel: GPUs that share the model.
+        memory_share: of the GPU's memory, model included; on a CPU, of the RAM, for its cache alone.
+        sleep_level: what it gives free while the policy is trained: 0 nothing, 1 its cache, the weights going
+            to the host, 2 both.
+    """
+
+    device: str
+    batch_size: int
+    tensor_parallel: int = 1
+    memory_share: float = 0.5
+    sleep_level: int = 0
+
+    @property
+    def can_sleep(self) -> bool:
+        """vLLM gives memory free on GPUs only."""
+        return self.sleep_level > 0 and self.device != "cpu"
+
+
+def check_can_load(folder: str | Path) -> None:
+    """Make sure that vLLM is installed and knows the architecture, before anything takes long.
+
+    Args:
+        folder: a model folder.
+
+    Raises:
+        InputError: it is not, or does not; the message says what to do.
+    """
+    # Read when vLLM is imported: engine and worker shall live in this process.
+    os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
+    os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")  # nobody outside is told of a run
+    try:
+        from vllm import ModelRegistry
+    except ImportError as error:
+        raise InputError(
+            f"sampling_engine is vllm, but vLLM cannot be imported ({error}): {INSTALL}"
+        ) from error
+    wanted = read_json(Path(folder) / "config.json").get("architectures") or []
+    if not set(wanted) & set(ModelRegistry.get_supported_archs()):
+        raise InputError(
+            f"{folder}: this vLLM cannot load the architecture {', '.join(wanted) or '(none is named)'}: set "
+            "sampling_engine: transformers in the reference's entry"
+        )
+
+
+class VllmSampler:
+    """Draws responses with vLLM; a response depends on its own request, up to the rounding of batches.
+
+    Args:
+        folder: the model folder to load.
+        tokenizer: its tokenizer, for the text of a response.
+        end_token_ids: ids that end a response; the folder's generation config plays no part.
+        precision: ``float32`` or ``bfloat16``, of weights and computation.
+        longest: tokens of the longest prompt and response together.
+        machine: speed and memory.
+        trained: the model that is trained from this folder's weights, to be followed; None if there is none.
+
+    Raises:
+        InputError: vLLM is missing, does not know the model, or lacks memory.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        tokenizer: Any,
+        end_token_ids: Sequence[int],
+        precision: str,
+        longest: int,
+        machine: VllmMachine,
+        trained: Any = None,
+    ) -> None:
+        check_can_load(folder)
+        if trained is not None and machine.tensor_parallel > 1:
+            raise InputError(
+                f"machine.sampler_tensor_parallel = {machine.tensor_parallel}: a training takes 1, as its policy "
+                "is on one device"
+            )
+        self.tokenizer, self.end_token_ids = tokenizer, list(end_token_ids)
+        self.machine, self.longest = machine, longest
+        with _host_left_alone():
+            self.engine = _start(folder, precision, longest, machine, trained is not None)
+        self._weights = None if trained is None else WeightLink(self.engine, trained)
+        self._stale, self._asleep = False, False
+
+    def sample(
+        self,
+        requests: Sequence[Request],
+        settings: SamplingSettings,
+        on_batch: Callable[[int], None] | None = None,
+    ) -> list[Completion]:
+        """Draw one response for each request, in the order of the requests.
+
+        Args:
+            requests: what to draw.
+            settings: temperature, nucleus and the longest response.
+            on_batch: called with the number of responses after each batch, for progress.
+
+        Raises:
+            InputError: a prompt leaves no room for a response.
+        """
+        import torch
+        from vllm import SamplingParams
+
+        self._be_ready()
+        made: list[Completion] = []
+        size = CALL * self.machine.batch_size
+        for start in range(0, len(requests), size):
+            chosen = requests[start : start + size]
+            self._check_lengths(chosen, settings)
+            # The engine has its own precision, whatever the trainer's autocast around us says.
+            with torch.autocast(self.machine.device, enabled=False):
+                drawn = self.engine.generate(
+                    [{"prompt_token_ids": list(request.prompt_token_ids)} for request in chosen],
+                    [SamplingParams(**self._params(request, settings)) for request in chosen],
+                    use_tqdm=False,
+                )
+            made += [self._completion(one.outputs[0]) for one in drawn]
+            if on_batch is not None:
+                on_batch(len(chosen))
+        return made
+
+    def weights_changed(self) -> None:
+        """Take up the trained model's weights before the next response is drawn."""
+        self._stale = self._weights is not None
+
+    def rest(self) -> None:
+        """Give memory free until the next response is drawn, as far as ``sleep_level`` says."""
+        if self._weights is not None and self.machine.can_sleep and not self._asleep:
+            self.engine.sleep(level=self.machine.sleep_level)
+            self._asleep = True
+
+    def _be_ready(self) -> None:
+        """Wake in two parts: the old cache and the new weights need not be in memory together."""
+        if self._asleep:
+            self.engine.wake_up(tags=["weights"])
+        if self._weights is not None and (
+            self._stale or (self._asleep and self.machine.sleep_level == 2)
+        ):
+            self._weights.push()
+        if self._asleep:
+            self.engine.wake_up(tags=["kv_cache"])
+        self._stale = self._asleep = False
+
+    def _check_lengths(self, requests: Sequence[Request], settings: SamplingSettings) -> None:
+        longest = max(len(request.prompt_token_ids) for request in requests)
+        if longest + settings.max_new_tokens > self.longest:
+            raise InputError(
+                f"a prompt of {longest} tokens and a response of {settings.max_new_tokens} are more than vLLM was "
+                f"started for ({self.longest}): lower max_prompt_tokens or max_new_tokens, or take a model with "
+                "more positions"
+            )
+
+    def _params(self, request: Request, settings: SamplingSettings) -> dict[str, Any]:
+        """All of them, as vLLM's defaults are not ours."""
+        return {
+            "n": 1, "seed": request.seed, "temperature": float(settings.temperature),
+            "top_p": float(settings.top_p) if settings.temperature > 0 else 1.0, "top_k": 0, "min_p": 0.0,
+            "presence_penalty": 0.0, "frequency_penalty": 0.0, "repetition_penalty": 1.0,
+            "max_tokens": settings.max_new_tokens, "min_tokens": 0, "stop": [],
+            "stop_token_ids": self.end_token_ids, "ignore_eos": True, "logprobs": 0,
+            "prompt_logprobs": None, "detokenize": False,
+        }  # fmt: skip
+
+    def _completion(self, output: Any) -> Completion:
+        token_ids = [int(token) for token in output.token_ids]
+        log_probs = [
+            float(at[token].logprob) for at, token in zip(output.logprobs, token_ids, strict=True)
+        ]
+        ended = token_ids[-1] in self.end_token_ids
+        text = self.tokenizer.decode(token_ids, skip_special_tokens=True)
+        return Completion(token_ids, text, "stop" if ended else "length", sum(log_probs), log_probs)
+
+
+def _start(
+    folder: str | Path, precision: str, longest: int, machine: VllmMachine, is_followed: bool
+) -> Any:
+    """Start the engine. Sampled log-probabilities are those after the temperature, as the trainer's are."""
+    from vllm import LLM, SamplingParams
+
+    alone = machine.tensor_parallel == 1
+    try:
+        engine = LLM(
+            str(folder), dtype=precision, max_model_len=longest, seed=0, skip_tokenizer_init=True,
+            max_num_seqs=machine.batch_size, enforce_eager=machine.device == "cpu",
+            logprobs_mode="processed_logprobs", generation_config="vllm",
+            distributed_executor_backend="uni" if alone else "mp",
+            tensor_parallel_size=machine.tensor_parallel,
+            enable_sleep_mode=is_followed and machine.can_sleep, **_memory(machine),
+        )  # fmt: skip
+        # What a kernel cannot do, as heads of some sizes on a CPU, shows with the first token only.
+        trial = SamplingParams(max_tokens=1, temperature=0.0, detokenize=False)
+        engine.generate([{"prompt_token_ids": [0]}], trial, use_tqdm=False)
+    except (ValueError, RuntimeError) as error:
+        said = " ".join((str(error).strip() or type(error).__name__).split())
+        raise InputError(
+            f"{folder}: vLLM does not start: {said} (machine.sampler_memory_share is "
+            f"{machine.memory_share:g}; sampling_engine: transformers does without vLLM)"
+        ) from error
+    return engine
+
+
+def _memory(machine: VllmMachine) -> dict[str, Any]:
+    """A share of the GPU's memory; on a CPU, bytes for the cache, as other programs use the RAM too."""
+    if machine.device != "cpu":
+        return {"gpu_memory_utilization": machine.memory_share}
+    total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return {"kv_cache_memory_bytes": int(machine.memory_share * total)}
+
+
+@contextmanager
+def _host_left_alone() -> Iterator[None]:
+    """vLLM's start seeds all random streams of this process, and takes its threads; undo both."""
+    import random
+
+    import numpy as np
+    import torch
+
+    os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
+    states = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    on_gpus = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+    set_threads, threads = torch.set_num_threads, torch.get_num_threads()
+    kind = torch.get_default_dtype()
+    try:
+        yield
+    finally:
+        torch.set_num_threads = set_threads
+        torch.set_num_threads(threads)
+        torch.set_default_dtype(kind)
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+        torch.set_rng_state(states[2])
+        for device, state in enumerate(on_gpus):
+            torch.cuda.set_rng_state(state, device)
