@@ -9,7 +9,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 .PHONY: help demo watch install test bench format
 
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(firstword $(MAKEFILE_LIST))
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(firstword $(MAKEFILE_LIST))
 
 demo: install ## train, evaluate and show the summary; CORES=N sets the number of cores
 	snakemake --cores $(CORES) --quiet rules host reason
@@ -30,6 +30,10 @@ test: install .venv/installed-tests ## check formatting, style and types, then r
 
 bench: install ## measure speed against what it replaces; numbers also in results/bench/bench.json
 	python bench/grading.py
+
+test-slurm: install .venv/installed-tests ## install a one-node SLURM (Debian, as root) and run the reduced demo through it
+	command -v slurmctld munged >/dev/null || { apt-get update && apt-get install -y --no-install-recommends slurm-wlm munge; }
+	ASTARPO_TEST_SLURM=1 pytest -v tests/test_slurm.py
 
 format: .venv/installed-tests ## format the code, and write the files that are made from the pins
 	ruff check --fix-only .

@@ -116,10 +116,6 @@ def check_before_start():
         raise WorkflowError(str(error)) from None
 
 
-onstart:
-    check_before_start()
-
-
 def options(names):
     """A params function: the options of those inputs that a job has, `--name path ...`."""
 

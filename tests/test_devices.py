@@ -67,9 +67,9 @@ def end(*processes: subprocess.Popen[bytes]) -> None:
 
 def test_each_job_has_a_device_of_its_own_and_a_third_waits_for_a_killed_one(tmp_path):
     first = launch(tmp_path, "1.log", 1)
-    assert said(tmp_path / "1.log", "devices") == "devices 0\n"
+    assert said(tmp_path / "1.log", "devices") == "GPUs: 0\ndevices 0\n"
     second = launch(tmp_path, "2.log", 1)
-    assert said(tmp_path / "2.log", "devices") == "devices 1\n"
+    assert said(tmp_path / "2.log", "devices") == "GPUs: 1\ndevices 1\n"
     third = launch(tmp_path, "3.log", 1)
     assert said(tmp_path / "3.log", "waiting") == "waiting for 1 GPU: others use 0, 1\n"
     first.send_signal(signal.SIGKILL)
@@ -86,9 +86,9 @@ def test_jobs_that_want_both_devices_take_turns(tmp_path):
 
 def test_a_choice_of_devices_is_kept_to(tmp_path):
     job = launch(tmp_path, "1.log", 1, **{VISIBLE: "1"})
-    assert said(tmp_path / "1.log", "devices") == "devices 1\n"
+    assert said(tmp_path / "1.log", "devices") == "GPUs: 1\ndevices 1\n"
     other = launch(tmp_path, "2.log", 1)
-    assert said(tmp_path / "2.log", "devices") == "devices 0\n"
+    assert said(tmp_path / "2.log", "devices") == "GPUs: 0\ndevices 0\n"
     end(job, other)
 
 
@@ -156,14 +156,14 @@ def snakemake(*options: str) -> str:
 
 def test_the_workflow_says_so_before_its_first_job(tmp_path):
     command(tmp_path, "sinfo", "echo batch")
-    command(tmp_path, "sbatch", "echo submitted >&2; exit 1")
+    command(tmp_path, "sbatch", "echo REACHED-SBATCH >&2; exit 1")
     profile = tmp_path / "profile"
     profile.mkdir()
     (profile / "profile.yaml").write_text("executor: slurm\njobs: 1\n")
     printed = snakemake("--workflow-profile", str(profile))
-    assert "no SLURM partition for" in printed and "submitted" not in printed
+    assert "no SLURM partition for" in printed and "REACHED-SBATCH" not in printed
     named = snakemake("--workflow-profile", str(ROOT / "profiles/slurm"))
-    assert "SLURM knows no such partition; it has batch" in named and "submitted" not in named
+    assert "SLURM knows no such partition; it has batch" in named and "REACHED-SBATCH" not in named
     config = tmp_path / "cuda.yaml"
     config.write_text("machine: {device: cuda}\n")
     (tmp_path / "bin/nvidia-smi").write_text("#!/bin/sh\n")

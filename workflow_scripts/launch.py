@@ -52,7 +52,8 @@ def send_output_to(log: Path) -> None:
         terminal = os.dup(2)
         os.set_inheritable(terminal, True)
         os.environ[TERMINAL_FD] = str(terminal)
-    stream = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
+    # To append: a job that lost its Snakemake may still write here while its successor is refused.
+    stream = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o666)
     os.dup2(stream, 1)
     os.dup2(stream, 2)
 
@@ -64,6 +65,7 @@ def start(options: dict[str, str], script: list[str]) -> None:
     if gpus and nodes <= 1:
         taken = claim(gpus)
         os.environ[VISIBLE] = ",".join(taken.names)
+        print(f"GPUs: {os.environ[VISIBLE]}", flush=True)
         for file in taken.files:
             os.set_inheritable(file, True)
     command = [sys.executable, "-u", *script]
