@@ -16,6 +16,7 @@ sys.path.insert(0, "workflow_scripts")
 from astarpo.closure import import_closure
 from astarpo.config import Plan, load_config
 from astarpo.config.targets import NOTHING, Targets
+from astarpo.devices import check_enough, check_partitions
 from astarpo.errors import InputError
 from snakemake.exceptions import WorkflowError
 
