@@ -16,6 +16,7 @@ sys.path.insert(0, "workflow_scripts")
 from astarpo.closure import import_closure
 from astarpo.config import Plan, load_config
 from astarpo.config.targets import NOTHING, Targets
+from astarpo.devices import check_enough, check_partitions
 from astarpo.errors import InputError
 from snakemake.exceptions import WorkflowError
 
@@ -92,6 +93,31 @@ def entry_inputs(registry, name):
 def machine(wildcards, resources):
     """The machine settings. A function of `resources` is not compared by Snakemake: that is the purpose."""
     return PLAN.machine()
+
+
+def launcher(wildcards, resources):
+    """The launcher's options for a job on one device; not compared either, as they change no number."""
+    return f"--gpus {resources.gpu}"
+
+
+def training_launcher(wildcards, resources):
+    """The same for a training, which may spread over devices and nodes."""
+    return f"--gpus {resources.gpu} --processes {MACHINE.devices} --nodes {MACHINE.nodes}"
+
+
+def check_before_start():
+    """Say what no job could run with, before the first of them does."""
+    if not workflow.is_main_process:
+        return
+    jobs = list(workflow.dag.needrun_jobs())
+    try:
+        if workflow.executor_plugin.name == "slurm":
+            sent = [job for job in jobs if not job.is_local]
+            check_partitions({job.rule.name: job.resources.get("slurm_partition") for job in sent})
+        elif workflow.local_exec:
+            check_enough(max((job.resources.get("gpu", 0) for job in jobs), default=0))
+    except InputError as error:
+        raise WorkflowError(str(error)) from None
 
 
 def options(names):

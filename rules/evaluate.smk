@@ -25,8 +25,9 @@ rule generate_answers:
     params:
         settings=settings("asking", "policy", "benchmark", "protocol"),
         machine=machine,
+        launcher=launcher,
     shell:
-        "python workflow_scripts/launch.py --log {log:q} {input.script:q} --settings {params.settings:q} "
+        "python workflow_scripts/launch.py --log {log:q} {params.launcher} {input.script:q} --settings {params.settings:q} "
         "--machine {params.machine:q} --policy {input.policy:q} --benchmark {input.benchmark:q} --out {output:q}"
 
 

@@ -26,9 +26,10 @@ rule prepare_reference:
     params:
         settings=settings("reference", "reference"),
         machine=machine,
+        launcher=launcher,
         options=options(["dataset", "model_config"]),
     shell:
-        "python workflow_scripts/launch.py --log {log:q} {input.script:q} --settings {params.settings:q} "
+        "python workflow_scripts/launch.py --log {log:q} {params.launcher} {input.script:q} --settings {params.settings:q} "
         "--machine {params.machine:q} {params.options} --out-model {output.model:q} --out-manifest {output.manifest:q}"
 
 
@@ -55,8 +56,9 @@ rule sample_reference:
     params:
         settings=settings("samples", "reference", "dataset"),
         machine=machine,
+        launcher=launcher,
     shell:
-        "python workflow_scripts/launch.py --log {log:q} {input.script:q} --settings {params.settings:q} "
+        "python workflow_scripts/launch.py --log {log:q} {params.launcher} {input.script:q} --settings {params.settings:q} "
         "--machine {params.machine:q} --reference {input.reference:q} --dataset {input.dataset:q} "
         "--block {wildcards.block} --out {output.table:q} --out-manifest {output.manifest:q}"
 

@@ -8,6 +8,8 @@ from astarpo.files import write_text
 
 
 onstart:
+    # Snakemake has one such block for the whole workflow, so this one is the checks' too.
+    check_before_start()
     # What the tables are made of, and what each result must have been made from. A file, because a command line could
     # not hold it for a sweep of some hundred runs; no rule's output, because its hash is among the settings of
     # `summarize`, and a rule that takes no time would spoil the report's page of runtimes.

@@ -27,14 +27,15 @@ rule train_policy:
     resources:
         mem_mb=16000,
         runtime=PLAN.walltime_minutes(),
-        gpu=PLAN.gpus(),
+        gpu=PLAN.training_gpus(),
     params:
         settings=settings("training", "run"),
         machine=machine,
+        launcher=training_launcher,
         options=options(["validation", "selection", "values", "verifier", "validation_verifier"]),
         scratch="results/checkpoints/{run}/seed-{seed}",
     shell:
-        "python workflow_scripts/launch.py --log {log:q} {input.script:q} --settings {params.settings:q} "
+        "python workflow_scripts/launch.py --log {log:q} {params.launcher} {input.script:q} --settings {params.settings:q} "
         "--machine {params.machine:q} --seed {wildcards.seed} --reference {input.reference:q} "
         "--dataset {input.dataset:q} {params.options} --scratch {params.scratch:q} --out-model {output.model:q} "
         "--out-metrics {output.metrics:q} --out-timings {output.timings:q} --out-manifest {output.manifest:q}"

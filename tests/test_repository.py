@@ -43,7 +43,7 @@ FORBIDDEN_TEXTS = {
 LAYERS = (
     # What everything may use: no knowledge of the method.
     ("errors", "boxed", "closure", "columns", "progress", "seeds"),
-    ("cli", "files"),
+    ("cli", "devices", "files"),
     ("provenance",),
     ("precision", "optimisation"),
     # The order in which data flows.

@@ -91,7 +91,7 @@ def job(tmp_path, tiny_policy, tiny_folder) -> list[str]:
         "grading": {"truncated": "incorrect", "max_null_rate": 0.02, "min_nulls": 20, "timeout_s": 5.0},
     }  # fmt: skip
     machine = {
-        "device": "cpu", "micro_batch": 2, "sampling_batch": 8, "checkpoint_every": 3,
+        "device": "cpu", "devices": 1, "nodes": 1, "micro_batch": 2, "sampling_batch": 8, "checkpoint_every": 3,
         "grading_workers": 1, "max_minutes": None, "trackers": [],
         "sampler_tensor_parallel": 1, "sampler_memory_share": 0.3, "sampler_sleep_level": 0,
     }  # fmt: skip

@@ -26,6 +26,8 @@ SETTINGS = TrainSettings(
 )  # fmt: skip
 MACHINE = MachineSettings(
     "cpu",
+    devices=1,
+    nodes=1,
     micro_batch=2,
     sampling_batch=8,
     checkpoint_every=1,

@@ -1,33 +1,102 @@
-"""Run a stage's script: its output goes to a log, its progress bar to the terminal.
+"""Start a stage's script: its output goes to a log, its progress bar to the terminal; each job has its own GPUs.
 
-    python launch.py --log LOG SCRIPT ARGUMENTS...
+    python launch.py --log LOG [--gpus N] [--processes N] [--nodes N] SCRIPT ARGUMENTS...
 
-The script replaces this process, so signals (SIGTERM at a cluster's walltime) reach it directly.
+--gpus N       take N GPUs that no other job holds, and show the script just those
+--processes N  start the script N times with torchrun, as one job
+--nodes N      and on each of N nodes of the SLURM allocation, with srun
+
+The script (or torchrun, or srun) replaces this process, so signals (SIGTERM at a cluster's walltime) reach it
+directly, and it holds the GPUs until it ends.
 """
 
 from __future__ import annotations
 
 import os
+import socket
 import sys
 from pathlib import Path
 
+from astarpo import cli
+from astarpo.devices import VISIBLE, claim
+from astarpo.errors import InputError
+
 TERMINAL_FD = "ASTARPO_TERMINAL_FD"  # astarpo.progress draws its bar there
+OPTIONS = ("--log", "--gpus", "--processes", "--nodes")
+PORTS = (20000, 30000)  # the processes of a job meet on one of these
 
 
 def main(arguments: list[str]) -> None:
-    if len(arguments) < 3 or arguments[0] != "--log":
+    options, script = split(arguments)
+    if "--log" not in options or not script:
         print(__doc__, file=sys.stderr)
         sys.exit(0 if arguments in (["--help"], ["-h"]) else 2)
-    log, script = Path(arguments[1]), arguments[2]
+    send_output_to(Path(options["--log"]))
+    cli.run(lambda: start(options, script))
+
+
+def split(arguments: list[str]) -> tuple[dict[str, str], list[str]]:
+    """Take the launcher's own options off the front; the rest is the script's command line."""
+    options = {}
+    rest = list(arguments)
+    while len(rest) > 1 and rest[0] in OPTIONS:
+        options[rest[0]] = rest[1]
+        rest = rest[2:]
+    return options, [] if rest and rest[0].startswith("-") else rest
+
+
+def send_output_to(log: Path) -> None:
+    """Make a file the standard output and error of this process and of what replaces it."""
     log.parent.mkdir(parents=True, exist_ok=True)
     if sys.stderr.isatty():
         terminal = os.dup(2)
         os.set_inheritable(terminal, True)
         os.environ[TERMINAL_FD] = str(terminal)
-    stream = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
+    # To append: a job that lost its Snakemake may still write here while its successor is refused.
+    stream = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o666)
     os.dup2(stream, 1)
     os.dup2(stream, 2)
-    os.execv(sys.executable, [sys.executable, "-u", script, *arguments[3:]])
+
+
+def start(options: dict[str, str], script: list[str]) -> None:
+    """Claim the devices and become the script, or what starts it several times."""
+    gpus, processes, nodes = (int(options.get(name, "0")) for name in OPTIONS[1:])
+    # On several nodes SLURM hands the devices out: this process sees those of its own node only.
+    if gpus and nodes <= 1:
+        taken = claim(gpus)
+        os.environ[VISIBLE] = ",".join(taken.names)
+        print(f"GPUs: {os.environ[VISIBLE]}", flush=True)
+        for file in taken.files:
+            os.set_inheritable(file, True)
+    command = [sys.executable, "-u", *script]
+    if processes > 1 or nodes > 1:
+        command = torchrun(max(processes, 1), max(nodes, 1), script)
+    os.execvp(command[0], command)
+
+
+def torchrun(processes: int, nodes: int, script: list[str]) -> list[str]:
+    """The command that starts a script as several processes, on one node or on all of an allocation."""
+    run = [sys.executable, "-u", "-m", "torch.distributed.run", f"--nproc-per-node={processes}"]
+    if nodes == 1:
+        return [*run, "--standalone", *script]
+    job = os.environ.get("SLURM_JOB_ID")
+    if not job:
+        raise InputError(
+            f"machine.nodes is {nodes}, but this is no SLURM job: set it to 1, or run with "
+            "snakemake --workflow-profile profiles/slurm-nodes"
+        )
+    port = PORTS[0] + int(job) % (PORTS[1] - PORTS[0])
+    meet = [
+        f"--nnodes={nodes}", "--rdzv-backend=c10d", f"--rdzv-id={job}",
+        f"--rdzv-endpoint={socket.gethostname()}:{port}",
+    ]  # fmt: skip
+    spread = [
+        f"--nodes={nodes}",
+        f"--ntasks={nodes}",
+        "--ntasks-per-node=1",
+        "--kill-on-bad-exit=1",
+    ]
+    return ["srun", *spread, *run, *meet, *script]
 
 
 if __name__ == "__main__":

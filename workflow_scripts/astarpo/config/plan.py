@@ -180,6 +180,10 @@ class Plan:
         """GPUs that a job with a model takes."""
         return 0 if self.config.machine.device == "cpu" else 1
 
+    def training_gpus(self) -> int:
+        """GPUs that a training takes on each node."""
+        return self.gpus() * self.config.machine.devices
+
     def walltime_minutes(self) -> int:
         """Time that a training job may take on a cluster; a week where the configuration sets no limit."""
         return self.config.machine.walltime_minutes or 7 * 24 * 60

@@ -119,6 +119,13 @@ class Machine(Section):
     """What changes speed and memory, but no number: it never makes a stage run again."""
 
     device: Literal["cpu", "cuda"] = Field("cpu", description="where models are")
+    devices: Count = Field(
+        1,
+        description="devices of one training (processes, on a CPU) on a node; above 1 with engine deepspeed",
+    )
+    nodes: Count = Field(
+        1, description="nodes of one training, in a SLURM allocation; above 1 with engine deepspeed"
+    )
     micro_batch: Count = Field(32, description="sequences in one forward and backward pass")
     sampling_batch: Count = Field(256, description="responses drawn at a time")
     checkpoint_every: Count = Field(25, description="steps between checkpoints")

@@ -82,6 +82,7 @@ class MachineSettings:
 
     Attributes:
         device: ``cpu`` or ``cuda``.
+        devices, nodes: how many processes, on how many nodes; the launcher starts them.
         micro_batch: sequences in one forward and backward pass.
         sampling_batch: responses drawn at a time.
         checkpoint_every: steps between checkpoints.
@@ -92,6 +93,8 @@ class MachineSettings:
     """
 
     device: str
+    devices: int
+    nodes: int
     micro_batch: int
     sampling_batch: int
     checkpoint_every: int

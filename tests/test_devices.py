@@ -1,0 +1,172 @@
+"""One job to a GPU: claims, what a killed job leaves, and what is said when there is no such device."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from astarpo.devices import LOCKS, VISIBLE, check_partitions, visible_devices
+from astarpo.errors import InputError
+
+ROOT = Path(__file__).resolve().parent.parent
+LAUNCH = ROOT / "workflow_scripts/launch.py"
+SHOW = """
+import os, sys, time
+print("devices", os.environ.get("CUDA_VISIBLE_DEVICES"), flush=True)
+time.sleep(float(sys.argv[1]))
+"""
+
+
+@pytest.fixture(autouse=True)
+def _machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine whose nvidia-smi lists two GPUs, with locks of its own."""
+    monkeypatch.setenv(LOCKS, str(tmp_path / "locks"))
+    monkeypatch.delenv(VISIBLE, raising=False)
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+    command(tmp_path, "nvidia-smi", "echo 'GPU 0: one'; echo 'GPU 1: two'")
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    (tmp_path / "show.py").write_text(SHOW)
+
+
+def command(folder: Path, name: str, body: str) -> None:
+    path = folder / "bin" / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(f"#!/bin/sh\n{body}\n")
+    path.chmod(0o755)
+
+
+def launch(
+    folder: Path, log: str, gpus: int, seconds: float = 60.0, **environment: str
+) -> subprocess.Popen[bytes]:
+    options = ["--log", log, "--gpus", str(gpus), "show.py", str(seconds)]
+    return subprocess.Popen(
+        [sys.executable, str(LAUNCH), *options], cwd=folder, env={**os.environ, **environment}
+    )
+
+
+def said(log: Path, text: str) -> str:
+    """The log as soon as it has the text."""
+    for _ in range(1200):
+        if log.exists() and text in log.read_text():
+            return log.read_text()
+        time.sleep(0.05)
+    raise AssertionError(f"{log}: no {text!r} within a minute")
+
+
+def end(*processes: subprocess.Popen[bytes]) -> None:
+    for process in processes:
+        process.kill()
+        process.wait()
+
+
+def test_each_job_has_a_device_of_its_own_and_a_third_waits_for_a_killed_one(tmp_path):
+    first = launch(tmp_path, "1.log", 1)
+    assert said(tmp_path / "1.log", "devices") == "GPUs: 0\ndevices 0\n"
+    second = launch(tmp_path, "2.log", 1)
+    assert said(tmp_path / "2.log", "devices") == "GPUs: 1\ndevices 1\n"
+    third = launch(tmp_path, "3.log", 1)
+    assert said(tmp_path / "3.log", "waiting") == "waiting for 1 GPU: others use 0, 1\n"
+    first.send_signal(signal.SIGKILL)
+    assert said(tmp_path / "3.log", "devices").endswith("devices 0\n")
+    end(first, second, third)
+
+
+def test_jobs_that_want_both_devices_take_turns(tmp_path):
+    jobs = [launch(tmp_path, f"{number}.log", 2, seconds=0.1) for number in range(3)]
+    assert [job.wait() for job in jobs] == [0, 0, 0]
+    for number in range(3):
+        assert (tmp_path / f"{number}.log").read_text().endswith("devices 0,1\n")
+
+
+def test_a_choice_of_devices_is_kept_to(tmp_path):
+    job = launch(tmp_path, "1.log", 1, **{VISIBLE: "1"})
+    assert said(tmp_path / "1.log", "devices") == "GPUs: 1\ndevices 1\n"
+    other = launch(tmp_path, "2.log", 1)
+    assert said(tmp_path / "2.log", "devices") == "GPUs: 0\ndevices 0\n"
+    end(job, other)
+
+
+def test_a_job_without_gpu_is_left_alone(tmp_path):
+    assert launch(tmp_path, "1.log", 0, seconds=0).wait() == 0
+    assert (tmp_path / "1.log").read_text() == "devices None\n"
+
+
+def test_allocations_of_slurm_do_not_meet(tmp_path):
+    """Device 0 of one allocation is not device 0 of another; within one, jobs are kept apart."""
+    jobs = [
+        launch(tmp_path, f"{name}.log", 1, **{VISIBLE: visible, "SLURM_JOB_ID": number})
+        for name, visible, number in (("a", "0", "7"), ("b", "0", "8"))
+    ]
+    assert said(tmp_path / "a.log", "devices") == said(tmp_path / "b.log", "devices")
+    jobs.append(launch(tmp_path, "c.log", 1, **{VISIBLE: "0", "SLURM_JOB_ID": "8"}))
+    assert "waiting" in said(tmp_path / "c.log", "waiting")
+    end(*jobs)
+
+
+@pytest.mark.parametrize(
+    ("gpus", "visible", "expected"),
+    [
+        (3, None, "a job wants 3 GPUs (machine.device, machine.devices), but this machine has 2 GPUs;"),
+        (2, "1", "this machine has 1 GPU (CUDA_VISIBLE_DEVICES=1);"),
+        (1, "", "this machine has none that can be used (CUDA_VISIBLE_DEVICES=);"),
+        (1, "7", "CUDA_VISIBLE_DEVICES=7 names GPU 7, but this machine has 2 GPUs, numbered from 0;"),
+    ],
+)  # fmt: skip
+def test_a_device_that_does_not_exist(gpus, visible, expected, tmp_path):
+    environment = {} if visible is None else {VISIBLE: visible}
+    assert launch(tmp_path, "1.log", gpus, **environment).wait() == 1
+    log = (tmp_path / "1.log").read_text()
+    assert expected in log and "Traceback" not in log and "devices None" not in log
+
+
+@pytest.mark.parametrize(
+    ("visible", "names"),
+    [("1,0", ["1", "0"]), (" GPU-ab , GPU-cd ", ["GPU-ab", "GPU-cd"]), ("0,-1,1", ["0"]), ("", [])],
+)
+def test_the_variable_is_read_as_cuda_reads_it(visible, names, monkeypatch):
+    monkeypatch.setenv(VISIBLE, visible)
+    assert visible_devices() == names
+
+
+def test_partitions(tmp_path):
+    command(tmp_path, "sinfo", "echo batch; echo a100")
+    check_partitions({"train_policy": "a100", "summarize": "batch,a100"})
+    with pytest.raises(
+        InputError, match="no SLURM partition for summarize: name one in the profile"
+    ):
+        check_partitions({"train_policy": "a100", "summarize": None})
+    with pytest.raises(InputError, match="slurm_partition = 'gpu' of train_policy: .* a100, batch"):
+        check_partitions({"train_policy": "gpu", "summarize": "batch"})
+
+
+def snakemake(*options: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "snakemake", "train", "--forceall", "--nolock", *options],
+        cwd=ROOT, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 1, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def test_the_workflow_says_so_before_its_first_job(tmp_path):
+    command(tmp_path, "sinfo", "echo batch")
+    command(tmp_path, "sbatch", "echo REACHED-SBATCH >&2; exit 1")
+    profile = tmp_path / "profile"
+    profile.mkdir()
+    (profile / "profile.yaml").write_text("executor: slurm\njobs: 1\n")
+    printed = snakemake("--workflow-profile", str(profile))
+    assert "no SLURM partition for" in printed and "REACHED-SBATCH" not in printed
+    named = snakemake("--workflow-profile", str(ROOT / "profiles/slurm"))
+    assert "SLURM knows no such partition; it has batch" in named and "REACHED-SBATCH" not in named
+    config = tmp_path / "cuda.yaml"
+    config.write_text("machine: {device: cuda}\n")
+    (tmp_path / "bin/nvidia-smi").write_text("#!/bin/sh\n")
+    files = ["--configfile", str(ROOT / "config/config.yaml"), str(config)]
+    local = snakemake("--cores", "2", *files)
+    assert "a job wants 1 GPU" in local and "rule prepare_dataset" not in local

@@ -1,0 +1,137 @@
+"""The reduced demo through a real SLURM of one node: `make test-slurm` installs it and runs this."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from astarpo.files import read_table
+
+ROOT = Path(__file__).resolve().parent.parent
+CLUSTER = ROOT / "tests/slurm/cluster.sh"
+ENVIRONMENT = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+LOG = "results/logs/train_policy/a-star-po/seed-{}.log"
+
+pytestmark = pytest.mark.skipif(
+    os.environ.get("ASTARPO_TEST_SLURM") != "1",
+    reason="starts the daemons of a SLURM cluster as root: make test-slurm",
+)
+
+
+@pytest.fixture(scope="module")
+def _cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    folder = tmp_path_factory.mktemp("slurm")
+    subprocess.run(["bash", str(CLUSTER), "start", str(folder)], check=True)
+    yield
+    subprocess.run(["scancel", "--user=root", "--quiet"], check=False)
+    subprocess.run(["bash", str(CLUSTER), "stop", str(folder)], check=True)
+
+
+def command(*options: str) -> list[str]:
+    configs = ["config/config.yaml", "tests/configs/smoke.yaml", "changes.yaml"]
+    return [
+        sys.executable, "-m", "snakemake", *options, "--workflow-profile", "profiles/slurm-ci",
+        "--configfile", *configs,
+    ]  # fmt: skip
+
+
+def snakemake(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command(*options), cwd=folder, env=ENVIRONMENT, capture_output=True, text=True
+    )
+
+
+def change(folder: Path, **run: object) -> None:
+    changes = {"runs": {"a-star-po": run}, "machine": {"checkpoint_every": 5}} if run else {}
+    (folder / "changes.yaml").write_text(yaml.safe_dump(changes))
+
+
+def wait(condition: Callable[[], object], what: str) -> None:
+    for _ in range(600):
+        if condition():
+            return
+        time.sleep(0.5)
+    raise AssertionError(f"not within five minutes: {what}")
+
+
+def checkpoints(folder: Path, seed: int) -> list[Path]:
+    scratch = folder / f"results/checkpoints/a-star-po/seed-{seed}"
+    return [path for path in scratch.glob("*/world-1/step-*") if path.suffix != ".partial"]
+
+
+@pytest.fixture(scope="module")
+def project(_cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the workflow in which the trainings of the reduced demo ran through SLURM."""
+    folder = tmp_path_factory.mktemp("project") / "project"
+    ignore = shutil.ignore_patterns(
+        ".git", ".venv*", ".snakemake", "results", "__pycache__", ".*_cache"
+    )
+    shutil.copytree(ROOT, folder, ignore=ignore)
+    change(folder)
+    done = snakemake(folder, "train")
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder
+
+
+def test_trainings_had_their_gpus(project):
+    for seed in (0, 1):
+        log = (project / LOG.format(seed)).read_text()
+        assert re.match(r"GPUs: [01]\n", log), log
+
+
+def test_a_training_that_met_its_walltime_is_sent_again_and_goes_on(project):
+    change(project, steps=1500, seeds=[2], validate_every=1500)
+    limit = ["--set-resources", "train_policy:runtime=1", "train_policy:slurm_partition=gpu",
+             "train_policy:gpu=1", "train_policy:mem_mb=1500"]  # fmt: skip
+    done = snakemake(project, "train", "--retries", "9", *limit)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Trying to restart" in done.stdout + done.stderr
+    assert "going on from the checkpoint of step" in (project / LOG.format(2)).read_text()
+    metrics = read_table(project / "results/runs/a-star-po/seed-2/metrics.parquet")
+    assert metrics.column("step").to_pylist() == list(range(1501))
+
+
+def running() -> list[str]:
+    listed = subprocess.run(
+        ["squeue", "--noheader", "--states=RUNNING", "--format=%i"], capture_output=True, text=True
+    )
+    return listed.stdout.split()
+
+
+def test_after_a_killed_main_process_a_restart_starts_no_second_writer(project):
+    change(project, steps=100000, seeds=[3], validate_every=100000)
+    main = subprocess.Popen(
+        command("train"), cwd=project, env=ENVIRONMENT, stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    wait(lambda: checkpoints(project, 3), "a checkpoint")
+    main.kill()
+    main.wait()
+    first = running()
+    assert len(first) == 1
+    assert snakemake(project, "--unlock").returncode == 0
+    done = snakemake(project, "train", "--retries", "0")
+    said = done.stdout + done.stderr
+    assert done.returncode == 1 and "another process trains this run" in said, said
+    assert f"SLURM job {first[0]}" in said and running() == first
+    newest = max(checkpoints(project, 3))
+    wait(lambda: max(checkpoints(project, 3)) > newest, "another checkpoint of the first job")
+    subprocess.run(["scancel", *first], check=True)
+
+
+def test_the_rest_of_the_demo(project):
+    change(project)
+    done = snakemake(project)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "a-star-po" in (project / "results/tables/summary.txt").read_text()
+    again = snakemake(project)
+    assert "Nothing to be done" in again.stdout + again.stderr
