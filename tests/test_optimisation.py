@@ -22,6 +22,11 @@ def test_no_warm_up_starts_at_the_peak():
     assert learning_rate(2.0, "linear", 0, 4, 1) == 2.0
 
 
+def test_the_share_that_is_left_takes_the_place_of_the_steps():
+    found = [learning_rate(1.0, "linear", 1, 2, step, left) for step, left in ((1, 0.9), (7, 0.25))]
+    assert found == [1.0, 0.25]
+
+
 def test_an_unknown_schedule_is_refused():
     with pytest.raises(
         ValueError, match="unknown schedule 'step'; known are constant, linear, cosine"

@@ -45,6 +45,7 @@ COMBINATIONS = [
     ["paper_math", "math_qwen2.5_1.5b", "math_12k"],
     ["paper_math", "math_qwen2.5_1.5b", "local/paper_math", "math_12k", "local/math_12k"],
     ["comparison"],
+    ["comparison", "learning_rates"],
     ["ablations"],
     ["ablations", "ablations_full"],
     ["long_context_r1_distill_1.5b"],

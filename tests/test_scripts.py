@@ -79,9 +79,9 @@ def job(tmp_path, tiny_policy, tiny_folder) -> list[str]:
     kept = [{"prompt_id": i, "n": 8, "n_correct": 4, "keep": True} for i in ids]
     write_table(tmp_path / "s.parquet", kept, SELECTIONS)
     settings = {
-        "method": "a_star_po", "hyperparameters": {"beta2": 1e-3}, "steps": 30, "prompts_per_batch": 4,
-        "responses_per_prompt": 1, "updates_per_rollout": 1, "lr": 1e-3, "lr_schedule": "linear",
-        "lr_warmup_steps": 1, "adam_betas": [0.9, 0.99], "adam_eps": 1e-8, "weight_decay": 0.0,
+        "method": "a_star_po", "hyperparameters": {"beta2": 1e-3}, "steps": 30, "max_generated_tokens": None,
+        "prompts_per_batch": 4, "responses_per_prompt": 1, "updates_per_rollout": 1, "lr": 1e-3,
+        "lr_schedule": "linear", "lr_warmup_steps": 1, "adam_betas": [0.9, 0.99], "adam_eps": 1e-8, "weight_decay": 0.0,
         "max_grad_norm": 1.0, "entropy_coefficient": 0.0, "log_prob_chunk_tokens": 512,
         "max_sampler_gap": 1e-3, "sampling_engine": "transformers",
         "validate_every": 10, "engine": "torch",

@@ -392,7 +392,11 @@ def write_run(folder, steps=20, seed=0, stage1=(2.0, 3.0)):
         blocks.append(str(folder / f"block-s0-p{place}.manifest.json"))
         write_json(blocks[-1], {**made, "seconds": seconds})
     run = {"run": "go", "seed": 0, "method": "a_star_po", "manifest": str(manifest)}
-    return {**run, **files, "stage1": blocks}
+    terms = {
+        "dataset": "d", "selection": None, "prompts_per_batch": 4, "responses_per_prompt": 1,
+        "updates_per_rollout": 1,
+    }  # fmt: skip
+    return {**run, **files, "stage1": blocks, "terms": terms}
 
 
 def test_curves_are_long_and_cumulative(tmp_path):

@@ -53,6 +53,20 @@ def test_the_learning_rate_that_is_logged_is_the_one_used(tiny_folder, tmp_path)
     assert made.engine.optimizer.param_groups[0]["lr"] == rows[-1]["lr"]
 
 
+def test_it_ends_with_the_batch_that_reaches_the_tokens(tiny_folder, tmp_path):
+    whole = case.trainer(tiny_folder, validate_every=3).run(tmp_path / "a")
+    tokens = [row["generated_tokens"] for row in whole.metrics[1:]]
+    limit = sum(tokens[:2]) - 1  # the second batch goes beyond
+    made = case.trainer(tiny_folder, validate_every=3, max_generated_tokens=limit)
+    rows = made.run(tmp_path / "b").metrics
+    assert [row["step"] for row in rows] == [0, 1, 2]
+    assert rows[-1]["validation_reward"] is not None
+    # After the warm-up of one step, the rate falls with the tokens that are left.
+    assert [row["lr"] for row in rows[1:]] == pytest.approx([1e-3, 1e-3 * (1 - tokens[0] / limit)])
+    again = case.trainer(tiny_folder, validate_every=3, max_generated_tokens=limit)
+    assert again.run(tmp_path / "b").metrics == rows  # it knows that it has ended
+
+
 def test_the_same_run_twice_is_the_same_to_the_last_bit(tiny_folder, tmp_path):
     first, second = case.trainer(tiny_folder), case.trainer(tiny_folder)
     assert deterministic(first.run(tmp_path / "a")) == deterministic(second.run(tmp_path / "b"))

@@ -16,7 +16,7 @@ from astarpo.training.prompts import TrainingPrompt
 from astarpo.training.settings import MachineSettings, TrainSettings
 
 SETTINGS = TrainSettings(
-    method="a_star_po", hyperparameters={"beta2": 1e-3}, steps=4, prompts_per_batch=4,
+    method="a_star_po", hyperparameters={"beta2": 1e-3}, steps=4, max_generated_tokens=None, prompts_per_batch=4,
     responses_per_prompt=1, updates_per_rollout=1, lr=1e-3, lr_schedule="linear", lr_warmup_steps=1,
     adam_betas=(0.9, 0.99), adam_eps=1e-8, weight_decay=0.01, max_grad_norm=1.0,
     entropy_coefficient=0.0, validate_every=2, engine="torch", precision="float32", torch_threads=1,

@@ -50,8 +50,12 @@ def main() -> None:
         tables.write_both(parquet, csv, rows, schema, metadata)
     marks = tables.rank_runs(summary, compared)
     main_tables = tables.main_tables(summary, cost, changes, marks)
-    ratios = tables.ratio_table(cost, tables.read_paper(arguments.paper))
-    shown_tables = [*main_tables, *([ratios] if ratios else [])]
+    others = (
+        tables.terms_table(plan["runs"], cost, curves),
+        tables.race_table(cost, curves),
+        tables.ratio_table(cost, tables.read_paper(arguments.paper)),
+    )
+    shown_tables = [*main_tables, *filter(None, others)]
     write_text(arguments.out_markdown, tables.markdown_table(shown_tables))
     write_text(arguments.out_latex, tables.latex_table(summary, cost, marks))
     write_text(arguments.out_html, tables.tables_page("Main results", shown_tables))

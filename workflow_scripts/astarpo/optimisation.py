@@ -6,7 +6,14 @@ import math
 from typing import Any
 
 
-def learning_rate(peak: float, schedule: str, warmup_steps: int, steps: int, step: int) -> float:
+def learning_rate(
+    peak: float,
+    schedule: str,
+    warmup_steps: int,
+    steps: int,
+    step: int,
+    left: float | None = None,
+) -> float:
     """Learning rate of a step.
 
     Args:
@@ -15,6 +22,7 @@ def learning_rate(peak: float, schedule: str, warmup_steps: int, steps: int, ste
         warmup_steps: steps of linear rise from 0.
         steps: number of steps in all.
         step: the step, counted from 1.
+        left: share of the training that is left, where something else than steps ends it; None: by steps.
 
     Returns:
         The rate of this step.
@@ -24,7 +32,8 @@ def learning_rate(peak: float, schedule: str, warmup_steps: int, steps: int, ste
     """
     if step <= warmup_steps:
         return peak * step / warmup_steps
-    left = 1.0 - (step - 1 - warmup_steps) / max(steps - warmup_steps, 1)
+    if left is None:
+        left = 1.0 - (step - 1 - warmup_steps) / max(steps - warmup_steps, 1)
     factors = {
         "constant": 1.0,
         "linear": left,

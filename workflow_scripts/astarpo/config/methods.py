@@ -36,6 +36,11 @@ class Run(Section):
         (0, 1, 2), description="one training each"
     )
     steps: Count = Field(description="rollout batches")
+    max_generated_tokens: Count | None = Field(
+        None,
+        description="end with the rollout batch that reaches so many tokens of responses, after `steps` at the latest; "
+        "`lr_schedule` then follows the share of these that is left",
+    )
     prompts_per_batch: Count = Field(256, description="prompts in a rollout batch")
     responses_per_prompt: Count = Field(1, description="responses drawn for each of them")
     updates_per_rollout: Count = Field(

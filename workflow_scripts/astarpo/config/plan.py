@@ -20,9 +20,9 @@ TASK_KEYS = (
 )  # fmt: skip
 VLLM_MODULES = ("astarpo.sampling.vllm_engine", "astarpo.sampling.vllm_weights")
 TRAIN_KEYS = (
-    "method", "steps", "prompts_per_batch", "responses_per_prompt", "updates_per_rollout", "lr", "lr_schedule",
-    "lr_warmup_steps", "adam_betas", "adam_eps", "weight_decay", "max_grad_norm", "entropy_coefficient",
-    "validate_every", "engine", "torch_threads", "log_prob_chunk_tokens",
+    "method", "steps", "max_generated_tokens", "prompts_per_batch", "responses_per_prompt", "updates_per_rollout",
+    "lr", "lr_schedule", "lr_warmup_steps", "adam_betas", "adam_eps", "weight_decay", "max_grad_norm",
+    "entropy_coefficient", "validate_every", "engine", "torch_threads", "log_prob_chunk_tokens",
     "max_sampler_gap",
 )  # fmt: skip
 

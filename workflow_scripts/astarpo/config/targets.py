@@ -17,6 +17,7 @@ from astarpo.config.plan import (
     value_of,
 )
 
+TERMS = ("dataset", "selection", "prompts_per_batch", "responses_per_prompt", "updates_per_rollout")
 NOTHING = r"\b\B"  # matches no text
 
 
@@ -159,6 +160,7 @@ class Targets:
             "run": name, "seed": seed, "method": run.method, "manifest": f"{folder}/manifest.json",
             "metrics": f"{folder}/metrics.parquet", "timings": f"{folder}/timings.parquet",
             "stage1": self._stage_one(value_of(run)),
+            "terms": {name: getattr(run, name) for name in TERMS},
         }  # fmt: skip
 
     def _stage_one(self, value: str | None) -> list[str]:

@@ -6,6 +6,7 @@ from astarpo.tables.page import tables_page
 from astarpo.tables.paper import ratio_table, read_paper
 from astarpo.tables.ranking import rank_runs
 from astarpo.tables.terminal import terminal_table
+from astarpo.tables.terms import race_table, terms_table
 from astarpo.tables.text import TextTable, latex_table, main_tables, markdown_table
 from astarpo.tables.trainings import cost_row, curve_rows
 from astarpo.tables.writing import csv_text, plain_csv, write_both
@@ -22,6 +23,7 @@ __all__ = [
     "main_tables",
     "markdown_table",
     "plain_csv",
+    "race_table",
     "rank_runs",
     "ratio_table",
     "read_answers",
@@ -30,5 +32,6 @@ __all__ = [
     "summarize_scores",
     "tables_page",
     "terminal_table",
+    "terms_table",
     "write_both",
 ]

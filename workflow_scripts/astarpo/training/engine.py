@@ -170,6 +170,7 @@ class TorchEngine:
         loss: Callable[..., tuple[Tensor, dict[str, Tensor]]],
         update: int,
         sampled_BT: Tensor | None = None,
+        left: float | None = None,
     ) -> dict[str, float]:
         """Make one optimizer step on the rows of the micro-batches.
 
@@ -180,11 +181,12 @@ class TorchEngine:
             loss: of the method.
             update: optimizer steps made so far.
             sampled_BT: the sampler's log-probabilities of all rows, if the policy is still the one that sampled.
+            left: share of the training that is left, see `optimisation.learning_rate`.
 
         Returns:
             Sums over sequences or tokens, and what the optimizer did; see `training.metrics`.
         """
-        lr = self._learning_rate(self.settings.lr, update)
+        lr = self._learning_rate(self.settings.lr, update, left)
         set_learning_rate(self.optimizer, lr)
         n_sequences = sum(len(part.rows) for part in micro_batches)
         n_tokens = sum(int(part.batch.mask_BT.sum()) for part in micro_batches)
@@ -207,7 +209,7 @@ class TorchEngine:
                 sums[name] += float(value)
         grad_norm = self._step()
         if self.critic is not None:
-            self.critic.step(self._learning_rate(self.critic.peak_lr, update))
+            self.critic.step(self._learning_rate(self.critic.peak_lr, update, left))
         clipped = float(grad_norm > self.settings.max_grad_norm)
         return {
             **sums, "sequences": n_sequences, "tokens": n_tokens,
@@ -264,11 +266,11 @@ class TorchEngine:
         with self.autocast():
             return {"values_BT": self.critic.values(batch)}
 
-    def _learning_rate(self, peak: float, update: int) -> float:
+    def _learning_rate(self, peak: float, update: int, left: float | None) -> float:
         settings = self.settings
         return learning_rate(
             peak, settings.lr_schedule, settings.lr_warmup_steps,
-            settings.steps * settings.updates_per_rollout, update + 1,
+            settings.steps * settings.updates_per_rollout, update + 1, left,
         )  # fmt: skip
 
     def _step(self) -> float:

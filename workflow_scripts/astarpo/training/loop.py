@@ -39,6 +39,10 @@ class History:
     metrics: list[dict[str, Any]] = field(default_factory=list)
     timings: list[dict[str, Any]] = field(default_factory=list)
 
+    def generated_tokens(self) -> int:
+        """Tokens of all responses drawn to train on."""
+        return sum(row["generated_tokens"] or 0 for row in self.metrics)
+
     def append(self, step: int, metrics: dict[str, Any], timings: dict[str, Any]) -> None:
         """Add a step; columns that it does not have are null."""
         names = (*METRICS.names, *self.own)
@@ -114,18 +118,26 @@ class Trainer:
             if not self.history.metrics:
                 self._validate_only()
                 show(self.history.metrics[-1])
-            for step in range(first, settings.steps + 1):
+            step = first - 1
+            while not self._ends(step, self.history.generated_tokens()):
+                step += 1
                 metrics = self._step(step)
                 show(self.history.metrics[-1])
                 progress.advance(reward=metrics["reward"], kl=metrics["kl_per_sequence"])
                 stop = stopping() or time.monotonic() > deadline
-                if stop or step % self.machine.checkpoint_every == 0 or step == settings.steps:
+                last = self._ends(step, self.history.generated_tokens())
+                if stop or last or step % self.machine.checkpoint_every == 0:
                     self._save(scratch, step)
-                if stop and step < settings.steps:
+                if stop and not last:
                     raise Interrupted(
                         f"after step {step} of {settings.steps}; run the same command to go on"
                     )
         return self.history
+
+    def _ends(self, step: int, generated_tokens: int) -> bool:
+        """Whether the training is over after this step, which made it so many generated tokens."""
+        limit = self.settings.max_generated_tokens
+        return step >= self.settings.steps or (limit is not None and generated_tokens >= limit)
 
     def _step(self, step: int) -> dict[str, Any]:
         settings, clock = self.settings, PhaseClock()
@@ -150,7 +162,10 @@ class Trainer:
         metrics = step_metrics(drawn.grades, drawn.completions, updates, self.method.metrics)
         timings = {f"{phase}_seconds": clock.seconds[phase] for phase in PHASES}
         timings["step_seconds"] = sum(timings.values())
-        if step % settings.validate_every == 0 or step == settings.steps:
+        generated = self.history.generated_tokens() + sum(
+            len(completion.token_ids) for completion in drawn.completions
+        )
+        if step % settings.validate_every == 0 or self._ends(step, generated):
             metrics["validation_reward"] = self._validate(clock)
         timings |= {f"{name}_seconds": clock.seconds[name] for name in ("validate", "metrics")}
         self.history.append(step, metrics, {**timings, "peak_memory_bytes": peak_memory_bytes()})
@@ -192,11 +207,13 @@ class Trainer:
             anchor_BT = rollout.anchor_log_probs_BT
             lagged = gaps.summarise([gaps.token_gaps(anchor_BT, sampled_BT, rollout.mask_BT)])
         made = (step - 1) * self.settings.updates_per_rollout
+        limit = self.settings.max_generated_tokens
+        left = None if limit is None else 1 - self.history.generated_tokens() / limit
         with clock.phase("update"):
             updates = [
                 self.engine.update(
                     part, targets, reference_BT, self.loss, made + number,
-                    sampled_BT if number == 0 and not lagged else None,
+                    sampled_BT if number == 0 and not lagged else None, left,
                 )
                 for number, part in enumerate(parts)
             ]  # fmt: skip

@@ -18,7 +18,8 @@ class TrainSettings:
 
     Attributes:
         method, hyperparameters: the objective and its own settings (A*-PO: beta2); see `objectives.METHODS`.
-        steps: rollout batches.
+        steps: rollout batches; the most of them, where max_generated_tokens is given.
+        max_generated_tokens: the training ends with the rollout batch that reaches them; None: after ``steps``.
         prompts_per_batch, responses_per_prompt: the size of one.
         updates_per_rollout: optimizer steps on each rollout batch, each on its share of the prompts.
         lr, lr_schedule, lr_warmup_steps: learning rate over the optimizer steps.
@@ -35,6 +36,7 @@ class TrainSettings:
     method: str
     hyperparameters: dict[str, Any]
     steps: int
+    max_generated_tokens: int | None
     prompts_per_batch: int
     responses_per_prompt: int
     updates_per_rollout: int
