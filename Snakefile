@@ -49,6 +49,11 @@ rule train:
         targets("train"),
 
 
+rule validation:
+    input:
+        targets("validation"),
+
+
 rule evaluate:
     input:
         targets("tables"),

@@ -139,9 +139,9 @@ def one_of(names):
     return "|".join(map(re.escape, names)) or NOTHING
 
 
-def examples_settings(wildcards):
-    """What `show_examples` is told."""
-    return TARGETS.examples_settings()
+def plan_settings(wildcards):
+    """What a rule is told that reads the plan of the tables."""
+    return TARGETS.plan_settings()
 
 
 def targets(kind):

@@ -94,10 +94,40 @@ rule show_examples:
         mem_mb=4000,
         runtime=60,
     params:
-        settings=examples_settings,
+        settings=plan_settings,
     shell:
         "python workflow_scripts/launch.py --log {log:q} {input.script:q} --settings {params.settings:q} "
         "--plan results/tables/plan.json --out {output:q}"
+
+
+rule show_validation:
+    input:
+        **code("show_validation"),
+        metrics=TARGETS.validated(),
+    output:
+        csv="results/tables/validation.csv",
+        markdown="results/tables/validation.md",
+        html=report(
+            "results/tables/validation.html",
+            caption="../report/validation.rst",
+            category="Tables",
+            labels={"table": "validation"},
+        ),
+    log:
+        "results/logs/show_validation.log",
+    benchmark:
+        "results/usage/show_validation.tsv"
+    conda:
+        "../envs/light.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        settings=plan_settings,
+    shell:
+        "python workflow_scripts/launch.py --log {log:q} {input.script:q} --settings {params.settings:q} "
+        "--plan results/tables/plan.json --out-csv {output.csv:q} --out-markdown {output.markdown:q} --out-html {output.html:q}"
 
 
 rule plot_training_curves:
@@ -324,6 +354,7 @@ rule report:
     input:
         targets("figures"),
         targets("tables"),
+        targets("validation"),
         "results/tables/contamination.html",
     output:
         "results/report.zip",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import re
 import shlex
@@ -18,6 +19,7 @@ from snakemake.utils import update_config
 
 from astarpo.columns import DATASET
 from astarpo.config import Plan, load_config
+from astarpo.config.targets import Targets
 from astarpo.datasets import prepare
 from astarpo.errors import InputError
 from astarpo.files import write_table
@@ -46,6 +48,8 @@ COMBINATIONS = [
     ["paper_math", "math_qwen2.5_1.5b", "local/paper_math", "math_12k", "local/math_12k"],
     ["comparison"],
     ["comparison", "learning_rates"],
+    ["comparison", "comparison_tokens"],
+    ["fresh_samples"],
     ["ablations"],
     ["ablations", "ablations_full"],
     ["long_context_r1_distill_1.5b"],
@@ -54,6 +58,7 @@ COMBINATIONS = [
 
 AROUND_THE_DEFAULT = (
     "comparison",
+    "fresh_samples",
     "ablations",
     "ablations_full",
 )  # these change config/config.yaml
@@ -326,17 +331,52 @@ def test_the_sweeps_are_as_large_as_they_say():
     assert len(full.config.runs) == len(small.config.runs) + (5 * 5 + 5) * 4
 
 
-def test_the_comparison_is_on_equal_terms():
-    config = plan(["comparison"]).config
-    terms = {
-        (r.reference, r.dataset, r.selection, r.steps, r.prompts_per_batch, r.lr, r.lr_schedule, r.lr_warmup_steps,
-         r.adam_betas, r.weight_decay, r.max_grad_norm, r.updates_per_rollout, r.seeds)
-        for r in config.runs.values()
-    }  # fmt: skip
+SAME = (
+    "reference", "dataset", "selection", "steps", "max_generated_tokens", "prompts_per_batch", "lr", "lr_schedule",
+    "lr_warmup_steps", "adam_betas", "weight_decay", "max_grad_norm", "updates_per_rollout", "seeds",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("names", [["comparison"], ["comparison", "comparison_tokens"]])
+def test_the_comparison_is_on_equal_terms(names):
+    config = plan(names).config
+    terms = {tuple(getattr(run, key) for key in SAME) for run in config.runs.values()}
     assert len(terms) == 1
     assert {run.method for run in config.runs.values()} == {
         "a_star_po", "grpo", "ppo", "rebel", "reinforce", "oapl",
     }  # fmt: skip
+
+
+def test_every_method_has_the_same_three_rates_and_one_of_them_was_chosen():
+    tried = plan(["comparison", "learning_rates"])
+    rates: dict[str, set[float]] = {}
+    for run in json.loads(Targets(tried).tables_plan())["runs"]:
+        rates.setdefault(run["family"], set()).add(run["lr"])
+    chosen = plan(["comparison"]).config.runs
+    assert set(rates) == set(chosen)
+    assert (
+        all(len(own) == 3 for own in rates.values())
+        and len(set(map(frozenset, rates.values()))) == 1
+    )
+    assert all(run.lr in rates[name] for name, run in chosen.items())
+    assert not {100} & {seed for run in chosen.values() for seed in run.seeds}
+
+
+def test_fresh_samples_share_all_but_the_seed_of_stage_1():
+    config = plan(["fresh_samples"]).config
+    data = [config.datasets[name].model_dump() for name in ("sums", "sums-1", "sums-2")]
+    seeds = [one["sampling"].pop("base_seed") for one in data]
+    assert seeds == [0, 1, 2] and data[0] == data[1] == data[2]
+    kept = [
+        config.runs[f"{name}{end}"].model_dump(exclude={"dataset", "selection", "value", "seeds"})
+        for name in ("a-star-po", "grpo-2")
+        for end in ("", "-1", "-2")
+    ]
+    assert kept[0] == kept[1] == kept[2] and kept[3] == kept[4] == kept[5]
+    for name in ("a-star-po", "grpo-2"):
+        used = [config.runs[f"{name}{end}"] for end in ("", "-1", "-2")]
+        assert [run.seeds for run in used] == [(0,), (1,), (2,)]
+        assert all(config.selections[run.selection].dataset == run.dataset for run in used)
 
 
 def test_a_mistake_in_a_sweep_does_not_fill_the_screen():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from typing import Any
 
@@ -33,7 +34,8 @@ class Targets:
 
     def all(self) -> list[str]:
         """Everything."""
-        return [*self.data(), *self.train(), *self.tables(), *self.figures(), "results/report.zip"]
+        shown = [*self.validation(), *self.tables(), *self.figures()]
+        return [*self.data(), *self.train(), *shown, "results/report.zip"]
 
     def data(self) -> list[str]:
         """Every data set and benchmark, and what they share."""
@@ -64,6 +66,18 @@ class Targets:
     def train(self) -> list[str]:
         """The manifest of every training."""
         return [run_folder(run, seed) + "/manifest.json" for run, seed in self.plan.trainings()]
+
+    def validation(self) -> list[str]:
+        """The table of validation rewards, which needs no evaluation; none where no run has validation prompts."""
+        return ["results/tables/validation.csv"] if self.validated() else []
+
+    def validated(self) -> list[str]:
+        """The metrics of every training that looks at validation prompts."""
+        return [
+            f"{run_folder(run, seed)}/metrics.parquet"
+            for run, seed in self.plan.trainings()
+            if self.config.runs[run].validation is not None
+        ]
 
     def tables(self) -> list[str]:
         """The tables, which need every evaluation, and the page of responses."""
@@ -118,8 +132,8 @@ class Targets:
         plan = hashlib.sha256(self.tables_plan().encode()).hexdigest()
         return canonical_json({"bootstrap": self.plan.bootstrap(), "plan_sha256": plan})
 
-    def examples_settings(self) -> str:
-        """Settings of `show_examples`: the hash of the plan, see `tables_settings`."""
+    def plan_settings(self) -> str:
+        """Settings of rules that read the plan and have no others: its hash, see `tables_settings`."""
         plan = hashlib.sha256(self.tables_plan().encode()).hexdigest()
         return canonical_json({"plan_sha256": plan})
 
@@ -161,7 +175,18 @@ class Targets:
             "metrics": f"{folder}/metrics.parquet", "timings": f"{folder}/timings.parquet",
             "stage1": self._stage_one(value_of(run)),
             "terms": {name: getattr(run, name) for name in TERMS},
+            "lr": run.lr, "family": self._family(name),
         }  # fmt: skip
+
+    def _family(self, name: str) -> str:
+        """What the names of all runs that differ from this one in the learning rate alone begin with."""
+        own = self.config.runs[name].model_dump(exclude={"lr"})
+        alike = [
+            other
+            for other, run in self.config.runs.items()
+            if run.model_dump(exclude={"lr"}) == own
+        ]
+        return os.path.commonprefix(alike).rstrip("-") or name  # noqa: RUF071 (names, not paths)
 
     def _stage_one(self, value: str | None) -> list[str]:
         """Manifests of the sample blocks that an estimate of V* is made from."""
