@@ -145,4 +145,4 @@ def test_every_script_belongs_to_a_rule() -> None:
 
 def test_everything_that_the_tests_import_is_pinned() -> None:
     files = [*(ROOT / "tests").rglob("*.py"), *(ROOT / "envs").glob("*.py")]
-    assert third_party(files) <= set(names_pinned("test", "tools")) | {"vllm"}
+    assert third_party(files) <= set(names_pinned("test", "tools", "trl")) | {"vllm"}
