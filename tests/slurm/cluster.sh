@@ -81,8 +81,8 @@ OverTimeLimit=0
 SlurmdParameters=config_overrides
 GresTypes=gpu
 NodeName=$host NodeAddr=127.0.0.1 CPUs=4 RealMemory=6000 Gres=gpu:2 State=UNKNOWN
-PartitionName=cpu Nodes=$host Default=YES MaxTime=02:00:00 State=UP
-PartitionName=gpu Nodes=$host MaxTime=02:00:00 State=UP
+PartitionName=cpu Nodes=$host Default=YES MaxTime=1-00:00:00 State=UP
+PartitionName=gpu Nodes=$host MaxTime=1-00:00:00 State=UP
 END
 cat >$etc/gres.conf <<END
 $mark
