@@ -6,7 +6,7 @@ CORES ?= $(shell nproc 2>/dev/null || getconf _NPROCESSORS_ONLN)
 # The rules call plain `python`: the one of the virtual environment.
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: help demo watch install test test-vllm test-slurm test-trl bench format
+.PHONY: help demo watch install test test-vllm test-deepspeed test-slurm test-trl bench format
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(firstword $(MAKEFILE_LIST))
@@ -30,6 +30,9 @@ test: install .venv/installed-tests ## check formatting, style and types, then r
 
 test-vllm: .venv-engines/installed ## test sampling with vLLM on this CPU; it gets an environment of its own
 	OMP_NUM_THREADS=1 .venv-engines/bin/python -m pytest tests/test_vllm_engine.py
+
+test-deepspeed: .venv-engines/installed ## test training with DeepSpeed on two processes of this CPU; the same environment
+	OMP_NUM_THREADS=1 .venv-engines/bin/python -m pytest tests/test_deepspeed.py
 
 test-trl: .venv-trl/installed ## test A*-PO and GRPO against TRL's trainers; it gets an environment of its own
 	.venv-trl/bin/python -m pytest tests/test_trl.py

@@ -18,6 +18,7 @@ from astarpo.config import Plan, load_config
 from astarpo.config.targets import NOTHING, Targets
 from astarpo.devices import check_enough, check_partitions
 from astarpo.errors import InputError
+from astarpo.sampling.engines import check_can_import
 from snakemake.exceptions import WorkflowError
 
 try:
@@ -28,8 +29,9 @@ except InputError as error:
 TARGETS = Targets(PLAN)
 MACHINE = PLAN.config.machine
 NAME = "[a-z0-9][a-z0-9-]*"
-# The environment of rules that draw responses.
+# The environments of rules that draw responses, and of those that train.
 SAMPLING_ENV = "../envs/engines.yaml" if PLAN.uses_vllm() else "../envs/torch.yaml"
+TRAINING_ENV = "../envs/engines.yaml" if PLAN.uses_deepspeed() else SAMPLING_ENV
 
 
 wildcard_constraints:
@@ -115,6 +117,9 @@ def check_before_start():
             sent = [job for job in jobs if not job.is_local]
             check_partitions({job.rule.name: job.resources.get("slurm_partition") for job in sent})
         elif workflow.local_exec:
+            if not workflow.deployment_settings.deployment_method:
+                rules_to_run = {job.rule.name for job in jobs}
+                check_can_import(PLAN.engines(rules_to_run))
             check_enough(max((job.resources.get("gpu", 0) for job in jobs), default=0))
     except InputError as error:
         raise WorkflowError(str(error)) from None

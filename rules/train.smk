@@ -22,7 +22,7 @@ rule train_policy:
     benchmark:
         "results/usage/train_policy/{run}/seed-{seed}.tsv"
     conda:
-        SAMPLING_ENV
+        TRAINING_ENV
     threads: training_threads
     resources:
         mem_mb=16000,

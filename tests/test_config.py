@@ -222,6 +222,35 @@ def test_rules_depend_on_the_engines_that_are_chosen():
     assert extra == {"vllm_engine.py", "vllm_weights.py"}
 
 
+def test_rules_depend_on_deepspeed_where_it_trains():
+    with_it = Plan(load_config(changed(**{"runs__a-star-po__engine": "deepspeed"})))
+    assert not {"astarpo.training.deepspeed_engine"} & set(with_it.unused_modules())
+    assert with_it.engines({"train_policy", "prepare_dataset"}) == ["deepspeed"]
+    assert with_it.engines({"prepare_dataset"}) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"machine__devices": 2}, "runs.a-star-po.engine = 'torch': trains on one device"),
+        ({"machine__offload_optimizer": True, "machine__zero_stage": 0}, "machine.offload_optimizer: needs zero_stage"),
+        ({"machine__offload_parameters": True}, "machine.offload_parameters: needs zero_stage 3, but it is 2"),
+        (
+            {"runs__a-star-po__engine": "deepspeed", "machine__devices": 2, "machine__nodes": 100},
+            "runs.a-star-po.prompts_per_batch = 128: is below machine.devices x machine.nodes (200)",
+        ),
+        (
+            {"runs__b": {"base": "a-star-po", "method": "ppo", "value": None, "beta2": None, "engine": "deepspeed"}},
+            "runs.b",
+        ),
+    ],
+)  # fmt: skip
+def test_settings_of_engines_that_contradict_each_other(changes, said):
+    with pytest.raises(InputError) as caught:
+        load_config(changed(**changes))
+    assert said in str(caught.value)
+
+
 def test_swapping_two_values_changes_both_stages():
     swapped = changed(**{f"{RUN}__beta2": 0.5, "values__v_dash_star__beta1": 1e-3})
     before, after = settings_of(DEFAULT), settings_of(swapped)

@@ -93,6 +93,8 @@ def job(tmp_path, tiny_policy, tiny_folder) -> list[str]:
     machine = {
         "device": "cpu", "devices": 1, "nodes": 1, "micro_batch": 2, "sampling_batch": 8, "checkpoint_every": 3,
         "grading_workers": 1, "max_minutes": None, "trackers": [],
+        "micro_batch_tokens": None, "activation_checkpointing": False, "zero_stage": 2,
+        "offload_optimizer": False, "offload_parameters": False,
         "sampler_tensor_parallel": 1, "sampler_memory_share": 0.3, "sampler_sleep_level": 0,
     }  # fmt: skip
     return [

@@ -11,6 +11,7 @@ from astarpo.references.models import load_policy
 from astarpo.rewards.grading import GradingSettings
 from astarpo.sampling import SamplingSettings
 from astarpo.sampling.transformers_engine import TransformersSampler
+from astarpo.training.engine import TorchEngine
 from astarpo.training.loop import Trainer
 from astarpo.training.prompts import TrainingPrompt
 from astarpo.training.settings import MachineSettings, TrainSettings
@@ -61,7 +62,10 @@ def trainer(
     )
     settings = replace(SETTINGS, **changes)
     some = prompts(policy)
-    return Trainer(policy, reference, sampler, some, some[:2], settings, machine, seed)
+    engine = TorchEngine(
+        policy, reference, settings, machine.micro_batch, machine.micro_batch_tokens
+    )
+    return Trainer(engine, sampler, some, some[:2], settings, machine, seed)
 
 
 def weights(made: Trainer) -> Any:

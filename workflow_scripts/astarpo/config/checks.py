@@ -8,7 +8,7 @@ from astarpo.config.ablations import ablation_points
 from astarpo.config.methods import HYPERPARAMETERS
 from astarpo.config.runs import Ablation, Config, Run
 from astarpo.config.schema import DatasetEntry, HubData, LocalFile, TaskEntry
-from astarpo.objectives import responses_allowed
+from astarpo.objectives import responses_allowed, spreadable
 from astarpo.rewards.verifiers import problem_with
 
 
@@ -24,6 +24,7 @@ def reference_errors(config: Config) -> list[str]:
         *_sampling_errors(config),
         *_stage_one_errors(config),
         *_run_errors(config),
+        *_engine_errors(config),
         *_figure_errors(config),
         *_leaks(config),
     ]
@@ -182,6 +183,33 @@ def _run_errors(config: Config) -> Iterator[str]:
         if run.updates_per_rollout > run.prompts_per_batch:
             yield f"{key}.updates_per_rollout = {run.updates_per_rollout}: is above prompts_per_batch"
         yield from _method_errors(key, run)
+
+
+def _engine_errors(config: Config) -> Iterator[str]:
+    spread = spreadable()
+    machine = config.machine
+    processes = machine.devices * machine.nodes
+    if machine.offload_optimizer and machine.zero_stage == 0:
+        yield "machine.offload_optimizer: needs zero_stage 1, 2 or 3, but it is 0"
+    if machine.offload_parameters and machine.zero_stage != 3:
+        yield f"machine.offload_parameters: needs zero_stage 3, but it is {machine.zero_stage}"
+    for name, run in config.runs.items():
+        key = f"runs.{name}"
+        if run.engine == "torch":
+            if processes > 1:
+                yield (
+                    f"{key}.engine = 'torch': trains on one device, but machine.devices x machine.nodes is "
+                    f"{processes}; set engine: deepspeed, or both to 1"
+                )
+            continue
+        method: str = getattr(run, "method")  # noqa: B009
+        if method not in spread:
+            yield f"{key}.engine = 'deepspeed': trains {', '.join(spread)}, but not {method}; set engine: torch"
+        if run.prompts_per_batch < processes:
+            yield (
+                f"{key}.prompts_per_batch = {run.prompts_per_batch}: is below machine.devices x machine.nodes "
+                f"({processes}); each process draws responses to some of them"
+            )
 
 
 def _method_errors(key: str, run: Run) -> Iterator[str]:

@@ -57,7 +57,10 @@ class Run(Section):
         0.0, description="entropy bonus; 0 in the paper, 1e-3 in its code"
     )
     validate_every: Count = Field(25, description="steps between looks at the validation prompts")
-    engine: Literal["torch"] = Field("torch", description="what holds the weights")
+    engine: Literal["torch", "deepspeed"] = Field(
+        "torch",
+        description="what holds the weights: `torch` one device, `deepspeed` as many as `machine` says",
+    )
     torch_threads: Count = Field(1, description="CPU threads; they can change last bits")
     max_sampler_gap: Positive | None = Field(
         0.05,

@@ -7,6 +7,7 @@ whether the stage must run again and what the stage's script is given.
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from typing import Any
 
 from astarpo.config.ablations import ablation_points
@@ -19,6 +20,7 @@ TASK_KEYS = (
     "source", "columns", "hash_range", "max_prompts", "drop_duplicates", "template", "verifier",
 )  # fmt: skip
 VLLM_MODULES = ("astarpo.sampling.vllm_engine", "astarpo.sampling.vllm_weights")
+DEEPSPEED_MODULES = ("astarpo.training.deepspeed_engine",)
 TRAIN_KEYS = (
     "method", "steps", "max_generated_tokens", "prompts_per_batch", "responses_per_prompt", "updates_per_rollout",
     "lr", "lr_schedule", "lr_warmup_steps", "adam_betas", "adam_eps", "weight_decay", "max_grad_norm",
@@ -169,12 +171,23 @@ class Plan:
 
     def unused_modules(self) -> tuple[str, ...]:
         """Modules of engines that no entry chooses: no rule depends on them."""
-        return () if self.uses_vllm() else VLLM_MODULES
+        vllm = () if self.uses_vllm() else VLLM_MODULES
+        return vllm if self.uses_deepspeed() else (*vllm, *DEEPSPEED_MODULES)
 
     def uses_vllm(self) -> bool:
         """Whether some reference is sampled from with vLLM."""
         references = self.config.references.values()
         return any(entry.sampling_engine == "vllm" for entry in references)
+
+    def uses_deepspeed(self) -> bool:
+        """Whether some run is trained with DeepSpeed."""
+        return any(run.engine == "deepspeed" for run in self.config.runs.values())
+
+    def engines(self, rules: Collection[str]) -> list[str]:
+        """Packages that jobs of some rules need and that the usual environment has not."""
+        drawing = {"sample_reference", "generate_answers", "train_policy"}
+        found = ["vllm"] if self.uses_vllm() and drawing & set(rules) else []
+        return [*found, "deepspeed"] if self.uses_deepspeed() and "train_policy" in rules else found
 
     def gpus(self) -> int:
         """GPUs that a job with a model takes."""

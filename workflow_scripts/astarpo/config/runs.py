@@ -127,6 +127,23 @@ class Machine(Section):
         1, description="nodes of one training, in a SLURM allocation; above 1 with engine deepspeed"
     )
     micro_batch: Count = Field(32, description="sequences in one forward and backward pass")
+    micro_batch_tokens: Count | None = Field(
+        None, description="most tokens in one pass, padding included; null: any number"
+    )
+    activation_checkpointing: bool = Field(
+        False, description="compute activations again in the backward pass instead of keeping them"
+    )
+    zero_stage: Annotated[int, Field(ge=0, le=3)] = Field(
+        2,
+        description="what DeepSpeed spreads over the devices: 1 optimizer, 2 and gradients, 3 and weights",
+    )
+    offload_optimizer: bool = Field(
+        False,
+        description="keep the optimizer in the CPU's memory; engine deepspeed, zero_stage 1 to 3",
+    )
+    offload_parameters: bool = Field(
+        False, description="keep the weights in the CPU's memory; engine deepspeed, zero_stage 3"
+    )
     sampling_batch: Count = Field(256, description="responses drawn at a time")
     checkpoint_every: Count = Field(25, description="steps between checkpoints")
     grading_workers: Count = Field(

@@ -16,13 +16,38 @@ from astarpo.errors import InputError
 LOADING, WARM_START, TRAINING, TRAINING_WITH_CRITIC = 4, 16, 20, 36
 
 
-def check_fits(model: str, parameters: int | None, bytes_each: int, device: str) -> None:
+def deepspeed_bytes(
+    zero_stage: int,
+    processes: int,
+    precision: str,
+    offload_optimizer: bool,
+    offload_parameters: bool,
+) -> float:
+    """Bytes a parameter that each device holds of a training with DeepSpeed, its reference included.
+
+    Args:
+        zero_stage: 1 spreads the optimizer over the processes, 2 the gradients, 3 the weights; with the last each
+            process has a whole copy to sample from.
+        processes: how many.
+        precision: in ``bfloat16`` the optimizer has fp32 masters beside its two moments.
+        offload_optimizer, offload_parameters: to the CPU's memory, which is not counted.
+    """
+    weights = gradients = 2.0 if precision == "bfloat16" else 4.0
+    reference, optimizer = weights, 12.0 if precision == "bfloat16" else 8.0
+    copy = weights if zero_stage == 3 else 0.0
+    optimizer = 0.0 if offload_optimizer else optimizer / (processes if zero_stage >= 1 else 1)
+    gradients /= processes if zero_stage >= 2 else 1
+    own = 0.0 if offload_parameters else weights / (processes if zero_stage == 3 else 1)
+    return reference + copy + optimizer + gradients + own
+
+
+def check_fits(model: str, parameters: int | None, bytes_each: float, device: str) -> None:
     """Refuse a model whose weights and what belongs to them are more than the free memory.
 
     Args:
         model: its name, for the message.
         parameters: how many; None, where it is not known, passes.
-        bytes_each: `LOADING`, `WARM_START`, `TRAINING` or `TRAINING_WITH_CRITIC`.
+        bytes_each: `LOADING`, `WARM_START`, `TRAINING`, `TRAINING_WITH_CRITIC`, or of `deepspeed_bytes`.
         device: ``cpu`` or ``cuda``.
 
     Raises:
@@ -31,12 +56,15 @@ def check_fits(model: str, parameters: int | None, bytes_each: int, device: str)
     free = free_bytes(device)
     if parameters is None or free is None or parameters * bytes_each <= free:
         return
-    what = {
+    named: dict[float, str] = {
         LOADING: "its weights in fp32",
         WARM_START: "weights, gradients and optimizer of the warm start",
         TRAINING: "weights, gradients and optimizer of the training, and the reference beside",
         TRAINING_WITH_CRITIC: "weights, gradients and optimizer of policy and critic, and the reference beside",
-    }[bytes_each]
+    }
+    what = named.get(
+        bytes_each, "its share of weights, gradients and optimizer, and the reference beside,"
+    )
     raise InputError(
         f"the model {model!r} has {parameters / 1e9:.2f} billion parameters; {what} take about "
         f"{parameters * bytes_each / 1e9:.1f} GB, but {device} has {free / 1e9:.1f} GB free. Take a smaller "

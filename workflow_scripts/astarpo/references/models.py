@@ -27,10 +27,15 @@ class Policy:
     tokenizer: Any
     end_token_ids: list[int]
 
-    def save(self, folder: str | Path) -> None:
-        """Write an ordinary model folder: weights, config, generation config, tokenizer."""
+    def save(self, folder: str | Path, weights: dict[str, Any] | None = None) -> None:
+        """Write an ordinary model folder: weights, config, generation config, tokenizer.
+
+        Args:
+            folder: to make.
+            weights: by name, if not those that the model has now; tied ones may stand there once.
+        """
         _without_bars()
-        self.model.save_pretrained(folder)
+        self.model.save_pretrained(folder, state_dict=weights)
         self.tokenizer.save_pretrained(folder)
 
 

@@ -5,29 +5,22 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from astarpo.chunked import Head, find_head
 from astarpo.logprobs import Batch, collate, token_log_probs
 from astarpo.objectives import METHODS, normaliser_of
 from astarpo.optimisation import learning_rate, set_learning_rate
 from astarpo.precision import autocast
 from astarpo.references.models import Policy
-from astarpo.training import gaps
+from astarpo.training import gaps, models
 from astarpo.training.critic import Critic
+from astarpo.training.microbatches import MicroBatch, cut
 from astarpo.training.settings import TrainSettings
+from astarpo.training.world import World
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-
-@dataclass(frozen=True)
-class MicroBatch:
-    """Some rows of a rollout, padded to their own longest; the rows are similar in length."""
-
-    rows: list[int]
-    batch: Batch
 
 
 class TorchEngine:
@@ -40,18 +33,27 @@ class TorchEngine:
         reference: never changed.
         settings: of the run.
         micro_batch: sequences in one pass.
+        micro_batch_tokens: most tokens in one pass, padding included; None: any number.
     """
 
+    world = World()
+
     def __init__(
-        self, policy: Policy, reference: Policy, settings: TrainSettings, micro_batch: int
+        self,
+        policy: Policy,
+        reference: Policy,
+        settings: TrainSettings,
+        micro_batch: int,
+        micro_batch_tokens: int | None = None,
     ) -> None:
         import torch
 
         self.policy, self.reference = policy, reference
         self.settings, self.micro_batch = settings, micro_batch
-        _switch_off_dropout(policy.model)
+        self.micro_batch_tokens = micro_batch_tokens
+        models.switch_off_dropout(policy.model)
         reference.model.eval().requires_grad_(False)
-        self.head_of = _heads(policy, reference, settings.log_prob_chunk_tokens)
+        self.head_of = models.heads(policy.model, reference.model, settings.log_prob_chunk_tokens)
         self.optimizer = torch.optim.AdamW(
             policy.model.parameters(), lr=settings.lr, betas=settings.adam_betas,
             eps=settings.adam_eps, weight_decay=settings.weight_decay,
@@ -85,7 +87,8 @@ class TorchEngine:
             len(prompt) + len(response) for prompt, response in zip(prompts, responses, strict=True)
         ]
         made = []
-        for chosen in _cut(rows, lengths, self.micro_batch, groups or range(len(prompts))):
+        whole = groups or range(len(prompts))
+        for chosen in cut(rows, lengths, self.micro_batch, self.micro_batch_tokens, whole):
             batch = collate(
                 [prompts[row] for row in chosen],
                 [responses[row] for row in chosen],
@@ -115,18 +118,29 @@ class TorchEngine:
         """
         import torch
 
-        model = (self.reference if which == "reference" else self.policy).model
+        model = self._model("reference" if which == "reference" else "policy")
         found_BT = torch.zeros((count, width), device=self.policy.model.device)
         weights = self.sampling_weights() if which == "lagged" else nullcontext()
         with weights, torch.no_grad(), self.autocast():
-            for part in micro_batches:
+            for part, counts in self._own(micro_batches):
                 log_probs_BT, _ = token_log_probs(
                     model, part.batch, self.settings.sampling.temperature,
                     head=self.head_of.get("reference" if which == "reference" else "policy"),
                     chunk_tokens=self.settings.log_prob_chunk_tokens or 0,
                 )  # fmt: skip
-                found_BT[part.rows, : log_probs_BT.shape[1]] = log_probs_BT
-        return found_BT
+                if counts:
+                    found_BT[part.rows, : log_probs_BT.shape[1]] = log_probs_BT
+        return self.world.sum_into(found_BT)
+
+    def _own(self, micro_batches: Sequence[MicroBatch]) -> list[tuple[MicroBatch, bool]]:
+        """The micro-batches of this process, as many as any other has: the last may be there to keep step only."""
+        own = self.world.share(micro_batches)
+        most = -(-len(micro_batches) // self.world.size)
+        return [(part, True) for part in own] + [(micro_batches[0], False)] * (most - len(own))
+
+    def _model(self, which: Literal["policy", "reference"]) -> Any:
+        """What is called for a forward pass."""
+        return (self.policy if which == "policy" else self.reference).model
 
     def values(self, micro_batches: Sequence[MicroBatch], count: int, width: int) -> Tensor | None:
         """The critic's values of all rows, without gradient: fp32 [B, T], 0 where masked; None without a critic."""
@@ -192,30 +206,44 @@ class TorchEngine:
         n_tokens = sum(int(part.batch.mask_BT.sum()) for part in micro_batches)
         sums: dict[str, float] = defaultdict(float)
         found_N: list[Tensor] = []
-        self.optimizer.zero_grad(set_to_none=True)
-        if self.critic is not None:
-            self.critic.optimizer.zero_grad(set_to_none=True)
-        for part in micro_batches:
-            for name, value in self._accumulate(
-                part,
-                targets,
-                reference_log_probs_BT,
-                loss,
-                n_sequences,
-                n_tokens,
-                sampled_BT,
-                found_N,
-            ):
-                sums[name] += float(value)
+        self._clear_gradients()
+        own = self._own(micro_batches)
+        for number, (part, counts) in enumerate(own, start=1):
+            self._next_is_last(number == len(own))
+            added = self._accumulate(
+                part, targets, reference_log_probs_BT, loss, n_sequences, n_tokens,
+                sampled_BT, found_N, counts,
+            )  # fmt: skip
+            for name, value in added:
+                sums[name] += float(value) if counts else 0.0
         grad_norm = self._step()
         if self.critic is not None:
             self.critic.step(self._learning_rate(self.critic.peak_lr, update, left))
-        clipped = float(grad_norm > self.settings.max_grad_norm)
         return {
-            **sums, "sequences": n_sequences, "tokens": n_tokens,
-            "grad_norm": grad_norm, "clipped": clipped, "lr": lr,
-            **(gaps.summarise(found_N) if found_N else {}),
+            **self._of_all(sums), "sequences": n_sequences, "tokens": n_tokens,
+            "grad_norm": grad_norm, "clipped": float(grad_norm > self.settings.max_grad_norm), "lr": lr,
+            **self._gaps_of_all(found_N, sampled_BT is not None),
         }  # fmt: skip
+
+    def _of_all(self, sums: dict[str, float]) -> dict[str, float]:
+        every = self.world.gather(dict(sums))
+        return {name: sum(one[name] for one in every) for name in sums}
+
+    def _gaps_of_all(self, found_N: list[Tensor], asked: bool) -> dict[str, float]:
+        if not asked:
+            return {}
+        return gaps.summarise([one for own in self.world.gather(found_N) for one in own])
+
+    def _clear_gradients(self) -> None:
+        self.optimizer.zero_grad(set_to_none=True)
+        if self.critic is not None:
+            self.critic.optimizer.zero_grad(set_to_none=True)
+
+    def _next_is_last(self, last: bool) -> None:
+        """Called before the passes of each micro-batch; ``last`` is the one before the optimizer step."""
+
+    def _backward(self, total: Tensor) -> None:
+        total.backward()
 
     def _accumulate(
         self,
@@ -227,17 +255,18 @@ class TorchEngine:
         n_tokens: int,
         sampled_BT: Tensor | None,
         found_N: list[Tensor],
+        counts: bool,
     ) -> Iterator[tuple[str, Tensor]]:
-        """Add one micro-batch's share of the gradient; yield its sums, add to the gaps found."""
+        """Add one micro-batch's share of the gradient, 0 if it does not count; yield its sums, add to the gaps."""
         batch, settings = part.batch, self.settings
         width = batch.mask_BT.shape[1]
         own = {
             name: value[part.rows, :width] if name.endswith("_BT") else value[part.rows]
             for name, value in targets.items()
         }
-        with self.autocast():
+        with self.autocast(), models.recomputing(self.policy.model):
             log_probs_BT, entropy_BT = token_log_probs(
-                self.policy.model, batch, settings.sampling.temperature,
+                self._model("policy"), batch, settings.sampling.temperature,
                 entropy="with_gradient" if settings.entropy_coefficient else "detached",
                 head=self.head_of.get("policy"), chunk_tokens=settings.log_prob_chunk_tokens or 0,
             )  # fmt: skip
@@ -247,8 +276,8 @@ class TorchEngine:
             log_probs_BT, batch.mask_BT, own, normaliser, **self._values_with_gradient(batch)
         )
         total = loss_sum - settings.entropy_coefficient * entropy_BT.sum() / n_tokens
-        total.backward()
-        if sampled_BT is not None:
+        self._backward(total if counts else total * 0.0)
+        if sampled_BT is not None and counts:
             cut_BT = sampled_BT[part.rows, :width]
             found_N.append(gaps.token_gaps(log_probs_BT, cut_BT, batch.mask_BT))
         log_ratio_BT = log_probs_BT.detach() - reference_log_probs_BT[part.rows, :width]
@@ -286,6 +315,16 @@ class TorchEngine:
         """The precision of forward passes, the same for policy and reference."""
         return autocast(self.policy.model.device.type, self.settings.precision)
 
+    def full_weights(self) -> dict[str, Tensor]:
+        """The policy's weights by name, fp32 and whole, in every process."""
+        return dict(self.policy.model.state_dict())
+
+    def save_shards(self, folder: Path) -> None:
+        """Write what each process holds for itself into the folder of a checkpoint; here there is nothing."""
+
+    def load_shards(self, folder: Path) -> None:
+        """Read what `save_shards` wrote."""
+
     def state(self) -> dict[str, Any]:
         """Everything a checkpoint must hold to go on exactly: weights and optimizer moments."""
         state = {"model": self.policy.model.state_dict(), "optimizer": self.optimizer.state_dict()}
@@ -304,42 +343,3 @@ class TorchEngine:
         if self.lagged:
             device = self.policy.model.device
             self.lagged = [weight.to(device) for weight in state["lagged"]]
-
-
-def _cut(
-    rows: Sequence[int], lengths: Sequence[int], size: int, groups: Sequence[int]
-) -> list[list[int]]:
-    """Cut rows into parts of at most ``size``, by length; groups stay whole, each judged by its longest row."""
-    units: dict[int, list[int]] = defaultdict(list)
-    for row in rows:
-        units[groups[row]].append(row)
-    parts: list[list[int]] = []
-    for unit in sorted(units.values(), key=lambda unit: (max(lengths[r] for r in unit), unit[0])):
-        if not parts or len(parts[-1]) + len(unit) > size:
-            parts.append([])
-        parts[-1] += unit
-    return parts
-
-
-def _heads(policy: Policy, reference: Policy, chunk_tokens: int | None) -> dict[str, Head]:
-    """The heads of both models, or none of them: equal weights shall give equal log-probabilities."""
-    if chunk_tokens is None:
-        return {}
-    found: dict[str, Head] = {}
-    for name, model in (("policy", policy.model), ("reference", reference.model)):
-        head = find_head(model)
-        if isinstance(head, str):
-            print(f"log-probabilities are taken from all logits at once: {head}", flush=True)
-            return {}
-        found[name] = head
-    return found
-
-
-def _switch_off_dropout(model: Any) -> None:
-    """Dropout would make the policy that is trained another than the one that sampled."""
-    import torch
-
-    for module in model.modules():
-        if isinstance(module, torch.nn.Dropout):
-            module.p = 0.0
-    model.eval()  # attention dropout is read from the config and applied in training mode only

@@ -16,26 +16,39 @@ from astarpo.references.memory import (
     TRAINING,
     TRAINING_WITH_CRITIC,
     check_fits,
+    deepspeed_bytes,
     parameters_of_folder,
 )
 from astarpo.references.models import Policy, load_policy
-from astarpo.sampling.engines import check_engine, make_sampler
+from astarpo.sampling.engines import check_can_import, check_engine, make_sampler
 from astarpo.training import checkpoints
 from astarpo.training.card import model_card
+from astarpo.training.engine import TorchEngine
 from astarpo.training.loop import History, Trainer
 from astarpo.training.metrics import TIMINGS, metrics_schema
+from astarpo.training.models import recompute_activations
 from astarpo.training.prompts import TrainingPrompt, load_training_prompts
 from astarpo.training.settings import MachineSettings, TrainSettings
 from astarpo.training.trackers import check_installed
+from astarpo.training.world import World, join_world
 
 
 @dataclass(frozen=True)
 class FinishedRun:
-    """A trained policy with its history and what there is to know about its prompts."""
+    """A trained policy with its history and what there is to know about its prompts.
+
+    Attributes:
+        policy: what trained; an engine may have its weights in another precision, or in pieces.
+        weights: the trained weights by name, fp32 and whole.
+        history, facts: for the tables and the manifest.
+        is_first: whether this process writes the results.
+    """
 
     policy: Policy
+    weights: dict[str, Any]
     history: History
     facts: dict[str, Any]
+    is_first: bool = True
 
 
 def train(
@@ -71,9 +84,21 @@ def train(
     torch.set_num_threads(told.torch_threads)
     folder = _reference_folder(inputs["reference"])
     check_engine(told.sampling_engine, folder)
-    needed = TRAINING_WITH_CRITIC if METHODS[told.method].needs_critic else TRAINING
+    needed: float = TRAINING_WITH_CRITIC if METHODS[told.method].needs_critic else TRAINING
+    world = World()
+    if told.engine == "deepspeed":
+        check_can_import(["deepspeed"])
+        world = join_world(where.device)
+        needed = deepspeed_bytes(
+            where.zero_stage,
+            world.size,
+            told.precision,
+            where.offload_optimizer,
+            where.offload_parameters,
+        )
     check_fits(str(folder), parameters_of_folder(folder), needed, where.device)
-    policy, reference = load_policy(folder, where.device), load_policy(folder, where.device)
+    engine, sampled = _make_engine(folder, told, where, world)
+    policy = engine.policy
     prompts, left_out = load_training_prompts(
         policy.tokenizer,
         inputs["dataset"],
@@ -87,16 +112,35 @@ def train(
             policy.tokenizer, inputs["validation"], told.prompting
         )
     sampler = make_sampler(
-        told.sampling_engine, folder, policy, machine, precision=told.precision,
+        told.sampling_engine, folder, sampled, machine, precision=told.precision,
         longest=told.prompting.max_prompt_tokens + told.sampling.max_new_tokens, trained=True,
     )  # fmt: skip
     print(f"training on {len(prompts)} prompts; left out: {left_out}", flush=True)
     own = Path(scratch) / checkpoints.fingerprint(made_from["settings"], seed, made_from["inputs"])
-    own = own / "world-1"
-    with checkpoints.only_writer(own):
-        trainer = Trainer(policy, reference, sampler, prompts, validation, told, where, seed)
+    own = own / f"world-{world.size}"
+    with checkpoints.only_writer(own, world):
+        trainer = Trainer(engine, sampler, prompts, validation, told, where, seed)
         history = trainer.run(own)
-    return FinishedRun(policy, history, {"prompts": len(prompts), "prompts_left_out": left_out})
+        weights = engine.full_weights()
+    facts = {"prompts": len(prompts), "prompts_left_out": left_out}
+    return FinishedRun(policy, weights, history, facts, world.is_first)
+
+
+def _make_engine(
+    folder: Path, settings: TrainSettings, machine: MachineSettings, world: World
+) -> tuple[TorchEngine, Policy]:
+    """The engine with its models, and the policy to sample from, which is whole and has the newest weights."""
+    policy, reference = load_policy(folder, machine.device), load_policy(folder, machine.device)
+    if machine.activation_checkpointing:
+        recompute_activations(policy.model)
+    if settings.engine == "torch":
+        budget = machine.micro_batch, machine.micro_batch_tokens
+        return TorchEngine(policy, reference, settings, *budget), policy
+    from astarpo.training.deepspeed_engine import DeepSpeedEngine
+
+    whole = load_policy(folder, machine.device) if machine.zero_stage == 3 else None
+    engine = DeepSpeedEngine(policy, reference, settings, machine, world, whole)
+    return engine, whole or policy
 
 
 def _reference_folder(reference_manifest: str) -> Path:
@@ -127,9 +171,11 @@ def export(
         outputs: paths of ``model``, ``metrics``, ``timings`` and ``manifest``.
         seconds: wall-clock time of this process; earlier parts of a resumed run are in the timings.
     """
+    if not finished.is_first:
+        return
     partial = Path(f"{outputs['model']}.partial")
     shutil.rmtree(partial, ignore_errors=True)
-    finished.policy.save(partial)
+    finished.policy.save(partial, finished.weights)
     card = model_card(made_from, finished.history.metrics, finished.facts)
     write_text(partial / "README.md", card)
     shutil.rmtree(outputs["model"], ignore_errors=True)

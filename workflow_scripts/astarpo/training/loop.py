@@ -6,7 +6,7 @@ import json
 import signal
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,6 @@ from typing import Any
 from astarpo.errors import InputError, Interrupted
 from astarpo.objectives import METHODS, build_loss, build_prepare
 from astarpo.progress import Progress
-from astarpo.references.models import Policy
 from astarpo.rewards.grading import Grader
 from astarpo.sampling import Sampler
 from astarpo.training import checkpoints, gaps
@@ -54,9 +53,8 @@ class Trainer:
     """One run with one seed.
 
     Args:
-        policy: trained in place, starting from the reference's weights.
-        reference: the folder that prepare_reference left, loaded once more; never a checkpoint.
-        sampler: draws from ``policy``'s current weights.
+        engine: holds the policy, which starts from the reference's weights, and the reference.
+        sampler: draws from the policy's current weights.
         prompts, validation: what to train on, and what to look at meanwhile.
         settings, machine: of the run.
         seed: of the run.
@@ -64,8 +62,7 @@ class Trainer:
 
     def __init__(
         self,
-        policy: Policy,
-        reference: Policy,
+        engine: TorchEngine,
         sampler: Sampler,
         prompts: Sequence[TrainingPrompt],
         validation: Sequence[TrainingPrompt],
@@ -80,7 +77,7 @@ class Trainer:
             )
         self.settings, self.machine, self.seed = settings, machine, seed
         self.prompts, self.validation, self.sampler = prompts, validation, sampler
-        self.engine = TorchEngine(policy, reference, settings, machine.micro_batch)
+        self.engine, self.world = engine, engine.world
         self.method = METHODS[settings.method]
         self.prepare = build_prepare(settings.method, settings.hyperparameters)
         self.loss = build_loss(
@@ -110,7 +107,7 @@ class Trainer:
         with (
             self.grader,
             _stop_on_sigterm() as stopping,
-            followers(self.machine.trackers, scratch, first, self.history.metrics) as show,
+            self._followers(scratch, first) as show,
             Progress(
                 f"train seed {self.seed}", settings.steps, "steps", done=first - 1
             ) as progress,
@@ -124,7 +121,7 @@ class Trainer:
                 metrics = self._step(step)
                 show(self.history.metrics[-1])
                 progress.advance(reward=metrics["reward"], kl=metrics["kl_per_sequence"])
-                stop = stopping() or time.monotonic() > deadline
+                stop = self.world.any(stopping() or time.monotonic() > deadline)
                 last = self._ends(step, self.history.generated_tokens())
                 if stop or last or step % self.machine.checkpoint_every == 0:
                     self._save(scratch, step)
@@ -168,18 +165,27 @@ class Trainer:
         if step % settings.validate_every == 0 or self._ends(step, generated):
             metrics["validation_reward"] = self._validate(clock)
         timings |= {f"{name}_seconds": clock.seconds[name] for name in ("validate", "metrics")}
-        self.history.append(step, metrics, {**timings, "peak_memory_bytes": peak_memory_bytes()})
+        timings["peak_memory_bytes"] = max(self.world.gather(peak_memory_bytes()))
+        self.history.append(step, metrics, timings)
         return metrics
+
+    def _followers(self, scratch: Path, first: int) -> Any:
+        """What shows each step's metrics; the first process's business."""
+        if not self.world.is_first:
+            return nullcontext(lambda _: None)
+        return followers(self.machine.trackers, scratch, first, self.history.metrics)
 
     def _draw(
         self, prompts: Sequence[TrainingPrompt], purpose: tuple[str | int, ...], clock: PhaseClock
     ) -> Responses:
         settings = self.settings
         with self.engine.autocast():
-            return draw_responses(
-                self.sampler, prompts, settings.responses_per_prompt, settings.sampling, self.grader,
-                (self.seed, *purpose), clock,
+            drawn = draw_responses(
+                self.sampler, self.world.share(prompts), settings.responses_per_prompt, settings.sampling,
+                self.grader, (self.seed, *purpose), clock,
             )  # fmt: skip
+        with clock.phase("generate"):  # the others may need longer
+            return drawn.of_all(self.world, prompts, settings.responses_per_prompt)
 
     def _update(
         self, drawn: Responses, rows: list[int], step: int, clock: PhaseClock
@@ -227,10 +233,11 @@ class Trainer:
         self.sampler.weights_changed()
         with clock.phase("validate"), self.engine.autocast():
             drawn = draw_responses(
-                self.sampler, self.validation, 1, self.settings.sampling, self.grader,
+                self.sampler, self.world.share(self.validation), 1, self.settings.sampling, self.grader,
                 (self.seed, "validate"), PhaseClock(),
             )  # fmt: skip
-        return sum(graded.reward or 0.0 for graded in drawn.grades) / len(drawn.grades)
+            rewards = self.world.interleave([graded.reward or 0.0 for graded in drawn.grades])
+        return sum(rewards) / len(rewards)
 
     def _validate_only(self) -> None:
         clock = PhaseClock()
@@ -256,11 +263,12 @@ class Trainer:
         return found
 
     def _restore(self, scratch: Path) -> int:
-        found = checkpoints.load_newest(scratch)
+        found = checkpoints.load_newest(scratch, self.world)
         if found is None:
             return 0
         step, state = found
         self.engine.load_state(state["engine"])
+        self.engine.load_shards(checkpoints.folder_of(scratch, step))
         self.carried.load_state(state["carried"])
         self.history = History(tuple(self.method.metrics), **json.loads(state["history"]))
         print(f"going on from the checkpoint of step {step}", flush=True)
@@ -269,7 +277,7 @@ class Trainer:
     def _save(self, scratch: Path, step: int) -> None:
         history = json.dumps({"metrics": self.history.metrics, "timings": self.history.timings})
         state = {"engine": self.engine.state(), "carried": self.carried.state(), "history": history}
-        checkpoints.save(scratch, step, state)
+        checkpoints.save(scratch, step, state, self.world, self.engine.save_shards)
 
 
 def _shares(group_ids: Sequence[int], count: int) -> list[list[int]]:

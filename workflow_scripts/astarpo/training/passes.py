@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from astarpo.objectives import METHODS, uses_reference, uses_v_star
 from astarpo.objectives.rollout import Rollout
 from astarpo.training.carried import Carried
-from astarpo.training.engine import MicroBatch, TorchEngine
+from astarpo.training.engine import TorchEngine
+from astarpo.training.microbatches import MicroBatch
 from astarpo.training.rollouts import PhaseClock, Responses
 from astarpo.training.settings import TrainSettings
 

@@ -13,6 +13,7 @@ from astarpo.rewards.verifiers import Response
 from astarpo.sampling import Completion, Request, Sampler, SamplingSettings
 from astarpo.seeds import derive_seed
 from astarpo.training.prompts import TrainingPrompt
+from astarpo.training.world import World
 
 
 class PhaseClock:
@@ -39,6 +40,29 @@ class Responses:
     group_ids: list[int]
     completions: list[Completion]
     grades: list[Grade]
+
+    def of_all(
+        self, world: World, prompts: Sequence[TrainingPrompt], responses_per_prompt: int
+    ) -> Responses:
+        """The responses of all processes, in the order of the prompts, as if one had drawn them.
+
+        Args:
+            world: each process of it drew for its share of the prompts.
+            prompts: of the whole batch.
+            responses_per_prompt: how many were drawn for each.
+        """
+        if world.size == 1:
+            return self
+        each = list(zip(self.completions, self.grades, strict=True))
+        size = responses_per_prompt
+        own = [each[start : start + size] for start in range(0, len(each), size)]
+        rows = [row for group in world.interleave(own) for row in group]
+        return Responses(
+            [prompt for prompt in prompts for _ in range(size)],
+            [index // size for index in range(len(rows))],
+            [completion for completion, _ in rows],
+            [graded for _, graded in rows],
+        )
 
     def trainable_rows(self, responses_per_prompt: int) -> list[int]:
         """Rows to train on: without null grades, and of a group no less than two (a pair stays whole)."""

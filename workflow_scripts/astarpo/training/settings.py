@@ -86,6 +86,9 @@ class MachineSettings:
         device: ``cpu`` or ``cuda``.
         devices, nodes: how many processes, on how many nodes; the launcher starts them.
         micro_batch: sequences in one forward and backward pass.
+        micro_batch_tokens: most tokens in one pass, padding included; None: any number.
+        activation_checkpointing: compute activations again in the backward pass instead of keeping them.
+        zero_stage, offload_optimizer, offload_parameters: of DeepSpeed, see `training.deepspeed_engine`.
         sampling_batch: responses drawn at a time.
         checkpoint_every: steps between checkpoints.
         grading_workers: processes that judge responses where that is slow.
@@ -103,6 +106,11 @@ class MachineSettings:
     grading_workers: int
     max_minutes: float | None
     trackers: Sequence[str]
+    micro_batch_tokens: int | None = None
+    activation_checkpointing: bool = False
+    zero_stage: int = 2
+    offload_optimizer: bool = False
+    offload_parameters: bool = False
     sampler_tensor_parallel: int = 1
     sampler_memory_share: float = 0.3
     sampler_sleep_level: int = 0

@@ -1,0 +1,267 @@
+"""Measure stage 1 and stage 2 of A*-PO against TRL's A2POTrainer: responses a second, seconds a step, memory.
+
+    .venv-trl/bin/python bench/trl_speed.py [--model FOLDER --dataset FILE --prompts 128 --tokens 48]
+
+Same model folder, prompts, longest response, optimizer, threads and fp32 on both sides, which take turns, each in a
+process of its own; the median of the rounds counts. TRL runs at each of --their-batches first, and then at the best.
+The default needs the reference and the prompts of the embedded default: `snakemake --cores 2 reference data`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT / "workflow_scripts")]
+
+SAMPLES, BETA1, BETA2, LR = 8, 0.5, 1e-3, 1e-6
+UNITS = {
+    "stage 1": "responses/s", "stage 2": "s a step", "peak memory, stage 1": "MiB", "peak memory, stage 2": "MiB",
+}  # fmt: skip
+
+
+def main() -> None:
+    arguments = parse()
+    if arguments.side:
+        print(json.dumps(SIDES[arguments.side](arguments)))
+        return
+    batches = arguments.their_batches.split(",")
+    trials = {batch: in_a_process("theirs", arguments, batch) for batch in batches}
+    best = min(trials, key=lambda batch: trials[batch]["stage 2"])
+    print(
+        f"TRL's stage 2 by batch: { {b: round(trials[b]['stage 2'], 3) for b in batches} }",
+        flush=True,
+    )
+    rounds: dict[str, list[dict[str, float]]] = {"ours": [], "theirs": []}
+    for number in range(arguments.rounds):
+        for side, found in rounds.items():
+            found.append(in_a_process(side, arguments, best))
+            print(f"round {number + 1}, {side}: {found[-1]}", flush=True)
+    report(arguments, best, rounds)
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--name", default="tiny", help="of the model, in the report")
+    parser.add_argument("--model", default="results/references/tiny/model", help="model folder")
+    parser.add_argument("--dataset", default="results/datasets/sums.parquet", help="prompts")
+    parser.add_argument("--prompts", type=int, default=128, help="prompts a step")
+    parser.add_argument("--tokens", type=int, default=48, help="longest response")
+    parser.add_argument(
+        "--steps", type=int, default=5, help="steps that are timed, after one that is not"
+    )
+    parser.add_argument("--stage1-prompts", type=int, default=128, help="prompts of stage 1")
+    parser.add_argument("--micro-batch", type=int, default=32, help="ours, in sequences")
+    parser.add_argument("--sampling-batch", type=int, default=256, help="ours, in sequences")
+    parser.add_argument(
+        "--their-batches", default="32,64,128", help="per_device_train_batch_size to try"
+    )
+    parser.add_argument("--rounds", type=int, default=5, help="of both sides, in turns")
+    parser.add_argument("--threads", type=int, default=1, help="of both sides")
+    parser.add_argument("--side", choices=["ours", "theirs"], help="measure one side here")
+    parser.add_argument("--their-batch", type=int, default=0, help="of this measurement")
+    return parser.parse_args()
+
+
+def in_a_process(side: str, arguments: argparse.Namespace, batch: str) -> dict[str, float]:
+    """The numbers of one side: stage 1 and stage 2 in one process each, so that each has its own memory."""
+    options = ["--side", side, "--their-batch", batch]
+    for name in (
+        "model",
+        "dataset",
+        "prompts",
+        "tokens",
+        "steps",
+        "micro_batch",
+        "sampling_batch",
+        "threads",
+    ):
+        options += [f"--{name.replace('_', '-')}", str(getattr(arguments, name))]
+    found: dict[str, float] = {}
+    for stage1 in (arguments.stage1_prompts, 0):
+        command = [sys.executable, __file__, *options, "--stage1-prompts", str(stage1)]
+        environment = {
+            **os.environ,
+            "OMP_NUM_THREADS": str(arguments.threads),
+            "TRL_EXPERIMENTAL_SILENCE": "1",
+        }
+        ran = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+        if ran.returncode:
+            sys.exit(ran.stdout + ran.stderr)
+        found |= json.loads(ran.stdout.splitlines()[-1])
+    return found
+
+
+def report(
+    arguments: argparse.Namespace, batch: str, rounds: dict[str, list[dict[str, float]]]
+) -> None:
+    """Medians of the rounds, as a ratio that is above 1 where ours is better."""
+    from report import record
+
+    median = {
+        side: {name: statistics.median(one[name] for one in found) for name in UNITS}
+        for side, found in rounds.items()
+    }
+    size = f"{arguments.prompts} prompts, {arguments.tokens} tokens, TRL's batch {batch}"
+    rows: Any = []
+    for name, unit in UNITS.items():
+        ours, theirs = median["ours"][name], median["theirs"][name]
+        ratio = ours / theirs if unit == "responses/s" else theirs / ours
+        rows.append(
+            {"name": f"A*-PO, {arguments.name} ({size}): {name}", "ours": ours, "theirs": theirs, "ratio": ratio,
+             "unit": unit, "command": "python bench/trl_speed.py " + " ".join(sys.argv[1:])}
+        )  # fmt: skip
+    record(rows)
+
+
+def peak_mib() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def problems(arguments: argparse.Namespace, count: int) -> list[dict[str, Any]]:
+    from astarpo.columns import DATASET
+    from astarpo.files import read_table
+
+    rows: list[dict[str, Any]] = read_table(arguments.dataset, DATASET).to_pylist()
+    return rows[:count]
+
+
+def measure_ours(arguments: argparse.Namespace) -> dict[str, float]:
+    """Stage 1 as the sampling and grading rules do it, or stage 2 as the training does it."""
+    import torch
+
+    from astarpo.prompts import PromptSettings
+    from astarpo.references.models import load_policy
+    from astarpo.rewards.grading import Grader, GradingSettings
+    from astarpo.sampling import SamplingSettings
+    from astarpo.sampling.transformers_engine import TransformersSampler
+    from astarpo.training.engine import TorchEngine
+    from astarpo.training.loop import Trainer
+    from astarpo.training.prompts import TrainingPrompt
+    from astarpo.training.rollouts import PhaseClock, draw_responses
+    from astarpo.training.settings import MachineSettings, TrainSettings
+
+    torch.set_num_threads(arguments.threads)
+    policy, reference = load_policy(arguments.model), load_policy(arguments.model)
+    sampler = TransformersSampler(
+        policy.model, policy.tokenizer, policy.end_token_ids, arguments.sampling_batch
+    )
+    needed = arguments.stage1_prompts or arguments.prompts * (arguments.steps + 1)
+    prompts = [
+        TrainingPrompt(
+            row["prompt_id"],
+            policy.tokenizer(row["prompt"])["input_ids"],
+            row["gold"],
+            row["verifier"],
+            0.5,
+        )
+        for row in problems(arguments, needed)
+    ]
+    sampling = SamplingSettings(1.0, 1.0, arguments.tokens)
+    grading = GradingSettings("incorrect", 1.0, 10**9)
+    if arguments.stage1_prompts:
+        with Grader(grading, 1) as grader:
+            draw_responses(
+                sampler, prompts[:8], 1, sampling, grader, (1,), PhaseClock()
+            )  # to warm up
+            started = time.perf_counter()
+            draw_responses(sampler, prompts, SAMPLES, sampling, grader, (0,), PhaseClock())
+            seconds = time.perf_counter() - started
+        return {"stage 1": len(prompts) * SAMPLES / seconds, "peak memory, stage 1": peak_mib()}
+    settings = TrainSettings(
+        method="a_star_po", hyperparameters={"beta2": BETA2}, steps=arguments.steps + 1, max_generated_tokens=None,
+        prompts_per_batch=arguments.prompts, responses_per_prompt=1, updates_per_rollout=1, lr=LR,
+        lr_schedule="constant", lr_warmup_steps=0, adam_betas=(0.9, 0.999), adam_eps=1e-8, weight_decay=0.0,
+        max_grad_norm=1.0, entropy_coefficient=0.0, validate_every=10**6, engine="torch", precision="float32",
+        torch_threads=arguments.threads, log_prob_chunk_tokens=512, sampling_engine="transformers",
+        max_sampler_gap=None, sampling=sampling, prompting=PromptSettings(False, None, 1024), grading=grading,
+    )  # fmt: skip
+    machine = MachineSettings(
+        "cpu", devices=1, nodes=1, micro_batch=arguments.micro_batch, sampling_batch=arguments.sampling_batch,
+        checkpoint_every=10**6, grading_workers=1, max_minutes=None, trackers=(),
+    )  # fmt: skip
+    engine = TorchEngine(policy, reference, settings, arguments.micro_batch)
+    trainer = Trainer(engine, sampler, prompts, [], settings, machine, 0)
+    times = [time.perf_counter()]
+    with trainer.grader:
+        for step in range(1, arguments.steps + 2):
+            trainer._step(step)
+            times.append(time.perf_counter())
+    seconds = (times[-1] - times[1]) / arguments.steps
+    return {"stage 2": seconds, "peak memory, stage 2": peak_mib()}
+
+
+def measure_theirs(arguments: argparse.Namespace) -> dict[str, float]:
+    """A2POTrainer's own methods, with the same verifier as reward."""
+    import torch
+    from datasets import Dataset
+    from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
+    from trl.experimental.a2po import A2POConfig, A2POTrainer
+
+    from astarpo.rewards.grading import Grader, GradingSettings, Item
+    from astarpo.rewards.verifiers import Response
+
+    torch.set_num_threads(arguments.threads)
+    grader = Grader(GradingSettings("incorrect", 1.0, 10**9), 1)
+
+    def reward(
+        prompts: list[str], completions: list[str], gold: Any, verifier: Any, **_: Any
+    ) -> list[float]:
+        items = [
+            Item(name, answer, Response(text, [], "stop"))
+            for name, answer, text in zip(verifier, gold, completions, strict=True)
+        ]
+        return [graded.reward or 0.0 for graded in grader.grade(items)]
+
+    times: list[float] = []
+
+    class Clock(TrainerCallback):
+        def on_step_end(self, *_: Any, **__: Any) -> None:
+            times.append(time.perf_counter())
+
+    count = arguments.stage1_prompts or arguments.prompts * (arguments.steps + 1)
+    rows = problems(arguments, count)
+    data = Dataset.from_list(
+        [{name: row[name] for name in ("prompt", "gold", "verifier")} for row in rows]
+    )
+    batch = arguments.their_batch
+    with tempfile.TemporaryDirectory() as folder, grader:
+        config = A2POConfig(
+            folder, per_device_train_batch_size=batch, gradient_accumulation_steps=arguments.prompts // batch,
+            max_steps=arguments.steps + 1, learning_rate=LR, lr_scheduler_type="constant", warmup_steps=0,
+            max_grad_norm=1.0, weight_decay=0.0, use_cpu=True, bf16=False, report_to=[], save_strategy="no",
+            logging_strategy="no", disable_tqdm=True, gradient_checkpointing=False, num_value_samples=SAMPLES,
+            beta1=BETA1, beta2=BETA2, max_completion_length=arguments.tokens, max_prompt_length=1024,
+            temperature=1.0, filter_all_incorrect=False,
+        )  # fmt: skip
+        model = AutoModelForCausalLM.from_pretrained(arguments.model, dtype=torch.float32)
+        tokenizer = AutoTokenizer.from_pretrained(arguments.model, padding_side="left")
+        trainer = A2POTrainer(
+            model=model, reward_funcs=reward, args=config, train_dataset=data, processing_class=tokenizer,
+            callbacks=[Clock()],
+        )  # fmt: skip
+        if arguments.stage1_prompts:
+            started = time.perf_counter()
+            trainer._estimate_optimal_values()
+            seconds = time.perf_counter() - started
+            return {"stage 1": count * SAMPLES / seconds, "peak memory, stage 1": peak_mib()}
+        trainer._optimal_values = {row["prompt"]: 0.5 for row in rows}
+        trainer.train()
+    seconds = (times[-1] - times[0]) / arguments.steps
+    return {"stage 2": seconds, "peak memory, stage 2": peak_mib()}
+
+
+SIDES = {"ours": measure_ours, "theirs": measure_theirs}
+
+if __name__ == "__main__":
+    main()

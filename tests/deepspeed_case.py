@@ -1,0 +1,82 @@
+"""What torchrun starts for test_deepspeed.py: the cases of a JSON file, one after another, in each process.
+
+torchrun --nproc-per-node N deepspeed_case.py CASES FOLDER_OF_THE_MODEL OUT
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+import training_case as case
+
+from astarpo.references.models import load_policy
+from astarpo.sampling.transformers_engine import TransformersSampler
+from astarpo.training.deepspeed_engine import DeepSpeedEngine
+from astarpo.training.loop import Trainer
+from astarpo.training.models import recompute_activations
+from astarpo.training.world import World, join_world
+
+
+class Recording(DeepSpeedEngine):
+    """Keeps the gradient that each step is made with."""
+
+    gradients: list[dict[str, Any]]
+
+    def _step(self) -> float:
+        from deepspeed.utils import safe_get_full_grad
+
+        named = self.policy.model.named_parameters()
+        self.gradients.append({name: safe_get_full_grad(weight).clone() for name, weight in named})
+        return super()._step()
+
+
+def trainer(
+    folder: str, world: World, settings: dict[str, Any], machine: dict[str, Any]
+) -> Trainer:
+    """As training_case makes it, with the other engine."""
+    told, where = replace(case.SETTINGS, **settings), replace(case.MACHINE, **machine)
+    policy, reference = load_policy(folder), load_policy(folder)
+    if where.activation_checkpointing:
+        recompute_activations(policy.model)
+    whole = load_policy(folder) if where.zero_stage == 3 else None
+    Recording.gradients = []
+    engine = Recording(policy, reference, told, where, world, whole)
+    sampled = whole or policy
+    sampler = TransformersSampler(sampled.model, policy.tokenizer, policy.end_token_ids, 8)
+    some = case.prompts(policy)
+    return Trainer(engine, sampler, some, some[:2], told, where, 0)
+
+
+def run(one: dict[str, Any], folder: str, world: World, out: Path) -> None:
+    """Train; with ``stop_after``, stop after so many steps and go on with a new engine."""
+    settings, machine = one.get("settings", {}), one.get("machine", {})
+    scratch = out / f"{one['name']}-{world.size}"
+    scratch.mkdir(parents=True, exist_ok=True)
+    if "stop_after" in one:
+        stopped = trainer(folder, world, settings, machine)
+        stopped._ends = lambda number, _: number >= one["stop_after"]  # type: ignore[method-assign]
+        stopped.run(scratch)
+    made = trainer(folder, world, settings, machine)
+    history = made.run(scratch)
+    weights = made.engine.full_weights()
+    if world.is_first:
+        torch.save(
+            {
+                "metrics": json.dumps(history.metrics),
+                "weights": weights,
+                "gradients": Recording.gradients,
+            },
+            out / f"{one['name']}.pt",
+        )
+
+
+if __name__ == "__main__":
+    cases, folder, out = sys.argv[1:]
+    world = join_world("cpu")
+    for one in json.loads(Path(cases).read_text(encoding="utf-8")):
+        run(one, folder, world, Path(out))

@@ -1,0 +1,151 @@
+"""The DeepSpeed engine against the plain one: `make test-deepspeed` installs what it needs and runs this."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import training_case as case
+
+pytest.importorskip(
+    "deepspeed", reason="DeepSpeed is not installed: `make test-deepspeed` installs it"
+)
+
+# A batch of 8 prompts in micro-batches of one: 8 of them in one process, 4 in each of two.
+SETTINGS = {"prompts_per_batch": 8, "lr": 1e-2, "log_prob_chunk_tokens": None}
+MACHINE = {"micro_batch": 1}
+TWO = [
+    *({"name": f"zero-{stage}", "machine": {"zero_stage": stage}} for stage in range(4)),
+    {"name": "stopped-2", "machine": {"zero_stage": 2}, "stop_after": 2},
+    {"name": "stopped-3", "machine": {"zero_stage": 3}, "stop_after": 2},
+    {
+        "name": "saving",
+        "machine": {
+            "zero_stage": 3,
+            "offload_optimizer": True,
+            "offload_parameters": True,
+            "activation_checkpointing": True,
+            "micro_batch": 8,
+            "micro_batch_tokens": 40,
+        },
+    },
+    {"name": "uneven", "settings": {"prompts_per_batch": 5}, "machine": {"zero_stage": 2}},
+    {
+        "name": "pairs",
+        "settings": {"method": "rebel", "hyperparameters": {"eta": 1.0}, "responses_per_prompt": 2},
+    },
+    {"name": "bfloat16", "settings": {"precision": "bfloat16", "max_sampler_gap": None}},
+    {
+        "name": "bfloat16-3",
+        "settings": {"precision": "bfloat16", "max_sampler_gap": None},
+        "machine": {"zero_stage": 3},
+    },
+]
+ONE = [{"name": "alone", "machine": {"zero_stage": 0}}]
+
+
+def start(processes: int, cases: list[dict[str, Any]], folder: Path, out: Path) -> None:
+    """Run the cases in torchrun; SETTINGS and MACHINE stand under those of each case."""
+    told = [
+        {**one, "settings": {**SETTINGS, **one.get("settings", {})}, "machine": {**MACHINE, **one.get("machine", {})}}
+        for one in cases
+    ]  # fmt: skip
+    path = out / f"cases-{processes}.json"
+    path.write_text(json.dumps(told))
+    here = Path(__file__).parent
+    done = subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}",
+         str(here / "deepspeed_case.py"), str(path), str(folder), str(out)],
+        env={**os.environ, "PYTHONPATH": f"{here}:{here.parent / 'workflow_scripts'}", "OMP_NUM_THREADS": "1"},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-8000:]
+
+
+@pytest.fixture(scope="module")
+def out(tiny_folder, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("deepspeed")
+    start(1, ONE, tiny_folder, folder)
+    start(2, TWO, tiny_folder, folder)
+    return folder
+
+
+def result(
+    out: Path, name: str
+) -> tuple[list[dict[str, Any]], dict[str, Any], list[dict[str, Any]]]:
+    found = torch.load(out / f"{name}.pt")
+    return json.loads(found["metrics"]), found["weights"], found["gradients"]
+
+
+def plain(
+    folder: Path, scratch: Path, **changes: Any
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    scratch.mkdir(exist_ok=True)
+    made = case.trainer(folder, machine=replace(case.MACHINE, **MACHINE), **{**SETTINGS, **changes})
+    if "prompts_per_batch" not in changes:
+        assert len(made.prompts) == 8
+    history = made.run(scratch)
+    return history.metrics, dict(made.engine.policy.model.named_parameters())
+
+
+def assert_same(found: Any, expected: Any, tolerance: float) -> None:
+    metrics, weights = found[:2]
+    wanted, wanted_weights = expected[:2]
+    assert [row["step"] for row in metrics] == [row["step"] for row in wanted]
+    for row, other in zip(metrics, wanted, strict=True):
+        for name, value in other.items():
+            if value is None:
+                assert row[name] is None
+            else:
+                assert row[name] == pytest.approx(value, abs=tolerance), name
+    for name, weight in wanted_weights.items():
+        assert torch.allclose(weights[name], weight, atol=tolerance), name
+
+
+@pytest.fixture(scope="module")
+def expected(tiny_folder, tmp_path_factory):
+    return plain(tiny_folder, tmp_path_factory.mktemp("plain"))
+
+
+@pytest.mark.parametrize("name", ["alone", "zero-0", "zero-1", "zero-2", "zero-3", "saving"])
+def test_every_stage_gives_the_curve_and_the_weights_of_plain_torch(out, expected, name):
+    assert abs(expected[0][-1]["kl_per_sequence"]) > 0.1  # the policy did move
+    assert_same(result(out, name), expected, 1e-4)
+
+
+@pytest.mark.parametrize("name", ["zero-0", "zero-2", "zero-3"])
+def test_two_processes_with_four_micro_batches_have_the_gradient_of_one_with_eight(out, name):
+    whole, shared = result(out, "alone")[2][0], result(out, name)[2][0]
+    assert max(float(gradient.abs().max()) for gradient in whole.values()) > 1e-4
+    for key, gradient in whole.items():
+        assert torch.allclose(shared[key], gradient, rtol=0, atol=1e-6), key
+
+
+@pytest.mark.parametrize("stage", [2, 3])
+def test_stopped_and_resumed_ends_as_it_would_have(out, stage):
+    assert_same(result(out, f"stopped-{stage}"), result(out, f"zero-{stage}"), 1e-6)
+
+
+def test_a_batch_that_cannot_be_shared_evenly(out, tiny_folder, tmp_path):
+    assert_same(result(out, "uneven"), plain(tiny_folder, tmp_path, prompts_per_batch=5), 1e-4)
+
+
+def test_pairs_stay_in_one_process(out, tiny_folder, tmp_path):
+    changes = {"method": "rebel", "hyperparameters": {"eta": 1.0}, "responses_per_prompt": 2}
+    assert_same(result(out, "pairs"), plain(tiny_folder, tmp_path, **changes), 1e-4)
+
+
+@pytest.mark.parametrize("name", ["bfloat16", "bfloat16-3"])
+def test_bfloat16_has_fp32_masters(out, name):
+    metrics, weights, _ = result(out, name)
+    assert metrics[1]["kl_per_sequence"] == 0.0  # policy and reference round alike
+    assert all(weight.dtype == torch.float32 for weight in weights.values())
+    rounded = [torch.equal(weight, weight.bfloat16().float()) for weight in weights.values()]
+    assert not all(rounded)

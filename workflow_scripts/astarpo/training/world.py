@@ -1,0 +1,99 @@
+"""The processes that train one policy together: who is who, and what they tell each other."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+PATIENCE = timedelta(hours=2)  # a rank may grade or sample much longer than another
+
+
+@dataclass(frozen=True)
+class World:
+    """A process among those of its training; a training of one process needs no others and no library for them.
+
+    Attributes:
+        rank: of this process, from 0.
+        size: how many there are.
+        objects: the group that carries Python objects, over the CPU.
+    """
+
+    rank: int = 0
+    size: int = 1
+    objects: Any = None
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this process writes files and shows progress."""
+        return self.rank == 0
+
+    def share(self, items: Sequence[Any]) -> list[Any]:
+        """This process's items: every ``size``-th."""
+        return list(items[self.rank :: self.size])
+
+    def gather(self, item: Any) -> list[Any]:
+        """Give every process the items of all, in the order of the ranks."""
+        if self.size == 1:
+            return [item]
+        from torch import distributed
+
+        found: list[Any] = [None] * self.size
+        distributed.all_gather_object(found, item, group=self.objects)
+        return found
+
+    def interleave(self, items: Sequence[Any]) -> list[Any]:
+        """Put together what the processes made of their `share`, in the order of the whole."""
+        parts = self.gather(list(items))
+        longest = max(map(len, parts))
+        return [part[place] for place in range(longest) for part in parts if place < len(part)]
+
+    def any(self, flag: bool) -> bool:
+        """Whether it is so in any process."""
+        return any(self.gather(flag))
+
+    def sum_into(self, tensor: Tensor) -> Tensor:
+        """Add the tensors of all processes up, in place."""
+        if self.size > 1:
+            from torch import distributed
+
+            distributed.all_reduce(tensor)
+        return tensor
+
+    def wait(self) -> None:
+        """Go on when every process has come here."""
+        self.gather(None)
+
+
+def join_world(device: str) -> World:
+    """Meet the other processes that torchrun started; alone, make a world of one.
+
+    Args:
+        device: ``cpu`` or ``cuda``; on GPUs each process takes the one of its local rank.
+
+    Returns:
+        The world. In every process but the first, what is printed goes nowhere.
+    """
+    import torch
+    from torch import distributed
+
+    os.environ.setdefault("DS_ACCELERATOR", device)
+    size, rank = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
+    if device == "cuda":
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+    backend = "nccl" if device == "cuda" else "gloo"
+    if "WORLD_SIZE" in os.environ:
+        distributed.init_process_group(backend, timeout=PATIENCE)
+    else:
+        distributed.init_process_group(
+            backend, store=distributed.HashStore(), rank=0, world_size=1, timeout=PATIENCE
+        )
+    if rank:
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 (for as long as the process lives)
+    return World(rank, size, distributed.new_group(backend="gloo", timeout=PATIENCE))
