@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import torch
 import training_case as case
 
 from astarpo.references.models import load_policy
-from astarpo.sampling.transformers_engine import TransformersSampler
+from astarpo.sampling.engines import make_sampler
 from astarpo.training.deepspeed_engine import DeepSpeedEngine
 from astarpo.training.loop import Trainer
 from astarpo.training.models import recompute_activations
@@ -47,7 +47,15 @@ def trainer(
     Recording.gradients = []
     engine = Recording(policy, reference, told, where, world, whole)
     sampled = whole or policy
-    sampler = TransformersSampler(sampled.model, policy.tokenizer, policy.end_token_ids, 8)
+    sampler = make_sampler(
+        told.sampling_engine,
+        folder,
+        sampled,
+        asdict(where),
+        precision=told.precision,
+        longest=48,
+        trained=True,
+    )
     some = case.prompts(policy)
     return Trainer(engine, sampler, some, some[:2], told, where, 0)
 

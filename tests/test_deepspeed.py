@@ -14,6 +14,8 @@ import pytest
 import torch
 import training_case as case
 
+from astarpo.references.models import build_scratch_policy
+
 pytest.importorskip(
     "deepspeed", reason="DeepSpeed is not installed: `make test-deepspeed` installs it"
 )
@@ -75,6 +77,27 @@ def out(tiny_folder, tmp_path_factory):
     start(1, ONE, tiny_folder, folder)
     start(2, TWO, tiny_folder, folder)
     return folder
+
+
+def test_every_process_samples_with_its_own_vllm(tmp_path):
+    """Each follows the policy: the gap to the trainer's log-probabilities stays at rounding."""
+    pytest.importorskip("vllm", reason="vLLM is not installed: `make test-vllm` installs it")
+    one = {
+        "name": "vllm",
+        "settings": {"sampling_engine": "vllm", "max_sampler_gap": 1e-3},
+        "machine": {"zero_stage": 3, "sampler_memory_share": 0.02},
+    }
+    wide = build_scratch_policy(  # wide enough for vLLM's attention
+        seed=0, layers=2, hidden_size=64, intermediate_size=64, heads=2, kv_heads=1,
+        max_positions=64, whole_tokens=["\\boxed{"],
+    )  # fmt: skip
+    wide.save(tmp_path / "model")
+    start(2, [one], tmp_path / "model", tmp_path)
+    metrics, weights, _ = result(tmp_path, "vllm")
+    assert len(metrics) == 5 and all(row["sampler_gap_mean"] < 1e-3 for row in metrics)
+    assert any(row["kl_per_sequence"] not in (None, 0.0) for row in metrics)
+    before = dict(wide.model.named_parameters())
+    assert not torch.equal(weights["model.norm.weight"], before["model.norm.weight"])
 
 
 def result(

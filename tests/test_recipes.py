@@ -46,6 +46,8 @@ COMBINATIONS = [
     ["paper_math", "math_qwen2.5_1.5b", "local/paper_math", "benchmarks_math", "local/benchmarks_math"],
     ["paper_math", "math_qwen2.5_1.5b", "math_12k"],
     ["paper_math", "math_qwen2.5_1.5b", "local/paper_math", "math_12k", "local/math_12k"],
+    ["paper_math", "math_qwen2.5_7b", "eight_gpus"],
+    ["paper_math", "math_qwen2.5_7b", "two_nodes"],
     ["comparison"],
     ["comparison", "learning_rates"],
     ["comparison", "comparison_tokens"],

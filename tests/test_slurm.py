@@ -22,7 +22,7 @@ ENVIRONMENT = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ
 LOG = "results/logs/train_policy/a-star-po/seed-{}.log"
 
 pytestmark = pytest.mark.skipif(
-    os.environ.get("ASTARPO_TEST_SLURM") != "1",
+    os.environ.get("ASTARPO_TEST_SLURM") not in ("1", "if-possible"),
     reason="starts the daemons of a SLURM cluster as root: make test-slurm",
 )
 
@@ -30,7 +30,12 @@ pytestmark = pytest.mark.skipif(
 @pytest.fixture(scope="module")
 def _cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     folder = tmp_path_factory.mktemp("slurm")
-    subprocess.run(["bash", str(CLUSTER), "start", str(folder)], check=True)
+    started = subprocess.run(
+        ["bash", str(CLUSTER), "start", str(folder)], capture_output=True, text=True, check=False
+    )
+    if started.returncode and os.environ["ASTARPO_TEST_SLURM"] == "if-possible":
+        pytest.skip(f"no SLURM can be started here: {started.stderr.strip()[-300:]}")
+    assert started.returncode == 0, started.stdout + started.stderr
     yield
     subprocess.run(["scancel", "--user=root", "--quiet"], check=False)
     subprocess.run(["bash", str(CLUSTER), "stop", str(folder)], check=True)
