@@ -32,7 +32,7 @@ test-vllm: .venv-engines/installed ## test sampling with vLLM on this CPU; it ge
 	OMP_NUM_THREADS=1 .venv-engines/bin/python -m pytest tests/test_vllm_engine.py
 
 test-deepspeed: .venv-engines/installed ## test training with DeepSpeed on two processes of this CPU; the same environment
-	OMP_NUM_THREADS=1 .venv-engines/bin/python -m pytest tests/test_deepspeed.py
+	OMP_NUM_THREADS=1 .venv-engines/bin/python -m pytest tests/test_deepspeed.py tests/test_adapters.py
 
 test-trl: .venv-trl/installed ## test A*-PO and GRPO against TRL's trainers; it gets an environment of its own
 	.venv-trl/bin/python -m pytest tests/test_trl.py
@@ -40,6 +40,9 @@ test-trl: .venv-trl/installed ## test A*-PO and GRPO against TRL's trainers; it 
 bench: install ## measure speed against what it replaces; numbers also in results/bench/bench.json
 	python bench/grading.py
 	python bench/logprobs.py
+	snakemake --cores $(CORES) --quiet rules host reason -- reference data
+	$(MAKE) .venv-trl/installed
+	.venv-trl/bin/python bench/trl_speed.py
 
 test-slurm: install .venv/installed-tests ## install a one-node SLURM (Debian, as root) and run the reduced demo through it
 	command -v slurmctld munged >/dev/null || { apt-get update && apt-get install -y --no-install-recommends slurm-wlm munge; } \

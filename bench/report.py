@@ -20,14 +20,14 @@ class Measured(TypedDict):
     command: str
 
 
-def record(rows: list[Measured], path: Path = PATH) -> None:
-    """Print rows, and put them into the file in place of those of the same name."""
+def record(rows: list[Measured], path: Path = PATH, shown: bool = True) -> None:
+    """Put rows into the file in place of those of the same name, and print them."""
     path.parent.mkdir(parents=True, exist_ok=True)
     old: list[Measured] = json.loads(path.read_text()) if path.exists() else []
     names = {row["name"] for row in rows}
     kept = [row for row in old if row["name"] not in names]
     path.write_text(json.dumps([*kept, *rows], indent=2) + "\n")
-    for row in rows:
+    for row in rows if shown else []:
         theirs = "" if row["theirs"] is None else f", theirs {row['theirs']:,.4g}"
         ratio = "" if row["ratio"] is None else f": {row['ratio']:.2f} x"
         print(f"{row['name']}: ours {row['ours']:,.4g}{theirs} {row['unit']}{ratio}", flush=True)

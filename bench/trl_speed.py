@@ -182,7 +182,8 @@ def measure_ours(arguments: argparse.Namespace) -> dict[str, float]:
         method="a_star_po", hyperparameters={"beta2": BETA2}, steps=arguments.steps + 1, max_generated_tokens=None,
         prompts_per_batch=arguments.prompts, responses_per_prompt=1, updates_per_rollout=1, lr=LR,
         lr_schedule="constant", lr_warmup_steps=0, adam_betas=(0.9, 0.999), adam_eps=1e-8, weight_decay=0.0,
-        max_grad_norm=1.0, entropy_coefficient=0.0, validate_every=10**6, engine="torch", precision="float32",
+        max_grad_norm=1.0, entropy_coefficient=0.0, validate_every=10**6, lora=None, engine="torch",
+        precision="float32",
         torch_threads=arguments.threads, log_prob_chunk_tokens=512, sampling_engine="transformers",
         max_sampler_gap=None, sampling=sampling, prompting=PromptSettings(False, None, 1024), grading=grading,
     )  # fmt: skip

@@ -31,7 +31,7 @@ MACHINE = PLAN.config.machine
 NAME = "[a-z0-9][a-z0-9-]*"
 # The environments of rules that draw responses, and of those that train.
 SAMPLING_ENV = "../envs/engines.yaml" if PLAN.uses_vllm() else "../envs/torch.yaml"
-TRAINING_ENV = "../envs/engines.yaml" if PLAN.uses_deepspeed() else SAMPLING_ENV
+TRAINING_ENV = "../envs/engines.yaml" if PLAN.uses_deepspeed() or PLAN.uses_lora() else SAMPLING_ENV
 
 
 wildcard_constraints:

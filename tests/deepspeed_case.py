@@ -14,7 +14,6 @@ from typing import Any
 import torch
 import training_case as case
 
-from astarpo.references.models import load_policy
 from astarpo.sampling.engines import make_sampler
 from astarpo.training.deepspeed_engine import DeepSpeedEngine
 from astarpo.training.loop import Trainer
@@ -30,7 +29,7 @@ class Recording(DeepSpeedEngine):
     def _step(self) -> float:
         from deepspeed.utils import safe_get_full_grad
 
-        named = self.policy.model.named_parameters()
+        named = [pair for pair in self.policy.model.named_parameters() if pair[1].requires_grad]
         self.gradients.append({name: safe_get_full_grad(weight).clone() for name, weight in named})
         return super()._step()
 
@@ -40,10 +39,10 @@ def trainer(
 ) -> Trainer:
     """As training_case makes it, with the other engine."""
     told, where = replace(case.SETTINGS, **settings), replace(case.MACHINE, **machine)
-    policy, reference = load_policy(folder), load_policy(folder)
+    policy, reference = case.policies(folder, told)
     if where.activation_checkpointing:
         recompute_activations(policy.model)
-    whole = load_policy(folder) if where.zero_stage == 3 else None
+    whole = case.policies(folder, told)[0] if where.zero_stage == 3 else None
     Recording.gradients = []
     engine = Recording(policy, reference, told, where, world, whole)
     sampled = whole or policy

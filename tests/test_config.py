@@ -222,6 +222,13 @@ def test_rules_depend_on_the_engines_that_are_chosen():
     assert extra == {"vllm_engine.py", "vllm_weights.py"}
 
 
+PPO = {
+    key: value
+    for key, value in {**DEFAULT["runs"]["a-star-po"], "method": "ppo"}.items()
+    if key not in ("value", "beta2")
+}
+
+
 def test_rules_depend_on_deepspeed_where_it_trains():
     with_it = Plan(load_config(changed(**{"runs__a-star-po__engine": "deepspeed"})))
     assert not {"astarpo.training.deepspeed_engine"} & set(with_it.unused_modules())
@@ -239,9 +246,11 @@ def test_rules_depend_on_deepspeed_where_it_trains():
             {"runs__a-star-po__engine": "deepspeed", "machine__devices": 2, "machine__nodes": 100},
             "runs.a-star-po.prompts_per_batch = 128: is below machine.devices x machine.nodes (200)",
         ),
+        ({"runs__b": {**PPO, "engine": "deepspeed"}}, "runs.b.engine = 'deepspeed': trains a_star_po, grpo"),
+        ({"runs__b": {**PPO, "lora": {}}}, "runs.b.lora: trains a_star_po, grpo"),
         (
-            {"runs__b": {"base": "a-star-po", "method": "ppo", "value": None, "beta2": None, "engine": "deepspeed"}},
-            "runs.b",
+            {"runs__a-star-po__lora": {"rank": 4}, "references__tiny__sampling_engine": "vllm"},
+            "runs.a-star-po.lora: cannot go with sampling_engine 'vllm' of references.tiny",
         ),
     ],
 )  # fmt: skip

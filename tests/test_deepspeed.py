@@ -23,6 +23,7 @@ pytest.importorskip(
 # A batch of 8 prompts in micro-batches of one: 8 of them in one process, 4 in each of two.
 SETTINGS = {"prompts_per_batch": 8, "lr": 1e-2, "log_prob_chunk_tokens": None}
 MACHINE = {"micro_batch": 1}
+LORA = {"rank": 4, "alpha": 8.0, "targets": "all-linear"}
 TWO = [
     *({"name": f"zero-{stage}", "machine": {"zero_stage": stage}} for stage in range(4)),
     {"name": "stopped-2", "machine": {"zero_stage": 2}, "stop_after": 2},
@@ -43,6 +44,10 @@ TWO = [
         "name": "pairs",
         "settings": {"method": "rebel", "hyperparameters": {"eta": 1.0}, "responses_per_prompt": 2},
     },
+    *(
+        {"name": f"lora-{stage}", "settings": {"lora": LORA}, "machine": {"zero_stage": stage}}
+        for stage in (2, 3)
+    ),
     {"name": "bfloat16", "settings": {"precision": "bfloat16", "max_sampler_gap": None}},
     {
         "name": "bfloat16-3",
@@ -154,6 +159,13 @@ def test_two_processes_with_four_micro_batches_have_the_gradient_of_one_with_eig
 @pytest.mark.parametrize("stage", [2, 3])
 def test_stopped_and_resumed_ends_as_it_would_have(out, stage):
     assert_same(result(out, f"stopped-{stage}"), result(out, f"zero-{stage}"), 1e-6)
+
+
+@pytest.mark.parametrize("stage", [2, 3])
+def test_adapters_train_as_on_one_device(out, tiny_folder, tmp_path, stage):
+    found, expected = result(out, f"lora-{stage}"), plain(tiny_folder, tmp_path, lora=LORA)
+    assert abs(expected[0][-1]["kl_per_sequence"]) > 0.01
+    assert_same(found, expected, 1e-4)
 
 
 def test_a_batch_that_cannot_be_shared_evenly(out, tiny_folder, tmp_path):

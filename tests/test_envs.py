@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from astarpo.closure import import_closure
-from astarpo.config.plan import DEEPSPEED_MODULES, VLLM_MODULES
+from astarpo.config.plan import DEEPSPEED_MODULES, LORA_MODULES, VLLM_MODULES
 
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPTS = ROOT / "workflow_scripts"
@@ -135,7 +135,11 @@ def test_a_rule_imports_only_what_its_environment_installs(
     rule: str, script: str, environment: str
 ) -> None:
     path = SCRIPTS / f"{script}.py"
-    left_out = () if environment.startswith("engines") else (*VLLM_MODULES, *DEEPSPEED_MODULES)
+    left_out = (
+        ()
+        if environment.startswith("engines")
+        else ((*VLLM_MODULES, *DEEPSPEED_MODULES, *LORA_MODULES))
+    )
     imported = third_party([path, *import_closure(path, leave_out=left_out)])
     assert imported <= set(names_pinned(environment))
 

@@ -84,7 +84,7 @@ def job(tmp_path, tiny_policy, tiny_folder) -> list[str]:
         "lr_schedule": "linear", "lr_warmup_steps": 1, "adam_betas": [0.9, 0.99], "adam_eps": 1e-8, "weight_decay": 0.0,
         "max_grad_norm": 1.0, "entropy_coefficient": 0.0, "log_prob_chunk_tokens": 512,
         "max_sampler_gap": 1e-3, "sampling_engine": "transformers",
-        "validate_every": 10, "engine": "torch",
+        "validate_every": 10, "lora": None, "engine": "torch",
         "precision": "float32", "torch_threads": 1,
         "sampling": {"temperature": 1.0, "top_p": 1.0, "max_new_tokens": 16},
         "prompting": {"chat_template": False, "system_prompt": None, "max_prompt_tokens": 16},

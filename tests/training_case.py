@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from astarpo.prompts import PromptSettings
-from astarpo.references.models import load_policy
+from astarpo.references.models import Policy, load_policy
 from astarpo.rewards.grading import GradingSettings
 from astarpo.sampling import SamplingSettings
 from astarpo.sampling.transformers_engine import TransformersSampler
+from astarpo.training.adapters import inject
 from astarpo.training.engine import TorchEngine
 from astarpo.training.loop import Trainer
 from astarpo.training.prompts import TrainingPrompt
@@ -20,7 +21,7 @@ SETTINGS = TrainSettings(
     method="a_star_po", hyperparameters={"beta2": 1e-3}, steps=4, max_generated_tokens=None, prompts_per_batch=4,
     responses_per_prompt=1, updates_per_rollout=1, lr=1e-3, lr_schedule="linear", lr_warmup_steps=1,
     adam_betas=(0.9, 0.99), adam_eps=1e-8, weight_decay=0.01, max_grad_norm=1.0,
-    entropy_coefficient=0.0, validate_every=2, engine="torch", precision="float32", torch_threads=1,
+    entropy_coefficient=0.0, validate_every=2, lora=None, engine="torch", precision="float32", torch_threads=1,
     log_prob_chunk_tokens=2, sampling_engine="transformers", max_sampler_gap=1e-3,
     sampling=SamplingSettings(1.0, 1.0, 8), prompting=PromptSettings(False, None, 32),
     grading=GradingSettings("incorrect", 1.0, 20),
@@ -52,15 +53,24 @@ def prompts(policy: Any, count: int = 8) -> list[TrainingPrompt]:
     ]
 
 
+def policies(folder: str | Path, settings: TrainSettings) -> tuple[Policy, Policy]:
+    """Policy and reference; with LoRA the same."""
+    policy = load_policy(folder)
+    if settings.lora is None:
+        return policy, load_policy(folder)
+    inject(policy.model, settings.lora, seed=0)
+    return policy, policy
+
+
 def trainer(
     folder: Path, seed: int = 0, machine: MachineSettings = MACHINE, **changes: Any
 ) -> Trainer:
     """A trainer that starts from the model folder."""
-    policy, reference = load_policy(folder), load_policy(folder)
+    settings = replace(SETTINGS, **changes)
+    policy, reference = policies(folder, settings)
     sampler = TransformersSampler(
         policy.model, policy.tokenizer, policy.end_token_ids, machine.sampling_batch
     )
-    settings = replace(SETTINGS, **changes)
     some = prompts(policy)
     engine = TorchEngine(
         policy, reference, settings, machine.micro_batch, machine.micro_batch_tokens

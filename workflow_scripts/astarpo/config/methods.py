@@ -17,6 +17,16 @@ from astarpo.config.schema import (
 )
 
 
+class Lora(Section):
+    """Train adapters beside the weights, which stay the reference's."""
+
+    rank: Count = Field(16, description="columns of the matrices")
+    alpha: Positive = Field(32.0, description="their product counts alpha / rank times")
+    targets: Literal["all-linear"] | tuple[str, ...] = Field(
+        "all-linear", description="which layers, by the last part of their names"
+    )
+
+
 class Run(Section):
     """What every training has; each method adds its own keys."""
 
@@ -57,6 +67,7 @@ class Run(Section):
         0.0, description="entropy bonus; 0 in the paper, 1e-3 in its code"
     )
     validate_every: Count = Field(25, description="steps between looks at the validation prompts")
+    lora: Lora | None = Field(None, description="train adapters alone; null: all weights")
     engine: Literal["torch", "deepspeed"] = Field(
         "torch",
         description="what holds the weights: `torch` one device, `deepspeed` as many as `machine` says",

@@ -21,10 +21,11 @@ TASK_KEYS = (
 )  # fmt: skip
 VLLM_MODULES = ("astarpo.sampling.vllm_engine", "astarpo.sampling.vllm_weights")
 DEEPSPEED_MODULES = ("astarpo.training.deepspeed_engine",)
+LORA_MODULES = ("astarpo.training.adapters",)
 TRAIN_KEYS = (
     "method", "steps", "max_generated_tokens", "prompts_per_batch", "responses_per_prompt", "updates_per_rollout",
     "lr", "lr_schedule", "lr_warmup_steps", "adam_betas", "adam_eps", "weight_decay", "max_grad_norm",
-    "entropy_coefficient", "validate_every", "engine", "torch_threads", "log_prob_chunk_tokens",
+    "entropy_coefficient", "lora", "validate_every", "engine", "torch_threads", "log_prob_chunk_tokens",
     "max_sampler_gap",
 )  # fmt: skip
 
@@ -171,8 +172,11 @@ class Plan:
 
     def unused_modules(self) -> tuple[str, ...]:
         """Modules of engines that no entry chooses: no rule depends on them."""
-        vllm = () if self.uses_vllm() else VLLM_MODULES
-        return vllm if self.uses_deepspeed() else (*vllm, *DEEPSPEED_MODULES)
+        return (
+            *(() if self.uses_vllm() else VLLM_MODULES),
+            *(() if self.uses_deepspeed() else DEEPSPEED_MODULES),
+            *(() if self.uses_lora() else LORA_MODULES),
+        )
 
     def uses_vllm(self) -> bool:
         """Whether some reference is sampled from with vLLM."""
@@ -183,11 +187,18 @@ class Plan:
         """Whether some run is trained with DeepSpeed."""
         return any(run.engine == "deepspeed" for run in self.config.runs.values())
 
+    def uses_lora(self) -> bool:
+        """Whether some run trains adapters."""
+        return any(run.lora is not None for run in self.config.runs.values())
+
     def engines(self, rules: Collection[str]) -> list[str]:
         """Packages that jobs of some rules need and that the usual environment has not."""
         drawing = {"sample_reference", "generate_answers", "train_policy"}
         found = ["vllm"] if self.uses_vllm() and drawing & set(rules) else []
-        return [*found, "deepspeed"] if self.uses_deepspeed() and "train_policy" in rules else found
+        if "train_policy" in rules:
+            found += ["deepspeed"] if self.uses_deepspeed() else []
+            found += ["peft"] if self.uses_lora() else []
+        return found
 
     def gpus(self) -> int:
         """GPUs that a job with a model takes."""

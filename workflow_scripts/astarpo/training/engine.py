@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -14,6 +14,7 @@ from astarpo.optimisation import learning_rate, set_learning_rate
 from astarpo.precision import autocast
 from astarpo.references.models import Policy
 from astarpo.training import gaps, models
+from astarpo.training.adapters import adapters_off
 from astarpo.training.critic import Critic
 from astarpo.training.microbatches import MicroBatch, cut
 from astarpo.training.settings import TrainSettings
@@ -30,7 +31,7 @@ class TorchEngine:
 
     Args:
         policy: trained in place; its weights are the fp32 masters.
-        reference: never changed.
+        reference: never changed; with LoRA the policy itself, whose adapters are then switched off.
         settings: of the run.
         micro_batch: sequences in one pass.
         micro_batch_tokens: most tokens in one pass, padding included; None: any number.
@@ -52,10 +53,13 @@ class TorchEngine:
         self.settings, self.micro_batch = settings, micro_batch
         self.micro_batch_tokens = micro_batch_tokens
         models.switch_off_dropout(policy.model)
-        reference.model.eval().requires_grad_(False)
+        reference.model.eval()
+        if settings.lora is None:  # else the two are one model
+            reference.model.requires_grad_(False)
         self.head_of = models.heads(policy.model, reference.model, settings.log_prob_chunk_tokens)
+        trained = [weight for weight in policy.model.parameters() if weight.requires_grad]
         self.optimizer = torch.optim.AdamW(
-            policy.model.parameters(), lr=settings.lr, betas=settings.adam_betas,
+            trained, lr=settings.lr, betas=settings.adam_betas,
             eps=settings.adam_eps, weight_decay=settings.weight_decay,
         )  # fmt: skip
         method = METHODS[settings.method]
@@ -120,7 +124,11 @@ class TorchEngine:
 
         model = self._model("reference" if which == "reference" else "policy")
         found_BT = torch.zeros((count, width), device=self.policy.model.device)
-        weights = self.sampling_weights() if which == "lagged" else nullcontext()
+        weights: AbstractContextManager[None] = nullcontext()
+        if which == "lagged":
+            weights = self.sampling_weights()
+        elif which == "reference" and self.settings.lora is not None:
+            weights = adapters_off(self.reference.model)
         with weights, torch.no_grad(), self.autocast():
             for part, counts in self._own(micro_batches):
                 log_probs_BT, _ = token_log_probs(

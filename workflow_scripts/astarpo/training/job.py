@@ -22,6 +22,7 @@ from astarpo.references.memory import (
 from astarpo.references.models import Policy, load_policy
 from astarpo.sampling.engines import check_can_import, check_engine, make_sampler
 from astarpo.training import checkpoints
+from astarpo.training.adapters import inject, merged
 from astarpo.training.card import model_card
 from astarpo.training.engine import TorchEngine
 from astarpo.training.loop import History, Trainer
@@ -86,6 +87,8 @@ def train(
     check_engine(told.sampling_engine, folder)
     needed: float = TRAINING_WITH_CRITIC if METHODS[told.method].needs_critic else TRAINING
     world = World()
+    if told.lora is not None:
+        check_can_import(["peft"])
     if told.engine == "deepspeed":
         check_can_import(["deepspeed"])
         world = join_world(where.device)
@@ -97,7 +100,7 @@ def train(
             where.offload_parameters,
         )
     check_fits(str(folder), parameters_of_folder(folder), needed, where.device)
-    engine, sampled = _make_engine(folder, told, where, world)
+    engine, sampled = _make_engine(folder, told, where, world, seed)
     policy = engine.policy
     prompts, left_out = load_training_prompts(
         policy.tokenizer,
@@ -122,15 +125,23 @@ def train(
         trainer = Trainer(engine, sampler, prompts, validation, told, where, seed)
         history = trainer.run(own)
         weights = engine.full_weights()
+    if told.lora is not None:
+        policy = merged(folder, told.lora, weights)
+        weights = policy.model.state_dict()
     facts = {"prompts": len(prompts), "prompts_left_out": left_out}
     return FinishedRun(policy, weights, history, facts, world.is_first)
 
 
 def _make_engine(
-    folder: Path, settings: TrainSettings, machine: MachineSettings, world: World
+    folder: Path, settings: TrainSettings, machine: MachineSettings, world: World, seed: int
 ) -> tuple[TorchEngine, Policy]:
     """The engine with its models, and the policy to sample from, which is whole and has the newest weights."""
-    policy, reference = load_policy(folder, machine.device), load_policy(folder, machine.device)
+    policy = load_policy(folder, machine.device)
+    if settings.lora is None:
+        reference = load_policy(folder, machine.device)
+    else:
+        inject(policy.model, settings.lora, seed)
+        reference = policy
     if machine.activation_checkpointing:
         recompute_activations(policy.model)
     if settings.engine == "torch":
@@ -139,6 +150,8 @@ def _make_engine(
     from astarpo.training.deepspeed_engine import DeepSpeedEngine
 
     whole = load_policy(folder, machine.device) if machine.zero_stage == 3 else None
+    if whole is not None and settings.lora is not None:
+        inject(whole.model, settings.lora, seed)
     engine = DeepSpeedEngine(policy, reference, settings, machine, world, whole)
     return engine, whole or policy
 

@@ -26,6 +26,7 @@ class TrainSettings:
         adam_betas, adam_eps, weight_decay, max_grad_norm: AdamW and gradient clipping.
         entropy_coefficient: weight of the mean token entropy subtracted from the loss (the paper's loss: 0).
         validate_every: steps between looks at the validation prompts; the first is before training.
+        lora: ``rank``, ``alpha`` and ``targets`` of the adapters that alone are trained; None: all weights are.
         engine, precision, torch_threads: what does the arithmetic.
         sampling_engine: what draws the rollouts.
         max_sampler_gap: largest mean gap between its log-probabilities and the trainer's, see `training.gaps`.
@@ -49,6 +50,7 @@ class TrainSettings:
     max_grad_norm: float
     entropy_coefficient: float
     validate_every: int
+    lora: dict[str, Any] | None
     engine: str
     precision: str
     torch_threads: int

@@ -1,0 +1,281 @@
+"""Measure the update and reference passes of each method at the shape of Qwen2.5-1.5B, with random weights.
+
+    python bench/gpu.py                       # one NVIDIA GPU with 80 GB, under ten minutes
+    python bench/gpu.py --device cpu --shape tiny --prompts 4 --prompt-tokens 8 --response-tokens 16
+
+The paper's batch: 256 prompts of up to 256 tokens, responses of up to 1024. Tokens a second of both passes, their share
+of the fastest matrix product that the device was seen to make, and peak memory; log-probabilities in chunks against all
+logits at once. Nothing is sampled: responses are random tokens of random lengths. Each case has a process of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import resource
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT / "workflow_scripts")]
+
+SHAPES = {
+    "qwen2.5-1.5b": {
+        "hidden_size": 1536, "num_hidden_layers": 28, "num_attention_heads": 12, "num_key_value_heads": 2,
+        "intermediate_size": 8960, "vocab_size": 151_936, "max_position_embeddings": 4096, "tie_word_embeddings": True,
+    },
+    "tiny": {
+        "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 1,
+        "intermediate_size": 64, "vocab_size": 300, "max_position_embeddings": 128, "tie_word_embeddings": True,
+    },
+}  # fmt: skip
+GRPO = {
+    "clip": 0.2, "clip_high": 0.2, "kl_coefficient": 1e-3, "scale_by_std": True, "std_epsilon": 1e-6,
+    "average": "sequences",
+}  # fmt: skip
+PPO = {
+    "critic_lr": 1e-5, "clip": 0.2, "value_clip": 0.5, "gamma": 1.0, "gae_lambda": 1.0, "kl_coefficient": 1e-3,
+}  # fmt: skip
+CHUNK = 512
+# name: method, its settings, responses a prompt, response tokens whose logits exist at a time
+CASES: dict[str, tuple[str, dict[str, Any], int, int | None]] = {
+    "a-star-po": ("a_star_po", {"beta2": 1e-3}, 1, CHUNK),
+    "a-star-po, all logits at once": ("a_star_po", {"beta2": 1e-3}, 1, None),
+    "grpo-2": ("grpo", GRPO, 2, CHUNK),
+    "grpo-8": ("grpo", GRPO, 8, CHUNK),
+    "rebel": ("rebel", {"eta": 1.0}, 2, CHUNK),
+    "ppo": ("ppo", PPO, 1, CHUNK),
+}
+
+
+def main() -> None:
+    arguments = parse()
+    if arguments.case:
+        print(json.dumps(measure(arguments)))
+        return
+    peak = json.loads(in_a_process("matmul"))["teraflops"]
+    print(
+        f"{device_name(arguments.device)}: fastest matrix product {peak:.3g} TFLOP/s, {arguments.precision}"
+    )
+    print("case                           reference             update                peak memory")
+    for name in CASES:
+        try:
+            found = json.loads(in_a_process(name))
+        except RuntimeError as error:
+            print(f"{name:30s} {error}", flush=True)
+            continue
+        shown = [
+            f"{found[part]['tokens_per_s']:9,.0f}/s {100 * found[part]['teraflops'] / peak:4.0f} %"
+            for part in ("reference", "update")
+        ]
+        print(f"{name:30s} {shown[0]:21s} {shown[1]:21s} {found['gib']:.2f} GiB", flush=True)
+        save(name, found, peak, arguments.device)
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--device", choices=["cuda", "cpu"], default="cuda", help="where")
+    parser.add_argument(
+        "--shape", choices=sorted(SHAPES), default="qwen2.5-1.5b", help="of the model"
+    )
+    parser.add_argument(
+        "--precision", choices=["bfloat16", "float32"], default="bfloat16", help="of passes"
+    )
+    parser.add_argument("--prompts", type=int, default=256, help="in a batch")
+    parser.add_argument("--prompt-tokens", type=int, default=256, help="longest prompt")
+    parser.add_argument("--response-tokens", type=int, default=1024, help="longest response")
+    parser.add_argument("--micro-batch-tokens", type=int, default=16_384, help="padding included")
+    parser.add_argument("--case", help="measure one case here")
+    return parser.parse_args()
+
+
+def in_a_process(case: str) -> str:
+    command = [sys.executable, __file__, *sys.argv[1:], "--case", case]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False)
+    if ran.returncode:
+        lines = ran.stderr.strip().splitlines() or ["it ended without a word"]
+        raise RuntimeError(f"failed: {lines[-1][:200]}")
+    return ran.stdout.splitlines()[-1]
+
+
+def device_name(device: str) -> str:
+    from astarpo.provenance import hardware
+
+    if device == "cpu":
+        return f"CPU ({hardware()})"
+    import torch
+
+    return torch.cuda.get_device_name()
+
+
+def save(name: str, found: dict[str, Any], peak: float, device: str) -> None:
+    from report import record
+
+    command = "python bench/gpu.py " + " ".join(sys.argv[1:])
+    rows: Any = [
+        {"name": f"{name}, {part} on {device_name(device)}", "ours": found[part]["tokens_per_s"], "theirs": None,
+         "ratio": found[part]["teraflops"] / peak, "unit": "tokens/s", "command": command}
+        for part in ("reference", "update")
+    ]  # fmt: skip
+    rows.append(
+        {"name": f"{name}, peak memory on {device_name(device)}", "ours": found["gib"], "theirs": None, "ratio": None,
+         "unit": "GiB", "command": command}
+    )  # fmt: skip
+    record(rows, shown=False)
+
+
+def measure(arguments: argparse.Namespace) -> dict[str, Any]:
+    """One case; ``matmul`` is the device's own speed."""
+    import torch
+
+    if arguments.case == "matmul":
+        size = 8192 if arguments.device == "cuda" else 512
+        kind = getattr(torch, arguments.precision)
+        a, b = (torch.randn(size, size, device=arguments.device, dtype=kind) for _ in range(2))
+        best = min(timed(lambda: a @ b, arguments.device) for _ in range(10))
+        return {"teraflops": 2 * size**3 / best / 1e12}
+    method, hyperparameters, responses, chunk = CASES[arguments.case]
+    engine, settings = make_engine(arguments, method, hyperparameters, responses, chunk)
+    return measure_engine(engine, settings, arguments)
+
+
+def timed(work: Any, device: str) -> float:
+    import torch
+
+    def now() -> float:
+        if device == "cuda":
+            torch.cuda.synchronize()
+        return time.perf_counter()
+
+    started = now()
+    work()
+    return now() - started
+
+
+def make_engine(
+    arguments: argparse.Namespace,
+    method: str,
+    hyperparameters: dict[str, Any],
+    responses: int,
+    chunk: int | None,
+) -> tuple[Any, Any]:
+    import torch
+    from transformers import Qwen2Config, Qwen2ForCausalLM
+
+    from astarpo.prompts import PromptSettings
+    from astarpo.references.models import Policy
+    from astarpo.rewards.grading import GradingSettings
+    from astarpo.sampling import SamplingSettings
+    from astarpo.training.engine import TorchEngine
+    from astarpo.training.models import recompute_activations
+    from astarpo.training.settings import TrainSettings
+
+    torch.manual_seed(0)
+    config = Qwen2Config(**SHAPES[arguments.shape], attn_implementation="sdpa")
+    with torch.device(arguments.device):
+        policy = Policy(Qwen2ForCausalLM(config).float(), None, [0])
+        reference = Policy(Qwen2ForCausalLM(config).float(), None, [0])
+    reference.model.load_state_dict(policy.model.state_dict())
+    recompute_activations(policy.model)
+    settings = TrainSettings(
+        method=method, hyperparameters=hyperparameters, steps=10, max_generated_tokens=None,
+        prompts_per_batch=arguments.prompts, responses_per_prompt=responses, updates_per_rollout=1, lr=1e-6,
+        lr_schedule="constant", lr_warmup_steps=0, adam_betas=(0.9, 0.999), adam_eps=1e-8, weight_decay=0.01,
+        max_grad_norm=1.0, entropy_coefficient=0.0, validate_every=10, lora=None, engine="torch",
+        precision=arguments.precision, torch_threads=1, log_prob_chunk_tokens=chunk, sampling_engine="transformers",
+        max_sampler_gap=None, sampling=SamplingSettings(1.0, 1.0, arguments.response_tokens),
+        prompting=PromptSettings(False, None, arguments.prompt_tokens),
+        grading=GradingSettings("incorrect", 1.0, 10**9),
+    )  # fmt: skip
+    return TorchEngine(policy, reference, settings, 10**6, arguments.micro_batch_tokens), settings
+
+
+def measure_engine(engine: Any, settings: Any, arguments: argparse.Namespace) -> dict[str, Any]:
+    """A reference pass and an update on a batch of random tokens, after one on a small batch to warm up."""
+    import torch
+
+    from astarpo.training.rollouts import PhaseClock
+
+    on_gpu = arguments.device == "cuda"
+    step(
+        engine, settings, replace_prompts(arguments, max(1, arguments.prompts // 64)), PhaseClock()
+    )
+    if on_gpu:
+        torch.cuda.reset_peak_memory_stats()
+    clock = PhaseClock()
+    tokens = step(engine, settings, arguments, clock)
+    weights = sum(weight.numel() for weight in engine.policy.model.parameters())
+    used = (
+        torch.cuda.max_memory_allocated()
+        if on_gpu
+        else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    )
+    # Forward and backward are 6 operations a weight and token, a pass without gradient 2 (attention is left out).
+    return {
+        part: {
+            "tokens_per_s": tokens / clock.seconds[part],
+            "teraflops": operations * weights * tokens / clock.seconds[part] / 1e12,
+        }
+        for part, operations in (("reference", 2), ("update", 6))
+    } | {"gib": used / 2**30}
+
+
+def replace_prompts(arguments: argparse.Namespace, prompts: int) -> argparse.Namespace:
+    return argparse.Namespace(**{**vars(arguments), "prompts": prompts})
+
+
+def step(engine: Any, settings: Any, arguments: argparse.Namespace, clock: Any) -> int:
+    """What the loop does after sampling; returns the number of tokens of prompts and responses."""
+    from astarpo.objectives import METHODS, build_loss, build_prepare
+    from astarpo.rewards.grading import Grade
+    from astarpo.sampling import Completion
+    from astarpo.training.carried import Carried
+    from astarpo.training.passes import build_rollout
+    from astarpo.training.prompts import TrainingPrompt
+    from astarpo.training.rollouts import Responses
+
+    draw = random.Random(0)
+
+    def ids(longest: int) -> list[int]:
+        count = draw.randint(longest // 2, longest)
+        return [draw.randrange(1, SHAPES[arguments.shape]["vocab_size"]) for _ in range(count)]
+
+    size = settings.responses_per_prompt
+    prompts = [
+        TrainingPrompt(str(n), ids(arguments.prompt_tokens), "", "integer", 0.5)
+        for n in range(arguments.prompts)
+    ]
+    repeated = [prompt for prompt in prompts for _ in range(size)]
+    answers = [ids(arguments.response_tokens) for _ in repeated]
+    drawn = Responses(
+        repeated, [n // size for n in range(len(repeated))],
+        [Completion(one, "", "stop", 0.0, []) for one in answers],
+        [Grade(float(draw.random() < 0.5), "correct", None) for _ in repeated],
+    )  # fmt: skip
+    rows = list(range(len(repeated)))
+    pairs = drawn.group_ids if METHODS[settings.method].pairs else None
+    parts = engine.micro_batches([p.token_ids for p in repeated], answers, rows, pairs)
+    carried = Carried(prompts, settings.hyperparameters)
+    with clock.phase("passes"):
+        rollout, _ = build_rollout(engine, settings, drawn, rows, parts, carried, clock)
+    targets = build_prepare(settings.method, settings.hyperparameters)(rollout)
+    loss = build_loss(settings.method, settings.hyperparameters, arguments.response_tokens)
+    width = max(map(len, answers))
+    with clock.phase("again"):
+        seconds = timed(
+            lambda: engine.log_probs("reference", parts, len(rows), width), arguments.device
+        )
+    clock.seconds["reference"] = seconds
+    clock.seconds["update"] = timed(
+        lambda: engine.update(parts, targets, rollout.anchor_log_probs_BT, loss, 0),
+        arguments.device,
+    )
+    return sum(len(p.token_ids) + len(a) for p, a in zip(repeated, answers, strict=True))
+
+
+if __name__ == "__main__":
+    main()
