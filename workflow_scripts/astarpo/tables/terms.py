@@ -76,12 +76,13 @@ def race_table(cost_rows: Sequence[Row], curve_rows: Sequence[Row]) -> TextTable
         curve_rows: with the columns of `columns.CURVES`.
 
     Returns:
-        A row a run; None without an A*-PO run, another one, and validation. Of several A*-PO runs the first counts.
+        A row a run of another method; None without one, an A*-PO run, and validation. Of several A*-PO runs the first
+        counts.
     """
     method_of = {row["run"]: row["method"] for row in cost_rows}
     looks = {run: _looks(curve_rows, run) for run in method_of}
     own = [run for run, method in method_of.items() if method == OURS and looks[run]]
-    others = [run for run in method_of if run not in own[:1] and looks[run]]
+    others = [run for run, method in method_of.items() if method != OURS and looks[run]]
     if not own or not others:
         return None
     head = ["run", "final validation, %", "its stage 2, s", f"{own[0]} has that after, s", "share"]
