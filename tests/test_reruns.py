@@ -101,7 +101,7 @@ def project(finished: Path, tmp_path: Path) -> Path:
 
 # What follows from a set of policies being new.
 FIGURES = {"plot_training_curves training-curves", "plot_accuracy accuracy", "plot_time time"}
-TABLES = {"summarize", "show_examples", "show_validation"}
+TABLES = {"summarize", "show_examples"}
 
 
 def evaluation(
