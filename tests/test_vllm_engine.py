@@ -22,6 +22,7 @@ from astarpo.sampling import Completion, Request, SamplingSettings
 from astarpo.sampling.transformers_engine import TransformersSampler
 from astarpo.seeds import derive_seed
 from astarpo.training import gaps
+from astarpo.training.engine import TorchEngine
 from astarpo.training.loop import Trainer
 
 os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
@@ -240,9 +241,8 @@ def test_a_training_follows_its_policy_and_goes_on_from_a_checkpoint(pair, folde
     def trainer(steps: int) -> Trainer:
         policy.model.load_state_dict(load_policy(folder).model.state_dict())
         now = replace(settings, steps=steps)
-        return Trainer(
-            policy, load_policy(folder), sampler, prompts, prompts[:2], now, case.MACHINE, 0
-        )
+        engine = TorchEngine(policy, load_policy(folder), now, case.MACHINE.micro_batch)
+        return Trainer(engine, sampler, prompts, prompts[:2], now, case.MACHINE, 0)
 
     start = policy.model.model.norm.weight.clone()
     rows = trainer(3).run(tmp_path).metrics
@@ -258,7 +258,8 @@ def test_a_sampler_that_keeps_old_weights_stops_the_training(pair, folder, tmp_p
     monkeypatch.setattr(sampler, "weights_changed", lambda: None)
     settings = replace(case.SETTINGS, lr=1e-1, lr_warmup_steps=0, max_sampler_gap=1e-3)
     prompts = case.prompts(policy)
-    made = Trainer(policy, load_policy(folder), sampler, prompts, [], settings, case.MACHINE, 0)
+    engine = TorchEngine(policy, load_policy(folder), settings, case.MACHINE.micro_batch)
+    made = Trainer(engine, sampler, prompts, [], settings, case.MACHINE, 0)
     with pytest.raises(InputError, match="step 2: .*other weights"):
         made.run(tmp_path)
 
