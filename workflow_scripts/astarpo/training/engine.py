@@ -240,7 +240,9 @@ class TorchEngine:
     def _gaps_of_all(self, found_N: list[Tensor], asked: bool) -> dict[str, float]:
         if not asked:
             return {}
-        return gaps.summarise([one for own in self.world.gather(found_N) for one in own])
+        # To the CPU first: a tensor that was sent comes back on the sender's GPU.
+        every = self.world.gather([one.cpu() for one in found_N])
+        return gaps.summarise([one for own in every for one in own])
 
     def _clear_gradients(self) -> None:
         self.optimizer.zero_grad(set_to_none=True)
