@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -94,6 +95,8 @@ def join_world(device: str) -> World:
         distributed.init_process_group(
             backend, store=distributed.HashStore(), rank=0, world_size=1, timeout=PATIENCE
         )
+    # DeepSpeed calls what torch will drop one day; once an update it would say so in the log.
+    warnings.filterwarnings("ignore", "`torch.distributed.*is deprecated", FutureWarning)
     if rank:
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 (for as long as the process lives)
     return World(rank, size, distributed.new_group(backend="gloo", timeout=PATIENCE))
