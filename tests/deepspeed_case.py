@@ -15,13 +15,12 @@ import torch
 import training_case as case
 
 from astarpo.sampling.engines import make_sampler
-from astarpo.training.deepspeed_engine import DeepSpeedEngine
+from astarpo.training import deepspeed_engine, job
 from astarpo.training.loop import Trainer
-from astarpo.training.models import recompute_activations
 from astarpo.training.world import World, join_world
 
 
-class Recording(DeepSpeedEngine):
+class Recording(deepspeed_engine.DeepSpeedEngine):
     """Keeps the gradient that each step is made with."""
 
     gradients: list[dict[str, Any]]
@@ -38,14 +37,12 @@ def trainer(
     folder: str, world: World, settings: dict[str, Any], machine: dict[str, Any]
 ) -> Trainer:
     """As training_case makes it, with the other engine."""
-    told, where = replace(case.SETTINGS, **settings), replace(case.MACHINE, **machine)
-    policy, reference = case.policies(folder, told)
-    if where.activation_checkpointing:
-        recompute_activations(policy.model)
-    whole = case.policies(folder, told)[0] if where.zero_stage == 3 else None
+    told, where = (
+        replace(case.SETTINGS, engine="deepspeed", **settings),
+        replace(case.MACHINE, **machine),
+    )
     Recording.gradients = []
-    engine = Recording(policy, reference, told, where, world, whole)
-    sampled = whole or policy
+    engine, sampled = job.make_engine(Path(folder), told, where, world, seed=0)
     sampler = make_sampler(
         told.sampling_engine,
         folder,
@@ -55,7 +52,7 @@ def trainer(
         longest=48,
         trained=True,
     )
-    some = case.prompts(policy)
+    some = case.prompts(sampled)
     return Trainer(engine, sampler, some, some[:2], told, where, 0)
 
 
@@ -80,6 +77,9 @@ def run(one: dict[str, Any], folder: str, world: World, out: Path) -> None:
             },
             out / f"{one['name']}.pt",
         )
+
+
+deepspeed_engine.DeepSpeedEngine = Recording  # type: ignore[misc]
 
 
 if __name__ == "__main__":

@@ -11,6 +11,8 @@ import training_case as case
 from astarpo.logprobs import collate, token_log_probs
 from astarpo.references.models import load_policy
 from astarpo.training.adapters import adapters_off, inject, merged
+from astarpo.training.job import _bytes_each, make_engine
+from astarpo.training.world import World
 
 LORA = {"rank": 4, "alpha": 8.0, "targets": ["q_proj", "down_proj"]}
 pytest.importorskip(
@@ -83,12 +85,18 @@ def test_stopped_and_resumed_ends_as_it_would_have(tiny_folder, trained, tmp_pat
     assert [{**row, "validation_reward": None} for row in found] == wanted
 
 
-def test_a_rollout_batch_of_bfloat16_keeps_fp32_adapters(tiny_folder):
-    made = case.trainer(tiny_folder, lora=LORA, precision="bfloat16")
-    assert {w.dtype for w in made.engine.policy.model.parameters()} == {torch.float32}
+def test_the_job_loads_one_model_with_adapters_and_two_without(tiny_folder):
+    usual, _ = make_engine(tiny_folder, case.SETTINGS, case.MACHINE, World(), 0)
+    told = replace(case.SETTINGS, lora=LORA)
+    adapted, sampled = make_engine(tiny_folder, told, case.MACHINE, World(), 0)
+    assert usual.reference is not usual.policy
+    assert adapted.reference is adapted.policy is sampled
 
 
-def test_settings_without_adapters_have_a_second_model(tiny_folder):
-    settings = replace(case.SETTINGS, lora=None)
-    policy, reference = case.policies(tiny_folder, settings)
-    assert policy.model is not reference.model
+def test_a_model_fits_with_adapters_that_is_too_large_to_train_whole():
+    whole, adapters = (replace(case.SETTINGS, lora=lora) for lora in (None, LORA))
+    assert (_bytes_each(whole, case.MACHINE, 1), _bytes_each(adapters, case.MACHINE, 1)) == (20, 4)
+    # bf16, ZeRO 2 on 8: reference 2, weights 2, gradients 2/8, masters and moments 12/8; with adapters the weights.
+    spread = replace(whole, engine="deepspeed", precision="bfloat16")
+    assert _bytes_each(spread, case.MACHINE, 8) == 5.75
+    assert _bytes_each(replace(spread, lora=LORA), case.MACHINE, 8) == 2

@@ -7,15 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from astarpo.prompts import PromptSettings
-from astarpo.references.models import Policy, load_policy
 from astarpo.rewards.grading import GradingSettings
 from astarpo.sampling import SamplingSettings
 from astarpo.sampling.transformers_engine import TransformersSampler
-from astarpo.training.adapters import inject
-from astarpo.training.engine import TorchEngine
+from astarpo.training.job import make_engine
 from astarpo.training.loop import Trainer
 from astarpo.training.prompts import TrainingPrompt
 from astarpo.training.settings import MachineSettings, TrainSettings
+from astarpo.training.world import World
 
 SETTINGS = TrainSettings(
     method="a_star_po", hyperparameters={"beta2": 1e-3}, steps=4, max_generated_tokens=None, prompts_per_batch=4,
@@ -53,28 +52,16 @@ def prompts(policy: Any, count: int = 8) -> list[TrainingPrompt]:
     ]
 
 
-def policies(folder: str | Path, settings: TrainSettings) -> tuple[Policy, Policy]:
-    """Policy and reference; with LoRA the same."""
-    policy = load_policy(folder)
-    if settings.lora is None:
-        return policy, load_policy(folder)
-    inject(policy.model, settings.lora, seed=0)
-    return policy, policy
-
-
 def trainer(
     folder: Path, seed: int = 0, machine: MachineSettings = MACHINE, **changes: Any
 ) -> Trainer:
     """A trainer that starts from the model folder."""
     settings = replace(SETTINGS, **changes)
-    policy, reference = policies(folder, settings)
+    engine, policy = make_engine(Path(folder), settings, machine, World(), seed)
     sampler = TransformersSampler(
         policy.model, policy.tokenizer, policy.end_token_ids, machine.sampling_batch
     )
     some = prompts(policy)
-    engine = TorchEngine(
-        policy, reference, settings, machine.micro_batch, machine.micro_batch_tokens
-    )
     return Trainer(engine, sampler, some, some[:2], settings, machine, seed)
 
 

@@ -197,8 +197,9 @@ def _engine_errors(config: Config) -> Iterator[str]:
         key = f"runs.{name}"
         if run.lora is not None and config.references[run.reference].sampling_engine == "vllm":
             yield f"{key}.lora: cannot go with sampling_engine 'vllm' of references.{run.reference}; take transformers"
-        if run.lora is not None and getattr(run, "method") in ("ppo", "oapl"):  # noqa: B009
-            yield f"{key}.lora: trains {', '.join(spread)}; set lora: null"
+        method: str = getattr(run, "method")  # noqa: B009
+        if run.lora is not None and method not in spread:
+            yield f"{key}.lora: trains {', '.join(spread)}, but not {method}; set lora: null"
         if run.engine == "torch":
             if processes > 1:
                 yield (
@@ -206,7 +207,6 @@ def _engine_errors(config: Config) -> Iterator[str]:
                     f"{processes}; set engine: deepspeed, or both to 1"
                 )
             continue
-        method: str = getattr(run, "method")  # noqa: B009
         if method not in spread:
             yield f"{key}.engine = 'deepspeed': trains {', '.join(spread)}, but not {method}; set engine: torch"
         if run.prompts_per_batch < processes:

@@ -13,6 +13,7 @@ from astarpo.files import read_json, sha256, write_json, write_table, write_text
 from astarpo.objectives import METHODS, uses_v_star
 from astarpo.provenance import manifest
 from astarpo.references.memory import (
+    LOADING,
     TRAINING,
     TRAINING_WITH_CRITIC,
     check_fits,
@@ -85,30 +86,15 @@ def train(
     torch.set_num_threads(told.torch_threads)
     folder = _reference_folder(inputs["reference"])
     check_engine(told.sampling_engine, folder)
-    needed: float = TRAINING_WITH_CRITIC if METHODS[told.method].needs_critic else TRAINING
-    world = World()
-    if told.lora is not None:
-        check_can_import(["peft"])
-    if told.engine == "deepspeed":
-        check_can_import(["deepspeed"])
-        world = join_world(where.device)
-        needed = deepspeed_bytes(
-            where.zero_stage,
-            world.size,
-            told.precision,
-            where.offload_optimizer,
-            where.offload_parameters,
-        )
+    check_can_import(_packages(told))
+    world = join_world(where.device) if told.engine == "deepspeed" else World()
+    needed = _bytes_each(told, where, world.size)
     check_fits(str(folder), parameters_of_folder(folder), needed, where.device)
-    engine, sampled = _make_engine(folder, told, where, world, seed)
+    engine, sampled = make_engine(folder, told, where, world, seed)
     policy = engine.policy
     prompts, left_out = load_training_prompts(
-        policy.tokenizer,
-        inputs["dataset"],
-        told.prompting,
-        inputs.get("values"),
-        inputs.get("selection"),
-    )
+        policy.tokenizer, inputs["dataset"], told.prompting, inputs.get("values"), inputs.get("selection"),
+    )  # fmt: skip
     validation: list[TrainingPrompt] = []
     if "validation" in inputs:
         validation, _ = load_training_prompts(
@@ -132,10 +118,39 @@ def train(
     return FinishedRun(policy, weights, history, facts, world.is_first)
 
 
-def _make_engine(
+def _packages(settings: TrainSettings) -> list[str]:
+    """What must be installed besides the usual."""
+    adapters = ["peft"] if settings.lora is not None else []
+    return [*adapters, "deepspeed"] if settings.engine == "deepspeed" else adapters
+
+
+def _bytes_each(settings: TrainSettings, machine: MachineSettings, processes: int) -> float:
+    """Bytes a parameter that a device holds of this training."""
+    adapters = settings.lora is not None
+    if settings.engine == "deepspeed":
+        return deepspeed_bytes(
+            machine.zero_stage, processes, settings.precision,
+            machine.offload_optimizer, machine.offload_parameters, adapters,
+        )  # fmt: skip
+    if adapters:
+        return LOADING
+    return TRAINING_WITH_CRITIC if METHODS[settings.method].needs_critic else TRAINING
+
+
+def make_engine(
     folder: Path, settings: TrainSettings, machine: MachineSettings, world: World, seed: int
 ) -> tuple[TorchEngine, Policy]:
-    """The engine with its models, and the policy to sample from, which is whole and has the newest weights."""
+    """Load the models of a training and give them to its engine.
+
+    Args:
+        folder: the reference's model folder.
+        settings, machine: of the run.
+        world: the processes that train it.
+        seed: of the adapters' first matrices.
+
+    Returns:
+        The engine, and the policy to sample from, which is whole and has the newest weights.
+    """
     policy = load_policy(folder, machine.device)
     if settings.lora is None:
         reference = load_policy(folder, machine.device)
