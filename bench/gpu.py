@@ -164,15 +164,12 @@ def make_engine(
     chunk: int | None,
 ) -> tuple[Any, Any]:
     import torch
+    from setting import train_settings
     from transformers import Qwen2Config, Qwen2ForCausalLM
 
-    from astarpo.prompts import PromptSettings
     from astarpo.references.models import Policy
-    from astarpo.rewards.grading import GradingSettings
-    from astarpo.sampling import SamplingSettings
     from astarpo.training.engine import TorchEngine
     from astarpo.training.models import recompute_activations
-    from astarpo.training.settings import TrainSettings
 
     torch.manual_seed(0)
     config = Qwen2Config(**SHAPES[arguments.shape], attn_implementation="sdpa")
@@ -181,15 +178,9 @@ def make_engine(
         reference = Policy(Qwen2ForCausalLM(config).float(), None, [0])
     reference.model.load_state_dict(policy.model.state_dict())
     recompute_activations(policy.model)
-    settings = TrainSettings(
-        method=method, hyperparameters=hyperparameters, steps=10, max_generated_tokens=None,
-        prompts_per_batch=arguments.prompts, responses_per_prompt=responses, updates_per_rollout=1, lr=1e-6,
-        lr_schedule="constant", lr_warmup_steps=0, adam_betas=(0.9, 0.999), adam_eps=1e-8, weight_decay=0.01,
-        max_grad_norm=1.0, entropy_coefficient=0.0, validate_every=10, lora=None, engine="torch",
-        precision=arguments.precision, torch_threads=1, log_prob_chunk_tokens=chunk, sampling_engine="transformers",
-        max_sampler_gap=None, sampling=SamplingSettings(1.0, 1.0, arguments.response_tokens),
-        prompting=PromptSettings(False, None, arguments.prompt_tokens),
-        grading=GradingSettings("incorrect", 1.0, 10**9),
+    settings = train_settings(
+        method, hyperparameters, arguments.prompts, responses, arguments.response_tokens,
+        precision=arguments.precision, log_prob_chunk_tokens=chunk, weight_decay=0.01,
     )  # fmt: skip
     return TorchEngine(policy, reference, settings, 10**6, arguments.micro_batch_tokens), settings
 

@@ -24,7 +24,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "workflow_scripts")]
 
-SAMPLES, BETA1, BETA2, LR = 8, 0.5, 1e-3, 1e-6
+SAMPLES, BETA1, BETA2 = 8, 0.5, 1e-3
 UNITS = {
     "stage 1": "responses/s", "stage 2": "s a step", "peak memory, stage 1": "MiB", "peak memory, stage 2": "MiB",
 }  # fmt: skip
@@ -140,58 +140,62 @@ def measure_ours(arguments: argparse.Namespace) -> dict[str, float]:
     """Stage 1 as the sampling and grading rules do it, or stage 2 as the training does it."""
     import torch
 
-    from astarpo.prompts import PromptSettings
     from astarpo.references.models import load_policy
-    from astarpo.rewards.grading import Grader, GradingSettings
-    from astarpo.sampling import SamplingSettings
     from astarpo.sampling.transformers_engine import TransformersSampler
-    from astarpo.training.engine import TorchEngine
-    from astarpo.training.loop import Trainer
     from astarpo.training.prompts import TrainingPrompt
-    from astarpo.training.rollouts import PhaseClock, draw_responses
-    from astarpo.training.settings import MachineSettings, TrainSettings
 
     torch.set_num_threads(arguments.threads)
-    policy, reference = load_policy(arguments.model), load_policy(arguments.model)
+    policy = load_policy(arguments.model)
     sampler = TransformersSampler(
         policy.model, policy.tokenizer, policy.end_token_ids, arguments.sampling_batch
     )
     needed = arguments.stage1_prompts or arguments.prompts * (arguments.steps + 1)
     prompts = [
         TrainingPrompt(
-            row["prompt_id"],
-            policy.tokenizer(row["prompt"])["input_ids"],
-            row["gold"],
-            row["verifier"],
-            0.5,
+            row["prompt_id"], policy.tokenizer(row["prompt"])["input_ids"], row["gold"], row["verifier"], 0.5
         )
         for row in problems(arguments, needed)
-    ]
-    sampling = SamplingSettings(1.0, 1.0, arguments.tokens)
-    grading = GradingSettings("incorrect", 1.0, 10**9)
+    ]  # fmt: skip
     if arguments.stage1_prompts:
-        with Grader(grading, 1) as grader:
-            draw_responses(
-                sampler, prompts[:8], 1, sampling, grader, (1,), PhaseClock()
-            )  # to warm up
-            started = time.perf_counter()
-            draw_responses(sampler, prompts, SAMPLES, sampling, grader, (0,), PhaseClock())
-            seconds = time.perf_counter() - started
-        return {"stage 1": len(prompts) * SAMPLES / seconds, "peak memory, stage 1": peak_mib()}
-    settings = TrainSettings(
-        method="a_star_po", hyperparameters={"beta2": BETA2}, steps=arguments.steps + 1, max_generated_tokens=None,
-        prompts_per_batch=arguments.prompts, responses_per_prompt=1, updates_per_rollout=1, lr=LR,
-        lr_schedule="constant", lr_warmup_steps=0, adam_betas=(0.9, 0.999), adam_eps=1e-8, weight_decay=0.0,
-        max_grad_norm=1.0, entropy_coefficient=0.0, validate_every=10**6, lora=None, engine="torch",
-        precision="float32",
-        torch_threads=arguments.threads, log_prob_chunk_tokens=512, sampling_engine="transformers",
-        max_sampler_gap=None, sampling=sampling, prompting=PromptSettings(False, None, 1024), grading=grading,
+        return our_stage1(sampler, prompts, arguments.tokens)
+    return our_stage2(policy, sampler, prompts, arguments)
+
+
+def our_stage1(sampler: Any, prompts: list[Any], tokens: int) -> dict[str, float]:
+    from setting import GRADING
+
+    from astarpo.rewards.grading import Grader
+    from astarpo.sampling import SamplingSettings
+    from astarpo.training.rollouts import PhaseClock, draw_responses
+
+    sampling = SamplingSettings(1.0, 1.0, tokens)
+    with Grader(GRADING, 1) as grader:
+        draw_responses(sampler, prompts[:8], 1, sampling, grader, (1,), PhaseClock())  # to warm up
+        started = time.perf_counter()
+        draw_responses(sampler, prompts, SAMPLES, sampling, grader, (0,), PhaseClock())
+        seconds = time.perf_counter() - started
+    return {"stage 1": len(prompts) * SAMPLES / seconds, "peak memory, stage 1": peak_mib()}
+
+
+def our_stage2(
+    policy: Any, sampler: Any, prompts: list[Any], arguments: argparse.Namespace
+) -> dict[str, float]:
+    from setting import train_settings
+
+    from astarpo.references.models import load_policy
+    from astarpo.training.engine import TorchEngine
+    from astarpo.training.loop import Trainer
+    from astarpo.training.settings import MachineSettings
+
+    settings = train_settings(
+        "a_star_po", {"beta2": BETA2}, arguments.prompts, 1, arguments.tokens,
+        steps=arguments.steps + 1, torch_threads=arguments.threads,
     )  # fmt: skip
     machine = MachineSettings(
         "cpu", devices=1, nodes=1, micro_batch=arguments.micro_batch, sampling_batch=arguments.sampling_batch,
         checkpoint_every=10**6, grading_workers=1, max_minutes=None, trackers=(),
     )  # fmt: skip
-    engine = TorchEngine(policy, reference, settings, arguments.micro_batch)
+    engine = TorchEngine(policy, load_policy(arguments.model), settings, arguments.micro_batch)
     trainer = Trainer(engine, sampler, prompts, [], settings, machine, 0)
     times = [time.perf_counter()]
     with trainer.grader:
@@ -206,14 +210,15 @@ def measure_theirs(arguments: argparse.Namespace) -> dict[str, float]:
     """A2POTrainer's own methods, with the same verifier as reward."""
     import torch
     from datasets import Dataset
+    from setting import GRADING, LR
     from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
     from trl.experimental.a2po import A2POConfig, A2POTrainer
 
-    from astarpo.rewards.grading import Grader, GradingSettings, Item
+    from astarpo.rewards.grading import Grader, Item
     from astarpo.rewards.verifiers import Response
 
     torch.set_num_threads(arguments.threads)
-    grader = Grader(GradingSettings("incorrect", 1.0, 10**9), 1)
+    grader = Grader(GRADING, 1)
 
     def reward(
         prompts: list[str], completions: list[str], gold: Any, verifier: Any, **_: Any

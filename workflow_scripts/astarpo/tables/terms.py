@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from statistics import fmean
 from typing import Any
 
 from astarpo.tables.paper import OURS
@@ -32,7 +33,6 @@ def terms_table(
     terms = {run["run"]: run["terms"] for run in runs}
     if len(terms) < 2:
         return None
-    seeds = {name: sorted(run["seed"] for run in runs if run["run"] == name) for name in terms}
     steps: dict[str, dict[int, int]] = defaultdict(dict)
     for row in curve_rows:
         steps[row["run"]][row["seed"]] = max(steps[row["run"]].get(row["seed"], 0), row["step"])
@@ -46,23 +46,27 @@ def terms_table(
     ]
     body, updates, tokens = [], {}, {}
     for name, own in terms.items():
-        updates[name] = _mean(list(steps[name].values())) * own["updates_per_rollout"]
-        tokens[name] = _mean([row["generated_tokens"] for row in cost_rows if row["run"] == name])
+        updates[name] = fmean(list(steps[name].values())) * own["updates_per_rollout"]
+        tokens[name] = fmean([row["generated_tokens"] for row in cost_rows if row["run"] == name])
         prompts = f"{own['dataset']}, {own['selection'] or 'all'}"
         sizes = (own["prompts_per_batch"], own["responses_per_prompt"])
         body.append([name, prompts, *map(str, sizes), f"{updates[name]:g}", f"{tokens[name]:,.0f}"])
-    chosen = {
-        (own["dataset"], own["selection"], own["prompts_per_batch"]) for own in terms.values()
-    }
-    same_seeds = len(set(map(tuple, seeds.values()))) == 1
     equal = {
-        "prompts and their order": len(chosen) == 1 and same_seeds,
+        "prompts and their order": len({_prompts_seen(runs, name) for name in terms}) == 1,
         "number of updates": len(set(updates.values())) == 1,
         "generated tokens": min(tokens.values()) >= (1 - NEARLY_EQUAL) * max(tokens.values()),
     }
     same = ", ".join(name for name, is_equal in equal.items() if is_equal) or "nothing"
     other = ", ".join(name for name, is_equal in equal.items() if not is_equal) or "nothing"
     return TextTable(f"Terms of the comparison; equal: {same}; not equal: {other}", head, body)
+
+
+def _prompts_seen(runs: Sequence[Row], name: str) -> tuple[Any, ...]:
+    """What decides which prompts a run sees, and when."""
+    own = [run for run in runs if run["run"] == name]
+    terms = own[0]["terms"]
+    seeds = tuple(sorted(run["seed"] for run in own))
+    return terms["dataset"], terms["selection"], terms["prompts_per_batch"], seeds
 
 
 def race_table(cost_rows: Sequence[Row], curve_rows: Sequence[Row]) -> TextTable | None:
@@ -115,11 +119,7 @@ def _looks(curve_rows: Sequence[Row], run: str) -> list[tuple[float, float]]:
             found[row["step"]].append(row)
             seeds.add(row["seed"])
     return [
-        (_mean([row["seconds"] for row in rows]), _mean([row["value"] for row in rows]))
+        (fmean([row["seconds"] for row in rows]), fmean([row["value"] for row in rows]))
         for _, rows in sorted(found.items())
         if len(rows) == len(seeds)
     ]
-
-
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)

@@ -1,0 +1,42 @@
+"""The settings that the benchmarks train with: the paper's optimizer, one update, nothing that waits or stops."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from astarpo.prompts import PromptSettings
+from astarpo.rewards.grading import GradingSettings
+from astarpo.sampling import SamplingSettings
+from astarpo.training.settings import TrainSettings
+
+LR = 1e-6
+GRADING = GradingSettings("incorrect", 1.0, 10**9)
+
+
+def train_settings(
+    method: str,
+    hyperparameters: dict[str, Any],
+    prompts: int,
+    responses: int,
+    tokens: int,
+    **changes: Any,
+) -> TrainSettings:
+    """Settings of a training.
+
+    Args:
+        method, hyperparameters: as in `objectives.METHODS`.
+        prompts, responses: prompts in a batch, and responses to each.
+        tokens: longest response.
+        changes: any other of its settings.
+    """
+    usual: dict[str, Any] = {
+        "steps": 10, "max_generated_tokens": None, "updates_per_rollout": 1, "lr": LR, "lr_schedule": "constant",
+        "lr_warmup_steps": 0, "adam_betas": (0.9, 0.999), "adam_eps": 1e-8, "weight_decay": 0.0, "max_grad_norm": 1.0,
+        "entropy_coefficient": 0.0, "validate_every": 10**6, "lora": None, "engine": "torch", "precision": "float32",
+        "torch_threads": 1, "log_prob_chunk_tokens": 512, "sampling_engine": "transformers", "max_sampler_gap": None,
+    }  # fmt: skip
+    return TrainSettings(
+        method=method, hyperparameters=hyperparameters, prompts_per_batch=prompts, responses_per_prompt=responses,
+        sampling=SamplingSettings(1.0, 1.0, tokens), prompting=PromptSettings(False, None, 1024), grading=GRADING,
+        **{**usual, **changes},
+    )  # fmt: skip
