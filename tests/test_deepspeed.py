@@ -13,8 +13,10 @@ from typing import Any
 import pytest
 import torch
 import training_case as case
+import yaml
+from snakemake.utils import update_config
 
-from astarpo.references.models import build_scratch_policy
+from astarpo.references.models import build_scratch_policy, load_policy
 
 pytest.importorskip(
     "deepspeed", reason="DeepSpeed is not installed: `make test-deepspeed` installs it"
@@ -182,3 +184,39 @@ def test_bfloat16_has_fp32_masters(out, name):
     assert all(weight.dtype == torch.float32 for weight in weights.values())
     rounded = [torch.equal(weight, weight.bfloat16().float()) for weight in weights.values()]
     assert not all(rounded)
+
+
+def test_the_workflow_trains_on_two_processes_and_exports(tmp_path):
+    """Snakemake, launcher, torchrun, training and export, with adapters and everything that saves memory."""
+    root = Path(__file__).resolve().parent.parent
+    for name in ("Snakefile", "rules", "workflow_scripts", "config", "envs", "profiles", "report"):
+        (tmp_path / name).symlink_to(root / name)
+    config: dict[str, Any] = {}
+    for name in ("config/config.yaml", "tests/configs/smoke.yaml"):
+        update_config(config, yaml.safe_load((root / name).read_text()))
+    run = {**config["runs"]["a-star-po"], "engine": "deepspeed", "lora": {"rank": 4}, "seeds": [0]}
+    config |= {"runs": {"spread": run}, "figures": {}}
+    config["machine"] |= {
+        "devices": 2,
+        "zero_stage": 3,
+        "micro_batch_tokens": 200,
+        "activation_checkpointing": True,
+    }
+    (tmp_path / "spread.yaml").write_text(yaml.safe_dump(config))
+    target = "results/runs/spread/seed-0/manifest.json"
+    done = subprocess.run(
+        [sys.executable, "-m", "snakemake", "--cores", "2", "--configfile", "spread.yaml", "--", target],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+        env={**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]
+    log = (tmp_path / "results/logs/train_policy/spread/seed-0.log").read_text()
+    assert log.count("training on") == 1 and "is deprecated" not in log
+    assert list(
+        (tmp_path / "results/checkpoints/spread/seed-0").glob("*/world-2/step-000004/deepspeed")
+    )
+    names = [
+        {name for name, _ in load_policy(tmp_path / folder / "model").model.named_parameters()}
+        for folder in ("results/runs/spread/seed-0", "results/references/tiny")
+    ]
+    assert names[0] == names[1]
