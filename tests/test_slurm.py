@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -13,8 +14,6 @@ from pathlib import Path
 
 import pytest
 import yaml
-
-from astarpo.files import read_table
 
 ROOT = Path(__file__).resolve().parent.parent
 CLUSTER = ROOT / "tests/slurm/cluster.sh"
@@ -93,23 +92,48 @@ def test_trainings_had_their_gpus(project):
         assert re.match(r"GPUs: [01]\n", log), log
 
 
-def test_a_training_that_met_its_walltime_is_sent_again_and_goes_on(project):
-    change(project, steps=1500, seeds=[2], validate_every=1500)
-    limit = ["--set-resources", "train_policy:runtime=1", "train_policy:slurm_partition=gpu",
-             "train_policy:gpu=1", "train_policy:mem_mb=1500"]  # fmt: skip
-    done = snakemake(project, "train", "--retries", "9", *limit)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "Trying to restart" in done.stdout + done.stderr
-    assert "going on from the checkpoint of step" in (project / LOG.format(2)).read_text()
-    metrics = read_table(project / "results/runs/a-star-po/seed-2/metrics.parquet")
-    assert metrics.column("step").to_pylist() == list(range(1501))
-
-
 def running() -> list[str]:
     listed = subprocess.run(
         ["squeue", "--noheader", "--states=RUNNING", "--format=%i"], capture_output=True, text=True
     )
     return listed.stdout.split()
+
+
+def live_steps(folder: Path, seed: int) -> list[int]:
+    """The steps that a running training has recorded so far, whichever job it is in."""
+    (path,) = folder.glob(f"results/checkpoints/a-star-po/seed-{seed}/*/world-1/metrics.jsonl")
+    whole = path.read_text().rpartition("\n")[0]  # the last line may be half written
+    return [json.loads(line)["step"] for line in whole.splitlines()]
+
+
+def stop(main: subprocess.Popen[bytes], folder: Path) -> None:
+    main.kill()
+    main.wait()
+    subprocess.run(["scancel", *running()], check=True)
+    wait(lambda: not running(), "the end of the job")
+    assert snakemake(folder, "--unlock").returncode == 0
+
+
+def test_a_training_that_met_its_walltime_is_sent_again_and_goes_on(project):
+    """More steps than any machine makes in the minute that it is granted; stopped once it went on."""
+    change(project, steps=1000000, seeds=[2], validate_every=1000000)
+    limit = ["--set-resources", "train_policy:runtime=1", "train_policy:slurm_partition=gpu",
+             "train_policy:gpu=1", "train_policy:mem_mb=1500"]  # fmt: skip
+    said = project / "said.txt"
+    with said.open("w") as stream:
+        main = subprocess.Popen(
+            command("train", "--retries", "9", *limit), cwd=project, env=ENVIRONMENT,
+            stdout=stream, stderr=stream,
+        )  # fmt: skip
+    log = project / LOG.format(2)
+    mark = re.compile(r"going on from the checkpoint of step (\d+)")
+    wait(lambda: log.exists() and mark.search(log.read_text()), "a second job that goes on")
+    (found,) = mark.findall(log.read_text())
+    wait(lambda: live_steps(project, 2)[-1] > int(found) + 5, "steps of the second job")
+    steps = live_steps(project, 2)
+    stop(main, project)
+    assert "Trying to restart" in said.read_text()
+    assert int(found) > 0 and steps == list(range(len(steps)))
 
 
 def test_after_a_killed_main_process_a_restart_starts_no_second_writer(project):
