@@ -11,7 +11,8 @@ from astarpo.logprobs import collate, token_log_probs
 from astarpo.references.models import load_policy_without_weights
 from astarpo.sampling import Request, SamplingSettings
 from astarpo.sampling.engines import check_engine
-from astarpo.sampling.transformers_engine import SeededChoice, TransformersSampler
+from astarpo.sampling.seeded_choice import SeededChoice
+from astarpo.sampling.transformers_engine import TransformersSampler
 from astarpo.seeds import derive_seed, uniforms
 
 T1 = SamplingSettings(1.0, 1.0, 12)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from astarpo.logprobs import response_length
 from astarpo.sampling import Completion, Request, SamplingSettings
+from astarpo.sampling.attention import groups_together
+from astarpo.sampling.drawing import Drawing
 from astarpo.seeds import uniforms
 
 if TYPE_CHECKING:
@@ -18,7 +20,8 @@ class TransformersSampler:
     """Draws responses with ``generate``.
 
     A response depends on its own request only: the noise of each token comes from the request's seed and
-    the token's position, so in fp32 neither batch size nor order changes a sample.
+    the token's position, so in fp32 neither batch size nor order changes a sample, but for what rounding does at the
+    edge between two tokens: never seen with a vocabulary of hundreds, one token in some hundreds with 50,000.
 
     Args:
         model: a causal language model.
@@ -62,26 +65,13 @@ class TransformersSampler:
         import torch
 
         prompt_ids_BP, attention_mask_BP = self._left_pad([r.prompt_token_ids for r in requests])
-        choice = _choice(requests, settings, prompt_ids_BP.shape[1])
-        with torch.inference_mode(), _on_its_own(self.model):
-            output_BS = self.model.generate(
-                input_ids=prompt_ids_BP,
-                attention_mask=attention_mask_BP,
-                generation_config=self._generation_config(settings.max_new_tokens),
-                logits_processor=choice.processors(),
-            )
-        response_ids_BT = output_BS[:, prompt_ids_BP.shape[1] :].tolist()
-        lengths = [response_length(row, self.end_token_ids) for row in response_ids_BT]
-        return [
-            self._completion(row[:length], logprob_sum, log_probs[:length])
-            for row, length, logprob_sum, log_probs in zip(
-                response_ids_BT,
-                lengths,
-                choice.logprob_sums(lengths),
-                choice.log_probs(),
-                strict=True,
-            )
-        ]
+        noise_BT = None
+        if settings.temperature > 0:
+            noise_BT = uniforms([request.seed for request in requests], settings.max_new_tokens)
+        with torch.inference_mode(), _on_its_own(self.model), groups_together(self.model):
+            drawing = Drawing(self.model, prompt_ids_BP, attention_mask_BP, noise_BT, settings)
+            drawn = drawing.run(self.end_token_ids, self._pad)
+        return [self._completion(*one) for one in drawn]
 
     def weights_changed(self) -> None:
         """Nothing to do: the model that is trained is the one that is drawn from."""
@@ -89,32 +79,27 @@ class TransformersSampler:
     def rest(self) -> None:
         """Nothing to do: nothing is held besides the model."""
 
-    def _completion(
-        self, token_ids: list[int], logprob_sum: float, log_probs: list[float]
-    ) -> Completion:
+    def _completion(self, drawn_ids: list[int], log_probs: list[float]) -> Completion:
+        """Cut what was drawn behind its end token."""
+        length = response_length(drawn_ids, self.end_token_ids)
+        token_ids, log_probs = drawn_ids[:length], log_probs[:length]
         ended = token_ids[-1] in self.end_token_ids
         text = self.tokenizer.decode(token_ids, skip_special_tokens=True)
-        return Completion(token_ids, text, "stop" if ended else "length", logprob_sum, log_probs)
+        return Completion(token_ids, text, "stop" if ended else "length", sum(log_probs), log_probs)
+
+    @property
+    def _pad(self) -> int:
+        pad = self.tokenizer.pad_token_id
+        return int(pad) if pad is not None else self.end_token_ids[0]
 
     def _left_pad(self, prompts: list[list[int]]) -> tuple[Tensor, Tensor]:
         import torch
 
         width = max(map(len, prompts))
-        pad = self.tokenizer.pad_token_id if self.tokenizer.pad_token_id is not None else 0
-        rows = [[pad] * (width - len(prompt)) + prompt for prompt in prompts]
+        rows = [[self._pad] * (width - len(prompt)) + prompt for prompt in prompts]
         masks = [[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts]
         device = self.model.device
         return torch.tensor(rows, device=device), torch.tensor(masks, device=device)
-
-    def _generation_config(self, max_new_tokens: int) -> Any:
-        """What ends a response and nothing else: tokens are chosen by `SeededChoice`."""
-        from transformers import GenerationConfig
-
-        pad = self.tokenizer.pad_token_id
-        return GenerationConfig(
-            do_sample=False, num_beams=1, max_new_tokens=max_new_tokens, use_cache=True,
-            eos_token_id=self.end_token_ids, pad_token_id=pad if pad is not None else self.end_token_ids[0],
-        )  # fmt: skip
 
 
 @contextmanager
@@ -130,79 +115,3 @@ def _on_its_own(model: Any) -> Iterator[None]:
     finally:
         model.generation_config = own
         model.train(was_training)
-
-
-def _choice(
-    requests: Sequence[Request], settings: SamplingSettings, prompt_width: int
-) -> SeededChoice:
-    noise_BT = None
-    if settings.temperature > 0:
-        noise_BT = uniforms([request.seed for request in requests], settings.max_new_tokens)
-    return SeededChoice(settings, noise_BT, prompt_width)
-
-
-class SeededChoice:
-    """Chooses each next token from given uniform noise and notes its log-probability.
-
-    Args:
-        settings: temperature and nucleus.
-        noise_BT: uniforms in [0, 1), float64 [B, T]; None for greedy decoding.
-        prompt_width: padded length of the prompts.
-    """
-
-    def __init__(self, settings: SamplingSettings, noise_BT: Any, prompt_width: int) -> None:
-        self.settings, self.noise_BT, self.prompt_width = settings, noise_BT, prompt_width
-        self._log_probs: list[Tensor] = []
-
-    def processors(self) -> Any:
-        """The logits processors that make ``generate``'s greedy search take the chosen tokens."""
-        from transformers import (
-            LogitsProcessorList,
-            TemperatureLogitsWarper,
-            TopPLogitsWarper,
-        )
-
-        made = LogitsProcessorList()
-        if self.noise_BT is not None and self.settings.temperature != 1.0:
-            made.append(TemperatureLogitsWarper(float(self.settings.temperature)))
-        if self.noise_BT is not None and self.settings.top_p < 1.0:
-            made.append(TopPLogitsWarper(top_p=float(self.settings.top_p)))
-        made.append(self)
-        return made
-
-    def __call__(self, input_ids_BS: Tensor, scores_BV: Tensor) -> Tensor:
-        """Leave one finite score in each row, that of the chosen token.
-
-        The token is the inverse of the cumulative distribution at the row's uniform, in fp64: one draw a
-        token, and differences of rounding between batch shapes all but never move it.
-        """
-        import torch
-
-        log_probs_BV = scores_BV.float().log_softmax(-1)
-        if self.noise_BT is None:
-            chosen_B = log_probs_BV.argmax(-1)
-        else:
-            column = self.noise_BT[:, input_ids_BS.shape[1] - self.prompt_width]
-            noise_B1 = torch.as_tensor(column, device=scores_BV.device)[:, None]
-            cumulative_BV = log_probs_BV.double().exp().cumsum(-1)
-            target_B1 = noise_B1 * cumulative_BV[:, -1:]
-            chosen_B = torch.searchsorted(cumulative_BV, target_B1, right=True)[:, 0]
-            chosen_B = chosen_B.clamp(max=scores_BV.shape[-1] - 1)
-        self._log_probs.append(log_probs_BV.gather(-1, chosen_B[:, None])[:, 0])
-        return torch.full_like(scores_BV, float("-inf")).scatter(-1, chosen_B[:, None], 0.0)
-
-    def log_probs(self) -> list[list[float]]:
-        """The log-probability of every token that was chosen, rows by steps, in nats."""
-        import torch
-
-        return torch.stack(self._log_probs, dim=1).tolist()
-
-    def logprob_sums(self, lengths: Sequence[int]) -> list[float]:
-        """Sum each row's log-probabilities over its first ``lengths`` tokens, in nats."""
-        import torch
-
-        log_probs_BT = torch.stack(self._log_probs, dim=1).double()
-        steps_T = torch.arange(log_probs_BT.shape[1], device=log_probs_BT.device)
-        lengths_B1 = torch.tensor(lengths, device=log_probs_BT.device)[:, None]
-        inside_BT = steps_T[None, :] < lengths_B1
-        return log_probs_BT.masked_fill(~inside_BT, 0.0).sum(-1).tolist()

@@ -1,0 +1,144 @@
+"""One batch of responses: prompts that are alike read once, and rows left out once they have ended."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from astarpo.sampling import SamplingSettings
+from astarpo.sampling.kv_cache import growing_cache
+from astarpo.sampling.seeded_choice import SeededChoice
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+# A batch this small gains less by leaving rows out than another call of ``generate`` costs.
+SMALL_BATCH = 16
+
+
+class Drawing:
+    """Draws a batch in calls of ``generate`` that each end when half of their rows have.
+
+    Without that, the longest response decides how long all rows are computed.
+
+    Args:
+        model: a causal language model, in eval mode.
+        prompt_ids_BP: prompts, padded on the left.
+        attention_mask_BP: 0 at padding.
+        noise_BT: uniforms in [0, 1), float64 [B, T]; None for greedy decoding.
+        settings: temperature, nucleus and T, the longest response.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        prompt_ids_BP: Tensor,
+        attention_mask_BP: Tensor,
+        noise_BT: Any,
+        settings: SamplingSettings,
+    ) -> None:
+        import torch
+
+        self.model, self.settings, self.noise_BT = model, settings, noise_BT
+        self.prompt_width = prompt_ids_BP.shape[1]
+        self.ids_BS, self.mask_BS = prompt_ids_BP, attention_mask_BP
+        self.log_probs_BT = torch.zeros((len(prompt_ids_BP), 0), device=prompt_ids_BP.device)
+        self.rows = list(range(len(prompt_ids_BP)))
+        self.cache = growing_cache(model, self.prompt_width + settings.max_new_tokens)
+
+    def run(self, end_token_ids: Sequence[int], pad: int) -> list[tuple[list[int], list[float]]]:
+        """Draw to the end.
+
+        Args:
+            end_token_ids: ids that end a response.
+            pad: what stands behind an end token.
+
+        Returns:
+            Of each row the token ids, with or without something behind the first end token, and their
+            log-probabilities in nats.
+        """
+        found: dict[int, tuple[list[int], list[float]]] = {}
+        self._read_prompts()
+        while self.rows:
+            ended_B = self._draw(end_token_ids, pad)
+            drawn = (self.ids_BS[ended_B, self.prompt_width :], self.log_probs_BT[ended_B])
+            done = [row for row, over in zip(self.rows, ended_B.tolist(), strict=True) if over]
+            found.update(
+                zip(done, zip(drawn[0].tolist(), drawn[1].tolist(), strict=True), strict=True)
+            )
+            self._keep((~ended_B).nonzero()[:, 0])
+        return [found[row] for row in range(len(found))]
+
+    def _read_prompts(self) -> None:
+        """Read prompts that several rows share once, all but the last token, which ``generate`` reads."""
+        import torch
+
+        if self.cache is None or self.prompt_width < 2:
+            return
+        # The pad token may be a token of prompts: the mask tells them apart.
+        both_B2P = torch.stack([self.ids_BS, self.mask_BS], dim=1)
+        unique_U2P, which_B = torch.unique(both_B2P, dim=0, return_inverse=True)
+        if len(unique_U2P) == len(which_B):
+            return
+        ids_UP, mask_UP = unique_U2P.unbind(1)
+        self.model(
+            input_ids=ids_UP[:, :-1], attention_mask=mask_UP[:, :-1], past_key_values=self.cache,
+            position_ids=(mask_UP.cumsum(-1) - 1).clamp(min=0)[:, :-1], use_cache=True, logits_to_keep=1,
+        )  # fmt: skip
+        self.cache.batch_select_indices(which_B)
+
+    def _draw(self, end_token_ids: Sequence[int], pad: int) -> Tensor:
+        """Draw until half of the rows have ended, or all tokens are drawn; return which rows have ended."""
+        import torch
+        from transformers import GenerationConfig, StoppingCriteriaList
+
+        drawn = self.log_probs_BT.shape[1]
+        ends = torch.tensor(end_token_ids, device=self.ids_BS.device)
+        noise_BT = None if self.noise_BT is None else self.noise_BT[self.rows]
+        choice = SeededChoice(self.settings, noise_BT, self.prompt_width)
+        until = StoppingCriteriaList()
+        if self.cache is not None and len(self.rows) >= SMALL_BATCH:
+            until.append(HalfHaveEnded(ends, len(self.rows)))
+        # What ends a response and nothing else: tokens are chosen by `SeededChoice`.
+        config = GenerationConfig(
+            do_sample=False, num_beams=1, max_new_tokens=self.settings.max_new_tokens - drawn, use_cache=True,
+            eos_token_id=list(end_token_ids), pad_token_id=pad,
+        )  # fmt: skip
+        self.ids_BS = self.model.generate(
+            input_ids=self.ids_BS, attention_mask=self.mask_BS, generation_config=config,
+            logits_processor=choice.processors(), stopping_criteria=until,
+            **({} if self.cache is None else {"past_key_values": self.cache}),
+        )  # fmt: skip
+        self.log_probs_BT = torch.cat([self.log_probs_BT, choice.log_probs_BT()], dim=1)
+        width = self.ids_BS.shape[1] - self.prompt_width
+        self.mask_BS = torch.nn.functional.pad(self.mask_BS, (0, width - drawn), value=1)
+        ended_B = torch.isin(self.ids_BS[:, self.prompt_width :], ends).any(-1)
+        return ended_B | (width >= self.settings.max_new_tokens)
+
+    def _keep(self, rows_N: Tensor) -> None:
+        self.rows = [self.rows[row] for row in rows_N.tolist()]
+        if self.rows and self.cache is not None:
+            self.ids_BS, self.mask_BS = self.ids_BS[rows_N], self.mask_BS[rows_N]
+            self.log_probs_BT = self.log_probs_BT[rows_N]
+            self.cache.batch_select_indices(rows_N)
+
+
+class HalfHaveEnded:
+    """A stopping criterion of ``generate``: half of the rows, or more, have drawn an end token.
+
+    Args:
+        ends: ids that end a response.
+        rows: B, the number of rows.
+    """
+
+    def __init__(self, ends: Tensor, rows: int) -> None:
+        self.ends = ends
+        self.ended_B = ends.new_zeros(rows, dtype=bool)  # type: ignore[call-overload]
+
+    def __call__(self, input_ids_BS: Tensor, scores: Any, **_: Any) -> Tensor:
+        """Ask after each token; the same answer for every row."""
+        import torch
+
+        self.ended_B |= torch.isin(input_ids_BS[:, -1], self.ends)
+        half = self.ended_B.sum() * 2 >= len(self.ended_B)
+        return half.expand(len(self.ended_B))

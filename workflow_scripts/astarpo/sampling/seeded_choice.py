@@ -1,0 +1,67 @@
+"""Choosing tokens from noise that is given, instead of from a generator's state."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from astarpo.sampling import SamplingSettings
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class SeededChoice:
+    """Chooses each next token from given uniform noise and notes its log-probability.
+
+    Args:
+        settings: temperature and nucleus.
+        noise_BT: uniforms in [0, 1), float64 [B, T]; None for greedy decoding.
+        prompt_width: padded length of the prompts.
+    """
+
+    def __init__(self, settings: SamplingSettings, noise_BT: Any, prompt_width: int) -> None:
+        self.settings, self.noise_BT, self.prompt_width = settings, noise_BT, prompt_width
+        self._log_probs: list[Tensor] = []
+
+    def processors(self) -> Any:
+        """The logits processors that make ``generate``'s greedy search take the chosen tokens."""
+        from transformers import (
+            LogitsProcessorList,
+            TemperatureLogitsWarper,
+            TopPLogitsWarper,
+        )
+
+        made = LogitsProcessorList()
+        if self.noise_BT is not None and self.settings.temperature != 1.0:
+            made.append(TemperatureLogitsWarper(float(self.settings.temperature)))
+        if self.noise_BT is not None and self.settings.top_p < 1.0:
+            made.append(TopPLogitsWarper(top_p=float(self.settings.top_p)))
+        made.append(self)
+        return made
+
+    def __call__(self, input_ids_BS: Tensor, scores_BV: Tensor) -> Tensor:
+        """Leave one finite score in each row, that of the chosen token.
+
+        The token is the inverse of the cumulative distribution at the row's uniform, in fp64: one draw a token.
+        Rounding that differs between batch shapes moves it only where the uniform lies at the edge of two tokens.
+        """
+        import torch
+
+        log_probs_BV = scores_BV.float().log_softmax(-1)
+        if self.noise_BT is None:
+            chosen_B = log_probs_BV.argmax(-1)
+        else:
+            column = self.noise_BT[:, input_ids_BS.shape[1] - self.prompt_width]
+            noise_B1 = torch.as_tensor(column, device=scores_BV.device)[:, None]
+            cumulative_BV = log_probs_BV.double().exp().cumsum(-1)
+            target_B1 = noise_B1 * cumulative_BV[:, -1:]
+            chosen_B = torch.searchsorted(cumulative_BV, target_B1, right=True)[:, 0]
+            chosen_B = chosen_B.clamp(max=scores_BV.shape[-1] - 1)
+        self._log_probs.append(log_probs_BV.gather(-1, chosen_B[:, None])[:, 0])
+        return torch.full_like(scores_BV, float("-inf")).scatter(-1, chosen_B[:, None], 0.0)
+
+    def log_probs_BT(self) -> Tensor:
+        """The log-probability of every token that was chosen, fp32 [B, T], in nats."""
+        import torch
+
+        return torch.stack(self._log_probs, dim=1)
