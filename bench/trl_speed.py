@@ -64,6 +64,11 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--micro-batch", type=int, default=32, help="ours, in sequences")
     parser.add_argument("--sampling-batch", type=int, default=256, help="ours, in sequences")
     parser.add_argument(
+        "--compile",
+        action="store_true",
+        help="ours with compile_model: true; two steps more are not timed",
+    )
+    parser.add_argument(
         "--their-batches", default="32,64,128", help="per_device_train_batch_size to try"
     )
     parser.add_argument("--rounds", type=int, default=5, help="of both sides, in turns")
@@ -75,7 +80,13 @@ def parse() -> argparse.Namespace:
 
 def in_a_process(side: str, arguments: argparse.Namespace, batch: str) -> dict[str, float]:
     """The numbers of one side: stage 1 and stage 2 in one process each, so that each has its own memory."""
-    options = ["--side", side, "--their-batch", batch]
+    options = [
+        "--side",
+        side,
+        "--their-batch",
+        batch,
+        *(["--compile"] if arguments.compile else []),
+    ]
     for name in (
         "model",
         "dataset",
@@ -113,6 +124,7 @@ def report(
         for side, found in rounds.items()
     }
     size = f"{arguments.prompts} prompts, {arguments.tokens} tokens, TRL's batch {batch}"
+    size += ", ours compiled" if arguments.compile else ""
     rows: Any = []
     for name, unit in UNITS.items():
         ours, theirs = median["ours"][name], median["theirs"][name]
@@ -149,7 +161,9 @@ def measure_ours(arguments: argparse.Namespace) -> dict[str, float]:
     sampler = TransformersSampler(
         policy.model, policy.tokenizer, policy.end_token_ids, arguments.sampling_batch
     )
-    needed = arguments.stage1_prompts or arguments.prompts * (arguments.steps + 1)
+    needed = arguments.stage1_prompts or arguments.prompts * (
+        arguments.steps + warm_up_steps(arguments)
+    )
     prompts = [
         TrainingPrompt(
             row["prompt_id"], policy.tokenizer(row["prompt"])["input_ids"], row["gold"], row["verifier"], 0.5
@@ -159,6 +173,11 @@ def measure_ours(arguments: argparse.Namespace) -> dict[str, float]:
     if arguments.stage1_prompts:
         return our_stage1(sampler, prompts, arguments.tokens)
     return our_stage2(policy, sampler, prompts, arguments)
+
+
+def warm_up_steps(arguments: argparse.Namespace) -> int:
+    """Steps that are not timed: what is compiled is compiled in the first ones."""
+    return 3 if arguments.compile else 1
 
 
 def our_stage1(sampler: Any, prompts: list[Any], tokens: int) -> dict[str, float]:
@@ -189,7 +208,8 @@ def our_stage2(
 
     settings = train_settings(
         "a_star_po", {"beta2": BETA2}, arguments.prompts, 1, arguments.tokens,
-        steps=arguments.steps + 1, torch_threads=arguments.threads,
+        steps=arguments.steps + warm_up_steps(arguments), torch_threads=arguments.threads,
+        compile_model=arguments.compile,
     )  # fmt: skip
     machine = MachineSettings(
         "cpu", devices=1, nodes=1, micro_batch=arguments.micro_batch, sampling_batch=arguments.sampling_batch,
@@ -199,10 +219,10 @@ def our_stage2(
     trainer = Trainer(engine, sampler, prompts, [], settings, machine, 0)
     times = [time.perf_counter()]
     with trainer.grader:
-        for step in range(1, arguments.steps + 2):
+        for step in range(1, settings.steps + 1):
             trainer._step(step)
             times.append(time.perf_counter())
-    seconds = (times[-1] - times[1]) / arguments.steps
+    seconds = (times[-1] - times[warm_up_steps(arguments)]) / arguments.steps
     return {"stage 2": seconds, "peak memory, stage 2": peak_mib()}
 
 

@@ -199,6 +199,7 @@ def settings_of(config):
         ({"references__tiny__precision": "bfloat16"}, {"samples", "training", "asking"}),
         ({"references__tiny__sampling_engine": "vllm"}, {"samples", "training", "asking"}),
         ({f"{RUN}__log_prob_chunk_tokens": 64}, {"training"}),
+        ({f"{RUN}__compile_model": True}, {"training"}),
         ({"machine": {"sampler_memory_share": 0.5, "sampler_sleep_level": 2}}, set()),
         ({"benchmarks__held_dash_out__protocols__sampled__k": 4}, {"asking"}),
         ({"figures__accuracy__dpi": 99}, {"figure"}),
@@ -251,6 +252,18 @@ def test_rules_depend_on_deepspeed_where_it_trains():
         (
             {"runs__a-star-po__lora": {"rank": 4}, "references__tiny__sampling_engine": "vllm"},
             "runs.a-star-po.lora: cannot go with sampling_engine 'vllm' of references.tiny",
+        ),
+        (
+            {"runs__a-star-po__compile_model": True, "runs__a-star-po__engine": "deepspeed"},
+            "runs.a-star-po.compile_model: needs engine 'torch'",
+        ),
+        (
+            {"runs__a-star-po__compile_model": True, "runs__a-star-po__lora": {}},
+            "runs.a-star-po.compile_model: cannot go with lora",
+        ),
+        (
+            {"runs__a-star-po__compile_model": True, "machine__activation_checkpointing": True},
+            "runs.a-star-po.compile_model: cannot go with machine.activation_checkpointing",
         ),
     ],
 )  # fmt: skip

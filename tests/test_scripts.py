@@ -85,7 +85,7 @@ def job(tmp_path, tiny_policy, tiny_folder) -> list[str]:
         "max_grad_norm": 1.0, "entropy_coefficient": 0.0, "log_prob_chunk_tokens": 512,
         "max_sampler_gap": 1e-3, "sampling_engine": "transformers",
         "validate_every": 10, "lora": None, "engine": "torch",
-        "precision": "float32", "torch_threads": 1,
+        "precision": "float32", "torch_threads": 1, "compile_model": False,
         "sampling": {"temperature": 1.0, "top_p": 1.0, "max_new_tokens": 16},
         "prompting": {"chat_template": False, "system_prompt": None, "max_prompt_tokens": 16},
         "grading": {"truncated": "incorrect", "max_null_rate": 0.02, "min_nulls": 20, "timeout_s": 5.0},

@@ -21,7 +21,7 @@ SETTINGS = TrainSettings(
     responses_per_prompt=1, updates_per_rollout=1, lr=1e-3, lr_schedule="linear", lr_warmup_steps=1,
     adam_betas=(0.9, 0.99), adam_eps=1e-8, weight_decay=0.01, max_grad_norm=1.0,
     entropy_coefficient=0.0, validate_every=2, lora=None, engine="torch", precision="float32", torch_threads=1,
-    log_prob_chunk_tokens=2, sampling_engine="transformers", max_sampler_gap=1e-3,
+    compile_model=False,    log_prob_chunk_tokens=2, sampling_engine="transformers", max_sampler_gap=1e-3,
     sampling=SamplingSettings(1.0, 1.0, 8), prompting=PromptSettings(False, None, 32),
     grading=GradingSettings("incorrect", 1.0, 20),
 )  # fmt: skip

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from astarpo.config.ablations import ablation_points
 from astarpo.config.methods import HYPERPARAMETERS
-from astarpo.config.runs import Ablation, Config, Run
+from astarpo.config.runs import Ablation, Config, Machine, Run
 from astarpo.config.schema import DatasetEntry, HubData, LocalFile, TaskEntry
 from astarpo.objectives import responses_allowed, spreadable
 from astarpo.rewards.verifiers import problem_with
@@ -200,6 +200,8 @@ def _engine_errors(config: Config) -> Iterator[str]:
         method: str = getattr(run, "method")  # noqa: B009
         if run.lora is not None and method not in spread:
             yield f"{key}.lora: trains {', '.join(spread)}, but not {method}; set lora: null"
+        if run.compile_model:
+            yield from _compile_errors(key, run, config.machine)
         if run.engine == "torch":
             if processes > 1:
                 yield (
@@ -214,6 +216,15 @@ def _engine_errors(config: Config) -> Iterator[str]:
                 f"{key}.prompts_per_batch = {run.prompts_per_batch}: is below machine.devices x machine.nodes "
                 f"({processes}); each process draws responses to some of them"
             )
+
+
+def _compile_errors(key: str, run: Run, machine: Machine) -> Iterator[str]:
+    if run.engine != "torch":
+        yield f"{key}.compile_model: needs engine 'torch', but it is '{run.engine}'; set compile_model: false"
+    if run.lora is not None:
+        yield f"{key}.compile_model: cannot go with lora; set compile_model: false"
+    if machine.activation_checkpointing:
+        yield f"{key}.compile_model: cannot go with machine.activation_checkpointing; set one of them to false"
 
 
 def _method_errors(key: str, run: Run) -> Iterator[str]:

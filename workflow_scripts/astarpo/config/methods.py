@@ -73,6 +73,10 @@ class Run(Section):
         description="what holds the weights: `torch` one device, `deepspeed` as many as `machine` says",
     )
     torch_threads: Count = Field(1, description="CPU threads; they can change last bits")
+    compile_model: bool = Field(
+        False,
+        description="compile forward and backward passes: a minute at the start, then faster; needs engine torch",
+    )
     max_sampler_gap: Positive | None = Field(
         0.05,
         description="the training stops where log-probabilities of sampler and trainer differ by more nats a token "

@@ -25,8 +25,8 @@ LORA_MODULES = ("astarpo.training.adapters",)
 TRAIN_KEYS = (
     "method", "steps", "max_generated_tokens", "prompts_per_batch", "responses_per_prompt", "updates_per_rollout",
     "lr", "lr_schedule", "lr_warmup_steps", "adam_betas", "adam_eps", "weight_decay", "max_grad_norm",
-    "entropy_coefficient", "lora", "validate_every", "engine", "torch_threads", "log_prob_chunk_tokens",
-    "max_sampler_gap",
+    "entropy_coefficient", "lora", "validate_every", "engine", "torch_threads", "compile_model",
+    "log_prob_chunk_tokens", "max_sampler_gap",
 )  # fmt: skip
 
 

@@ -15,6 +15,7 @@ from astarpo.precision import autocast
 from astarpo.references.models import Policy
 from astarpo.training import gaps, models
 from astarpo.training.adapters import adapters_off
+from astarpo.training.compiled import CompiledModel
 from astarpo.training.critic import Critic
 from astarpo.training.microbatches import MicroBatch, cut
 from astarpo.training.settings import TrainSettings
@@ -58,6 +59,9 @@ class TorchEngine:
             reference.model.requires_grad_(False)
         self.head_of = models.heads(policy.model, reference.model, settings.log_prob_chunk_tokens)
         trained = [weight for weight in policy.model.parameters() if weight.requires_grad]
+        self.called: dict[str, Any] = {"policy": policy.model, "reference": reference.model}
+        if settings.compile_model:
+            self.called = {name: CompiledModel(model) for name, model in self.called.items()}
         self.optimizer = torch.optim.AdamW(
             trained, lr=settings.lr, betas=settings.adam_betas,
             eps=settings.adam_eps, weight_decay=settings.weight_decay,
@@ -148,7 +152,7 @@ class TorchEngine:
 
     def _model(self, which: Literal["policy", "reference"]) -> Any:
         """What is called for a forward pass."""
-        return (self.policy if which == "policy" else self.reference).model
+        return self.called[which]
 
     def values(self, micro_batches: Sequence[MicroBatch], count: int, width: int) -> Tensor | None:
         """The critic's values of all rows, without gradient: fp32 [B, T], 0 where masked; None without a critic."""

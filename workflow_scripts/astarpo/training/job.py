@@ -25,6 +25,7 @@ from astarpo.sampling.engines import check_can_import, check_engine, make_sample
 from astarpo.training import checkpoints
 from astarpo.training.adapters import inject, merged
 from astarpo.training.card import model_card
+from astarpo.training.compiled import check_can_compile
 from astarpo.training.engine import TorchEngine
 from astarpo.training.loop import History, Trainer
 from astarpo.training.metrics import TIMINGS, metrics_schema
@@ -87,6 +88,8 @@ def train(
     folder = _reference_folder(inputs["reference"])
     check_engine(told.sampling_engine, folder)
     check_can_import(_packages(told))
+    if told.compile_model:
+        check_can_compile(where.device)
     world = join_world(where.device) if told.engine == "deepspeed" else World()
     needed = _bytes_each(told, where, world.size)
     check_fits(str(folder), parameters_of_folder(folder), needed, where.device)

@@ -27,7 +27,7 @@ class TrainSettings:
         entropy_coefficient: weight of the mean token entropy subtracted from the loss (the paper's loss: 0).
         validate_every: steps between looks at the validation prompts; the first is before training.
         lora: ``rank``, ``alpha`` and ``targets`` of the adapters that alone are trained; None: all weights are.
-        engine, precision, torch_threads: what does the arithmetic.
+        engine, precision, torch_threads, compile_model: what does the arithmetic.
         sampling_engine: what draws the rollouts.
         max_sampler_gap: largest mean gap between its log-probabilities and the trainer's, see `training.gaps`.
         log_prob_chunk_tokens: response tokens whose logits exist at a time, see `chunked`; None: all of them.
@@ -54,6 +54,7 @@ class TrainSettings:
     engine: str
     precision: str
     torch_threads: int
+    compile_model: bool
     log_prob_chunk_tokens: int | None
     sampling_engine: str
     max_sampler_gap: float | None
