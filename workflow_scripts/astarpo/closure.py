@@ -23,16 +23,22 @@ def import_closure(script: str | Path, leave_out: tuple[str, ...] = ()) -> list[
     Returns:
         Paths under the package folder, sorted, packages' ``__init__.py`` included.
     """
-    root = Path(script).parent
+    return list(_closure(Path(script), leave_out))
+
+
+@cache
+def _closure(script: Path, leave_out: tuple[str, ...]) -> tuple[Path, ...]:
+    """Found once in a process: a sweep of hundreds of trainings asks for each of them."""
+    root = script.parent
     found: set[Path] = set()
-    waiting = [Path(script)]
+    waiting = [script]
     while waiting:
         for name in _imports(waiting.pop()):
             for path in _module_files(root, name, leave_out):
                 if path not in found:
                     found.add(path)
                     waiting.append(path)
-    return sorted(found)
+    return tuple(sorted(found))
 
 
 def code_sha256(script: str | Path, leave_out: tuple[str, ...] = ()) -> str:
