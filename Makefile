@@ -40,9 +40,11 @@ test-trl: .venv-trl/installed ## test A*-PO and GRPO against TRL's trainers; it 
 bench: install ## measure speed against what it replaces; numbers also in results/bench/bench.json
 	python bench/grading.py
 	python bench/logprobs.py
+	python bench/limits.py
 	snakemake --cores $(CORES) --quiet rules host reason -- reference data
 	$(MAKE) .venv-trl/installed
 	.venv-trl/bin/python bench/trl_speed.py
+	.venv-trl/bin/python bench/trl_speed.py --compile
 
 test-slurm: install .venv/installed-tests ## install a one-node SLURM (Debian, as root) and run the reduced demo through it
 	command -v slurmctld munged >/dev/null || { apt-get update && apt-get install -y --no-install-recommends slurm-wlm munge; } \
