@@ -290,6 +290,22 @@ def test_a_model_that_does_not_fit(
         memory.check_fits("m", 7_600_000_000, memory.TRAINING, "cpu")
 
 
+def test_what_vllm_takes_beside_a_training_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    gib = 2**30
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.mem_get_info", lambda: (70 * gib, 80 * gib))
+    assert memory.sampler_bytes("vllm", "cuda", 0.3, 0, 10**9) == 24 * gib
+    assert memory.sampler_bytes("vllm", "cuda", 0.3, 1, 10**9) == 0  # it sleeps during updates
+    assert memory.sampler_bytes("vllm", "cpu", 0.3, 1, 10**9) == 4e9
+    assert memory.sampler_bytes("transformers", "cuda", 0.3, 0, 10**9) == 0
+    most = 70 * gib // 20
+    memory.check_fits("m", most, memory.TRAINING, "cuda")
+    with pytest.raises(
+        InputError, match=r"75.2 GB, vLLM beside them 25.8 GB, but cuda has 75.2 GB"
+    ):
+        memory.check_fits("m", most, memory.TRAINING, "cuda", 24 * gib)
+
+
 def test_free_memory_is_known_here() -> None:
     free = memory.free_bytes("cpu")
     assert free is None or free > 0

@@ -45,7 +45,9 @@ def deepspeed_bytes(
     return reference + copy + optimizer + gradients + own
 
 
-def check_fits(model: str, parameters: int | None, bytes_each: float, device: str) -> None:
+def check_fits(
+    model: str, parameters: int | None, bytes_each: float, device: str, for_sampler: float = 0.0
+) -> None:
     """Refuse a model whose weights and what belongs to them are more than the free memory.
 
     Args:
@@ -53,12 +55,13 @@ def check_fits(model: str, parameters: int | None, bytes_each: float, device: st
         parameters: how many; None, where it is not known, passes.
         bytes_each: `LOADING`, `WARM_START`, `TRAINING`, `TRAINING_WITH_CRITIC`, or of `deepspeed_bytes`.
         device: ``cpu`` or ``cuda``.
+        for_sampler: bytes that vLLM takes beside it, see `sampler_bytes`.
 
     Raises:
         InputError: it does not fit; the message has both sizes and the ways out.
     """
     free = free_bytes(device)
-    if parameters is None or free is None or parameters * bytes_each <= free:
+    if parameters is None or free is None or parameters * bytes_each + for_sampler <= free:
         return
     named: dict[float, str] = {
         LOADING: "its weights in fp32",
@@ -69,11 +72,34 @@ def check_fits(model: str, parameters: int | None, bytes_each: float, device: st
     what = named.get(
         bytes_each, "its share of weights, gradients and optimizer, and the reference beside,"
     )
+    beside = f", vLLM beside them {for_sampler / 1e9:.1f} GB" if for_sampler else ""
     raise InputError(
         f"the model {model!r} has {parameters / 1e9:.2f} billion parameters; {what} take about "
-        f"{parameters * bytes_each / 1e9:.1f} GB, but {device} has {free / 1e9:.1f} GB free. Take a smaller "
+        f"{parameters * bytes_each / 1e9:.1f} GB{beside}, but {device} has {free / 1e9:.1f} GB free. Take a smaller "
         "model or a device with more memory, or end what else runs there; nothing computed so far is lost."
     )
+
+
+def sampler_bytes(
+    engine: str, device: str, memory_share: float, sleep_level: int, parameters: int | None
+) -> float:
+    """Bytes that the sampler of a training holds while the policy is updated.
+
+    Args:
+        engine: ``transformers``, which draws from the policy itself, or ``vllm``, which has a copy.
+        device: ``cpu`` or ``cuda``; of a GPU vLLM takes its share whatever the model's size, on a CPU the weights
+            are counted, not the cache, which is filled as it is needed.
+        memory_share: of the device's memory, for vLLM.
+        sleep_level: above 0 vLLM gives its memory back before each update.
+        parameters: of the model.
+    """
+    if engine != "vllm" or (sleep_level > 0 and device != "cpu"):
+        return 0.0
+    if device == "cpu":
+        return float((parameters or 0) * LOADING)
+    import torch
+
+    return memory_share * torch.cuda.mem_get_info()[1] if torch.cuda.is_available() else 0.0
 
 
 def parameters_of_folder(folder: str | Path) -> int | None:

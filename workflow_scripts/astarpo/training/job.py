@@ -19,6 +19,7 @@ from astarpo.references.memory import (
     check_fits,
     deepspeed_bytes,
     parameters_of_folder,
+    sampler_bytes,
 )
 from astarpo.references.models import Policy, load_policy
 from astarpo.sampling.engines import check_can_import, check_engine, make_sampler
@@ -92,7 +93,11 @@ def train(
         check_can_compile(where.device)
     world = join_world(where.device) if told.engine == "deepspeed" else World()
     needed = _bytes_each(told, where, world.size)
-    check_fits(str(folder), parameters_of_folder(folder), needed, where.device)
+    size = parameters_of_folder(folder)
+    beside = sampler_bytes(
+        told.sampling_engine, where.device, where.sampler_memory_share, where.sampler_sleep_level, size,
+    )  # fmt: skip
+    check_fits(str(folder), size, needed, where.device, beside)
     engine, sampled = make_engine(folder, told, where, world, seed)
     policy = engine.policy
     prompts, left_out = load_training_prompts(
