@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from astarpo.columns import DATASET
@@ -89,6 +89,8 @@ def test_any_text(ours, theirs):
 
 
 @given(st.text(max_size=60))
+@example(r"\.0")
+@example("\\.\\.,.0 ...")
 def test_simplifying_twice_is_simplifying_once(text):
     once = simplify(text)
     assert "".join(simplify(once).split()) == "".join(once.split())

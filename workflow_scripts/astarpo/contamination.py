@@ -57,8 +57,16 @@ def simplify(problem: str) -> str:
     r"""Take out of a text what does not change the problem.
 
     Case, Unicode variants, LaTeX's spacing and grouping (``$ { } \, \left``), kinds of fractions and dots, and
-    punctuation that is not inside a number.
+    punctuation that is not inside a number. What is taken out may leave something else to take out (``\.0``), so it
+    is done until nothing changes.
     """
+    simpler = _simplify_once(problem)
+    while "".join(simpler.split()) != "".join(problem.split()):
+        problem, simpler = simpler, _simplify_once(simpler)
+    return simpler
+
+
+def _simplify_once(problem: str) -> str:
     text = unicodedata.normalize("NFKC", problem).casefold()
     text = _FRACTIONS.sub(r"\\frac", _DOTS.sub(" dots ", text))
     text = _THOUSANDS.sub("", _SPACING.sub(" ", text))
