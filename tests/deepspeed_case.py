@@ -14,6 +14,7 @@ from typing import Any
 import torch
 import training_case as case
 
+from astarpo import chunked
 from astarpo.sampling.engines import make_sampler
 from astarpo.training import deepspeed_engine, job
 from astarpo.training.loop import Trainer
@@ -33,6 +34,24 @@ class Recording(deepspeed_engine.DeepSpeedEngine):
         return super()._step()
 
 
+def config_that_spreads_all(*args: Any) -> dict[str, Any]:
+    """By itself DeepSpeed leaves small weights whole with ZeRO 3, and here all are small."""
+    config = made_config(*args)
+    config["zero_optimization"]["stage3_param_persistence_threshold"] = 0
+    return config
+
+
+class Chunks:
+    """Counts the tokens whose logits are computed at once, in chunks: `chunked` calls this."""
+
+    def __init__(self) -> None:
+        self.computed, self.sizes = chunked._tempered_logits, set[int]()
+
+    def __call__(self, hidden_NH: Any, *others: Any) -> Any:
+        self.sizes.add(len(hidden_NH))
+        return self.computed(hidden_NH, *others)
+
+
 def trainer(
     folder: str, world: World, settings: dict[str, Any], machine: dict[str, Any]
 ) -> Trainer:
@@ -43,6 +62,7 @@ def trainer(
     )
     Recording.gradients = []
     engine, sampled = job.make_engine(Path(folder), told, where, world, seed=0)
+    CHUNKS.sizes = set()  # without the eight tokens on which the heads are checked
     sampler = make_sampler(
         told.sampling_engine,
         folder,
@@ -74,16 +94,21 @@ def run(one: dict[str, Any], folder: str, world: World, out: Path) -> None:
                 "metrics": json.dumps(history.metrics),
                 "weights": weights,
                 "gradients": Recording.gradients,
+                "chunks": sorted(CHUNKS.sizes),
             },
             out / f"{one['name']}.pt",
         )
 
 
+CHUNKS = Chunks()
+made_config = deepspeed_engine.deepspeed_config
+deepspeed_engine.deepspeed_config = config_that_spreads_all
 deepspeed_engine.DeepSpeedEngine = Recording  # type: ignore[misc]
+chunked._tempered_logits = CHUNKS
 
 
 if __name__ == "__main__":
     cases, folder, out = sys.argv[1:]
     world = join_world("cpu")
     for one in json.loads(Path(cases).read_text(encoding="utf-8")):
-        run(one, folder, world, Path(out))
+        run(one, one.get("folder", folder), world, Path(out))

@@ -25,6 +25,7 @@ pytest.importorskip(
 # A batch of 8 prompts in micro-batches of one: 8 of them in one process, 4 in each of two.
 SETTINGS = {"prompts_per_batch": 8, "lr": 1e-2, "log_prob_chunk_tokens": None}
 MACHINE = {"micro_batch": 1}
+CHUNKS = {"log_prob_chunk_tokens": 3, "entropy_coefficient": 0.01}
 LORA = {"rank": 4, "alpha": 8.0, "targets": "all-linear"}
 TWO = [
     *({"name": f"zero-{stage}", "machine": {"zero_stage": stage}} for stage in range(4)),
@@ -41,6 +42,14 @@ TWO = [
             "micro_batch_tokens": 40,
         },
     },
+    {"name": "chunks", "settings": CHUNKS, "machine": {"zero_stage": 3, "micro_batch": 3}},
+    {"name": "chunks-stopped", "settings": CHUNKS, "machine": {"zero_stage": 3}, "stop_after": 2},
+    {
+        "name": "chunks-lora",
+        "settings": {**CHUNKS, "lora": LORA},
+        "machine": {"zero_stage": 3},
+        "stop_after": 2,
+    },
     {"name": "uneven", "settings": {"prompts_per_batch": 5}, "machine": {"zero_stage": 2}},
     {
         "name": "pairs",
@@ -53,11 +62,15 @@ TWO = [
     {"name": "bfloat16", "settings": {"precision": "bfloat16", "max_sampler_gap": None}},
     {
         "name": "bfloat16-3",
-        "settings": {"precision": "bfloat16", "max_sampler_gap": None},
+        "settings": {**CHUNKS, "precision": "bfloat16", "max_sampler_gap": None},
         "machine": {"zero_stage": 3},
     },
 ]
-ONE = [{"name": "alone", "machine": {"zero_stage": 0}}]
+AT_ONCE = {**CHUNKS, "log_prob_chunk_tokens": None}
+ONE = [
+    {"name": "alone", "machine": {"zero_stage": 0}},
+    {"name": "alone-entropy", "settings": AT_ONCE, "machine": {"zero_stage": 0}},
+]
 
 
 def start(processes: int, cases: list[dict[str, Any]], folder: Path, out: Path) -> None:
@@ -82,8 +95,20 @@ def start(processes: int, cases: list[dict[str, Any]], folder: Path, out: Path) 
 def out(tiny_folder, tmp_path_factory):
     folder = tmp_path_factory.mktemp("deepspeed")
     start(1, ONE, tiny_folder, folder)
-    start(2, TWO, tiny_folder, folder)
+    with_own_head(tiny_folder, folder / "untied")
+    chunks = {"settings": CHUNKS, "machine": {"zero_stage": 3, "micro_batch": 3}}
+    untied = {"name": "chunks-untied", "folder": str(folder / "untied"), **chunks}
+    start(2, [*TWO, untied], tiny_folder, folder)
     return folder
+
+
+def with_own_head(source: Path, folder: Path) -> None:
+    """The same model with output embeddings of its own."""
+    policy = load_policy(source)
+    assert policy.model.config.tie_word_embeddings
+    policy.model.config.tie_word_embeddings = False
+    policy.model.lm_head.weight = torch.nn.Parameter(policy.model.lm_head.weight.detach().clone())
+    policy.save(folder)
 
 
 def test_every_process_samples_with_its_own_vllm(tmp_path):
@@ -159,6 +184,25 @@ def test_two_processes_with_four_micro_batches_have_the_gradient_of_one_with_eig
 @pytest.mark.parametrize("stage", [2, 3])
 def test_stopped_and_resumed_ends_as_it_would_have(out, stage):
     assert_same(result(out, f"stopped-{stage}"), result(out, f"zero-{stage}"), 1e-6)
+
+
+@pytest.mark.parametrize("name", ["chunks", "chunks-stopped", "chunks-lora", "chunks-untied"])
+def test_spread_heads_are_used_in_chunks(out, tiny_folder, tmp_path, name):
+    """The two processes cut their tokens into different numbers of chunks; neither waits for the other."""
+    lora = LORA if name == "chunks-lora" else None
+    folder = out / "untied" if name == "chunks-untied" else tiny_folder
+    expected = plain(folder, tmp_path, **AT_ONCE, lora=lora)
+    assert ("lm_head.weight" in expected[1]) == (name == "chunks-untied")
+    assert abs(expected[0][-1]["kl_per_sequence"]) > 0.01
+    assert_same(result(out, name), expected, 1e-4)
+    assert max(torch.load(out / f"{name}.pt")["chunks"]) == 3
+
+
+def test_chunks_of_spread_heads_have_the_gradient_of_all_logits_at_once(out):
+    whole, cut = result(out, "alone-entropy")[2][0], result(out, "chunks")[2][0]
+    assert max(float(gradient.abs().max()) for gradient in whole.values()) > 1e-4
+    for key, gradient in whole.items():
+        assert torch.allclose(cut[key], gradient, rtol=0, atol=1e-6), key
 
 
 @pytest.mark.parametrize("stage", [2, 3])

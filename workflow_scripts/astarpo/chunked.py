@@ -31,7 +31,13 @@ class Head:
     @property
     def vocabulary(self) -> int:
         """V, the number of logits of a token."""
-        return int(self.linear.weight.shape[0])
+        return int(self.linear.out_features)
+
+    def log_probs(
+        self, hidden_NH: Tensor, labels_N: Tensor, how: Chunking
+    ) -> tuple[Tensor, Tensor]:
+        """See `log_probs_of_hidden`."""
+        return log_probs_of_hidden(hidden_NH, labels_N, self, how)
 
 
 @dataclass(frozen=True)

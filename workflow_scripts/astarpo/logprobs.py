@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from astarpo.chunked import SMALL_LOGITS, Chunking, Head, log_probs_of_hidden
+from astarpo.chunked import SMALL_LOGITS, Chunking, Head
 
 if TYPE_CHECKING:
     import torch
@@ -86,6 +86,7 @@ def token_log_probs(
     entropy: Literal["none", "detached", "with_gradient"] = "none",
     head: Head | None = None,
     chunk_tokens: int = 0,
+    small_logits: int | None = None,
 ) -> tuple[Tensor, Tensor | None]:
     """Log-probability of each response token, ln softmax(logits / temperature)[token].
 
@@ -96,6 +97,7 @@ def token_log_probs(
         entropy: whether to compute the entropy of each next-token distribution as well, and for what.
         head: the model's, from `chunked.find_head`: large logits are then never held all at once.
         chunk_tokens: with ``head``, response tokens that go through it at a time.
+        small_logits: so many logits, or fewer, are computed at once all the same; None: `chunked.SMALL_LOGITS`.
 
     Returns:
         ``log_probs_BT`` in fp32, 0 where masked, and ``entropy_BT`` in nats, 0 where masked (or None).
@@ -107,7 +109,8 @@ def token_log_probs(
 
     first = int(batch.positions_BT[batch.mask_BT].min()) if bool(batch.mask_BT.any()) else 0
     kept = batch.input_ids_BS.shape[1] - first
-    if head is not None and len(batch.input_ids_BS) * kept * head.vocabulary > SMALL_LOGITS:
+    limit = SMALL_LOGITS if small_logits is None else small_logits
+    if head is not None and len(batch.input_ids_BS) * kept * head.vocabulary > limit:
         how = Chunking(temperature, chunk_tokens, entropy)
         log_probs_N, entropy_N = _in_chunks(model, batch, head, how)
     else:
@@ -123,7 +126,7 @@ def _in_chunks(model: Any, batch: Batch, head: Head, how: Chunking) -> tuple[Ten
     hidden_BSH = model.base_model(input_ids=batch.input_ids_BS, use_cache=False).last_hidden_state
     rows, columns = batch.mask_BT.nonzero(as_tuple=True)
     hidden_NH = hidden_BSH[rows, batch.positions_BT[rows, columns]]
-    return log_probs_of_hidden(hidden_NH, batch.labels_BT[rows, columns], head, how)
+    return head.log_probs(hidden_NH, batch.labels_BT[rows, columns], how)
 
 
 def _at_once(

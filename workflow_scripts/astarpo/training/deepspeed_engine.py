@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from astarpo.errors import InputError
+from astarpo.logprobs import Batch
 from astarpo.references.models import Policy
 from astarpo.training.engine import TorchEngine
+from astarpo.training.gathered import ScoredModel
 from astarpo.training.settings import MachineSettings, TrainSettings
 from astarpo.training.world import World
 
@@ -85,12 +87,12 @@ class DeepSpeedEngine(TorchEngine):
         )
         self.world, self.stage, self.whole = world, machine.zero_stage, whole
         self.in_bfloat16 = settings.precision == "bfloat16"
-        if self.stage == 3:
-            # The head's weight is nobody's whole; only a pass through the model gathers it.
-            self.head_of = {}
         trained = [weight for weight in policy.model.parameters() if weight.requires_grad]
+        model = policy.model
+        if self.stage == 3:
+            model = ScoredModel(model, self.head_of.get("policy"))
         self.engine, self.optimizer, _, _ = deepspeed.initialize(
-            model=policy.model, model_parameters=trained, config=deepspeed_config(settings, machine)
+            model=model, model_parameters=trained, config=deepspeed_config(settings, machine)
         )
         # Each weight as DeepSpeed has it, so that equal weights give equal log-probabilities; it leaves buffers alone.
         for other in filter(None, (reference, whole)):
@@ -99,8 +101,16 @@ class DeepSpeedEngine(TorchEngine):
                 weight.data = weight.data.to(trained_weight.dtype)
         self._refresh_whole()
 
-    def _model(self, which: Literal["policy", "reference"]) -> Any:
-        return self.engine if which == "policy" and self.stage == 3 else super()._model(which)
+    def _score(
+        self, which: Literal["policy", "reference"], batch: Batch, **more: Any
+    ) -> tuple[Tensor, Tensor | None]:
+        if self.stage < 3:
+            return super()._score(which, batch, **more)
+        if which == "policy" or self.settings.lora is not None:
+            found: tuple[Tensor, Tensor | None] = self.engine(batch=batch, **self._how(), **more)
+            return found
+        # Cut as the policy's are: equal weights shall give equal log-probabilities.
+        return super()._score(which, batch, small_logits=0, **more)
 
     def autocast(self) -> Any:
         """Nothing: in bfloat16 the weights are bfloat16 already."""
@@ -164,7 +174,8 @@ class DeepSpeedEngine(TorchEngine):
             master = (
                 safe_get_full_fp32_param(weight) if self.stage == 3 or self.in_bfloat16 else None
             )
-            found[name] = (weight.detach() if master is None else master).float().cpu().clone()
+            whole = self._gathered(weight) if master is None else master
+            found[name] = whole.float().cpu().clone()
         return found
 
     def save_shards(self, folder: Path) -> None:

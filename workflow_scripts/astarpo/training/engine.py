@@ -126,7 +126,7 @@ class TorchEngine:
         """
         import torch
 
-        model = self._model("reference" if which == "reference" else "policy")
+        model: Literal["policy", "reference"] = "reference" if which == "reference" else "policy"
         found_BT = torch.zeros((count, width), device=self.policy.model.device)
         weights: AbstractContextManager[None] = nullcontext()
         if which == "lagged":
@@ -135,11 +135,7 @@ class TorchEngine:
             weights = adapters_off(self.reference.model)
         with weights, torch.no_grad(), self.autocast():
             for part, counts in self._own(micro_batches):
-                log_probs_BT, _ = token_log_probs(
-                    model, part.batch, self.settings.sampling.temperature,
-                    head=self.head_of.get("reference" if which == "reference" else "policy"),
-                    chunk_tokens=self.settings.log_prob_chunk_tokens or 0,
-                )  # fmt: skip
+                log_probs_BT, _ = self._score(model, part.batch)
                 if counts:
                     found_BT[part.rows, : log_probs_BT.shape[1]] = log_probs_BT
         return self.world.sum_into(found_BT)
@@ -150,9 +146,17 @@ class TorchEngine:
         most = -(-len(micro_batches) // self.world.size)
         return [(part, True) for part in own] + [(micro_batches[0], False)] * (most - len(own))
 
-    def _model(self, which: Literal["policy", "reference"]) -> Any:
-        """What is called for a forward pass."""
-        return self.called[which]
+    def _score(
+        self, which: Literal["policy", "reference"], batch: Batch, **more: Any
+    ) -> tuple[Tensor, Tensor | None]:
+        """Log-probabilities of a batch and, if ``more`` asks for it, entropies: a forward pass."""
+        return token_log_probs(
+            self.called[which], batch, head=self.head_of.get(which), **self._how(), **more
+        )
+
+    def _how(self) -> dict[str, Any]:
+        chunk_tokens = self.settings.log_prob_chunk_tokens or 0
+        return {"temperature": self.settings.sampling.temperature, "chunk_tokens": chunk_tokens}
 
     def values(self, micro_batches: Sequence[MicroBatch], count: int, width: int) -> Tensor | None:
         """The critic's values of all rows, without gradient: fp32 [B, T], 0 where masked; None without a critic."""
@@ -279,10 +283,9 @@ class TorchEngine:
             for name, value in targets.items()
         }
         with self.autocast(), models.recomputing(self.policy.model):
-            log_probs_BT, entropy_BT = token_log_probs(
-                self._model("policy"), batch, settings.sampling.temperature,
+            log_probs_BT, entropy_BT = self._score(
+                "policy", batch,
                 entropy="with_gradient" if settings.entropy_coefficient else "detached",
-                head=self.head_of.get("policy"), chunk_tokens=settings.log_prob_chunk_tokens or 0,
             )  # fmt: skip
         assert entropy_BT is not None
         normaliser = n_tokens if self.unit == "tokens" else n_sequences
