@@ -16,9 +16,12 @@ import training_case as case
 
 from astarpo import chunked
 from astarpo.sampling.engines import make_sampler
-from astarpo.training import deepspeed_engine, job
+from astarpo.training import deepspeed_engine, job, zero
 from astarpo.training.loop import Trainer
 from astarpo.training.world import World, join_world
+
+# Most responses of a random model are cut; they may be right all the same.
+GRADING = replace(case.SETTINGS.grading, truncated="as_judged")
 
 
 class Recording(deepspeed_engine.DeepSpeedEngine):
@@ -53,11 +56,11 @@ class Chunks:
 
 
 def trainer(
-    folder: str, world: World, settings: dict[str, Any], machine: dict[str, Any]
+    folder: str, world: World, settings: dict[str, Any], machine: dict[str, Any], verifier: str
 ) -> Trainer:
     """As training_case makes it, with the other engine."""
     told, where = (
-        replace(case.SETTINGS, engine="deepspeed", **settings),
+        replace(case.SETTINGS, engine="deepspeed", grading=GRADING, **settings),
         replace(case.MACHINE, **machine),
     )
     Recording.gradients = []
@@ -72,20 +75,20 @@ def trainer(
         longest=48,
         trained=True,
     )
-    some = case.prompts(sampled)
+    some = case.prompts(sampled, verifier=verifier)
     return Trainer(engine, sampler, some, some[:2], told, where, 0)
 
 
 def run(one: dict[str, Any], folder: str, world: World, out: Path) -> None:
     """Train; with ``stop_after``, stop after so many steps and go on with a new engine."""
-    settings, machine = one.get("settings", {}), one.get("machine", {})
+    told = one.get("settings", {}), one.get("machine", {}), one.get("verifier", "integer")
     scratch = out / f"{one['name']}-{world.size}"
     scratch.mkdir(parents=True, exist_ok=True)
     if "stop_after" in one:
-        stopped = trainer(folder, world, settings, machine)
+        stopped = trainer(folder, world, *told)
         stopped._ends = lambda number, _: number >= one["stop_after"]  # type: ignore[method-assign]
         stopped.run(scratch)
-    made = trainer(folder, world, settings, machine)
+    made = trainer(folder, world, *told)
     history = made.run(scratch)
     weights = made.engine.full_weights()
     if world.is_first:
@@ -101,8 +104,8 @@ def run(one: dict[str, Any], folder: str, world: World, out: Path) -> None:
 
 
 CHUNKS = Chunks()
-made_config = deepspeed_engine.deepspeed_config
-deepspeed_engine.deepspeed_config = config_that_spreads_all
+made_config = zero.deepspeed_config
+zero.deepspeed_config = config_that_spreads_all
 deepspeed_engine.DeepSpeedEngine = Recording  # type: ignore[misc]
 chunked._tempered_logits = CHUNKS
 

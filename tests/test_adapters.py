@@ -100,3 +100,8 @@ def test_a_model_fits_with_adapters_that_is_too_large_to_train_whole():
     spread = replace(whole, engine="deepspeed", precision="bfloat16")
     assert _bytes_each(spread, case.MACHINE, 8) == 5.75
     assert _bytes_each(replace(spread, lora=LORA), case.MACHINE, 8) == 2
+    # A critic is trained whole: weights 2, gradients and optimizer as the policy's; on one device in fp32 4 + 4 + 8.
+    critic = {"method": "ppo", "hyperparameters": {"critic_lr": 1e-3}}
+    assert _bytes_each(replace(spread, **critic), case.MACHINE, 8) == 5.75 + 3.75
+    assert _bytes_each(replace(spread, **critic, lora=LORA), case.MACHINE, 8) == 2 + 3.75
+    assert _bytes_each(replace(adapters, **critic), case.MACHINE, 1) == 4 + 16

@@ -247,8 +247,6 @@ def test_rules_depend_on_deepspeed_where_it_trains():
             {"runs__a-star-po__engine": "deepspeed", "machine__devices": 2, "machine__nodes": 100},
             "runs.a-star-po.prompts_per_batch = 128: is below machine.devices x machine.nodes (200)",
         ),
-        ({"runs__b": {**PPO, "engine": "deepspeed"}}, "runs.b.engine = 'deepspeed': trains a_star_po, grpo"),
-        ({"runs__b": {**PPO, "lora": {}}}, "runs.b.lora: trains a_star_po, grpo"),
         (
             {"runs__a-star-po__lora": {"rank": 4}, "references__tiny__sampling_engine": "vllm"},
             "runs.a-star-po.lora: cannot go with sampling_engine 'vllm' of references.tiny",

@@ -27,7 +27,36 @@ SETTINGS = {"prompts_per_batch": 8, "lr": 1e-2, "log_prob_chunk_tokens": None}
 MACHINE = {"micro_batch": 1}
 CHUNKS = {"log_prob_chunk_tokens": 3, "entropy_coefficient": 0.01}
 LORA = {"rank": 4, "alpha": 8.0, "targets": "all-linear"}
+PPO = {
+    "method": "ppo",
+    "hyperparameters": {
+        "critic_lr": 1e-2, "clip": 0.2, "value_clip": 0.5, "gamma": 1.0, "gae_lambda": 0.95,
+        "kl_coefficient": 0.1,
+    },
+    "updates_per_rollout": 2,
+}  # fmt: skip
+OAPL = {
+    "method": "oapl",
+    "hyperparameters": {"beta1": 0.5, "beta2": 1.0, "sync_every": 3},
+    "responses_per_prompt": 2,
+    "log_prob_chunk_tokens": 3,
+}
+EVEN = f"{Path(__file__).parent / 'even_verifier.py'}:even"
+OTHERS = [
+    {"verifier": EVEN, **one}
+    for one in (
+        {"name": "ppo-0", "settings": PPO, "machine": {"zero_stage": 0}},
+        {"name": "ppo-2", "settings": PPO, "machine": {"zero_stage": 2}},
+        {"name": "ppo-3", "settings": PPO, "machine": {"zero_stage": 3}, "stop_after": 2},
+        {"name": "ppo-lora", "settings": {**PPO, "lora": LORA}, "machine": {"zero_stage": 2}},
+        {"name": "oapl-0", "settings": OAPL, "machine": {"zero_stage": 0}},
+        {"name": "oapl-2", "settings": OAPL, "machine": {"zero_stage": 2}},
+        {"name": "oapl-3", "settings": OAPL, "machine": {"zero_stage": 3}, "stop_after": 2},
+        {"name": "oapl-lora", "settings": {**OAPL, "lora": LORA}, "machine": {"zero_stage": 3}},
+    )
+]
 TWO = [
+    *OTHERS,
     *({"name": f"zero-{stage}", "machine": {"zero_stage": stage}} for stage in range(4)),
     {"name": "stopped-2", "machine": {"zero_stage": 2}, "stop_after": 2},
     {"name": "stopped-3", "machine": {"zero_stage": 3}, "stop_after": 2},
@@ -143,7 +172,9 @@ def plain(
     folder: Path, scratch: Path, **changes: Any
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     scratch.mkdir(exist_ok=True)
-    made = case.trainer(folder, machine=replace(case.MACHINE, **MACHINE), **{**SETTINGS, **changes})
+    machine = replace(case.MACHINE, **MACHINE)
+    grading = replace(case.SETTINGS.grading, truncated="as_judged")
+    made = case.trainer(folder, machine=machine, grading=grading, **{**SETTINGS, **changes})
     history = made.run(scratch)
     return history.metrics, dict(made.engine.policy.model.named_parameters())
 
@@ -219,6 +250,14 @@ def test_a_batch_that_cannot_be_shared_evenly(out, tiny_folder, tmp_path):
 def test_pairs_stay_in_one_process(out, tiny_folder, tmp_path):
     changes = {"method": "rebel", "hyperparameters": {"eta": 1.0}, "responses_per_prompt": 2}
     assert_same(result(out, "pairs"), plain(tiny_folder, tmp_path, **changes), 1e-4)
+
+
+@pytest.mark.parametrize("one", OTHERS, ids=lambda one: one["name"])
+def test_a_critic_and_lagged_weights_are_those_of_one_device(out, tiny_folder, tmp_path, one):
+    expected = plain(tiny_folder, tmp_path, verifier=EVEN, **one["settings"])
+    assert abs(expected[0][-1]["kl_per_sequence"]) > 0.005
+    assert {row["reward"] for row in expected[0]} - {None, 0.0, 1.0}
+    assert_same(result(out, one["name"]), expected, 1e-4)
 
 
 @pytest.mark.parametrize("name", ["bfloat16", "bfloat16-3"])

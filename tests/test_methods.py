@@ -402,15 +402,17 @@ def test_the_ratio_is_one_at_the_first_update(tiny_folder, tmp_path, method):
 
 def test_the_lagged_policy_draws_and_moves_at_synchronisations_only(tiny_folder):
     made = trainer(tiny_folder, "oapl")
-    before = [weight.clone() for weight in made.engine.lagged]
+    before = [weight.clone() for weight in made.engine.lagged.weights]
     made._step(1)
-    assert all(torch.equal(a, b) for a, b in zip(before, made.engine.lagged, strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(before, made.engine.lagged.weights, strict=True))
     with made.engine.sampling_weights():
         drawn = [p.detach().clone() for p in made.engine.policy.model.parameters()]
     assert all(torch.equal(a, b) for a, b in zip(before, drawn, strict=True))
     made._step(2)
     made._step(3)
-    assert not all(torch.equal(a, b) for a, b in zip(before, made.engine.lagged, strict=True))
+    assert not all(
+        torch.equal(a, b) for a, b in zip(before, made.engine.lagged.weights, strict=True)
+    )
 
 
 @pytest.mark.parametrize("method", [name for name in METHODS if METHODS[name].anchor != "lagged"])
@@ -419,13 +421,13 @@ def test_only_a_lagged_method_draws_from_another_policy_than_it_trains(
 ):
     made = trainer(tiny_folder, method)
     made.run(tmp_path)
-    assert made.engine.lagged == []
+    assert made.engine.lagged is None
 
 
 def test_the_critic_starts_from_the_base_and_says_nothing(tiny_folder):
     made = trainer(tiny_folder, "ppo")
     critic, base = made.engine.critic, made.engine.reference.model.base_model
-    for one, other in zip(critic.module["body"].parameters(), base.parameters(), strict=True):
+    for one, other in zip(critic.module.body.parameters(), base.parameters(), strict=True):
         assert torch.equal(one, other) and one.requires_grad and one is not other
     parts = made.engine.micro_batches([[1, 2], [3]], [[4, 5], [6]], [0, 1])
     assert made.engine.values(parts, 2, 2).tolist() == [[0.0, 0.0], [0.0, 0.0]]

@@ -38,14 +38,14 @@ MACHINE = MachineSettings(
 )
 
 
-def prompts(policy: Any, count: int = 8) -> list[TrainingPrompt]:
+def prompts(policy: Any, count: int = 8, verifier: str = "integer") -> list[TrainingPrompt]:
     """Prompts of different length with different values."""
     return [
         TrainingPrompt(
             f"p{i}",
             policy.tokenizer("1+" * (i % 3) + f"{i}\n")["input_ids"],
             "1",
-            "integer",
+            verifier,
             0.1 * i,
         )
         for i in range(count)
@@ -53,7 +53,11 @@ def prompts(policy: Any, count: int = 8) -> list[TrainingPrompt]:
 
 
 def trainer(
-    folder: Path, seed: int = 0, machine: MachineSettings = MACHINE, **changes: Any
+    folder: Path,
+    seed: int = 0,
+    machine: MachineSettings = MACHINE,
+    verifier: str = "integer",
+    **changes: Any,
 ) -> Trainer:
     """A trainer that starts from the model folder."""
     settings = replace(SETTINGS, **changes)
@@ -61,7 +65,7 @@ def trainer(
     sampler = TransformersSampler(
         policy.model, policy.tokenizer, policy.end_token_ids, machine.sampling_batch
     )
-    some = prompts(policy)
+    some = prompts(policy, verifier=verifier)
     return Trainer(engine, sampler, some, some[:2], settings, machine, seed)
 
 

@@ -8,7 +8,7 @@ from astarpo.config.ablations import ablation_points
 from astarpo.config.methods import HYPERPARAMETERS
 from astarpo.config.runs import Ablation, Config, Machine, Run
 from astarpo.config.schema import DatasetEntry, HubData, LocalFile, TaskEntry
-from astarpo.objectives import responses_allowed, spreadable
+from astarpo.objectives import responses_allowed
 from astarpo.rewards.verifiers import problem_with
 
 
@@ -186,7 +186,6 @@ def _run_errors(config: Config) -> Iterator[str]:
 
 
 def _engine_errors(config: Config) -> Iterator[str]:
-    spread = spreadable()
     machine = config.machine
     processes = machine.devices * machine.nodes
     if machine.offload_optimizer and machine.zero_stage == 0:
@@ -197,9 +196,6 @@ def _engine_errors(config: Config) -> Iterator[str]:
         key = f"runs.{name}"
         if run.lora is not None and config.references[run.reference].sampling_engine == "vllm":
             yield f"{key}.lora: cannot go with sampling_engine 'vllm' of references.{run.reference}; take transformers"
-        method: str = getattr(run, "method")  # noqa: B009
-        if run.lora is not None and method not in spread:
-            yield f"{key}.lora: trains {', '.join(spread)}, but not {method}; set lora: null"
         if run.compile_model:
             yield from _compile_errors(key, run, config.machine)
         if run.engine == "torch":
@@ -209,8 +205,6 @@ def _engine_errors(config: Config) -> Iterator[str]:
                     f"{processes}; set engine: deepspeed, or both to 1"
                 )
             continue
-        if method not in spread:
-            yield f"{key}.engine = 'deepspeed': trains {', '.join(spread)}, but not {method}; set engine: torch"
         if run.prompts_per_batch < processes:
             yield (
                 f"{key}.prompts_per_batch = {run.prompts_per_batch}: is below machine.devices x machine.nodes "

@@ -157,15 +157,6 @@ def uses_reference(name: str, hyperparameters: Mapping[str, Any]) -> bool:
     return method.anchor == "reference" and needed
 
 
-def spreadable() -> list[str]:
-    """Methods whose training can be spread over devices: those without a critic and without lagged weights."""
-    return [
-        name
-        for name, method in METHODS.items()
-        if not method.needs_critic and method.anchor != "lagged"
-    ]
-
-
 def responses_allowed(name: str, hyperparameters: Mapping[str, Any]) -> tuple[int, int | None]:
     """Fewest and most responses a prompt that the method can train on with these settings; None: no bound."""
     least, most = METHODS[name].responses

@@ -23,6 +23,7 @@ def deepspeed_bytes(
     offload_optimizer: bool,
     offload_parameters: bool,
     adapters: bool = False,
+    critic: bool = False,
 ) -> float:
     """Bytes a parameter that each device holds of a training with DeepSpeed, its reference included.
 
@@ -33,6 +34,7 @@ def deepspeed_bytes(
         precision: in ``bfloat16`` the optimizer has fp32 masters beside its two moments.
         offload_optimizer, offload_parameters: to the CPU's memory, which is not counted.
         adapters: LoRA: the reference is the policy, and the optimizer's part is too small to count.
+        critic: a second model as large as the policy is trained, all of it.
     """
     weights = gradients = 2.0 if precision == "bfloat16" else 4.0
     reference, optimizer = weights, 12.0 if precision == "bfloat16" else 8.0
@@ -40,9 +42,9 @@ def deepspeed_bytes(
     optimizer = 0.0 if offload_optimizer else optimizer / (processes if zero_stage >= 1 else 1)
     gradients /= processes if zero_stage >= 2 else 1
     own = 0.0 if offload_parameters else weights / (processes if zero_stage == 3 else 1)
-    if adapters:
-        return copy + own
-    return reference + copy + optimizer + gradients + own
+    trained = optimizer + gradients + own
+    policy = own if adapters else reference + trained
+    return policy + copy + (trained if critic else 0.0)
 
 
 def check_fits(

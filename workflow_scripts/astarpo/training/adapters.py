@@ -73,15 +73,27 @@ def merged(folder: str | Path, lora: Mapping[str, Any], weights: Mapping[str, Te
         for name, weight in own.items():
             if MARK in name:
                 weight.copy_(weights[name])
-    for name, layer in _layers(policy.model):
+    for _, layer in _layers(policy.model):
         layer.merge()
-        parent, _, last = name.rpartition(".")
-        setattr(policy.model.get_submodule(parent), last, layer.get_base_layer())
-    policy.model.requires_grad_(True)
+    without_adapters(policy.model).requires_grad_(True)
     return policy
 
 
+def without_adapters(model: Any) -> Any:
+    """Take the adapters out of a model, in place: the layers' own weights stay, as they are.
+
+    Returns:
+        The model.
+    """
+    for name, layer in _layers(model):
+        parent, _, last = name.rpartition(".")
+        setattr(model.get_submodule(parent), last, layer.get_base_layer())
+    return model
+
+
 def _layers(model: Any) -> list[tuple[str, Any]]:
+    if not any(MARK in name for name, _ in model.named_parameters()):
+        return []  # without peft, which need not be installed then
     from peft.tuners.tuners_utils import BaseTunerLayer
 
     return [

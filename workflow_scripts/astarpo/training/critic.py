@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from astarpo.logprobs import Batch
 from astarpo.optimisation import set_learning_rate
+from astarpo.training.adapters import without_adapters
 from astarpo.training.settings import TrainSettings
 
 if TYPE_CHECKING:
@@ -17,22 +18,20 @@ class Critic:
     """Predicts the reward to come from the state before each response token.
 
     Args:
-        base: the model that training starts from; its body is copied, its language head is not.
+        base: the model that training starts from; its body is copied, its language head and its adapters are not.
         settings: of the run; the highest learning rate is ``hyperparameters["critic_lr"]``.
     """
 
     def __init__(self, base: Any, settings: TrainSettings) -> None:
         import torch
 
+        from astarpo.training.value_model import ValueModel
+
         self.peak_lr: float = settings.hyperparameters["critic_lr"]
         self.max_grad_norm = settings.max_grad_norm
-        head = torch.nn.Linear(base.config.hidden_size, 1, device=base.device)
-        # Zero needs no random numbers, and says of every state what is known of it at the start: nothing.
-        torch.nn.init.zeros_(head.weight)
-        torch.nn.init.zeros_(head.bias)
-        body = copy.deepcopy(base.base_model).requires_grad_(True)
-        self.module = torch.nn.ModuleDict({"body": body, "head": head}).eval()
-        self.optimizer = torch.optim.AdamW(
+        body = without_adapters(copy.deepcopy(base.base_model)).requires_grad_(True)
+        self.module = ValueModel(body, base.config.hidden_size).eval()
+        self.optimizer: Any = torch.optim.AdamW(
             self.module.parameters(), lr=self.peak_lr, betas=settings.adam_betas,
             eps=settings.adam_eps, weight_decay=settings.weight_decay,
         )  # fmt: skip
@@ -46,15 +45,8 @@ class Critic:
         Returns:
             fp32 [B, T], 0 where masked.
         """
-        import torch
-
-        states_BSH = self.module["body"](
-            input_ids=batch.input_ids_BS, use_cache=False
-        ).last_hidden_state
-        rows, columns = batch.mask_BT.nonzero(as_tuple=True)
-        values_N = self.module["head"](states_BSH[rows, batch.positions_BT[rows, columns]])[:, 0]
-        zeros_BT = torch.zeros(batch.mask_BT.shape, device=values_N.device)
-        return zeros_BT.masked_scatter(batch.mask_BT, values_N.float())
+        found_BT: Tensor = self.module(batch=batch)
+        return found_BT
 
     def step(self, lr: float) -> None:
         """Make an optimizer step with the gradients there are, clipped to the same norm as the policy's."""

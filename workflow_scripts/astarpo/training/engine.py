@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -17,12 +17,15 @@ from astarpo.training import gaps, models
 from astarpo.training.adapters import adapters_off
 from astarpo.training.compiled import CompiledModel
 from astarpo.training.critic import Critic
+from astarpo.training.lagged import LaggedWeights
 from astarpo.training.microbatches import MicroBatch, cut
 from astarpo.training.settings import TrainSettings
 from astarpo.training.world import World
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+Which = Literal["policy", "reference", "lagged"]
 
 
 class TorchEngine:
@@ -69,9 +72,7 @@ class TorchEngine:
         method = METHODS[settings.method]
         self.unit = normaliser_of(settings.method, settings.hyperparameters)
         self.critic = Critic(reference.model, settings) if method.needs_critic else None
-        self.lagged: list[Tensor] = []
-        if method.anchor == "lagged":
-            self.synchronise()
+        self.lagged = LaggedWeights(policy.model) if method.anchor == "lagged" else None
 
     def micro_batches(
         self,
@@ -108,7 +109,7 @@ class TorchEngine:
 
     def log_probs(
         self,
-        which: Literal["policy", "reference", "lagged"],
+        which: Which,
         micro_batches: Sequence[MicroBatch],
         count: int,
         width: int,
@@ -126,7 +127,6 @@ class TorchEngine:
         """
         import torch
 
-        model: Literal["policy", "reference"] = "reference" if which == "reference" else "policy"
         found_BT = torch.zeros((count, width), device=self.policy.model.device)
         weights: AbstractContextManager[None] = nullcontext()
         if which == "lagged":
@@ -135,7 +135,7 @@ class TorchEngine:
             weights = adapters_off(self.reference.model)
         with weights, torch.no_grad(), self.autocast():
             for part, counts in self._own(micro_batches):
-                log_probs_BT, _ = self._score(model, part.batch)
+                log_probs_BT, _ = self._score(which, part.batch)
                 if counts:
                     found_BT[part.rows, : log_probs_BT.shape[1]] = log_probs_BT
         return self.world.sum_into(found_BT)
@@ -146,12 +146,11 @@ class TorchEngine:
         most = -(-len(micro_batches) // self.world.size)
         return [(part, True) for part in own] + [(micro_batches[0], False)] * (most - len(own))
 
-    def _score(
-        self, which: Literal["policy", "reference"], batch: Batch, **more: Any
-    ) -> tuple[Tensor, Tensor | None]:
+    def _score(self, which: Which, batch: Batch, **more: Any) -> tuple[Tensor, Tensor | None]:
         """Log-probabilities of a batch and, if ``more`` asks for it, entropies: a forward pass."""
+        name = which if which in self.called else "policy"  # which then has the lagged weights
         return token_log_probs(
-            self.called[which], batch, head=self.head_of.get(which), **self._how(), **more
+            self.called[name], batch, head=self.head_of.get(name), **self._how(), **more
         )
 
     def _how(self) -> dict[str, Any]:
@@ -166,31 +165,20 @@ class TorchEngine:
             return None
         found_BT = torch.zeros((count, width), device=self.policy.model.device)
         with torch.no_grad(), self.autocast():
-            for part in micro_batches:
+            for part, counts in self._own(micro_batches):
                 values_BT = self.critic.values(part.batch)
-                found_BT[part.rows, : values_BT.shape[1]] = values_BT
-        return found_BT
+                if counts:
+                    found_BT[part.rows, : values_BT.shape[1]] = values_BT
+        return self.world.sum_into(found_BT)
 
     def synchronise(self) -> None:
-        """Make the current policy the lagged one."""
-        self.lagged = [p.detach().clone() for p in self.policy.model.parameters()]
+        """Make the current policy the lagged one, where the method has one."""
+        if self.lagged is not None:
+            self.lagged.synchronise()
 
-    @contextmanager
-    def sampling_weights(self) -> Iterator[None]:
-        """Let the policy have the weights that responses are drawn with: the lagged ones, where there are any.
-
-        They change places instead of being copied, so that whoever holds the policy's model sees them.
-        """
-        self._exchange()
-        try:
-            yield
-        finally:
-            self._exchange()
-
-    def _exchange(self) -> None:
-        for index, weight in enumerate(self.lagged):
-            parameter = list(self.policy.model.parameters())[index]
-            self.lagged[index], parameter.data = parameter.data, weight
+    def sampling_weights(self) -> AbstractContextManager[None]:
+        """Let the policy have the weights that responses are drawn with: the lagged ones, where there are any."""
+        return nullcontext() if self.lagged is None else self.lagged.in_place()
 
     def update(
         self,
@@ -347,8 +335,8 @@ class TorchEngine:
         state = {"model": self.policy.model.state_dict(), "optimizer": self.optimizer.state_dict()}
         if self.critic is not None:
             state["critic"] = self.critic.state()
-        if self.lagged:
-            state["lagged"] = self.lagged
+        if self.lagged is not None:
+            state["lagged"] = self.lagged.weights
         return state
 
     def load_state(self, state: dict[str, Any]) -> None:
@@ -357,6 +345,5 @@ class TorchEngine:
         self.optimizer.load_state_dict(state["optimizer"])
         if self.critic is not None:
             self.critic.load_state(state["critic"])
-        if self.lagged:
-            device = self.policy.model.device
-            self.lagged = [weight.to(device) for weight in state["lagged"]]
+        if self.lagged is not None:
+            self.lagged.load(state["lagged"])

@@ -16,6 +16,7 @@ from astarpo.references.memory import (
     LOADING,
     TRAINING,
     TRAINING_WITH_CRITIC,
+    WARM_START,
     check_fits,
     deepspeed_bytes,
     parameters_of_folder,
@@ -135,14 +136,15 @@ def _packages(settings: TrainSettings) -> list[str]:
 def _bytes_each(settings: TrainSettings, machine: MachineSettings, processes: int) -> float:
     """Bytes a parameter that a device holds of this training."""
     adapters = settings.lora is not None
+    critic = METHODS[settings.method].needs_critic
     if settings.engine == "deepspeed":
         return deepspeed_bytes(
             machine.zero_stage, processes, settings.precision,
-            machine.offload_optimizer, machine.offload_parameters, adapters,
+            machine.offload_optimizer, machine.offload_parameters, adapters, critic,
         )  # fmt: skip
     if adapters:
-        return LOADING
-    return TRAINING_WITH_CRITIC if METHODS[settings.method].needs_critic else TRAINING
+        return LOADING + WARM_START if critic else LOADING
+    return TRAINING_WITH_CRITIC if critic else TRAINING
 
 
 def make_engine(

@@ -91,7 +91,7 @@ class MachineSettings:
         micro_batch: sequences in one forward and backward pass.
         micro_batch_tokens: most tokens in one pass, padding included; None: any number.
         activation_checkpointing: compute activations again in the backward pass instead of keeping them.
-        zero_stage, offload_optimizer, offload_parameters: of DeepSpeed, see `training.deepspeed_engine`.
+        zero_stage, offload_optimizer, offload_parameters: of DeepSpeed, see `training.zero`.
         sampling_batch: responses drawn at a time.
         checkpoint_every: steps between checkpoints.
         grading_workers: processes that judge responses where that is slow.

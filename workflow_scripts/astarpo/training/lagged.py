@@ -1,0 +1,48 @@
+"""The policy of the last synchronisation, for methods that sample from it for several updates (OAPL)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class LaggedWeights:
+    """A second set of the weights of a model that are trained.
+
+    Args:
+        model: what responses are drawn with; its weights are whole.
+    """
+
+    def __init__(self, model: Any) -> None:
+        self.parameters = [weight for weight in model.parameters() if weight.requires_grad]
+        self.weights: list[Tensor] = []
+        self.synchronise()
+
+    def synchronise(self) -> None:
+        """Make the current weights the lagged ones."""
+        self.weights = [weight.detach().clone() for weight in self.parameters]
+
+    @contextmanager
+    def in_place(self) -> Iterator[None]:
+        """Let the model have the lagged weights for the block.
+
+        They change places instead of being copied, so that whoever holds the model sees them.
+        """
+        self._exchange()
+        try:
+            yield
+        finally:
+            self._exchange()
+
+    def _exchange(self) -> None:
+        for index, parameter in enumerate(self.parameters):
+            self.weights[index], parameter.data = parameter.data, self.weights[index]
+
+    def load(self, weights: Sequence[Tensor]) -> None:
+        """Take up the lagged weights of a checkpoint."""
+        pairs = zip(self.parameters, weights, strict=True)
+        self.weights = [weight.to(parameter.device) for parameter, weight in pairs]

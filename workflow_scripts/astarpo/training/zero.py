@@ -1,0 +1,93 @@
+"""DeepSpeed's own engine around a model: its configuration, a step, and a step's norm."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from astarpo.training.settings import MachineSettings, TrainSettings
+
+
+def deepspeed_config(settings: TrainSettings, machine: MachineSettings) -> dict[str, Any]:
+    """What DeepSpeed is told.
+
+    Batch sizes are 1, as the engine says itself which pass is the last before a step, and weighs each micro-batch by
+    the whole batch.
+
+    Args:
+        settings: optimizer, clipping and precision.
+        machine: ZeRO stage and what is offloaded to the CPU's memory.
+    """
+    on_cpu = machine.device == "cpu"
+    zero: dict[str, Any] = {"stage": machine.zero_stage}
+    if machine.offload_optimizer:
+        zero["offload_optimizer"] = {"device": "cpu", "pin_memory": not on_cpu}
+    if machine.offload_parameters:
+        zero["offload_param"] = {"device": "cpu", "pin_memory": not on_cpu}
+    # DeepSpeed's own Adam of the CPU is compiled when first used, and worth it where the GPU waits for it.
+    torch_adam = on_cpu or not machine.offload_optimizer
+    return {
+        "train_micro_batch_size_per_gpu": 1,
+        "gradient_accumulation_steps": 1,
+        "gradient_clipping": settings.max_grad_norm,
+        "bf16": {"enabled": settings.precision == "bfloat16"},
+        "zero_optimization": zero,
+        "zero_force_ds_cpu_optimizer": False,
+        "optimizer": {
+            "type": "AdamW",
+            "params": {
+                "lr": settings.lr, "betas": list(settings.adam_betas), "eps": settings.adam_eps,
+                "weight_decay": settings.weight_decay, "torch_adam": torch_adam,
+            },
+        },
+    }  # fmt: skip
+
+
+def initialize(model: Any, settings: TrainSettings, machine: MachineSettings) -> tuple[Any, Any]:
+    """Give a model to DeepSpeed.
+
+    Args:
+        model: those of its weights are trained that ask for a gradient.
+        settings, machine: see `deepspeed_config`.
+
+    Returns:
+        DeepSpeed's engine and its optimizer.
+    """
+    import deepspeed
+
+    trained = [weight for weight in model.parameters() if weight.requires_grad]
+    engine, optimizer, _, _ = deepspeed.initialize(
+        model=model, model_parameters=trained, config=deepspeed_config(settings, machine)
+    )
+    return engine, optimizer
+
+
+def step(engine: Any) -> float:
+    """Clip and make an optimizer step.
+
+    Args:
+        engine: from `initialize`, after the last backward pass of the batch.
+
+    Returns:
+        The gradient's norm before clipping.
+
+    Raises:
+        FloatingPointError: the norm is not finite.
+    """
+    import torch
+
+    # Without ZeRO and in fp32 DeepSpeed clips, but keeps no norm; the gradients are whole then.
+    own = [p.grad for p in engine.module.parameters() if p.grad is not None]
+    own_norm = torch.nn.utils.get_total_norm(own)
+    engine.step()
+    found = engine.get_global_grad_norm()
+    norm = float(own_norm if found is None else found)
+    if not math.isfinite(norm):
+        raise FloatingPointError(f"the gradient's norm is {norm}")
+    return norm
+
+
+def load(engine: Any, folder: str, tag: str) -> bool:
+    """Read what an engine's ``save_checkpoint`` wrote; False where its files are not whole."""
+    loaded, _ = engine.load_checkpoint(folder, tag=tag)
+    return loaded is not None
