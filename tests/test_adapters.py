@@ -8,9 +8,9 @@ import pytest
 import torch
 import training_case as case
 
+from astarpo.adapters import adapters_off, inject, merged, plain_weights
 from astarpo.logprobs import collate, token_log_probs
 from astarpo.references.models import load_policy
-from astarpo.training.adapters import adapters_off, inject, merged
 from astarpo.training.job import _bytes_each, make_engine
 from astarpo.training.world import World
 
@@ -71,6 +71,18 @@ def test_the_exported_policy_is_an_ordinary_one(tiny_folder, trained, tmp_path):
     names = {name for name, _ in again.model.named_parameters()}
     assert names == {name for name, _ in load_policy(tiny_folder).model.named_parameters()}
     assert torch.allclose(log_probs(again), log_probs(engine.policy), atol=1e-5)
+
+
+def test_plain_weights_are_those_of_the_exported_policy(tiny_folder, trained):
+    engine = trained[0].engine
+    found = {name: weight.value() for name, weight in plain_weights(engine.policy.model).items()}
+    expected = merged(tiny_folder, LORA, engine.full_weights()).model.state_dict()
+    assert found.keys() == expected.keys() and "lm_head.weight" in found
+    for name, weight in expected.items():
+        assert torch.allclose(found[name], weight, atol=1e-6), name
+    own = load_policy(tiny_folder).model.state_dict()
+    moved = {name for name in own if not torch.allclose(found[name], own[name], atol=1e-4)}
+    assert {name.split(".")[-2] for name in moved} == {"q_proj", "down_proj"}
 
 
 def test_stopped_and_resumed_ends_as_it_would_have(tiny_folder, trained, tmp_path):

@@ -248,10 +248,6 @@ def test_rules_depend_on_deepspeed_where_it_trains():
             "runs.a-star-po.prompts_per_batch = 128: is below machine.devices x machine.nodes (200)",
         ),
         (
-            {"runs__a-star-po__lora": {"rank": 4}, "references__tiny__sampling_engine": "vllm"},
-            "runs.a-star-po.lora: cannot go with sampling_engine 'vllm' of references.tiny",
-        ),
-        (
             {"runs__a-star-po__compile_model": True, "runs__a-star-po__engine": "deepspeed"},
             "runs.a-star-po.compile_model: needs engine 'torch'",
         ),

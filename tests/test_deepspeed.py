@@ -153,12 +153,15 @@ def test_every_process_samples_with_its_own_vllm(tmp_path):
         max_positions=64, whole_tokens=["\\boxed{"],
     )  # fmt: skip
     wide.save(tmp_path / "model")
-    start(2, [one], tmp_path / "model", tmp_path)
-    metrics, weights, _ = result(tmp_path, "vllm")
-    assert len(metrics) == 5 and all(row["sampler_gap_mean"] < 1e-3 for row in metrics)
-    assert any(row["kl_per_sequence"] not in (None, 0.0) for row in metrics)
+    adapted = {**one, "name": "vllm-lora", "settings": {**one["settings"], "lora": LORA}}
+    start(2, [one, adapted], tmp_path / "model", tmp_path)
     before = dict(wide.model.named_parameters())
-    assert not torch.equal(weights["model.norm.weight"], before["model.norm.weight"])
+    for name in ("vllm", "vllm-lora"):
+        metrics, weights, _ = result(tmp_path, name)
+        assert len(metrics) == 5 and all(row["sampler_gap_mean"] < 1e-3 for row in metrics)
+        assert abs(metrics[-1]["kl_per_sequence"]) > 0.01
+        kept = torch.equal(weights["model.norm.weight"], before["model.norm.weight"])
+        assert kept == (name == "vllm-lora")
 
 
 def result(

@@ -52,6 +52,7 @@ LAYERS = (
     ("contamination",),
     ("datasets",),
     ("references",),
+    ("adapters",),
     ("sampling",),
     ("rewards",),
     ("counts",),

@@ -15,6 +15,7 @@ import pytest
 import torch
 import training_case as case
 
+from astarpo.adapters import inject
 from astarpo.errors import InputError
 from astarpo.logprobs import collate, token_log_probs
 from astarpo.references.models import Policy, build_scratch_policy, load_policy
@@ -30,7 +31,7 @@ os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
 pytest.importorskip("vllm", reason="vLLM is not installed; `make test-vllm` installs and tests it")
 
 from astarpo.sampling.vllm_engine import VllmMachine, VllmSampler, check_can_load
-from astarpo.sampling.vllm_weights import StaleWeights
+from astarpo.sampling.vllm_weights import StaleWeights, WeightLink
 
 T1 = SamplingSettings(1.0, 1.0, 12)
 MACHINE = VllmMachine("cpu", batch_size=16, memory_share=0.02, sleep_level=1)
@@ -164,6 +165,21 @@ def test_new_weights_take_effect_with_the_tied_head(pair):
     sampler.weights_changed()
     fresh = sampler.sample(asked, T1)
     assert gap(policy, asked, fresh)["sampler_gap_max"] < 1e-4
+
+
+def test_adapters_take_effect(pair, folder, monkeypatch):
+    """They are pushed as part of their layers' weights."""
+    pytest.importorskip("peft", reason="peft is not installed: `make test-deepspeed` installs it")
+    policy, sampler = pair
+    adapted = load_policy(folder)
+    inject(adapted.model, {"rank": 4, "alpha": 8.0, "targets": "all-linear"}, seed=0)
+    monkeypatch.setattr(sampler, "_weights", WeightLink(sampler.engine, adapted.model))
+    disturb(adapted.model, "lora_")
+    asked = requests(policy)
+    sampler.weights_changed()
+    drawn = sampler.sample(asked, T1)
+    assert gap(adapted, asked, drawn)["sampler_gap_max"] < 1e-4
+    assert gap(policy, asked, drawn)["sampler_gap_mean"] > 0.01
 
 
 def test_a_tied_head_that_is_not_pushed_is_caught(pair, monkeypatch):

@@ -194,8 +194,6 @@ def _engine_errors(config: Config) -> Iterator[str]:
         yield f"machine.offload_parameters: needs zero_stage 3, but it is {machine.zero_stage}"
     for name, run in config.runs.items():
         key = f"runs.{name}"
-        if run.lora is not None and config.references[run.reference].sampling_engine == "vllm":
-            yield f"{key}.lora: cannot go with sampling_engine 'vllm' of references.{run.reference}; take transformers"
         if run.compile_model:
             yield from _compile_errors(key, run, config.machine)
         if run.engine == "torch":

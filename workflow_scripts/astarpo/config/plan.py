@@ -21,7 +21,7 @@ TASK_KEYS = (
 )  # fmt: skip
 VLLM_MODULES = ("astarpo.sampling.vllm_engine", "astarpo.sampling.vllm_weights")
 DEEPSPEED_MODULES = ("astarpo.training.deepspeed_engine",)
-LORA_MODULES = ("astarpo.training.adapters",)
+LORA_MODULES = ("astarpo.adapters",)
 TRAIN_KEYS = (
     "method", "steps", "max_generated_tokens", "prompts_per_batch", "responses_per_prompt", "updates_per_rollout",
     "lr", "lr_schedule", "lr_warmup_steps", "adam_betas", "adam_eps", "weight_decay", "max_grad_norm",

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from astarpo.adapters import plain_weights
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -22,7 +24,8 @@ class WeightLink:
 
     Args:
         engine: ``vllm.LLM`` with one worker in this process.
-        model: the model that is trained; it has the weights that the engine has loaded.
+        model: the model that is trained; it has the weights that the engine has loaded. Adapters are pushed as part
+            of the weights that they belong to.
 
     Raises:
         StaleWeights: no weight of the engine is the model's.
@@ -44,10 +47,10 @@ class WeightLink:
         Raises:
             StaleWeights: the cache cannot be dropped, or the engine has other weights afterwards.
         """
-        # state_dict, not named_parameters: a tied head must come under its own name as well. Where vLLM keeps a
-        # packed copy of it, that copy would stay as it was, without a word.
-        named = [(name, weight.detach()) for name, weight in self.model.state_dict().items()]
-        self.engine.collective_rpc("reload_weights", kwargs={"weights_iterator": iter(named)})
+        # A tied head must come under its own name as well. Where vLLM keeps a packed copy of it, that copy would stay
+        # as it was, without a word.
+        named = ((name, weight.value()) for name, weight in plain_weights(self.model).items())
+        self.engine.collective_rpc("reload_weights", kwargs={"weights_iterator": named})
         if not self.engine.reset_prefix_cache():
             raise StaleWeights(
                 "vLLM did not drop its prefix cache: responses are still being drawn"
@@ -70,7 +73,7 @@ class WeightLink:
 
     def _comparisons(self) -> Iterator[tuple[str, bool]]:
         """(name of a weight of the model, whether the engine has the same values)."""
-        weights = dict(self.model.named_parameters())
+        weights = plain_weights(self.model)
         for name, weight in weights.items():
             module, _, kind = name.rpartition(".")
             parent, _, part = module.rpartition(".")
@@ -78,9 +81,10 @@ class WeightLink:
             start, theirs = 0, self._theirs.get(name)
             if whole is not None:
                 before = self._fused[whole][: self._fused[whole].index(part)]
-                start = sum(len(weights.get(f"{parent}.{other}.{kind}", ())) for other in before)
+                others = [weights.get(f"{parent}.{other}.{kind}") for other in before]
+                start = sum(len(other.own) for other in others if other is not None)
                 theirs = self._theirs.get(f"{parent}.{whole}.{kind}")
-            yield name, theirs is not None and _same(weight, theirs, start)
+            yield name, theirs is not None and _same(weight.value(), theirs, start)
 
 
 def _same(ours: Tensor, theirs: Tensor, start: int) -> bool:

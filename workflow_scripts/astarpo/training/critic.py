@@ -5,9 +5,9 @@ from __future__ import annotations
 import copy
 from typing import TYPE_CHECKING, Any
 
+from astarpo.adapters import without_adapters
 from astarpo.logprobs import Batch
 from astarpo.optimisation import set_learning_rate
-from astarpo.training.adapters import without_adapters
 from astarpo.training.settings import TrainSettings
 
 if TYPE_CHECKING:

@@ -8,13 +8,13 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from astarpo.adapters import adapters_off
 from astarpo.logprobs import Batch, collate, token_log_probs
 from astarpo.objectives import METHODS, normaliser_of
 from astarpo.optimisation import learning_rate, set_learning_rate
 from astarpo.precision import autocast
 from astarpo.references.models import Policy
 from astarpo.training import gaps, models
-from astarpo.training.adapters import adapters_off
 from astarpo.training.compiled import CompiledModel
 from astarpo.training.critic import Critic
 from astarpo.training.lagged import LaggedWeights

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from astarpo.adapters import inject, merged
 from astarpo.errors import InputError
 from astarpo.files import read_json, sha256, write_json, write_table, write_text
 from astarpo.objectives import METHODS, uses_v_star
@@ -25,7 +26,6 @@ from astarpo.references.memory import (
 from astarpo.references.models import Policy, load_policy
 from astarpo.sampling.engines import check_can_import, check_engine, make_sampler
 from astarpo.training import checkpoints
-from astarpo.training.adapters import inject, merged
 from astarpo.training.card import model_card
 from astarpo.training.compiled import check_can_compile
 from astarpo.training.engine import TorchEngine

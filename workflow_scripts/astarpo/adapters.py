@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,27 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 MARK = "lora_"  # in the names of the matrices that are trained
+BASE = "base_layer"  # where a layer with adapters has its own weights
+
+
+@dataclass(frozen=True)
+class PlainWeight:
+    """A weight and the layer whose adapters belong to it, if there is one.
+
+    The sum exists only while it is asked for: of a large model there is no room for a second copy.
+    """
+
+    own: Tensor
+    layer: Any = None
+
+    def value(self) -> Tensor:
+        """W + alpha / rank B A; W itself without adapters."""
+        if self.layer is None:
+            return self.own
+        total = self.own
+        for adapter in self.layer.active_adapters:
+            total = total + self.layer.get_delta_weight(adapter).detach()
+        return total
 
 
 def inject(model: Any, lora: Mapping[str, Any], seed: int) -> None:
@@ -89,6 +111,18 @@ def without_adapters(model: Any) -> Any:
         parent, _, last = name.rpartition(".")
         setattr(model.get_submodule(parent), last, layer.get_base_layer())
     return model
+
+
+def plain_weights(model: Any) -> dict[str, PlainWeight]:
+    """A model's weights as an ordinary model of its kind has them, adapters added, tied ones under all their names."""
+    layers = dict(_layers(model))
+    found = {}
+    for name, weight in model.state_dict().items():
+        if MARK not in name:
+            layer_name, _, last = name.rpartition(f".{BASE}.")
+            adapted = layers.get(layer_name) if last == "weight" else None
+            found[name.replace(f".{BASE}.", ".")] = PlainWeight(weight.detach(), adapted)
+    return found
 
 
 def _layers(model: Any) -> list[tuple[str, Any]]:
