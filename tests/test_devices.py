@@ -157,6 +157,7 @@ def snakemake(*options: str) -> str:
 def test_the_workflow_says_so_before_its_first_job(tmp_path):
     command(tmp_path, "sinfo", "echo batch")
     command(tmp_path, "sbatch", "echo REACHED-SBATCH >&2; exit 1")
+    command(tmp_path, "squeue", "true")  # the executor looks whether there is one
     profile = tmp_path / "profile"
     profile.mkdir()
     (profile / "profile.yaml").write_text("executor: slurm\njobs: 1\n")
