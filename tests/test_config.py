@@ -220,7 +220,8 @@ def test_rules_depend_on_the_engines_that_are_chosen():
         for path in set(import_closure(script, with_vllm.unused_modules()))
         - set(import_closure(script, usual.unused_modules()))
     }
-    assert extra == {"vllm_engine.py", "vllm_weights.py"}
+    # What is pushed into vLLM is taken from the model by adapters.py, also where there are none.
+    assert extra == {"adapters.py", "vllm_engine.py", "vllm_weights.py"}
 
 
 PPO = {
@@ -228,6 +229,18 @@ PPO = {
     for key, value in {**DEFAULT["runs"]["a-star-po"], "method": "ppo"}.items()
     if key not in ("value", "beta2")
 }
+
+
+@pytest.mark.parametrize("engine", ["torch", "deepspeed"])
+@pytest.mark.parametrize("sampling_engine", ["transformers", "vllm"])
+def test_a_critic_goes_with_every_engine_and_with_adapters(engine, sampling_engine):
+    run = {**PPO, "engine": engine, "lora": {"rank": 4}}
+    config = load_config(
+        changed(
+            runs__b=run, references__tiny__sampling_engine=sampling_engine, machine__zero_stage=3
+        )
+    )
+    assert (config.runs["b"].method, config.runs["b"].engine) == ("ppo", engine)
 
 
 def test_rules_depend_on_deepspeed_where_it_trains():

@@ -175,7 +175,7 @@ class Plan:
         return (
             *(() if self.uses_vllm() else VLLM_MODULES),
             *(() if self.uses_deepspeed() else DEEPSPEED_MODULES),
-            *(() if self.uses_lora() else LORA_MODULES),
+            *(() if self.uses_lora() or self.uses_vllm() else LORA_MODULES),
         )
 
     def uses_vllm(self) -> bool:

@@ -29,8 +29,10 @@ class Critic:
 
         self.peak_lr: float = settings.hyperparameters["critic_lr"]
         self.max_grad_norm = settings.max_grad_norm
-        body = without_adapters(copy.deepcopy(base.base_model)).requires_grad_(True)
-        self.module = ValueModel(body, base.config.hidden_size).eval()
+        body = copy.deepcopy(base.base_model)
+        if settings.lora is not None:
+            without_adapters(body)
+        self.module = ValueModel(body.requires_grad_(True), base.config.hidden_size).eval()
         self.optimizer: Any = torch.optim.AdamW(
             self.module.parameters(), lr=self.peak_lr, betas=settings.adam_betas,
             eps=settings.adam_eps, weight_decay=settings.weight_decay,

@@ -52,6 +52,7 @@ class _HeadModule(torch.nn.Module):
     def forward(
         self, hidden_NH: Tensor, labels_N: Tensor, head: Head, how: Chunking
     ) -> tuple[Tensor, Tensor]:
+        """See `chunked.log_probs_of_hidden`."""
         return log_probs_of_hidden(hidden_NH, labels_N, head, how)
 
 
@@ -65,6 +66,7 @@ class _GatheredHead(Head):
     def log_probs(
         self, hidden_NH: Tensor, labels_N: Tensor, how: Chunking
     ) -> tuple[Tensor, Tensor]:
+        """See `Head.log_probs`."""
         # The hooks look at positional arguments, and warn of those that are no tensors.
         found: tuple[Tensor, Tensor] = self.linear(hidden_NH, labels_N, head=self, how=how)
         return found
