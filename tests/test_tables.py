@@ -371,7 +371,8 @@ def write_run(folder, steps=20, seed=0, stage1=(2.0, 3.0)):
         metrics.append(
             {
                 "step": step, "generated_tokens": 10, "trained_tokens": 9, "kl_per_token": 0.1 * step,
-                "kl_per_sequence": float(step), "reward": 0.5, "validation_reward": None,
+                "kl_per_sequence": float(step), "log_ratio_per_token": -0.1 * step,
+                "log_ratio": -float(step), "reward": 0.5, "validation_reward": None,
             }
         )  # fmt: skip
         timings.append(
@@ -419,6 +420,7 @@ def test_cost(tmp_path):
         "generate_seconds": 20.0, "grade_seconds": 5.0, "reference_seconds": 10.0,
         "update_seconds": 40.0, "generated_tokens": 200, "trained_tokens": 180,
         "peak_memory_bytes": 120, "kl_per_token": pytest.approx(1.95), "kl_per_sequence": 19.5,
+        "log_ratio_per_token": pytest.approx(-1.95), "log_ratio": -19.5,
         "hardware": "1 x abacus",
     }  # fmt: skip
 

@@ -123,6 +123,8 @@ COST = pa.schema(
         ("peak_memory_bytes", pa.int64()),
         ("kl_per_token", pa.float64()),
         ("kl_per_sequence", pa.float64()),
+        ("log_ratio_per_token", pa.float64()),
+        ("log_ratio", pa.float64()),
         ("hardware", pa.string()),
     ]
 )

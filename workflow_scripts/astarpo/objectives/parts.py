@@ -116,7 +116,7 @@ def k3(log_probs_BT: Tensor, anchor_log_probs_BT: Tensor) -> Tensor:
     """Estimate KL(pi || anchor) of each token: q/p - ln(q/p) - 1 >= 0 with p = pi, q = the anchor, token ~ pi.
 
     Unbiased, never negative, and its gradient is that of the estimate, not of the KL (Schulman, "Approximating
-    KL divergence").
+    KL divergence"). ``expm1`` keeps it above 0 where the two are nearly equal: exp(x) - 1 would round below x.
     """
     difference_BT = anchor_log_probs_BT - log_probs_BT
-    return difference_BT.exp() - difference_BT - 1.0
+    return difference_BT.expm1() - difference_BT

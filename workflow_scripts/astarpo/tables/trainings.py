@@ -12,11 +12,12 @@ from astarpo.errors import InputError
 from astarpo.files import read_json, read_table
 
 Entry = Mapping[str, Any]
+DISTANCES = ("kl_per_token", "kl_per_sequence", "log_ratio_per_token", "log_ratio")
 PHASES = ("generate_seconds", "grade_seconds", "reference_seconds", "update_seconds")
 NEEDED_METRICS = pa.schema(
     [
         *((name, pa.int64()) for name in ("step", "generated_tokens", "trained_tokens")),
-        *((name, pa.float64()) for name in ("kl_per_token", "kl_per_sequence")),
+        *((name, pa.float64()) for name in DISTANCES),
     ]
 )
 TIMINGS = pa.schema(
@@ -91,8 +92,7 @@ def cost_row(run: Entry) -> dict[str, Any]:
         "generated_tokens": _total(trained, "generated_tokens"),
         "trained_tokens": _total(trained, "trained_tokens"),
         "peak_memory_bytes": max((row["peak_memory_bytes"] or 0 for row in timings), default=0),
-        "kl_per_token": _mean(last, "kl_per_token"),
-        "kl_per_sequence": _mean(last, "kl_per_sequence"),
+        **{name: _mean(last, name) for name in DISTANCES},
         "hardware": manifest.get("hardware"),
     }
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from astarpo.adapters import adapters_off
 from astarpo.logprobs import Batch, collate, token_log_probs
 from astarpo.objectives import METHODS, normaliser_of
+from astarpo.objectives.parts import k3
 from astarpo.optimisation import learning_rate, set_learning_rate
 from astarpo.precision import autocast
 from astarpo.references.models import Policy
@@ -287,11 +288,16 @@ class TorchEngine:
             found_N.append(gaps.token_gaps(log_probs_BT, cut_BT, batch.mask_BT))
         log_ratio_BT = log_probs_BT.detach() - reference_log_probs_BT[part.rows, :width]
         log_ratio_B = log_ratio_BT.sum(-1)
+        # In double precision: of a response's tokens most differ by less than fp32 can tell from rounding.
+        kl_B = k3(log_ratio_BT.double(), log_ratio_BT.new_zeros(())).sum(-1)
+        length_B = batch.mask_BT.sum(-1)
         yield "loss", total.detach()
         yield "entropy", entropy_BT.detach().sum()
         yield "log_ratio", log_ratio_B.sum()
         yield "log_ratio_squared", log_ratio_B.square().sum()
-        yield "log_ratio_per_token", (log_ratio_B / batch.mask_BT.sum(-1)).sum()
+        yield "log_ratio_per_token", (log_ratio_B / length_B).sum()
+        yield "kl", kl_B.sum()
+        yield "kl_per_token", (kl_B / length_B).sum()
         yield from metric_sums.items()
 
     def _values_with_gradient(self, batch: Batch) -> dict[str, Tensor]:

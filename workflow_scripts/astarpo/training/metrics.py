@@ -15,7 +15,7 @@ METRICS = pa.schema(
     + [
         (name, pa.float64())
         for name in (
-            "reward", "loss", "kl_per_token", "kl_per_sequence", "log_ratio", "log_ratio_std",
+            "reward", "loss", "kl_per_token", "kl_per_sequence", "log_ratio_per_token", "log_ratio", "log_ratio_std",
             "response_length", "truncated_share", "null_share", "entropy", "grad_norm", "clip_fraction", "lr",
         )
     ]
@@ -53,9 +53,11 @@ def step_metrics(
 ) -> dict[str, float | int | None]:
     """Turn the sums of a step into its metrics.
 
-    ``kl_per_sequence`` is the mean over responses of sum_t ln pi/pi_ref, an unbiased estimate of
-    KL(pi || pi_ref); ``kl_per_token`` the mean over responses of that sum divided by the length. Where the
-    responses are older than the policy (a second update on a rollout, a lagged policy), it is an estimate only.
+    ``kl_per_sequence`` is the mean over responses of sum_t k3_t with k3 = pi_ref/pi - 1 - ln(pi_ref/pi), an estimate
+    of KL(pi || pi_ref) that is unbiased and never negative (Schulman, "Approximating KL divergence");
+    ``kl_per_token`` is the mean over responses of that sum divided by the length. ``log_ratio`` and
+    ``log_ratio_per_token`` are the same of the plain ln(pi/pi_ref): unbiased too, but noisier, and negative at times.
+    All four are biased where the responses are older than the policy (a second update on a rollout, a lagged policy).
 
     Args:
         grades: of all responses of the rollout; null ones are left out of ``reward``.
@@ -76,8 +78,9 @@ def step_metrics(
     return {
         "reward": sum(known) / len(known),
         "loss": sums["loss"] / n_updates,
-        "kl_per_token": sums["log_ratio_per_token"] / n,
-        "kl_per_sequence": log_ratio,
+        "kl_per_token": sums["kl_per_token"] / n,
+        "kl_per_sequence": sums["kl"] / n,
+        "log_ratio_per_token": sums["log_ratio_per_token"] / n,
         "log_ratio": log_ratio,
         "log_ratio_std": max(sums["log_ratio_squared"] / n - log_ratio**2, 0.0) ** 0.5,
         "response_length": sum(lengths) / len(lengths),
