@@ -7,11 +7,12 @@ test.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal
 
+from astarpo.errors import InputError
 from astarpo.objectives import a_star_po, grpo, oapl, ppo, rebel, reinforce
 
 Anchor = Literal["reference", "iterate", "lagged"]
@@ -20,6 +21,7 @@ PROVIDED = (
     "values_BT",
     "max_new_tokens",
 )  # keyword arguments that the loop gives; all others are settings
+SHARED_METRICS = ("advantage", "implicit_advantage")  # sums that any loss may return
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,8 @@ class Method:
         normaliser: what ``normaliser`` counts in an optimizer step, unless the setting ``average`` is ``tokens``.
         reference_only_if: a setting; where it is 0 or false, the reference's log-probabilities play no part.
         loop_settings: settings that the loop reads, rather than the two functions.
-        metrics: own columns of the metrics: name of a sum -> what it is divided by.
+        metrics: own columns of the metrics: name of a sum that the loss returns -> what it is divided by. The loss
+            must return all of them, and no other but `SHARED_METRICS`.
     """
 
     prepare: Callable[..., Any]
@@ -140,9 +143,44 @@ def build_loss(
         max_new_tokens: where responses are cut, for a loss that asks.
 
     Returns:
-        ``loss(log_probs_BT, mask_BT, targets, normaliser)``, with ``values_BT`` besides if there is a critic.
+        ``loss(log_probs_BT, mask_BT, targets, normaliser)``, with ``values_BT`` besides if there is a critic. It
+        raises InputError where the metrics that it returns are not those that the method declares.
     """
-    return _fix(METHODS[name].loss, {**hyperparameters, "max_new_tokens": max_new_tokens})
+    fixed = _fix(METHODS[name].loss, {**hyperparameters, "max_new_tokens": max_new_tokens})
+
+    def loss(*tensors: Any, **values: Any) -> Any:
+        loss_sum, metric_sums = fixed(*tensors, **values)
+        check_metrics(name, metric_sums)
+        return loss_sum, metric_sums
+
+    return loss
+
+
+def check_metrics(name: str, returned: Iterable[str]) -> None:
+    """Refuse a loss whose metrics are not those that its method declares.
+
+    An undeclared one would be missing from the tables, or be added to a sum of the same name.
+
+    Args:
+        name: a key of `METHODS`.
+        returned: names of the sums that the loss returned.
+
+    Raises:
+        InputError: naming the method and the metrics.
+    """
+    declared, found = set(METHODS[name].metrics), set(returned)
+    where = f"METHODS[{name!r}].metrics in astarpo/objectives/__init__.py"
+    undeclared = sorted(found - declared - set(SHARED_METRICS))
+    if undeclared:
+        raise InputError(
+            f"the loss of method '{name}' returns the metrics {', '.join(undeclared)}, which the method does not "
+            f"declare: add each to {where}, with what it is divided by, or do not return it"
+        )
+    if declared - found:
+        raise InputError(
+            f"method '{name}' declares the metrics {', '.join(sorted(declared - found))}, which its loss does not "
+            f"return: return their sums over the micro-batch, or take them out of {where}"
+        )
 
 
 def uses_v_star(name: str, hyperparameters: Mapping[str, Any]) -> bool:
