@@ -16,10 +16,13 @@ sys.path.insert(0, "workflow_scripts")
 from astarpo.closure import import_closure
 from astarpo.config import Plan, load_config
 from astarpo.config.targets import NOTHING, Targets
-from astarpo.devices import check_enough, check_partitions
+from astarpo.devices import check_enough, check_partitions, slurm_job
 from astarpo.errors import InputError
 from astarpo.sampling.engines import check_can_import
+from astarpo.training.compiled import check_can_compile
+from astarpo.training.trackers import check_in_environment, check_installed
 from snakemake.exceptions import WorkflowError
+from snakemake.settings.types import DeploymentMethod
 
 try:
     PLAN = Plan(load_config(config))
@@ -113,6 +116,8 @@ def check_before_start():
         return
     jobs = list(workflow.dag.needrun_jobs())
     try:
+        if any(job.rule.name == "train_policy" for job in jobs):
+            check_trainings()
         if workflow.executor_plugin.name == "slurm":
             sent = [job for job in jobs if not job.is_local]
             check_partitions({job.rule.name: job.resources.get("slurm_partition") for job in sent})
@@ -123,6 +128,19 @@ def check_before_start():
             check_enough(max((job.resources.get("gpu", 0) for job in jobs), default=0))
     except InputError as error:
         raise WorkflowError(str(error)) from None
+
+
+def check_trainings():
+    """Say what no training could run with: each would find out when stage 1 has been paid for."""
+    if DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method:
+        check_in_environment(MACHINE.trackers, TRAINING_ENV.removeprefix("../"))
+    else:
+        check_installed(MACHINE.trackers)
+    if workflow.executor_plugin.name != "slurm" and workflow.local_exec:
+        if MACHINE.nodes > 1:
+            slurm_job(MACHINE.nodes)
+        if any(run.compile_model for run in PLAN.config.runs.values()):
+            check_can_compile(MACHINE.device)
 
 
 def options(names):

@@ -5,10 +5,9 @@ from __future__ import annotations
 import copy
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
+from config_case import DEFAULT, RUN, changed, message, with_run
 
 from astarpo.closure import import_closure
 from astarpo.config import Plan, load_config
@@ -18,45 +17,22 @@ from astarpo.errors import InputError
 from astarpo.objectives import METHODS
 from astarpo.training.settings import MachineSettings, TrainSettings
 
-DEFAULT = yaml.safe_load((Path(__file__).parent.parent / "config" / "config.yaml").read_text())
-
-
-def changed(**paths: Any) -> dict[str, Any]:
-    """The default configuration with values set at dotted paths (written with ``__``)."""
-    config = copy.deepcopy(DEFAULT)
-    for path, value in paths.items():
-        *parents, last = [part.replace("_dash_", "-") for part in path.split("__")]
-        place = config
-        for part in parents:
-            place = place.setdefault(part, {})
-        place[last] = value
-    return config
-
-
-def message(config: dict[str, Any]) -> str:
-    with pytest.raises(InputError) as caught:
-        load_config(config)
-    return str(caught.value)
-
-
-RUN = "runs__a_dash_star_dash_po"
-
 
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
         ({"bechmarks": {}}, "unknown key 'bechmarks'; did you mean 'benchmarks'?"),
         ({f"{RUN}__beta": 1.0}, "runs.a-star-po: unknown key 'beta'; did you mean 'beta2'?"),
-        ({f"{RUN}__beta2": 0}, "runs.a-star-po.beta2 = 0: input should be greater than 0"),
-        ({f"{RUN}__beta2": "much"}, "runs.a-star-po.beta2 = 'much': input should be a valid number"),
-        ({f"{RUN}__beta2": True}, "runs.a-star-po.beta2 = True: input should be a valid number"),
-        ({f"{RUN}__steps": 1.5}, "runs.a-star-po.steps = 1.5: input should be a valid integer"),
+        ({f"{RUN}__beta2": 0}, "runs.a-star-po.beta2 = 0: must be above 0"),
+        ({f"{RUN}__beta2": "much"}, "runs.a-star-po.beta2 = 'much': must be a valid number"),
+        ({f"{RUN}__beta2": True}, "runs.a-star-po.beta2 = True: must be a valid number"),
+        ({f"{RUN}__steps": 1.5}, "runs.a-star-po.steps = 1.5: must be a valid integer"),
         ({f"{RUN}__method": "a2c"}, "runs.a-star-po.method = 'a2c': must be one of 'a_star_po', 'grpo'"),
         ({"datasets__sums__source": {"count": 3}}, "datasets.sums.source.kind: this key is required"),
         ({f"{RUN}__value": "v"}, "runs.a-star-po.value = 'v': no such entry under values; there are v-star"),
         ({f"{RUN}__seeds": [1, 1]}, "runs.a-star-po.seeds = [1, 1]: must be different numbers"),
         ({f"{RUN}__seeds": []}, "runs.a-star-po.seeds"),
-        ({"values__v_dash_star__beta1": -0.5}, "values.v-star.beta1 = -0.5: input should be greater than 0"),
+        ({"values__v_dash_star__beta1": -0.5}, "values.v-star.beta1 = -0.5: must be at least 1e-06"),
         ({"values__v_dash_star__n": 9}, "values.v-star.n = 9: is above datasets.sums.sampling.max_samples (8)"),
         (
             {"datasets__sums__sampling__top_p": 0.9},
@@ -72,7 +48,7 @@ RUN = "runs__a_dash_star_dash_po"
         ({"datasets__sums__verifier": "maths"}, "datasets.sums.verifier = 'maths': known are countdown, gsm8k"),
         (
             {"datasets__sums__columns": {"worked_solution_remove": "(["}},
-            "datasets.sums.columns.worked_solution_remove = '([': no regular expression",
+            "datasets.sums.columns.worked_solution_remove = '([': not a regular expression",
         ),
         (
             {"datasets__sums__columns": {"gold_after": "####", "gold_boxed": True}},
@@ -103,7 +79,7 @@ RUN = "runs__a_dash_star_dash_po"
         ({f"{RUN}__grid": {"beta3": [1.0]}}, "unknown key 'beta3'"),
         ({f"{RUN}__grid": {"beta2": 1.0}}, "runs.a-star-po.grid.beta2 must be a list of values"),
         ({f"{RUN}__grid": {"lr": [1e-3, "1e-3"]}}, "two entries expand to the name 'a-star-po-1e-3'"),
-        ({"machine__device": "tpu"}, "machine.device = 'tpu': input should be 'cpu' or 'cuda'"),
+        ({"machine__device": "tpu"}, "machine.device = 'tpu': must be 'cpu' or 'cuda'"),
     ],
 )  # fmt: skip
 def test_a_mistake_is_named(changes, expected):
@@ -150,9 +126,9 @@ def test_grids_expand_and_inherit():
 
 
 def test_a_base_may_have_a_base():
-    config = changed(runs__b={"base": "a-star-po", "lr": 1e-3}, runs__c={"base": "b", "steps": 1})
+    config = changed(runs__b={"base": "a-star-po", "lr": 1e-3}, runs__c={"base": "b", "steps": 11})
     runs = load_config(config).runs
-    assert (runs["c"].lr, runs["c"].steps, runs["c"].beta2) == (1e-3, 1, 1e-3)
+    assert (runs["c"].lr, runs["c"].steps, runs["c"].beta2) == (1e-3, 11, 1e-3)
 
 
 def test_a_base_whose_name_begins_with_an_underscore_is_no_run():
@@ -362,15 +338,6 @@ def test_files_of_own_verifiers_are_inputs_of_what_grades(tmp_path):
     inputs = plan.training_inputs("a-star-po")
     assert inputs["verifier"] == inputs["validation_verifier"] == str(path)
     assert "verifier" not in plan.dataset_inputs("datasets", "sums")
-
-
-def with_run(**keys: Any) -> dict[str, Any]:
-    """The default configuration with its one run replaced by one of another method."""
-    raw = copy.deepcopy(DEFAULT)
-    base = raw["runs"].pop("a-star-po")
-    kept = {key: base[key] for key in base if key not in ("value", "beta2", "method")}
-    raw["runs"]["mine"] = {**kept, **keys}
-    return raw
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -171,3 +171,7 @@ def test_the_workflow_says_so_before_its_first_job(tmp_path):
     files = ["--configfile", str(ROOT / "config/config.yaml"), str(config)]
     local = snakemake("--cores", "2", *files)
     assert "a job wants 1 GPU" in local and "rule prepare_dataset" not in local
+    config.write_text("machine: {devices: 1, nodes: 2}\nruns: {a-star-po: {engine: deepspeed}}\n")
+    spread = snakemake("--cores", "2", *files)
+    assert "machine.nodes is 2, but this is not a SLURM job" in spread
+    assert "rule prepare_dataset" not in spread

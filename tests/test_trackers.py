@@ -1,13 +1,27 @@
 """Trackers: TensorBoard's files read back, a resumed run without doubles, a missing package named."""
 
 import importlib.util
+import os
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import training_case as case
 
 from astarpo.errors import InputError
-from astarpo.training.trackers import check_installed, followers
+from astarpo.training.trackers import check_in_environment, check_installed, followers
+
+ROOT = Path(__file__).resolve().parent.parent
+# Answers what Snakemake asks before it makes environments, and makes none.
+CONDA = """#!/bin/sh
+case "$1" in
+  info) echo '{"platform": "linux-64", "root_prefix": "/", "conda_prefix": "/", "default_prefix": "/"}' ;;
+  --version) echo "conda 26.1.0" ;;
+  config) echo '{"get": {"channel_priority": "strict"}}' ;;
+esac
+"""
 
 
 def curve(folder, name):
@@ -50,3 +64,42 @@ def test_a_missing_package_is_named_with_the_command_that_installs_it():
     check_installed(["tensorboard"])
     with pytest.raises(InputError, match="names 'wandb'.*pip install wandb"):
         check_installed(["tensorboard", "wandb"])
+
+
+def test_an_environment_that_does_not_install_a_tracker_is_named(tmp_path):
+    """A conda job does not see what is installed here, so the environment's file is asked."""
+    environment = tmp_path / "mine.yaml"
+    environment.write_text(
+        "dependencies:\n  - pip:\n      - wandb==0.30.0\n      - tensorboard-data==1\n"
+    )
+    check_in_environment(["wandb"], environment)
+    with pytest.raises(InputError, match=r"names 'tensorboard', but .*mine.yaml does not install"):
+        check_in_environment(["wandb", "tensorboard"], environment)
+    with pytest.raises(InputError, match="add wandb to the pins"):
+        check_in_environment(["wandb"], ROOT / "envs/torch.yaml")
+
+
+@pytest.mark.skipif(importlib.util.find_spec("wandb") is not None, reason="wandb is installed here")
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ((), "names 'wandb', but its package is not installed"),
+        (("--software-deployment-method", "conda"), "envs/torch.yaml does not install its package"),
+    ],
+)
+def test_the_workflow_refuses_it_before_its_first_job(options, said, tmp_path):
+    conda = tmp_path / "bin/conda"
+    conda.parent.mkdir()
+    conda.write_text(CONDA)
+    conda.chmod(0o755)
+    config = tmp_path / "followed.yaml"
+    config.write_text("machine: {trackers: [wandb]}\n")
+    small = [str(ROOT / "config/config.yaml"), str(ROOT / "tests/configs/smoke.yaml")]
+    files = ["--configfile", *small, str(config)]
+    done = subprocess.run(
+        [sys.executable, "-m", "snakemake", "train", "--cores", "1", "--forceall", "--nolock", *files,
+         "--conda-prefix", str(tmp_path / "environments"), *options],
+        cwd=ROOT, capture_output=True, text=True, env={**os.environ, "PATH": f"{conda.parent}:{os.environ['PATH']}"},
+    )  # fmt: skip
+    printed = done.stdout + done.stderr
+    assert done.returncode == 1 and said in printed and "rule prepare_dataset" not in printed

@@ -18,8 +18,7 @@ import sys
 from pathlib import Path
 
 from astarpo import cli
-from astarpo.devices import VISIBLE, claim
-from astarpo.errors import InputError
+from astarpo.devices import VISIBLE, claim, slurm_job
 
 TERMINAL_FD = "ASTARPO_TERMINAL_FD"  # astarpo.progress draws its bar there
 OPTIONS = ("--log", "--gpus", "--processes", "--nodes")
@@ -79,12 +78,7 @@ def torchrun(processes: int, nodes: int, script: list[str]) -> list[str]:
     run = [sys.executable, "-u", "-m", "torch.distributed.run", f"--nproc-per-node={processes}"]
     if nodes == 1:
         return [*run, "--standalone", *script]
-    job = os.environ.get("SLURM_JOB_ID")
-    if not job:
-        raise InputError(
-            f"machine.nodes is {nodes}, but this is no SLURM job: set it to 1, or run with "
-            "snakemake --workflow-profile profiles/slurm-nodes"
-        )
+    job = slurm_job(nodes)
     port = PORTS[0] + int(job) % (PORTS[1] - PORTS[0])
     meet = [
         f"--nnodes={nodes}", "--rdzv-backend=c10d", f"--rdzv-id={job}",

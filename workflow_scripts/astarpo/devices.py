@@ -111,6 +111,24 @@ def claim(count: int) -> Claim:
     return taken
 
 
+def slurm_job(nodes: int) -> str:
+    """The number of the SLURM job that this process belongs to.
+
+    Args:
+        nodes: how many one training wants.
+
+    Raises:
+        InputError: it belongs to none.
+    """
+    job = os.environ.get("SLURM_JOB_ID")
+    if not job:
+        raise InputError(
+            f"machine.nodes is {nodes}, but this is not a SLURM job: set it to 1, or run with "
+            "snakemake --workflow-profile profiles/slurm-nodes"
+        )
+    return job
+
+
 def check_partitions(partition_of: Mapping[str, str | None]) -> None:
     """Refuse rules whose jobs SLURM would have no partition for, or one that does not exist.
 

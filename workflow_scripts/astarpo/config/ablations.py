@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from astarpo.config.runs import Ablation, Config
+from astarpo.config.schema import Section
 
 MISSING = object()
 
@@ -28,13 +29,20 @@ def setting_of(config: Config, run: str, key: str) -> Any:
         The value, None where the entry is null, `MISSING` where there is no such key.
     """
     first, _, rest = key.partition(".")
-    value = getattr(config.runs[run], first, MISSING)
+    value = _field(config.runs[run], first)
     if not rest or value is MISSING or value is None:
         return value
     if first not in ("value", "selection"):
         return MISSING
-    entry = config.values[str(value)] if first == "value" else config.selections[str(value)]
+    entry: Section = (
+        config.values[str(value)] if first == "value" else config.selections[str(value)]
+    )
     # The mean is the limit of log_mean_exp for beta1 to infinity.
     if key == "value.beta1" and getattr(entry, "estimator", None) == "mean":
         return "mean"
-    return getattr(entry, rest, MISSING)
+    return _field(entry, rest)
+
+
+def _field(entry: Section, key: str) -> Any:
+    """A key of an entry; what else the object has, such as its methods, is none."""
+    return getattr(entry, key) if key in type(entry).model_fields else MISSING

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from astarpo.config.ablations import ablation_points
+from astarpo.config.figure_checks import figure_errors
+from astarpo.config.kinds import LEAST_TEMPERATURE
 from astarpo.config.methods import HYPERPARAMETERS
-from astarpo.config.runs import Ablation, Config, Machine, Run
+from astarpo.config.runs import Config, Machine, Run
 from astarpo.config.schema import DatasetEntry, HubData, LocalFile, TaskEntry
+from astarpo.config.size_checks import size_errors
 from astarpo.objectives import responses_allowed
 from astarpo.rewards.verifiers import problem_with
 
@@ -25,7 +27,8 @@ def reference_errors(config: Config) -> list[str]:
         *_stage_one_errors(config),
         *_run_errors(config),
         *_engine_errors(config),
-        *_figure_errors(config),
+        *size_errors(config),
+        *figure_errors(config),
         *_leaks(config),
     ]
 
@@ -81,6 +84,9 @@ def _name_errors(config: Config) -> Iterator[str]:
     for name in config.references:
         if name in config.runs:
             yield f"runs.{name}: a reference has this name already; rename one of them"
+    for name in config.benchmarks:
+        if "--" in name:  # results/contamination/{dataset}--{benchmark}.json
+            yield f"benchmarks.{name}: '--' stands between two names in the names of files; rename it"
 
 
 def _task_errors(config: Config) -> Iterator[str]:
@@ -99,15 +105,10 @@ def _task_errors(config: Config) -> Iterator[str]:
                 entry.verifier == "multiple"
             ) and isinstance(entry.source, LocalFile | HubData):
                 yield f"{key}.columns.verifier: belongs to verifier `multiple`, and the other way round"
+            if entry.columns.problem == entry.columns.gold:
+                yield f"{key}.columns.gold = '{entry.columns.gold}': is the column of the problem as well"
             if entry.columns.gold_boxed and entry.columns.gold_after is not None:
                 yield f"{key}.columns.gold_after = {entry.columns.gold_after!r}: cannot go with gold_boxed"
-            if entry.source.kind == "chain_sum" and entry.source.min_terms > entry.source.max_terms:
-                yield f"{key}.source.min_terms = {entry.source.min_terms}: is above max_terms"
-            if (
-                entry.source.kind == "countdown"
-                and entry.source.min_numbers > entry.source.max_numbers
-            ):
-                yield f"{key}.source.min_numbers = {entry.source.min_numbers}: is above max_numbers"
     for name, reference in config.references.items():
         if reference.system_prompt is not None and not reference.chat_template:
             yield f"references.{name}.system_prompt: needs chat_template: true"
@@ -127,9 +128,14 @@ def _sampling_errors(config: Config) -> Iterator[str]:
             yield f"{key}.max_samples = {sampling.max_samples}: must be a multiple of block_size ({size})"
     for name, benchmark in config.benchmarks.items():
         for protocol_name, protocol in benchmark.protocols.items():
+            key = f"benchmarks.{name}.protocols.{protocol_name}"
             if protocol.temperature == 0 and protocol.k > 1:
-                key = f"benchmarks.{name}.protocols.{protocol_name}.k"
-                yield f"{key} = {protocol.k}: must be 1 at temperature 0 (all answers would be the same)"
+                yield f"{key}.k = {protocol.k}: must be 1 at temperature 0 (all answers would be the same)"
+            if 0 < protocol.temperature < LEAST_TEMPERATURE:
+                yield (
+                    f"{key}.temperature = {protocol.temperature:g}: must be 0 (greedy) or at least "
+                    f"{LEAST_TEMPERATURE:g}"
+                )
 
 
 def _import_errors(key: str, dataset: DatasetEntry) -> Iterator[str]:
@@ -167,8 +173,8 @@ def _run_errors(config: Config) -> Iterator[str]:
         key = f"runs.{name}"
         if config.datasets[run.dataset].sampling is None:
             yield f"{key}.dataset = '{run.dataset}': this data set has no `sampling`; add it"
-        if len(set(run.seeds)) < len(run.seeds) or min(run.seeds) < 0:
-            yield f"{key}.seeds = {list(run.seeds)}: must be different numbers, none below 0"
+        if len(set(run.seeds)) < len(run.seeds):
+            yield f"{key}.seeds = {list(run.seeds)}: must be different numbers"
         for kind in ("value", "selection"):
             chosen = getattr(run, kind, None)
             if chosen is None:
@@ -192,6 +198,10 @@ def _engine_errors(config: Config) -> Iterator[str]:
         yield "machine.offload_optimizer: needs zero_stage 1, 2 or 3, but it is 0"
     if machine.offload_parameters and machine.zero_stage != 3:
         yield f"machine.offload_parameters: needs zero_stage 3, but it is {machine.zero_stage}"
+    spread = any(run.engine == "deepspeed" for run in config.runs.values())
+    for offload in ("offload_optimizer", "offload_parameters"):
+        if getattr(machine, offload) and not spread:
+            yield f"machine.{offload} = True: has no effect, as no run has engine: deepspeed"
     for name, run in config.runs.items():
         key = f"runs.{name}"
         if run.compile_model:
@@ -231,15 +241,6 @@ def _method_errors(key: str, run: Run) -> Iterator[str]:
         getattr(run, "value", None) is not None
     ):
         yield f"{key}.value: belongs to baseline `v_star`, and the other way round"
-
-
-def _figure_errors(config: Config) -> Iterator[str]:
-    for name, figure in config.figures.items():
-        if isinstance(figure, Ablation) and not ablation_points(config, figure):
-            yield (
-                f"figures.{name}.x = '{figure.x}': no run has this key; it is one of a run (`beta2`, `lr`, `method`), "
-                "of its estimate (`value.beta1`, `value.n`) or of its selection (`selection.rule`)"
-            )
 
 
 def _leaks(config: Config) -> Iterator[str]:

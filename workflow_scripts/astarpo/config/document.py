@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from astarpo.config.kinds import LARGEST_SEED
 from astarpo.config.runs import Config
 
 INTRODUCTION = """# Configuration
@@ -16,9 +17,9 @@ a test holds it to them. [`schema.json`](schema.json) is the same for editors.
 default only, give both: `snakemake --cores 2 --configfile config/config.yaml my-changes.yaml`. Mappings are merged,
 lists and single values replaced.
 
-Entries have names (`[a-z0-9][a-z0-9-]*`) and refer to one another by them; the names are also those of the files under
-`results/`. Unknown keys, wrong types and names that lead nowhere are refused before any job starts. The order of keys
-means nothing. Numbers may be written `1e-3`.
+Entries have names (`[a-z0-9][a-z0-9-]*`, at most 100 characters) and refer to one another by them; the names are also
+those of the files under `results/`. Unknown keys, wrong types, values out of bounds and names that lead nowhere are
+refused before any job starts. The order of keys means nothing. Numbers must be finite, and may be written `1e-3`.
 
 A run, and an estimate of V*, may also have:
 
@@ -99,12 +100,16 @@ def _type(field: dict[str, Any]) -> str:
             return " or ".join(_type(option) for option in field[kinds])
     if field.get("type") == "array":
         items = field.get("prefixItems") or [field.get("items", {})]
-        return f"list of {_type(items[0])}" + (f", {len(items)} of them" if len(items) > 1 else "")
+        least = ", at least one" if field.get("minItems") == 1 else ""
+        return f"list of {_type(items[0])}" + (
+            f", {len(items)} of them" if len(items) > 1 else least
+        )
     if field.get("type") == "object":
         values = field.get("additionalProperties") or next(
             iter(field.get("patternProperties", {"": {}}).values())
         )
-        return f"names to {_type(values)}" if isinstance(values, dict) else "mapping"
+        least = ", at least one" if field.get("minProperties") == 1 else ""
+        return f"names to {_type(values)}{least}" if isinstance(values, dict) else "mapping"
     return _plain_type(field)
 
 
@@ -117,8 +122,10 @@ def _plain_type(field: dict[str, Any]) -> str:
         "null": "null",
     }
     text = words.get(str(field.get("type")), "anything")
+    if field.get("minLength") == 1:
+        text += ", not empty"
     bounds = [
-        f"{sign} {field[key]:g}"
+        f"{sign} {'2^63 - 1' if field[key] == LARGEST_SEED else format(field[key], 'g')}"
         for key, sign in (
             ("exclusiveMinimum", ">"),
             ("minimum", ">="),

@@ -28,6 +28,8 @@ def expand(entries: Mapping[str, Any], registry: str) -> dict[str, Any]:
     """
     expanded: dict[str, Any] = {}
     for name in entries:
+        if not isinstance(name, str):
+            raise InputError(f"{registry}.{name}: must be a string; put it in quotes")
         if name.startswith("_"):
             continue
         entry = _with_base(name, entries, registry, ())
@@ -54,7 +56,7 @@ def _with_base(
         return own
     if base in (*seen, name):
         raise InputError(f"{registry}.{name}.base: '{base}' leads back to itself")
-    if base not in entries:
+    if not isinstance(base, str) or base not in entries:
         raise InputError(
             f"{registry}.{name}.base: there is no entry '{base}'; there are {', '.join(entries)}"
         )
@@ -70,10 +72,20 @@ def _points(key: str, name: str, grid: Any) -> list[tuple[str, dict[str, Any]]]:
     for varied, values in grid.items():
         if not isinstance(values, list) or not values:
             raise InputError(f"{key}.grid.{varied} must be a list of values, but is {values!r}")
+    for varied, values in grid.items():
+        for value in values:
+            _check_nameable(f"{key}.grid.{varied}", value)
     return [
         ("-".join([name, *map(value_name, combination)]), dict(zip(grid, combination, strict=True)))
         for combination in itertools.product(*grid.values())
     ]
+
+
+def _check_nameable(key: str, value: Any) -> None:
+    try:
+        value_name(value)
+    except InputError as error:
+        raise InputError(f"{key}: {error}") from None
 
 
 def value_name(value: Any) -> str:
@@ -92,7 +104,7 @@ def value_name(value: Any) -> str:
         if isinstance(value, str):
             return value.replace("_", "-").lower()
         raise InputError(
-            f"a grid takes numbers, texts, true, false and null, but not {value!r}"
+            f"a grid takes numbers, strings, true, false and null, but not {value!r}"
         ) from None
     if number != 0 and abs(number) < 0.01:
         mantissa, exponent = f"{number:.6e}".split("e")

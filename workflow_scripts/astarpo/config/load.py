@@ -14,6 +14,7 @@ from astarpo.config.runs import Config
 from astarpo.errors import InputError
 
 MOST_SHOWN = 20  # a sweep can have a mistake in each of its runs
+LONGEST_SHOWN = 60  # characters of a value
 TAGS = {
     "chain_sum",
     "countdown",
@@ -28,6 +29,22 @@ TAGS = {
     "tradeoff",
     "ablation",
     *METHOD_RUNS,
+}
+# For errors that pydantic describes in Python's terms, or in more words.
+OWN_WORDS = {
+    "greater_than": "must be above {gt}",
+    "greater_than_equal": "must be at least {ge}",
+    "less_than": "must be below {lt}",
+    "less_than_equal": "must be at most {le}",
+    "too_short": "must not be empty",
+    "too_long": "must have at most {max_length} items",
+    "string_too_short": "must not be empty",
+    "string_too_long": "must have at most {max_length} characters",
+    "string_type": "must be a string",
+    "tuple_type": "must be a list",
+    "dict_type": "must be a mapping",
+    "model_type": "must be a mapping",
+    "string_pattern_mismatch": "must be a name: lower-case letters, digits and '-', with a letter or digit first",
 }
 
 
@@ -55,7 +72,7 @@ def load_config(raw: Mapping[str, Any]) -> Config:
     try:
         config = Config.model_validate(plain)
     except ValidationError as error:
-        raise InputError(_message([_describe(detail) for detail in error.errors()])) from None
+        raise InputError(_message([_describe(detail) for detail in _causes(error)])) from None
     errors = reference_errors(config)
     if errors:
         raise InputError(_message(errors))
@@ -91,31 +108,67 @@ def _message(errors: list[str]) -> str:
     return f"the configuration has {count}:\n" + "\n".join(shown)
 
 
+def _causes(error: ValidationError) -> list[Any]:
+    """Pydantic's errors but for those that follow from others: a list whose only item is wrong is not too short."""
+    found = error.errors()
+    return [
+        detail
+        for detail in found
+        if detail["type"] != "too_short"
+        or not any(
+            other is not detail and other["loc"][: len(detail["loc"])] == detail["loc"]
+            for other in found
+        )
+    ]
+
+
 def _describe(detail: Any) -> str:
     location = detail["loc"]
-    path = [
-        part for index, part in enumerate(location) if index == 0 or not _is_tag(location, index)
-    ]
+    path = [part for index, part in enumerate(location) if not _is_inserted(location, index)]
     key = ".".join(str(part) for part in path) or "the configuration"
-    text = detail["msg"]
-    if detail["type"].startswith("union_tag"):  # which kind or method an entry is
+    kind = detail["type"]
+    if kind.startswith("union_tag"):  # which kind or method an entry is
         context = detail["ctx"]
         which = f"{key}.{context['discriminator'].strip(chr(39))}"
-        if detail["type"] == "union_tag_not_found":
+        if kind == "union_tag_not_found":
             return f"{which}: this key is required"
         return f"{which} = '{context['tag']}': must be one of {context['expected_tags']}"
-    if detail["type"] in ("unknown_key", "missing"):
-        return f"{key}: {text if detail['type'] == 'unknown_key' else 'this key is required'}"
-    value = detail["input"]
-    shown = (
-        repr(value)
-        if not isinstance(value, (dict, list)) or len(repr(value)) < 60
-        else "this mapping"
-    )
-    return f"{key} = {shown}: {text[0].lower()}{text[1:]}"
+    if kind == "unknown_key":
+        return f"{key}: {detail['msg']}"
+    if kind == "missing":
+        item = isinstance(location[-1], int)
+        return f"{key}: {'this item of the list' if item else 'this key'} is required"
+    if location[-1] == "[key]":  # a name is wrong
+        quotes = "; put it in quotes" if kind == "string_type" else ""
+        return f"{key}: {_words(detail)}{quotes}"
+    return f"{key} = {_shown(detail['input'])}: {_words(detail)}"
 
 
-def _is_tag(location: tuple[Any, ...], index: int) -> bool:
-    """Pydantic puts the chosen kind of a union into the path; people did not write it there."""
-    after_name = location[index - 1] == "source" or index == 2
-    return after_name and location[index] in TAGS
+def _words(detail: Any) -> str:
+    own = OWN_WORDS.get(detail["type"])
+    if own is not None:
+        about = detail.get("ctx", {})
+        return own.format(
+            **{key: f"{x:g}" if isinstance(x, float) else x for key, x in about.items()}
+        )
+    text: str = detail["msg"].replace("Input should be", "must be")
+    return f"{text[0].lower()}{text[1:]}"
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, tuple):  # as `Section` reads lists
+        value = list(value)
+    text = repr(value)
+    if len(text) < LONGEST_SHOWN:
+        return text
+    return "this mapping" if isinstance(value, (dict, list)) else f"{text[: LONGEST_SHOWN - 3]}..."
+
+
+def _is_inserted(location: tuple[Any, ...], index: int) -> bool:
+    """Whether pydantic put a part into the path that people did not write: the branch of a union, or a mark."""
+    if index == 0:
+        return False
+    part, before = location[index], location[index - 1]
+    if part in TAGS and (before == "source" or index == 2):
+        return True
+    return part == "[key]" or (before in ("path", "targets") and not isinstance(part, int))

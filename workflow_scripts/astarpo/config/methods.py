@@ -6,15 +6,23 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from astarpo.config.schema import (
+from astarpo.config.kinds import (
+    AdamBetas,
+    AdamEpsilon,
+    BelowOne,
+    Beta1,
     Count,
+    LayerNames,
+    LearningRate,
     Name,
     NotNegative,
     Positive,
     Schedule,
-    Section,
+    Seeds,
     Share,
+    SomeNames,
 )
+from astarpo.config.schema import Section
 
 
 class Lora(Section):
@@ -22,8 +30,8 @@ class Lora(Section):
 
     rank: Count = Field(16, description="columns of the matrices")
     alpha: Positive = Field(32.0, description="their product counts alpha / rank times")
-    targets: Literal["all-linear"] | tuple[str, ...] = Field(
-        "all-linear", description="which layers, by the last part of their names"
+    targets: LayerNames = Field(
+        "all-linear", description="which layers, by the last part of their names, at least one"
     )
 
 
@@ -37,32 +45,41 @@ class Run(Section):
     )
     validation: Name | None = Field(None, description="a data set to look at while training")
     max_prompt_tokens: Count | None = Field(
-        None, description="longer prompts are not trained on; null: the reference's limit"
+        None,
+        description="longer prompts are not trained on; null: the reference's limit, which it must not exceed",
     )
-    benchmarks: tuple[Name, ...] | None = Field(
+    benchmarks: SomeNames | None = Field(
         None, description="what to evaluate on; null: every benchmark"
     )
-    seeds: Annotated[tuple[int, ...], Field(min_length=1)] = Field(
-        (0, 1, 2), description="one training each"
-    )
+    seeds: Seeds = Field((0, 1, 2), description="one training each; different numbers")
     steps: Count = Field(description="rollout batches")
     max_generated_tokens: Count | None = Field(
         None,
         description="end with the rollout batch that reaches so many tokens of responses, after `steps` at the latest; "
         "`lr_schedule` then follows the share of these that is left",
     )
-    prompts_per_batch: Count = Field(256, description="prompts in a rollout batch")
+    prompts_per_batch: Count = Field(
+        256, description="prompts in a rollout batch; no more than the data set can have"
+    )
     responses_per_prompt: Count = Field(1, description="responses drawn for each of them")
     updates_per_rollout: Count = Field(
         1, description="optimizer steps on a rollout batch, each on its share"
     )
-    lr: Positive = Field(1.0e-6, description="highest learning rate")
+    lr: LearningRate = Field(1.0e-6, description="highest learning rate")
     lr_schedule: Schedule = Field("constant", description="how it goes on after the warm-up")
-    lr_warmup_steps: int = Field(0, ge=0, description="optimizer steps of linear rise")
-    adam_betas: tuple[Share, Share] = Field((0.9, 0.999), description="of AdamW")
-    adam_eps: Positive = Field(1.0e-8, description="of AdamW")
-    weight_decay: NotNegative = Field(0.01, description="of AdamW")
-    max_grad_norm: Positive = Field(1.0, description="gradients are clipped to this norm")
+    lr_warmup_steps: int = Field(
+        0,
+        ge=0,
+        description="optimizer steps of linear rise, at most `steps` times `updates_per_rollout`",
+    )
+    adam_betas: AdamBetas = Field((0.9, 0.999), description="of AdamW")
+    adam_eps: AdamEpsilon = Field(1.0e-8, description="of AdamW")
+    weight_decay: NotNegative = Field(
+        0.01, description="of AdamW; its product with each learning rate must be below 1"
+    )
+    max_grad_norm: Positive = Field(
+        1.0, description="gradients are clipped to this norm; 1e9 never clips"
+    )
     entropy_coefficient: NotNegative = Field(
         0.0, description="entropy bonus; 0 in the paper, 1e-3 in its code"
     )
@@ -105,13 +122,15 @@ class GRPORun(Run):
 
     method: Literal["grpo"]
     responses_per_prompt: Count = Field(8, description="the size of a group")
-    clip: NotNegative = Field(0.2, description="how far the ratio may fall below 1")
-    clip_high: NotNegative = Field(0.2, description="how far it may rise above 1; DAPO: 0.28")
+    clip: Positive = Field(0.2, description="how far the ratio may fall below 1")
+    clip_high: Positive = Field(0.2, description="how far it may rise above 1; DAPO: 0.28")
     kl_coefficient: NotNegative = Field(1.0e-3, description="weight of the KL term (k3)")
     scale_by_std: bool = Field(
         True, description="divide advantages by the group's deviation; Dr. GRPO: false"
     )
-    std_epsilon: NotNegative = Field(1.0e-6, description="added to that deviation")
+    std_epsilon: NotNegative = Field(
+        1.0e-6, description="added to that deviation; at least 1e-30 where it divides"
+    )
     average: Literal["sequences", "tokens", "constant"] = Field(
         "sequences",
         description="mean over tokens, then sequences; DAPO: `tokens`; Dr. GRPO: `constant`, by max_new_tokens",
@@ -122,9 +141,11 @@ class PPORun(Run):
     """PPO: a critic that starts from the base model, GAE, clipped policy and value losses, KL in the reward."""
 
     method: Literal["ppo"]
-    critic_lr: Positive = Field(1.0e-5, description="highest learning rate of the critic")
-    clip: NotNegative = Field(0.2, description="how far the ratio may move from 1")
-    value_clip: NotNegative = Field(0.5, description="how far a value may move in an update")
+    critic_lr: LearningRate = Field(1.0e-5, description="highest learning rate of the critic")
+    clip: Positive = Field(0.2, description="how far the ratio may move from 1")
+    value_clip: Positive = Field(
+        0.5, description="how far a value may move in an update; 1e9 never clips"
+    )
     gamma: Share = Field(1.0, description="discount")
     gae_lambda: Share = Field(1.0, description="lambda of GAE")
     kl_coefficient: NotNegative = Field(
@@ -150,7 +171,7 @@ class ReinforceRun(Run):
     value: Name | None = Field(None, description="the estimate of V*, for baseline `v_star` alone")
     beta2: NotNegative = Field(1.0e-3, description="strength of the pull towards the reference")
     kl_in_reward: bool = Field(True, description="false: without that pull")
-    baseline_decay: Share = Field(0.9, description="what a `running_mean` keeps at each step")
+    baseline_decay: BelowOne = Field(0.9, description="what a `running_mean` keeps at each step")
 
 
 class OAPLRun(Run):
@@ -158,7 +179,7 @@ class OAPLRun(Run):
 
     method: Literal["oapl"]
     responses_per_prompt: Count = Field(8, description="the group that V* is estimated from")
-    beta1: Positive = Field(1.0, description="temperature of that estimate")
+    beta1: Beta1 = Field(1.0, description="temperature of that estimate")
     beta2: Positive = Field(1.0e-3, description="strength of the pull towards the lagged policy")
     sync_every: Count = Field(50, description="steps between synchronisations")
 

@@ -6,14 +6,21 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from astarpo.config.kinds import (
+    Count,
+    Distinct,
+    Inches,
+    Name,
+    OpenShare,
+    PositiveShare,
+    Seed,
+    SomeNames,
+    Text,
+)
 from astarpo.config.methods import HYPERPARAMETERS, Run, RunEntry
 from astarpo.config.schema import (
     BenchmarkEntry,
-    Count,
     DatasetEntry,
-    Name,
-    Number,
-    Positive,
     ReferenceEntry,
     Section,
     SelectionEntry,
@@ -26,16 +33,18 @@ __all__ = ["HYPERPARAMETERS", "Config", "Run", "RunEntry"]
 class Figure(Section):
     """What every figure has."""
 
-    width_in: Positive = Field(7.0, description="width in inches")
-    height_in: Positive = Field(4.0, description="height in inches")
-    dpi: Count = Field(150, description="resolution of the PNG")
+    width_in: Inches = Field(7.0, description="width in inches")
+    height_in: Inches = Field(4.0, description="height in inches")
+    dpi: Annotated[int, Field(ge=10)] = Field(
+        150, description="resolution of the PNG, which has at most 65,535 pixels a side"
+    )
 
 
 class TrainingCurves(Figure):
     """Reward, KL, length and validation against the step or the seconds."""
 
     kind: Literal["training_curves"]
-    runs: tuple[Name, ...] | None = Field(None, description="which runs; null: all")
+    runs: SomeNames | None = Field(None, description="which runs; null: all")
     x: Literal["step", "seconds"] = Field("step", description="the horizontal axis")
 
 
@@ -43,7 +52,7 @@ class Accuracy(Figure):
     """Accuracy by benchmark with 95 % intervals."""
 
     kind: Literal["accuracy"]
-    runs: tuple[Name, ...] | None = Field(None, description="which runs; null: all")
+    runs: SomeNames | None = Field(None, description="which runs; null: all")
 
 
 class Values(Figure):
@@ -57,7 +66,7 @@ class TimeByPhase(Figure):
     """Where the time went."""
 
     kind: Literal["time"]
-    runs: tuple[Name, ...] | None = Field(None, description="which runs; null: all")
+    runs: SomeNames | None = Field(None, description="which runs; null: all")
 
 
 Family = Literal["greedy", "avg", "pass", "maj"]
@@ -67,14 +76,14 @@ class TrainingTime(Figure):
     """A bar a run: how long a training took, the share of stage 1 marked."""
 
     kind: Literal["training_time"]
-    runs: tuple[Name, ...] | None = Field(None, description="which runs; null: all")
+    runs: SomeNames | None = Field(None, description="which runs; null: all")
 
 
 class Tradeoff(Figure):
     """Accuracy against time, peak memory and KL."""
 
     kind: Literal["tradeoff"]
-    runs: tuple[Name, ...] | None = Field(None, description="which runs; null: all")
+    runs: SomeNames | None = Field(None, description="which runs; null: all")
     benchmark: Name | None = Field(None, description="which benchmark; null: the first")
     metric: Family = Field("avg", description="family of metrics; of several k the largest")
 
@@ -83,12 +92,10 @@ class Ablation(Figure):
     """Accuracy and KL against the value of a setting."""
 
     kind: Literal["ablation"]
-    x: str = Field(
+    x: Text = Field(
         description="a key of the runs, as `beta2`; or of their estimate of V* or selection, as `value.beta1`"
     )
-    runs: tuple[Name, ...] | None = Field(
-        None, description="which runs; null: all that have the key"
-    )
+    runs: SomeNames | None = Field(None, description="which runs; null: all that have the key")
     benchmark: Name | None = Field(None, description="which benchmark; null: the first")
     metric: Family = Field("avg", description="family of metrics; of several k the largest")
 
@@ -102,15 +109,17 @@ FigureEntry = Annotated[
 class Bootstrap(Section):
     """Intervals of the tables."""
 
-    resamples: Count = Field(2000, description="resamples of the problems")
-    seed: int = Field(0, description="of the resampling")
+    resamples: Annotated[int, Field(ge=100, le=100_000)] = Field(
+        2000, description="resamples of the problems"
+    )
+    seed: Seed = Field(0, description="of the resampling")
 
 
 class Contamination(Section):
     """What counts as a near duplicate between a training set and a benchmark; it is always reported."""
 
     ngram: Count = Field(8, description="words, numbers and signs in a row that are compared")
-    threshold: Annotated[Number, Field(gt=0, le=1)] = Field(
+    threshold: PositiveShare = Field(
         0.7, description="share of n-grams of the shorter problem that the other has as well"
     )
 
@@ -149,13 +158,14 @@ class Machine(Section):
     grading_workers: Count = Field(
         2, description="processes that judge responses where that is slow (`math`, your own)"
     )
-    trackers: tuple[Literal["tensorboard", "wandb"], ...] = Field(
-        (), description="where trainings can be followed besides `make watch`"
+    trackers: Annotated[tuple[Literal["tensorboard", "wandb"], ...], Distinct] = Field(
+        (),
+        description="where trainings can be followed besides `make watch`; each needs its package installed",
     )
     sampler_tensor_parallel: Count = Field(
         1, description="GPUs that share the model in vLLM; trainings take 1"
     )
-    sampler_memory_share: Annotated[Number, Field(gt=0, lt=1)] = Field(
+    sampler_memory_share: OpenShare = Field(
         0.3, description="of the GPU's memory, for vLLM; on a CPU, of the RAM, for its cache alone"
     )
     sampler_sleep_level: Annotated[int, Field(ge=0, le=2)] = Field(

@@ -3,57 +3,39 @@
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    StringConstraints,
-    model_validator,
-)
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-NAME_PATTERN = r"^[a-z0-9][a-z0-9-]*$"
-Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
-
-
-def _yaml_number(value: Any) -> Any:
-    """YAML 1.1 reads ``1e-3`` as a text; people mean the number."""
-    if isinstance(value, str):
-        try:
-            return float(value)
-        except ValueError:
-            return value
-    return value
-
-
-def _regular_expression(value: str) -> str:
-    try:
-        re.compile(value)
-    except re.error as error:
-        raise PydanticCustomError(
-            "regular_expression", "no regular expression: {why}", {"why": str(error)}
-        ) from None
-    return value
-
-
-RegularExpression = Annotated[str, AfterValidator(_regular_expression)]
-Number = Annotated[float, BeforeValidator(_yaml_number)]
-Positive = Annotated[Number, Field(gt=0)]
-NotNegative = Annotated[Number, Field(ge=0)]
-Share = Annotated[Number, Field(ge=0, le=1)]
-Count = Annotated[int, Field(ge=1)]
+from astarpo.config.kinds import (
+    AdamBetas,
+    BelowOne,
+    Beta1,
+    Count,
+    DataFiles,
+    LearningRate,
+    Mark,
+    Name,
+    Names,
+    NotNegative,
+    Positive,
+    PositiveShare,
+    RegularExpression,
+    Schedule,
+    Seed,
+    Share,
+    Temperature,
+    Text,
+    Texts,
+)
 
 
 class Section(BaseModel):
-    """A mapping of the configuration: unknown keys are errors that name the nearest known key."""
+    """A mapping of the configuration: unknown keys are errors that name the nearest known key; numbers are finite."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
     @model_validator(mode="before")
     @classmethod
@@ -78,7 +60,7 @@ class ChainSums(Section):
 
     kind: Literal["chain_sum"]
     count: Count = Field(description="problems drawn, before duplicates are dropped")
-    seed: int = Field(0, description="the same seed gives the same problems")
+    seed: Seed = Field(0, description="the same seed gives the same problems")
     min_terms: Annotated[int, Field(ge=2)] = Field(2, description="fewest terms of a problem")
     max_terms: Annotated[int, Field(ge=2)] = Field(5, description="most terms of a problem")
     min_digits: Count = Field(1, description="fewest digits of a term")
@@ -90,7 +72,7 @@ class Countdowns(Section):
 
     kind: Literal["countdown"]
     count: Count = Field(description="problems drawn, before duplicates are dropped")
-    seed: int = Field(0, description="the same seed gives the same problems")
+    seed: Seed = Field(0, description="the same seed gives the same problems")
     min_numbers: Annotated[int, Field(ge=2)] = Field(3, description="fewest numbers of a problem")
     max_numbers: Annotated[int, Field(ge=2)] = Field(4, description="most numbers of a problem")
     max_value: Count = Field(99, description="largest number")
@@ -101,8 +83,8 @@ class LocalFile(Section):
     """A file of yours: JSON Lines or parquet, a row a problem."""
 
     kind: Literal["local"]
-    path: str | tuple[str, ...] = Field(
-        description="the file, `.jsonl` or `.parquet`; a list is read one after the other"
+    path: DataFiles = Field(
+        description="the file, `.jsonl` or `.parquet`; a list of files is read one after the other"
     )
 
 
@@ -110,10 +92,10 @@ class HubData(Section):
     """A data set of the Hugging Face hub."""
 
     kind: Literal["hub"]
-    id: str = Field(description="for example `openai/gsm8k`")
-    name: str | None = Field(None, description="configuration of the data set, if it has several")
-    split: str = Field(description="for example `train`")
-    revision: str | None = Field(None, description="commit or tag; without it the newest is taken")
+    id: Text = Field(description="for example `openai/gsm8k`")
+    name: Text | None = Field(None, description="configuration of the data set, if it has several")
+    split: Text = Field(description="for example `train`")
+    revision: Text | None = Field(None, description="commit or tag; without it the newest is taken")
 
 
 DataSource = Annotated[ChainSums | Countdowns | LocalFile | HubData, Field(discriminator="kind")]
@@ -122,15 +104,15 @@ DataSource = Annotated[ChainSums | Countdowns | LocalFile | HubData, Field(discr
 class Columns(Section):
     """Which columns of the source are what."""
 
-    problem: str = Field("problem", description="the problem's text")
-    gold: str = Field("gold", description="the right answer")
-    verifier: str | None = Field(
+    problem: Text = Field("problem", description="the problem's text")
+    gold: Text = Field("gold", description="the right answer")
+    verifier: Text | None = Field(
         None, description="a verifier's name in each row, for the verifier `multiple`"
     )
-    worked_solution: str | None = Field(
+    worked_solution: Text | None = Field(
         None, description="a step-by-step solution, for a warm start; null if there is none"
     )
-    gold_after: str | None = Field(
+    gold_after: Mark | None = Field(
         None, description="the answer is what follows the last of these marks, for GSM8K `####`"
     )
     gold_boxed: bool = Field(
@@ -162,12 +144,12 @@ class Grading(Section):
 class StageOneSampling(Section):
     """How the reference policy is sampled in stage 1, and the policy in stage 2."""
 
-    temperature: Positive = Field(1.0, description="log-probabilities are divided by it as well")
+    temperature: Temperature = Field(1.0, description="log-probabilities are divided by it as well")
     top_p: Share = Field(
         1.0, description="must be 1 for training: else another policy is trained than sampled"
     )
     max_new_tokens: Count = Field(description="a response is cut there")
-    base_seed: int = Field(
+    base_seed: Seed = Field(
         0, description="of stage 1; the seed of each response is derived from it"
     )
     block_size: Count = Field(8, description="samples a prompt in one job of stage 1")
@@ -189,24 +171,24 @@ class ImportedSamples(Section):
     source: Annotated[LocalFile | HubData, Field(discriminator="kind")] = Field(
         description="where the samples are"
     )
-    problem: str | None = Field(
+    problem: Text | None = Field(
         None, description="column of the problem's text, by which samples find their prompt"
     )
-    prompt: str | None = Field(
+    prompt: Text | None = Field(
         None,
         description="the same with the whole prompt's text (or its chat messages); give one of the two",
     )
-    response: str | None = Field(
+    response: Text | None = Field(
         None, description="column of the response; it is graded like any other"
     )
-    reward: str | None = Field(
+    reward: Text | None = Field(
         None,
         description="column of a reward of 0 or 1; counts where `response` is null, else is compared",
     )
-    finish_reason: str | None = Field(
+    finish_reason: Text | None = Field(
         None, description="column of `stop` or `length`; null: taken as ended by themselves"
     )
-    max_unmatched: Share = Field(
+    max_unmatched: BelowOne = Field(
         0.0, description="share of the data set's prompts that may be without samples"
     )
 
@@ -236,7 +218,7 @@ class DatasetEntry(TaskEntry):
     sampling: StageOneSampling | None = Field(
         None, description="how responses are drawn; needed where a run or stage 1 uses the data set"
     )
-    decontaminate: tuple[Name, ...] = Field(
+    decontaminate: Names = Field(
         (), description="benchmarks whose problems are dropped from this data set"
     )
     decontaminate_near: bool = Field(
@@ -250,50 +232,53 @@ class DatasetEntry(TaskEntry):
 class Protocol(Section):
     """One way to ask a benchmark's questions."""
 
-    temperature: NotNegative = Field(description="0 is greedy")
-    top_p: Share = Field(1.0, description="nucleus; 1 is off")
+    temperature: NotNegative = Field(description="0 is greedy; otherwise at least 0.01")
+    top_p: PositiveShare = Field(1.0, description="nucleus; 1 is off")
     k: Count = Field(1, description="responses a problem")
     max_new_tokens: Count = Field(description="a response is cut there")
-    seed: int = Field(0, description="the seed of each response is derived from it")
+    seed: Seed = Field(0, description="the seed of each response is derived from it")
 
 
 class BenchmarkEntry(TaskEntry):
     """Problems that policies are compared on."""
 
-    protocols: dict[Name, Protocol] = Field(description="ways to ask, by name")
+    protocols: Annotated[dict[Name, Protocol], Field(min_length=1)] = Field(
+        description="ways to ask, by name"
+    )
 
 
 class Scratch(Section):
     """A small decoder of the Qwen2 architecture with random weights; only a warm start makes it useful."""
 
     kind: Literal["scratch"]
-    seed: int = Field(0, description="of the random weights")
+    seed: Seed = Field(0, description="of the random weights")
     layers: Count = Field(description="decoder layers")
-    hidden_size: Count = Field(description="width")
+    hidden_size: Count = Field(
+        description="width, a multiple of `heads`; hidden_size / heads must be even (rotary embeddings)"
+    )
     intermediate_size: Count = Field(description="width of the feed-forward layers")
     heads: Count = Field(description="attention heads")
-    kv_heads: Count = Field(description="key and value heads")
+    kv_heads: Count = Field(description="key and value heads; divides `heads`")
     max_positions: Count = Field(description="longest prompt and response together, in tokens")
-    whole_tokens: tuple[str, ...] = Field((), description="texts that are one token each")
+    whole_tokens: Texts = Field((), description="texts that are one token each")
 
 
 class HubModel(Section):
     """A model of the Hugging Face hub."""
 
     kind: Literal["hub"]
-    id: str = Field(description="for example `Qwen/Qwen2.5-1.5B`")
-    revision: str | None = Field(None, description="commit or tag; without it the newest is taken")
+    id: Text = Field(description="for example `Qwen/Qwen2.5-1.5B`")
+    revision: Text | None = Field(None, description="commit or tag; without it the newest is taken")
 
 
 class LocalModel(Section):
     """A model folder of yours, as `save_pretrained` writes it."""
 
     kind: Literal["local"]
-    path: str = Field(description="the folder")
+    path: Text = Field(description="the folder")
 
 
 ModelSource = Annotated[Scratch | HubModel | LocalModel, Field(discriminator="kind")]
-Schedule = Literal["constant", "linear", "cosine"]
 
 
 class WarmStart(Section):
@@ -301,14 +286,14 @@ class WarmStart(Section):
 
     dataset: Name = Field(description="a data set with worked solutions")
     steps: Count = Field(description="optimizer steps")
-    batch_size: Count = Field(description="solutions in a step")
-    lr: Positive = Field(description="highest learning rate")
+    batch_size: Count = Field(description="solutions in a step; no more than the data set can have")
+    lr: LearningRate = Field(description="highest learning rate")
     lr_schedule: Schedule = Field("cosine", description="how it goes on after the warm-up")
-    lr_warmup_steps: int = Field(0, ge=0, description="steps of linear rise")
-    adam_betas: tuple[Share, Share] = Field((0.9, 0.999), description="of AdamW")
+    lr_warmup_steps: int = Field(0, ge=0, description="steps of linear rise, at most `steps`")
+    adam_betas: AdamBetas = Field((0.9, 0.999), description="of AdamW")
     weight_decay: NotNegative = Field(0.01, description="of AdamW")
     max_grad_norm: Positive = Field(1.0, description="gradients are clipped to this norm")
-    seed: int = Field(0, description="of the order of the solutions")
+    seed: Seed = Field(0, description="of the order of the solutions")
 
 
 class ReferenceEntry(Section):
@@ -340,7 +325,7 @@ class ValueEntry(Section):
     reference: Name = Field(description="whose samples")
     dataset: Name = Field(description="of which prompts")
     n: Count = Field(8, description="N, samples a prompt")
-    beta1: Positive = Field(
+    beta1: Beta1 = Field(
         0.5, description="temperature of stage 1; for its limit to infinity use estimator `mean`"
     )
     estimator: Literal["log_mean_exp", "mean", "zero", "jeffreys"] = Field(
@@ -353,7 +338,7 @@ class SelectionEntry(Section):
 
     reference: Name = Field(description="whose samples")
     dataset: Name = Field(description="of which prompts")
-    n: Count = Field(8, description="samples a prompt that are looked at")
+    n: Count = Field(8, description="samples a prompt that are looked at; `undecided` needs 2")
     rule: Literal["solved", "undecided"] = Field(
         "solved",
         description="`solved`: right at least once; `undecided`: right at least once, but not always",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -38,7 +39,27 @@ def check_installed(names: Sequence[str]) -> None:
         if importlib.util.find_spec(PACKAGES[name]) is None:
             raise InputError(
                 f"machine.trackers names {name!r}, but its package is not installed: "
-                f"pip install {PACKAGES[name]}, or leave it out"
+                f"pip install {PACKAGES[name]}, or leave the tracker out"
+            )
+
+
+def check_in_environment(names: Sequence[str], environment: str | Path) -> None:
+    """Refuse trackers that a conda environment does not install, before any job starts.
+
+    Args:
+        names: keys of `PACKAGES`.
+        environment: the environment's YAML file.
+
+    Raises:
+        InputError: naming the package and the file.
+    """
+    listed = Path(environment).read_text(encoding="utf-8")
+    for name in names:
+        if not re.search(rf"^\s*- *{PACKAGES[name]}\b(?!-)", listed, re.MULTILINE):
+            raise InputError(
+                f"machine.trackers names {name!r}, but {environment} does not install its package: add "
+                f"{PACKAGES[name]} to the pins that the file is made from and run `python envs/generate.py`, or leave "
+                "the tracker out"
             )
 
 

@@ -1,0 +1,102 @@
+"""Figures that could not be drawn: checked before the runs that they show are trained."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from astarpo.config.ablations import MISSING, ablation_points, setting_of
+from astarpo.config.runs import Ablation, Accuracy, Config, Figure, Tradeoff, Values
+from astarpo.config.schema import BenchmarkEntry
+
+MOST_PIXELS = 2**16 - 1  # of a side, in matplotlib
+
+
+def figure_errors(config: Config) -> Iterator[str]:
+    """Find figures that ask for what their runs, benchmarks or estimates do not have.
+
+    Yields:
+        One line an error: key, value, what is allowed.
+    """
+    for name, figure in config.figures.items():
+        key = f"figures.{name}"
+        yield from _pixel_errors(key, figure)
+        if isinstance(figure, Values):
+            continue
+        if not config.runs:
+            yield f"{key}: shows runs, but there are none; add one under runs, or take the figure out"
+        elif isinstance(figure, Accuracy | Tradeoff | Ablation) and not config.benchmarks:
+            yield f"{key}: shows scores, but there are no benchmarks; add one, or take the figure out"
+        elif isinstance(figure, Tradeoff):
+            yield from _score_errors(config, key, figure, list(figure.runs or config.runs))
+        elif isinstance(figure, Ablation):
+            yield from _axis_errors(config, key, figure)
+
+
+def _pixel_errors(key: str, figure: Figure) -> Iterator[str]:
+    for side in ("width_in", "height_in"):
+        inches = getattr(figure, side)
+        if inches * figure.dpi > MOST_PIXELS:
+            yield (
+                f"{key}.dpi = {figure.dpi}: times {side} ({inches:g}) must not be above {MOST_PIXELS} pixels"
+            )
+
+
+def _axis_errors(config: Config, key: str, figure: Ablation) -> Iterator[str]:
+    points = ablation_points(config, figure)
+    if not points:
+        yield (
+            f"{key}.x = '{figure.x}': no run has this key; it is one of a run (`beta2`, `lr`, `method`), "
+            "of its estimate (`value.beta1`, `value.n`) or of its selection (`selection.rule`)"
+        )
+        return
+    for run in figure.runs or ():
+        if setting_of(config, run, figure.x) is MISSING:
+            yield f"{key}.runs: '{run}' has no key '{figure.x}'; take it out of the list"
+    if any(not isinstance(value, str | int | float | None) for value in points.values()):
+        yield (
+            f"{key}.x = '{figure.x}': holds lists or mappings; an axis takes numbers, strings, true, false and null"
+        )
+    yield from _score_errors(config, key, figure, list(points))
+
+
+def _score_errors(
+    config: Config, key: str, figure: Tradeoff | Ablation, runs: list[str]
+) -> Iterator[str]:
+    """A benchmark that no run of the figure is evaluated on, or that has no such metric."""
+    evaluated = {name: config.runs[name].benchmarks or tuple(config.benchmarks) for name in runs}
+    shown = figure.benchmark or _first_benchmark(config)
+    named = f"'{shown}'" if figure.benchmark else f"null, which is the first of them, '{shown}'"
+    without = [name for name in runs if shown not in evaluated[name]]
+    if without and (figure.runs is not None or len(without) == len(runs)):
+        yield (
+            f"{key}.benchmark = {named}: not among the benchmarks of {', '.join(without)}; add it there, "
+            "or name another"
+        )
+    families = _families(config.benchmarks[shown])
+    if figure.metric not in families:
+        yield (
+            f"{key}.metric = '{figure.metric}': benchmark '{shown}' has only {', '.join(families)}; "
+            f"choose one of these, or add a protocol to benchmarks.{shown}.protocols (greedy: temperature 0; the "
+            "others: a temperature above 0)"
+        )
+
+
+def _first_benchmark(config: Config) -> str:
+    """The first in the summary, which begins with the reference of the first run."""
+    runs = list(config.runs.values())
+    wanted = {
+        name
+        for run in runs
+        if run.reference == runs[0].reference
+        for name in run.benchmarks or config.benchmarks
+    }
+    return next(name for name in config.benchmarks if name in wanted)
+
+
+def _families(benchmark: BenchmarkEntry) -> list[str]:
+    """Families of metrics that its protocols give, see `benchmarks.score`."""
+    found: dict[str, None] = {}
+    for protocol in benchmark.protocols.values():
+        greedy = protocol.k == 1 and protocol.temperature == 0
+        found |= dict.fromkeys(("greedy",) if greedy else ("avg", "pass", "maj"))
+    return list(found)
