@@ -376,11 +376,11 @@ def test_settings_of_each_method_are_those_of_its_functions(method):
         ),
         (
             {"method": "reinforce", "baseline": "v_star"},
-            "runs.mine.value: belongs to baseline `v_star`",
+            "runs.mine.value: baseline `v_star` needs it",
         ),
         (
             {"method": "reinforce", "baseline": "zero", "value": "v-star"},
-            "runs.mine.value: belongs to baseline",
+            "runs.mine.value: baseline `v_star` needs it",
         ),
         (
             {"method": "a_star_po", "value": "v-star", "responses_per_prompt": 2},

@@ -159,7 +159,7 @@ HELD_OUT = "benchmarks__held_dash_out"
         ({f"{SUMS}__source": {"kind": "local", "path": 3}}, "datasets.sums.source.path = 3: must be a list"),
         ({f"{SUMS}__source": {**HUB, "id": " "}}, "datasets.sums.source.id = ' ': must not be empty"),
         ({f"{SUMS}__columns": {"gold_after": ""}}, "datasets.sums.columns.gold_after = '': must not be empty"),
-        ({f"{SUMS}__columns": {"gold": "problem"}}, "datasets.sums.columns.gold = 'problem': is the column of the"),
+        ({f"{SUMS}__columns": {"gold": "problem"}}, "sums.columns.gold = 'problem': is also the column of the problem"),
         ({f"{RUN}__benchmarks": []}, "runs.a-star-po.benchmarks = []: must not be empty"),
         (
             {f"{RUN}__benchmarks": ["held-out", "held-out"]},
@@ -171,7 +171,7 @@ HELD_OUT = "benchmarks__held_dash_out"
         ({"machine__trackers": ["wandb", "wandb"]}, "machine.trackers = ['wandb', 'wandb']: 'wandb' is listed twice"),
         ({"references__Tiny": {}}, "references.Tiny: must be a name: lower-case letters, digits and '-', with a"),
         ({f"runs__{'x' * 101}": DEFAULT["runs"]["a-star-po"]}, "x: must have at most 100 characters"),
-        ({"benchmarks__a--b": DEFAULT["benchmarks"]["held-out"]}, "benchmarks.a--b: '--' stands between two names"),
+        ({"benchmarks__a--b": DEFAULT["benchmarks"]["held-out"]}, "benchmarks.a--b: must not contain '--'"),
         ({"runs": {2024: {}}}, "runs.2024: must be a string; put it in quotes"),
         ({"datasets": {2024: {}}}, "datasets.2024: must be a string; put it in quotes"),
         ({f"{RUN}__base": ["x"]}, "runs.a-star-po.base: there is no entry '['x']'; there are a-star-po"),

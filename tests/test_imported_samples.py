@@ -137,7 +137,7 @@ def default_config() -> dict[str, Any]:
         ({"problem": None}, "give one of `problem` and `prompt`"),
         ({"prompt": "prompt"}, "give one of `problem` and `prompt`"),
         ({"response": None}, "give `response`, `reward` or both"),
-        ({"reward": "eval"}, "need {i} (a row a problem), or none (a row a response)"),
+        ({"reward": "eval"}, "need {i} (one row per problem), or none (one row per response)"),
         ({"reference": "gone"}, "datasets.sums.samples.reference = 'gone': no such entry"),
         ({"colums": "x"}, "unknown key 'colums'"),
     ],

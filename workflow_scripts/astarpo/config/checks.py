@@ -86,7 +86,7 @@ def _name_errors(config: Config) -> Iterator[str]:
             yield f"runs.{name}: a reference has this name already; rename one of them"
     for name in config.benchmarks:
         if "--" in name:  # results/contamination/{dataset}--{benchmark}.json
-            yield f"benchmarks.{name}: '--' stands between two names in the names of files; rename it"
+            yield f"benchmarks.{name}: must not contain '--', which separates two names in file names; rename it"
 
 
 def _task_errors(config: Config) -> Iterator[str]:
@@ -104,9 +104,9 @@ def _task_errors(config: Config) -> Iterator[str]:
             if (entry.columns.verifier is not None) != (
                 entry.verifier == "multiple"
             ) and isinstance(entry.source, LocalFile | HubData):
-                yield f"{key}.columns.verifier: belongs to verifier `multiple`, and the other way round"
+                yield f"{key}.columns.verifier: verifier `multiple` needs it, and no other takes it"
             if entry.columns.problem == entry.columns.gold:
-                yield f"{key}.columns.gold = '{entry.columns.gold}': is the column of the problem as well"
+                yield f"{key}.columns.gold = '{entry.columns.gold}': is also the column of the problem; name another"
             if entry.columns.gold_boxed and entry.columns.gold_after is not None:
                 yield f"{key}.columns.gold_after = {entry.columns.gold_after!r}: cannot go with gold_boxed"
     for name, reference in config.references.items():
@@ -152,7 +152,10 @@ def _import_errors(key: str, dataset: DatasetEntry) -> Iterator[str]:
     if samples.finish_reason is not None:
         given.append(samples.finish_reason)
     if len({"{i}" in column for column in given}) > 1:
-        yield f"{key}.samples: all of {', '.join(given)} need {{i}} (a row a problem), or none (a row a response)"
+        yield (
+            f"{key}.samples: all of {', '.join(given)} need {{i}} (one row per problem), or none (one row per "
+            "response)"
+        )
 
 
 def _stage_one_errors(config: Config) -> Iterator[str]:
@@ -187,7 +190,7 @@ def _run_errors(config: Config) -> Iterator[str]:
                         f"uses '{getattr(run, field)}'"
                     )
         if run.updates_per_rollout > run.prompts_per_batch:
-            yield f"{key}.updates_per_rollout = {run.updates_per_rollout}: is above prompts_per_batch"
+            yield f"{key}.updates_per_rollout = {run.updates_per_rollout}: must not be above prompts_per_batch"
         yield from _method_errors(key, run)
 
 
@@ -240,7 +243,7 @@ def _method_errors(key: str, run: Run) -> Iterator[str]:
     if method == "reinforce" and (own["baseline"] == "v_star") != (
         getattr(run, "value", None) is not None
     ):
-        yield f"{key}.value: belongs to baseline `v_star`, and the other way round"
+        yield f"{key}.value: baseline `v_star` needs it, and no other takes it"
 
 
 def _leaks(config: Config) -> Iterator[str]:
