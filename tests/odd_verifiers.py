@@ -23,7 +23,19 @@ def odd(gold: str, response: Response) -> Verdict | bool | str | None:
         case "sleep through signals":
             signal.signal(signal.SIGALRM, signal.SIG_IGN)
             time.sleep(60)
+        case "wait a little":
+            time.sleep(1.5)
+            return True
+        case "compute for half a second":
+            end = time.process_time() + 0.5
+            while time.process_time() < end:
+                pass
+            return True
         case "spin":
+            while True:
+                pass
+        case "spin through signals":
+            signal.signal(signal.SIGPROF, signal.SIG_IGN)
             while True:
                 pass
         case "exit":

@@ -54,6 +54,10 @@ from astarpo.training.settings import MachineSettings, TrainSettings
             {"datasets__sums__columns": {"gold_after": "####", "gold_boxed": True}},
             "datasets.sums.columns.gold_after = '####': cannot go with gold_boxed",
         ),
+        (
+            {"datasets__sums__grading": {"timeout_s": 20, "wall_timeout_s": 10}},
+            "datasets.sums.grading.wall_timeout_s = 10: must not be below timeout_s (20)",
+        ),
         ({"datasets__sums__source__kind": "csv"}, "datasets.sums.source"),
         ({"datasets__sums__hash_range": [0.5, 0.5]}, "the first number must be below the second"),
         (

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 from pathlib import Path
 
 import pytest
@@ -14,7 +16,8 @@ from astarpo.rewards.grading import Grader, GradingSettings, Item, grade
 from astarpo.rewards.verdicts import Response
 from astarpo.rewards.verifiers import Entry
 
-NEVER_STOP = GradingSettings("incorrect", 1.0, 10**6, 2.5)
+NEVER_STOP = GradingSettings("incorrect", 1.0, 10**6, 1.0)
+IMPATIENT = GradingSettings("incorrect", 1.0, 10**6, 1.0, 2.5)
 ODD = f"{Path(__file__).with_name('odd_verifiers.py')}:odd"
 
 
@@ -31,9 +34,7 @@ def grader():
 @pytest.mark.parametrize(
     ("text", "status", "detail"),
     [
-        ("sleep", "timeout", "took more than 2.5 s"),
-        ("sleep through signals", "timeout", "took more than 2.5 s"),
-        ("spin", "timeout", "took more than 2.5 s"),
+        ("spin", "timeout", "took more than 1 s of CPU time"),
         ("exit", "error", "SystemExit: 3"),
         ("exit at once", "error", "exit status 3"),
         ("kill", "error", "signal SIGKILL"),
@@ -52,6 +53,50 @@ def test_a_verifier_that_misbehaves_costs_one_item(grader, text, status, detail)
     assert [one.reward for one in grades] == [1.0, None, None, 1.0, 0.0]
     assert detail in grades[1].detail
     assert grader.grade([item("x")])[0].reward == 1.0
+
+
+@pytest.mark.parametrize("text", ["sleep", "sleep through signals", "spin through signals"])
+def test_what_the_limit_of_cpu_time_cannot_end_ends_by_the_wall_clock(text):
+    with Grader(IMPATIENT) as made:
+        grades = made.grade([item("x"), item(text), item("y")])
+    assert [one.status for one in grades] == ["correct", "timeout", "incorrect"]
+    assert grades[1].detail == "took more than 2.5 s by the wall clock"
+
+
+def test_waiting_costs_no_cpu_time(grader):
+    """1.5 s by the clock on the wall, and a limit of 1 s of CPU time."""
+    assert grader.grade([item("wait a little")])[0].reward == 1.0
+
+
+def spin_until_killed():
+    while True:
+        pass
+
+
+def test_a_verdict_does_not_depend_on_how_busy_the_machine_is():
+    """Half a second of work takes several by the wall clock here, and the limit is one second."""
+    settings = GradingSettings("incorrect", 1.0, 10**6, 1.0)
+    with Grader(settings) as made:
+        idle = made.grade([item("compute for half a second")])
+        busy = [
+            multiprocessing.get_context("fork").Process(target=spin_until_killed, daemon=True)
+            for _ in range(6 * (os.cpu_count() or 1))
+        ]
+        try:
+            for process in busy:
+                process.start()
+            loaded = made.grade([item("compute for half a second")])
+        finally:
+            for process in busy:
+                process.kill()
+                process.join()
+    assert [one.status for one in (*idle, *loaded)] == ["correct", "correct"]
+
+
+def test_the_wall_clock_is_generous_where_nobody_sets_it():
+    limits = [GradingSettings("incorrect", 1.0, 1, seconds).limits for seconds in (1.0, 30.0)]
+    assert [(limit.cpu_s, limit.wall_s) for limit in limits] == [(1.0, 60.0), (30.0, 300.0)]
+    assert (IMPATIENT.limits.cpu_s, IMPATIENT.limits.wall_s) == (1.0, 2.5)
 
 
 def test_results_are_in_the_order_of_the_items(grader):
@@ -130,7 +175,7 @@ def test_canaries_of_every_verifier_sing(grader, name):
 
 def test_workers_that_cannot_start_are_an_error_not_a_hang(monkeypatch):
     monkeypatch.setattr(pools, "serve", stillborn)
-    made = pools.GradingPool(1, 1.0)
+    made = pools.GradingPool(1, pools.Limits(1.0, 10.0))
     with pytest.raises(InputError, match="a grading worker failed to start 3 times"):
         list(made.judge([pools.Question(ODD, "x", Response("x", [], "stop"))]))
     made.close()

@@ -88,7 +88,8 @@ def job(tmp_path, tiny_policy, tiny_folder) -> list[str]:
         "precision": "float32", "torch_threads": 1, "compile_model": False,
         "sampling": {"temperature": 1.0, "top_p": 1.0, "max_new_tokens": 16},
         "prompting": {"chat_template": False, "system_prompt": None, "max_prompt_tokens": 16},
-        "grading": {"truncated": "incorrect", "max_null_rate": 0.02, "min_nulls": 20, "timeout_s": 5.0},
+        "grading": {"truncated": "incorrect", "max_null_rate": 0.02, "min_nulls": 20, "timeout_s": 5.0,
+                    "wall_timeout_s": None},
     }  # fmt: skip
     machine = {
         "device": "cpu", "devices": 1, "nodes": 1, "micro_batch": 2, "sampling_batch": 8, "checkpoint_every": 3,

@@ -29,7 +29,9 @@ def main() -> None:
     parser.add_argument("--verifier", required=True, help="name, or path/to/file.py:function")
     parser.add_argument("--truncated", choices=("incorrect", "as_judged"), default="incorrect",
                         help="what a response with finish_reason length is")  # fmt: skip
-    parser.add_argument("--timeout-s", type=float, default=5.0, help="for one response")
+    parser.add_argument("--timeout-s", type=float, default=5.0, help="CPU seconds for one response")
+    parser.add_argument("--wall-timeout-s", type=float,
+                        help="wall-clock seconds for one response (ten times as many, and at least 60)")  # fmt: skip
     parser.add_argument("--workers", type=int, default=2, help="processes that judge what is slow")
     parser.add_argument("--max-null-rate", type=float, default=0.02,
                         help="stop if more of the last 1,000 grades, and at least 20, are null")  # fmt: skip
@@ -46,7 +48,11 @@ def main() -> None:
         raise InputError(f"--verifier {arguments.verifier}: {problem}")
     rows = _read(arguments.input)
     settings = GradingSettings(
-        arguments.truncated, arguments.max_null_rate, 20, arguments.timeout_s
+        arguments.truncated,
+        arguments.max_null_rate,
+        20,
+        arguments.timeout_s,
+        arguments.wall_timeout_s,
     )
     items = [
         Item(arguments.verifier, row["gold"],

@@ -109,6 +109,12 @@ def _task_errors(config: Config) -> Iterator[str]:
                 yield f"{key}.columns.gold = '{entry.columns.gold}': is also the column of the problem; name another"
             if entry.columns.gold_boxed and entry.columns.gold_after is not None:
                 yield f"{key}.columns.gold_after = {entry.columns.gold_after!r}: cannot go with gold_boxed"
+            wall_s, cpu_s = entry.grading.wall_timeout_s, entry.grading.timeout_s
+            if wall_s is not None and wall_s < cpu_s:
+                yield (
+                    f"{key}.grading.wall_timeout_s = {wall_s:g}: must not be below timeout_s ({cpu_s:g}); "
+                    "null makes it ten times that"
+                )
     for name, reference in config.references.items():
         if reference.system_prompt is not None and not reference.chat_template:
             yield f"references.{name}.system_prompt: needs chat_template: true"

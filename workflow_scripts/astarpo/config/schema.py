@@ -137,7 +137,13 @@ class Grading(Section):
     )
     min_nulls: Count = Field(20, description="fewer null grades than this never fail a stage")
     timeout_s: Positive = Field(
-        5.0, description="seconds that judging one response may take; more is a null grade"
+        5.0,
+        description="CPU seconds that judging one response may take, however busy the machine is; more is a null grade",
+    )
+    wall_timeout_s: Positive | None = Field(
+        None,
+        description="wall-clock seconds that it may take, for verifiers that wait; null is ten times `timeout_s`, "
+        "and at least 60",
     )
 
 

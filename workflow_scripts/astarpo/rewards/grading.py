@@ -11,7 +11,7 @@ from astarpo.errors import InputError
 from astarpo.rewards.pool import GradingPool
 from astarpo.rewards.verdicts import Response, Status
 from astarpo.rewards.verifiers import Canary, find_entry, problem_with
-from astarpo.rewards.worker import Outcome, Question, as_outcome
+from astarpo.rewards.worker import Limits, Outcome, Question, as_outcome
 
 NULL_STATUSES = ("timeout", "error")
 
@@ -25,13 +25,21 @@ class GradingSettings:
             ``as_judged`` lets the verifier's verdict stand.
         max_null_rate: highest share of null grades among the last 1,000.
         min_nulls: fewer null grades than this never stop the stage.
-        timeout_s: wall-clock seconds that judging one response may take.
+        timeout_s: CPU seconds that judging one response may take, so that a verdict does not depend on how busy the
+            machine is.
+        wall_timeout_s: wall-clock seconds that it may take; None means ten times ``timeout_s``, and at least 60.
     """
 
     truncated: str
     max_null_rate: float
     min_nulls: int
     timeout_s: float = 5.0
+    wall_timeout_s: float | None = None
+
+    @property
+    def limits(self) -> Limits:
+        """What judging one response may cost."""
+        return Limits(self.timeout_s, self.wall_timeout_s or max(60.0, 10 * self.timeout_s))
 
 
 @dataclass(frozen=True)
@@ -99,7 +107,7 @@ class Grader:
     ) -> None:
         self.settings = settings
         self.guard = guard or NullGuard(settings)
-        self.pool = GradingPool(workers, settings.timeout_s)
+        self.pool = GradingPool(workers, settings.limits)
 
     def __enter__(self) -> Self:
         return self

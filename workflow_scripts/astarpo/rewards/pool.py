@@ -14,14 +14,13 @@ from multiprocessing.process import BaseProcess
 from typing import Self
 
 from astarpo.errors import InputError
-from astarpo.rewards.worker import READY, Outcome, Question, serve
+from astarpo.rewards.worker import READY, Limits, Outcome, Question, serve
 
-GRACE_S = 1.0  # a worker that outlives its own clock by so much is killed by the pool
+GRACE_S = 1.0  # a worker that outlives its own wall clock by this much is killed by the pool
 STARTING_S = 120.0
 STARTS = 3  # in vain, before the pool gives up
 LARGEST_LIST = 32  # questions that a worker is given at a time
 RETIRE_AFTER = 20_000  # questions; whatever a verifier's library piles up goes with its process
-MEMORY_BYTES = 2 * 2**30
 
 
 @dataclass
@@ -39,12 +38,11 @@ class GradingPool:
 
     Args:
         workers: processes; none is started before there is something to judge.
-        timeout_s: wall-clock seconds that a question may take; its worker is killed a second later at most.
-        memory_bytes: address space of a worker.
+        limits: of each question; a worker that exceeds one ends, and only its question is lost.
     """
 
-    def __init__(self, workers: int, timeout_s: float, memory_bytes: int = MEMORY_BYTES) -> None:
-        self.workers, self.timeout_s, self.memory_bytes = workers, timeout_s, memory_bytes
+    def __init__(self, workers: int, limits: Limits) -> None:
+        self.workers, self.limits = workers, limits
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(["math_verify"])
         self._running: list[_Worker] = []
@@ -109,9 +107,7 @@ class GradingPool:
                 "installed? Its own messages are above."
             )
         ours, theirs = self._context.Pipe()
-        process = self._context.Process(
-            target=serve, args=(theirs, self.timeout_s, self.memory_bytes), daemon=True
-        )
+        process = self._context.Process(target=serve, args=(theirs, self.limits), daemon=True)
         process.start()
         theirs.close()
         self._running.append(_Worker(process, ours))
@@ -125,7 +121,7 @@ class GradingPool:
         return bool(worker.pending) or not worker.ready
 
     def _deadline(self, worker: _Worker) -> float:
-        return worker.since + (self.timeout_s + GRACE_S if worker.ready else STARTING_S)
+        return worker.since + (self.limits.wall_s + GRACE_S if worker.ready else STARTING_S)
 
     def _listen(self, worker: _Worker, waiting: deque[int]) -> Iterator[tuple[int, Outcome]]:
         """Take in what a worker says, or note that it says nothing any more."""
@@ -158,8 +154,12 @@ class GradingPool:
         place = worker.pending.popleft()
         waiting.extendleft(reversed(worker.pending))
         worker.pending.clear()
-        if overdue or code == -signal.SIGALRM:
-            yield place, Outcome("timeout", None, f"took more than {self.timeout_s:g} s")
+        if code == -signal.SIGPROF:
+            detail = f"took more than {self.limits.cpu_s:g} s of CPU time"
+            yield place, Outcome("timeout", None, detail)
+        elif overdue or code == -signal.SIGALRM:
+            detail = f"took more than {self.limits.wall_s:g} s by the wall clock"
+            yield place, Outcome("timeout", None, detail)
         else:
             yield place, Outcome("error", None, f"the verifier ended its process ({_exit(code)})")
 

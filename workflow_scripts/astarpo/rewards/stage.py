@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
@@ -65,7 +66,7 @@ def add_answer_classes(
     Args:
         rows: as `grade_table` returned them; of a problem each, in the order of its samples or not.
         problems: parquet of the benchmark.
-        settings: the time limit of a comparison.
+        settings: the time limits of a comparison.
         workers: processes that judge what is slow.
     """
     problem_of = {row["prompt_id"]: row for row in read_table(problems, DATASET).to_pylist()}
@@ -73,7 +74,9 @@ def add_answer_classes(
     for row in rows:
         rows_of[row["prompt_id"]].append(row)
     # A wrong answer need not be readable, so no number of errors is a reason to stop.
-    never = GradingSettings("as_judged", 1.0, len(rows) ** 2 + 1, settings.timeout_s)
+    never = replace(
+        settings, truncated="as_judged", max_null_rate=1.0, min_nulls=len(rows) ** 2 + 1
+    )
     with Grader(never, workers) as grader:
         classes = answer_classes(
             [

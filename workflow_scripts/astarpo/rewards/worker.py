@@ -15,6 +15,22 @@ READY = "ready"
 
 
 @dataclass(frozen=True)
+class Limits:
+    """What judging one question may cost.
+
+    Attributes:
+        cpu_s: CPU seconds of the worker process (user and system, all of its threads). A busy machine takes longer
+            over the same work, but spends no more of these on it.
+        wall_s: wall-clock seconds, for a verifier that waits instead of computing.
+        memory_bytes: address space of the worker process.
+    """
+
+    cpu_s: float
+    wall_s: float
+    memory_bytes: int = 2 * 2**30
+
+
+@dataclass(frozen=True)
 class Question:
     """One thing to judge: the name of the verifier, the gold answer and the response."""
 
@@ -50,20 +66,19 @@ def as_outcome(verdict: Verdict) -> Outcome:
     return Outcome(verdict.status, verdict.answer, detail)
 
 
-def serve(connection: Connection, timeout_s: float, memory_bytes: int) -> None:
+def serve(connection: Connection, limits: Limits) -> None:
     """Answer lists of questions, one outcome at a time, until the connection closes.
 
-    The kernel's own clock ends the process when a question takes longer than ``timeout_s``: no code of a verifier
-    can be in its way, and it works when the parent is busy, or gone.
+    The kernel's own clocks end the process when a question exceeds a limit: SIGPROF for CPU time, SIGALRM for the
+    wall clock. They work while the interpreter is stuck in C code, and when the parent is busy or gone.
 
     Args:
         connection: to the pool.
-        timeout_s: wall-clock seconds that a question may take.
-        memory_bytes: address space that the process may have.
+        limits: of each question.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent
     latex.leave_the_clock_to_the_worker()
-    resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
+    resource.setrlimit(resource.RLIMIT_AS, (limits.memory_bytes, limits.memory_bytes))
     connection.send(READY)
     while True:
         try:
@@ -71,8 +86,17 @@ def serve(connection: Connection, timeout_s: float, memory_bytes: int) -> None:
         except EOFError:
             return
         for question in questions:
-            signal.signal(signal.SIGALRM, signal.SIG_DFL)
-            signal.setitimer(signal.ITIMER_REAL, timeout_s)
+            _start_clocks(limits.cpu_s, limits.wall_s)
             outcome = judge(question)
-            signal.setitimer(signal.ITIMER_REAL, 0)
+            _start_clocks(0, 0)
             connection.send(outcome)
+
+
+def _start_clocks(cpu_s: float, wall_s: float) -> None:
+    """Start both clocks anew; 0 stops one. A verifier may have taken the signals over, so they are reset each time."""
+    for number, timer, seconds in (
+        (signal.SIGPROF, signal.ITIMER_PROF, cpu_s),
+        (signal.SIGALRM, signal.ITIMER_REAL, wall_s),
+    ):
+        signal.signal(number, signal.SIG_DFL)
+        signal.setitimer(timer, seconds)
