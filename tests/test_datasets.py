@@ -100,10 +100,21 @@ def test_white_space_and_case_do_not_move_a_problem_to_another_split():
         (['{"problem": "1+1"}'], {}, "row 1: there is no column 'gold'"),
         (['{"problem": "1+1", "gold": ""}'], {}, "row 1, column 'gold': is empty"),
         (
-            ['{"problem": "1+1", "gold": null}'],
+            ['{"problem": "1+1", "gold": true}'],
             {},
             "row 1, column 'gold': must be a text or a number",
         ),
+        (
+            ['{"problem": "1+1", "gold": Infinity}'],
+            {},
+            "row 1, column 'gold': must be a text or a number, but is inf",
+        ),
+        (
+            ['{"problem": NaN, "gold": "2"}'],
+            {},
+            "row 1, column 'problem': must be a text or a number, but is nan",
+        ),
+        (['{"problem": "1+1", "gold": ' + "9" * 5000 + "}"], {}, "data.jsonl, line 1: no JSON"),
         (
             ['{"problem": ["1", "2"], "gold": "2"}'],
             {},
@@ -119,7 +130,9 @@ def test_white_space_and_case_do_not_move_a_problem_to_another_split():
             {"gold_after": "####"},
             "row 1: the answer is empty",
         ),
+        (['{"problem": "1+1", "gold": null}'], {}, "dropped: {'gold answer is missing': 1}"),
         (['{"problem": "1+1", "gold": "two"}'], {}, "no row is left of 1"),
+        (['{"problem": "1+1", "gold": "two"}'], {}, "Row 1 has 'two'."),
     ],
 )
 def test_bad_data_is_named(tmp_path, lines, columns, expected):

@@ -48,7 +48,7 @@ LAYERS = (
     ("precision", "optimisation"),
     # The order in which data flows.
     ("config",),
-    ("generators", "prompts"),
+    ("generators", "golds", "prompts"),
     ("contamination",),
     ("datasets",),
     ("references",),

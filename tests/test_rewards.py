@@ -47,7 +47,7 @@ def test_last_boxed(text, content):
         ("-7", r"\boxed{-7}", "correct"),
         ("-7", r"\boxed{7}", "incorrect"),
         ("1,234", r"\boxed{1234}", "correct"),
-        ("7", r"\boxed{7.0}", "incorrect"),
+        ("7", r"\boxed{7.0}", "correct"),
         ("7", r"\boxed{}", "incorrect"),
         ("7", r"\boxed{7} \boxed{8}", "incorrect"),
         ("7", "7", "no_answer"),

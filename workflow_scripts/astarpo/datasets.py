@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-import importlib
 import itertools
 import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from astarpo.boxed import last_boxed
 from astarpo.errors import InputError
 from astarpo.generators import GENERATORS
+from astarpo.golds import UNREADABLE, GoldLog, SpelledFloat, gold_of, text_of
 from astarpo.prompts import render
 from astarpo.seeds import unit_hash
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 Row = dict[str, Any]
 
@@ -33,14 +35,15 @@ def prepare(
         benchmarks: name -> problems that must not be in this data set.
 
     Returns:
-        Rows with the columns of `columns.DATASET`, and the card: rows in, kept, dropped by reason, an example.
+        Rows with the columns of `columns.DATASET`, and the card: rows in, kept, dropped by reason, an example,
+        rows whose gold answer cannot be read, and duplicate problems whose gold answers differ.
 
     Raises:
         InputError: the source is unreadable, a row is malformed, or nothing is left.
     """
     dropped: Counter[str] = Counter()
     rows_in, rows = 0, list[Row]()
-    seen: Counter[str] = Counter()
+    golds = GoldLog(settings["verifier"])
     limit = settings["max_prompts"]
     raws: Iterable[Row] = read_source(settings["source"], settings["columns"])
     shared: dict[int, str] = {}
@@ -49,19 +52,23 @@ def prepare(
         shared = _shared(raws, settings["decontaminate"], benchmarks)
     for index, raw in enumerate(raws):
         rows_in += 1
-        reason = shared.get(index) or _reason_to_drop(raw, settings, seen)
+        reason = shared.get(index) or _reason_to_drop(raw, index + 1, settings, golds)
         if reason is None and limit is not None and len(rows) >= limit:
             reason = "beyond max_prompts"
         if reason is not None:
             dropped[reason] += 1
             continue
-        rows.append(_finished_row(raw, index, seen[raw["problem"]], settings))
+        rows.append(_finished_row(raw, index, golds.occurrences[raw["problem"]], settings))
+    noted = golds.entries()
     if not rows:
+        examples = "".join(
+            f" Row {one['row']} has {one['gold']!r}." for one in noted["unreadable_golds"][:3]
+        )
         raise InputError(
             f"{name}: no row is left of {rows_in} from {describe_source(settings['source'])}; dropped: "
-            f"{dict(dropped) or 'none'}. Check hash_range, max_prompts and the verifier."
+            f"{dict(dropped) or 'none'}. Check hash_range, max_prompts and the verifier.{examples}"
         )
-    return rows, _card(settings, rows_in, rows, dropped)
+    return rows, {**_card(settings, rows_in, rows, dropped), **noted}
 
 
 def _shared(
@@ -91,38 +98,21 @@ def _finished_row(raw: Row, index: int, occurrence: int, settings: dict[str, Any
     }
 
 
-def _reason_to_drop(raw: Row, settings: dict[str, Any], seen: Counter[str]) -> str | None:
-    """Why a row is left out, None if it is not; notes the problems that it has seen."""
+def _reason_to_drop(raw: Row, number: int, settings: dict[str, Any], golds: GoldLog) -> str | None:
+    """Why a row is left out, None if it is not; notes problems and gold answers."""
     low, high = settings["hash_range"]
     if not low <= unit_hash(normalise(raw["problem"])) < high:
         return "other hash range"
+    if raw["gold"] is None:
+        return "gold answer is missing"
     if not raw["gold"]:
         return "no answer in its box"
-    seen[raw["problem"]] += 1
-    if settings["drop_duplicates"] and seen[raw["problem"]] > 1:
+    # Before duplicates, so that a row without a usable answer does not take the place of one that has it.
+    if not golds.readable(number, raw["gold"]):
+        return UNREADABLE
+    if golds.occurrence(number, raw["problem"], raw["gold"]) > 1 and settings["drop_duplicates"]:
         return "duplicate problem"
-    if not verifies(settings["verifier"], raw["gold"]):
-        return "gold answer does not verify against itself"
     return None
-
-
-def verifies(verifier: str, gold: str) -> bool:
-    """Tell whether a verifier accepts a gold answer for itself: otherwise no response could be right.
-
-    Golds of verifiers in files of their own are taken on trust.
-
-    The verifiers are looked up by name at run time, so that they are no code input of the data stages:
-    a verifier's fix grades anew, but draws no sample anew.
-    """
-    verifiers = importlib.import_module("astarpo.rewards.verifiers")
-    if verifiers.is_own(verifier):
-        return True  # which response would be right is not known
-    try:
-        verdict = verifiers.VERIFIERS[verifier](gold, verifiers.right_response(verifier, gold))
-    except Exception:
-        # A gold answer that the verifier cannot read is dropped and counted, whatever it raised.
-        return False
-    return bool(verdict.status == "correct")
 
 
 def _card(
@@ -215,10 +205,21 @@ def _read_local(path: str) -> Iterable[Row]:
     if path.endswith(".parquet"):
         from astarpo.files import read_table
 
-        return read_table(path).to_pylist()
+        return _shortest_floats(read_table(path)).to_pylist()
     if path.endswith(".jsonl"):
         return _read_json_lines(Path(path))
     raise InputError(f"{path}: a local source must end in .jsonl or .parquet")
+
+
+def _shortest_floats(table: pa.Table) -> pa.Table:
+    """Take 0.1 in single precision for 0.1, not for the double 0.10000000149011612."""
+    import pyarrow as pa
+
+    for place, field in enumerate(table.schema):
+        if field.type in (pa.float16(), pa.float32()):
+            column = table.column(place).cast(pa.string()).cast(pa.float64())
+            table = table.set_column(place, field.name, column)
+    return table
 
 
 def _read_json_lines(path: Path) -> Iterator[Row]:
@@ -232,8 +233,8 @@ def _read_json_lines(path: Path) -> Iterator[Row]:
         if not line.strip():
             continue
         try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
+            row = json.loads(line, parse_float=SpelledFloat)
+        except (ValueError, RecursionError) as error:
             raise InputError(f"{path}, line {number}: no JSON ({error})") from error
         if not isinstance(row, dict):
             raise InputError(
@@ -268,12 +269,15 @@ def _pick(raw: Row, columns: dict[str, Any], where: str) -> Row:
             raise InputError(
                 f"{where}: there is no column {column!r} (columns.{role}); it has {', '.join(raw)}"
             )
-        picked[role] = _text(raw[column], f"{where}, column {column!r}")
+        picked[role] = (
+            gold_of(raw[column], columns, where)
+            if role == "gold"
+            else text_of(raw[column], f"{where}, column {column!r}")
+        )
     if columns["worked_solution_remove"] is not None and picked["worked_solution"] is not None:
         picked["worked_solution"] = re.sub(
             columns["worked_solution_remove"], "", picked["worked_solution"]
         )
-    picked["gold"] = _gold(picked["gold"], columns, where)
     if columns["verifier"] is not None and picked["gold"]:
         if columns["verifier"] not in raw:
             raise InputError(
@@ -281,29 +285,3 @@ def _pick(raw: Row, columns: dict[str, Any], where: str) -> Row:
             )
         picked["gold"] = f"{raw[columns['verifier']]}: {picked['gold']}"
     return picked
-
-
-def _gold(text: str, columns: dict[str, Any], where: str) -> str:
-    """The answer itself; empty only where ``gold_boxed`` finds an empty box or none, which drops the row."""
-    if columns["gold_boxed"]:
-        return (last_boxed(text) or "").strip()
-    mark = columns["gold_after"]
-    if mark is None:
-        return text
-    if mark not in text:
-        raise InputError(f"{where}: no {mark!r} in column {columns['gold']!r}, so no answer")
-    gold = text.rsplit(mark, 1)[1].strip()
-    if not gold:
-        raise InputError(f"{where}: the answer is empty")
-    return gold
-
-
-def _text(value: Any, where: str) -> str:
-    if isinstance(value, list) and len(value) == 1:
-        value = value[0]
-    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
-        raise InputError(f"{where}: must be a text or a number, but is {value!r}")
-    text = str(value)
-    if not text.strip():
-        raise InputError(f"{where}: is empty")
-    return text

@@ -8,6 +8,7 @@ from astarpo import cli
 from astarpo.columns import DATASET
 from astarpo.datasets import prepare
 from astarpo.files import read_table, write_json, write_table
+from astarpo.golds import gold_warnings
 from astarpo.provenance import provenance
 
 
@@ -46,3 +47,5 @@ def prepare_task(script: str, description: str | None) -> None:
     print(
         f"{card['rows_kept']} of {card['rows_in']} rows kept; dropped: {card['rows_dropped'] or 'none'}"
     )
+    for line in gold_warnings(card):
+        print(line, flush=True)

@@ -35,7 +35,8 @@ def integer(gold: str, response: Response) -> Verdict:
 def to_integer(text: str) -> int | None:
     """Read an integer of at most 1,000 digits, with thousands commas or without; None for anything else."""
     cleaned = text.strip().replace(",", "")
-    return int(cleaned) if re.fullmatch(r"[+-]?[0-9]{1,1000}", cleaned) else None
+    match = re.fullmatch(r"([+-]?[0-9]{1,1000})(?:\.0{1,1000})?", cleaned)
+    return None if match is None else int(match[1])
 
 
 def gsm8k(gold: str, response: Response) -> Verdict:
