@@ -21,7 +21,7 @@ from astarpo.columns import SUMMARY
 NULL = np.nan
 
 
-def answers(rewards, classes=None, truncated=None):
+def answers(rewards, classes=None, truncated=None, no_answer=None):
     rewards_PK = np.array(rewards, float)
     return Answers(
         prompt_ids=tuple(f"p{row}" for row in range(len(rewards_PK))),
@@ -29,6 +29,7 @@ def answers(rewards, classes=None, truncated=None):
         classes_PK=classes or [[0] * rewards_PK.shape[1]] * len(rewards_PK),
         truncated_PK=np.zeros(rewards_PK.shape, bool) if truncated is None else np.array(truncated),
         tokens_PK=np.full(rewards_PK.shape, 10.0),
+        no_answer_PK=None if no_answer is None else np.array(no_answer),
     )
 
 
@@ -183,5 +184,11 @@ def test_summary_rows_have_the_columns_of_the_table():
 
 
 def test_a_response_without_an_answer_is_counted():
-    scores = score(answers([[0, 0], [1, 0]], classes=[[None, None], [1, None]]), 1.0)
-    assert scores.responses["no_answer_share"] == 0.75
+    none = [[True, False], [False, False]]
+    scores = score(answers([[0, 0], [1, 0]], [[None, None], [1, None]], no_answer=none), 1.0)
+    assert scores.responses["no_answer_share"] == 0.25
+
+
+def test_without_votes_there_is_no_majority():
+    names = [name for name, _ in score(answers([[1, 0]]), 1.0, vote=False).metrics]
+    assert names == ["avg@2", "pass@1", "pass@2"]

@@ -25,6 +25,9 @@ class Answers:
         classes_PK: P lists of k numbers, equal where the answers mean the same; None where there is none.
         truncated_PK: whether the response was cut at the token limit, bool [P, k].
         tokens_PK: length of the response in tokens, [P, k].
+        no_answer_PK: whether the verifier found no answer in the response, bool [P, k]; None: in none of them.
+        has_texts: whether each verdict comes with the text of the answer; a verifier of one's own may say True or
+            False and no more.
     """
 
     prompt_ids: tuple[str, ...]
@@ -32,6 +35,8 @@ class Answers:
     classes_PK: Sequence[Sequence[int | None]]
     truncated_PK: np.ndarray
     tokens_PK: np.ndarray
+    no_answer_PK: np.ndarray | None = None
+    has_texts: bool = True
 
 
 @dataclass(frozen=True)
@@ -42,7 +47,7 @@ class Scores:
         prompt_ids: P ids, one a problem.
         metrics: (name, k) -> float64 [P] in [0, 1], for example ``("pass@4", 4)``.
         responses: what the responses are like: ``truncated_share`` (cut at the token limit), ``null_share``
-            (grade not known), ``no_answer_share`` and ``mean_response_tokens``.
+            (grade not known), ``no_answer_share`` (the verifier found none) and ``mean_response_tokens``.
     """
 
     prompt_ids: tuple[str, ...]
@@ -114,15 +119,16 @@ def _majority(answers: Sequence[int | None], right_K: np.ndarray) -> float:
     return float(2 * right_K[gave_K].sum() >= gave_K.sum())
 
 
-def score(answers: Answers, temperature: float) -> Scores:
+def score(answers: Answers, temperature: float, vote: bool = True) -> Scores:
     """Score answers problem by problem.
 
     Args:
         answers: of one policy to one benchmark by one protocol.
         temperature: of the protocol; one response at temperature 0 is ``greedy``.
+        vote: whether the answers to this benchmark have texts to vote with.
 
     Returns:
-        ``greedy``, or ``avg@k``, ``pass@k'`` for each k' from 1 to k, and ``maj@k``.
+        ``greedy``, or ``avg@k``, ``pass@k'`` for each k' from 1 to k, and with votes ``maj@k``.
     """
     rewards_PK = answers.rewards_PK
     k = rewards_PK.shape[1]
@@ -134,15 +140,16 @@ def score(answers: Answers, temperature: float) -> Scores:
         metrics = {(f"avg@{k}", k): avg_at_k(rewards_PK)}
         for drawn in range(1, k + 1):
             metrics[f"pass@{drawn}", drawn] = pass_at_k(n_correct_P, k, drawn)
-        metrics[f"maj@{k}", k] = maj_at_k(rewards_PK, answers.classes_PK)
+        if vote:
+            metrics[f"maj@{k}", k] = maj_at_k(rewards_PK, answers.classes_PK)
     return Scores(
         answers.prompt_ids,
         metrics,
         {
             "truncated_share": float(answers.truncated_PK.mean()),
             "null_share": float(np.isnan(rewards_PK).mean()),
-            "no_answer_share": float(
-                np.mean([one is None for row in answers.classes_PK for one in row])
+            "no_answer_share": (
+                0.0 if answers.no_answer_PK is None else float(answers.no_answer_PK.mean())
             ),
             "mean_response_tokens": float(answers.tokens_PK.mean()),
         },

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from astarpo.errors import InputError
 from astarpo.generators import GENERATORS
-from astarpo.golds import UNREADABLE, GoldLog, SpelledFloat, gold_of, text_of
+from astarpo.golds import UNREADABLE, GoldLog, SpelledFloat, gold_of, text_of, try_own_verifier
 from astarpo.prompts import render
 from astarpo.seeds import unit_hash
 
@@ -39,7 +39,8 @@ def prepare(
         rows whose gold answer cannot be read, and duplicate problems whose gold answers differ.
 
     Raises:
-        InputError: the source is unreadable, a row is malformed, or nothing is left.
+        InputError: the source is unreadable, a row is malformed, nothing is left, or a verifier of your own gives no
+            verdict on the first gold answers.
     """
     dropped: Counter[str] = Counter()
     rows_in, rows = 0, list[Row]()
@@ -68,6 +69,7 @@ def prepare(
             f"{name}: no row is left of {rows_in} from {describe_source(settings['source'])}; dropped: "
             f"{dict(dropped) or 'none'}. Check hash_range, max_prompts and the verifier.{examples}"
         )
+    try_own_verifier(settings["verifier"], [row["gold"] for row in rows])
     return rows, {**_card(settings, rows_in, rows, dropped), **noted}
 
 

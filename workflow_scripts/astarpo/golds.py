@@ -115,7 +115,7 @@ def gold_of(value: Any, columns: dict[str, Any], where: str) -> str | None:
 def verifies(verifier: str, gold: str) -> bool:
     """Tell whether a verifier accepts a gold answer for itself: otherwise no response could be right.
 
-    Golds of verifiers in files of their own are taken on trust.
+    Golds of verifiers in files of their own are taken on trust; `try_own_verifier` looks at the verifier.
 
     The verifiers are looked up by name at run time, so that they are no code input of the data stages:
     a verifier's fix grades anew, but draws no sample anew.
@@ -129,6 +129,20 @@ def verifies(verifier: str, gold: str) -> bool:
         # A gold answer that the verifier cannot read is dropped and counted, whatever it raised.
         return False
     return bool(verdict.status == "correct")
+
+
+def try_own_verifier(verifier: str, golds: Sequence[str]) -> None:
+    """Try a verifier in a file of its own on a few gold answers, before anything is sampled for it.
+
+    Args:
+        verifier: its name; those of the library are not tried.
+        golds: gold answers.
+
+    Raises:
+        InputError: it gives no verdict, see `rewards.preparation.try_own_verifier`.
+    """
+    if importlib.import_module("astarpo.rewards.verifiers").is_own(verifier):
+        importlib.import_module("astarpo.rewards.preparation").try_own_verifier(verifier, golds)
 
 
 class GoldLog:

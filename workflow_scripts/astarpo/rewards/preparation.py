@@ -4,8 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from astarpo.rewards.grading import Grader, GradingSettings, Item
-from astarpo.rewards.verifiers import right_response
+from astarpo.errors import InputError
+from astarpo.rewards.grading import NULL_STATUSES, Grader, GradingSettings, Item
+from astarpo.rewards.pool import GradingPool
+from astarpo.rewards.verdicts import Response
+from astarpo.rewards.verifiers import own_function, right_response
+from astarpo.rewards.worker import Limits, Question
+
+TRIED = 3  # gold answers
+LIMITS = Limits(cpu_s=60.0, wall_s=120.0)  # the first call may load a library or a model
 
 
 def mean_the_same(verifier: str, pairs: Sequence[tuple[str, str]]) -> list[bool]:
@@ -26,3 +33,31 @@ def mean_the_same(verifier: str, pairs: Sequence[tuple[str, str]]) -> list[bool]
     with Grader(GradingSettings("as_judged", 1.0, len(pairs) + 1)) as grader:
         grades = dict(zip(items, grader.grade(items.values()), strict=True))
     return [place in grades and grades[place].reward == 1.0 for place in range(len(pairs))]
+
+
+def try_own_verifier(verifier: str, golds: Sequence[str]) -> None:
+    """Call a verifier in a file of its own on a few gold answers, each given as the response as well.
+
+    Args:
+        verifier: ``path/to/file.py:function``.
+        golds: gold answers; the first `TRIED` different ones are tried.
+
+    Raises:
+        InputError: it raises, hangs, ends its process, or returns something that is no verdict.
+    """
+    tried = list(dict.fromkeys(golds))[:TRIED]
+    questions = [Question(verifier, gold, Response(gold, [0], "stop")) for gold in tried]
+    pool = GradingPool(1, LIMITS)
+    try:
+        outcomes = dict(pool.judge(questions))
+    finally:
+        pool.close()
+    for place, gold in enumerate(tried):
+        if outcomes[place].status in NULL_STATUSES:
+            function = own_function(verifier)
+            raise InputError(
+                f"verifier {verifier} gives no verdict on the gold answer {gold!r} with the same text as the response: "
+                f"{outcomes[place].status} ({outcomes[place].detail}). Correct the file: {function} is called as "
+                f"{function}(gold, response), where response has text, token_ids and finish_reason, and returns a "
+                "Verdict, True, False, or None for no answer"
+            )

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from astarpo.rewards.countdown import countdown, countdown_solution
 from astarpo.rewards.latex import math, math_quickly
@@ -142,13 +142,18 @@ def own_file(verifier: str) -> str:
     return verifier.rpartition(":")[0]
 
 
+def own_function(verifier: str) -> str:
+    """The function of such a verifier."""
+    return verifier.rpartition(":")[2]
+
+
 def problem_with(verifier: str) -> str | None:
     """Say what is wrong with a verifier's name, None if nothing is; the file is read but not run."""
     if verifier in REGISTRY:
         return None
     if not is_own(verifier):
         return f"known are {', '.join(sorted(REGISTRY))}, or path/to/file.py:function"
-    path, function = Path(own_file(verifier)), verifier.rpartition(":")[2]
+    path, function = Path(own_file(verifier)), own_function(verifier)
     if not path.is_file():
         return f"there is no file {path}"
     try:
@@ -174,7 +179,7 @@ def find_entry(verifier: str) -> Entry | None:
 
 @lru_cache(maxsize=16)
 def _load(verifier: str) -> Callable[[str, Response], Any]:
-    path, function = own_file(verifier), verifier.rpartition(":")[2]
+    path, function = own_file(verifier), own_function(verifier)
     spec = importlib.util.spec_from_file_location(f"verifier_{Path(path).stem}", path)
     if spec is None or spec.loader is None:
         raise ValueError(f"{path} cannot be loaded")
@@ -187,6 +192,15 @@ def _load(verifier: str) -> Callable[[str, Response], Any]:
 def _as_verdict(said: Any) -> Verdict:
     """A `Verdict`, or simply True, False, or None for no answer."""
     if isinstance(said, Verdict):
+        if said.status not in get_args(Status):
+            known = ", ".join(get_args(Status))
+            raise TypeError(
+                f"the status of a Verdict must be one of {known}, but is {said.status!r}"
+            )
+        if not isinstance(said.answer, str | None):
+            raise TypeError(
+                f"the answer of a Verdict must be a str or None, but is {said.answer!r}"
+            )
         return said
     if isinstance(said, bool):
         return Verdict("correct" if said else "incorrect", None)

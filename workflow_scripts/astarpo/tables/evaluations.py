@@ -58,6 +58,7 @@ def read_answers(graded: str, generations: str, k: int) -> Answers:
         raise InputError(f"{graded}: column 'reward' must be 1, 0 or null, but has other values")
     classes = grades["answer_class"].to_pylist()
     tokens = drawn["n_tokens"].to_numpy(zero_copy_only=False).astype(float)
+    statuses, texts = grades["status"].to_pylist(), grades["answer"].to_pylist()
     cut = np.array([reason == "length" for reason in drawn["finish_reason"].to_pylist()])
     return Answers(
         prompt_ids=prompt_ids,
@@ -65,6 +66,12 @@ def read_answers(graded: str, generations: str, k: int) -> Answers:
         classes_PK=[classes[start : start + k] for start in range(0, len(classes), k)],
         truncated_PK=cut.reshape(-1, k),
         tokens_PK=tokens.reshape(-1, k),
+        no_answer_PK=np.array([one == "no_answer" for one in statuses]).reshape(-1, k),
+        has_texts=all(
+            text is not None
+            for status, text in zip(statuses, texts, strict=True)
+            if status in ("correct", "incorrect")
+        ),
     )
 
 
@@ -92,7 +99,8 @@ def score_policies(policies: Sequence[Entry], evaluations: Iterable[Entry]) -> d
             and ``graded`` of each.
 
     Returns:
-        (policy, benchmark, protocol) -> scores; a run's name stands for the mean over its seeds.
+        (policy, benchmark, protocol) -> scores; a run's name stands for the mean over its seeds. Where the verifier
+        of a benchmark gives no text with a verdict, on whichever answer, nobody has votes on that benchmark.
 
     Raises:
         InputError: an answer is missing, or seeds of a run answered different problems.
@@ -100,10 +108,15 @@ def score_policies(policies: Sequence[Entry], evaluations: Iterable[Entry]) -> d
     run_of = {policy["policy"]: policy["run"] for policy in policies}
     scores: dict[Key, Scores] = {}
     seeds: dict[Key, list[Scores]] = {}
-    for entry in evaluations:
-        answers = read_answers(entry["graded"], entry["generations"], entry["k"])
+    answered = [
+        (entry, read_answers(entry["graded"], entry["generations"], entry["k"]))
+        for entry in evaluations
+    ]
+    without_texts = {entry["benchmark"] for entry, answers in answered if not answers.has_texts}
+    for entry, answers in answered:
         asked = (entry["benchmark"], entry["protocol"])
-        scores[entry["policy"], *asked] = scored = score(answers, entry["temperature"])
+        vote = entry["benchmark"] not in without_texts
+        scores[entry["policy"], *asked] = scored = score(answers, entry["temperature"], vote)
         run = run_of[entry["policy"]]
         if run is not None:
             seeds.setdefault((run, *asked), []).append(scored)
