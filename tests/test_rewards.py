@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from astarpo.boxed import last_boxed
 from astarpo.errors import InputError
 from astarpo.rewards import latex, verifiers
-from astarpo.rewards.countdown import countdown, evaluate
+from astarpo.rewards.countdown import countdown
+from astarpo.rewards.expressions import evaluate
 from astarpo.rewards.grading import GradingSettings, Item, NullGuard, grade, status_counts
 from astarpo.rewards.latex import math
 from astarpo.rewards.numbers import gsm8k, gsm8k_flexible, integer

@@ -7,14 +7,27 @@ from collections import deque
 from fractions import Fraction
 
 from astarpo.boxed import last_boxed
+from astarpo.rewards.clothes import unwrap
+from astarpo.rewards.expressions import NotAnExpression, evaluate
+from astarpo.rewards.numerals import (
+    LONGEST,
+    MULTIPLIERS,
+    announces_answer,
+    read_integer,
+    read_number,
+)
+from astarpo.rewards.run_on import AFTER_HASHES, ANYWHERE, IN_BOX, without_run_on
 from astarpo.rewards.verdicts import Response, Verdict
 
 
 def integer(gold: str, response: Response) -> Verdict:
     r"""Compare the integer in the last ``\boxed{}`` of the response with the gold integer.
 
+    The usual clothes count for nothing, see `to_integer`. What a model adds after its answer, a further question
+    with another box, is no part of the response (see `run_on`).
+
     Args:
-        gold: an integer; thousands commas are allowed.
+        gold: an integer; thousands commas and ``.0`` are allowed.
         response: the response.
 
     Returns:
@@ -26,24 +39,65 @@ def integer(gold: str, response: Response) -> Verdict:
     wanted = to_integer(gold)
     if wanted is None:
         raise ValueError(f"the gold answer is no integer: {gold!r}")
-    answer = last_boxed(response.text)
+    answer = last_boxed(without_run_on(response.text, IN_BOX))
     if answer is None:
         return Verdict("no_answer", None)
     return Verdict("correct" if to_integer(answer) == wanted else "incorrect", answer)
 
 
+# A quantity on one side of an equation: letters, and what binds them to a name; no comparison, no list.
+_QUANTITY = re.compile(r"(?=.*[A-Za-z])[A-Za-z0-9\\_^{}()|'+*/. \-]{1,80}")
+_NO_QUANTITY = re.compile(
+    r"(?<![A-Za-z])(?:not|neq?|geq?|leq?|approx|equiv|wrong|incorrect|never|or|and|lor|land|vee|wedge)(?![A-Za-z])"
+    r"|\\q?quad|\\[\\,;: ]|!$",
+    re.IGNORECASE,
+)
+
+
 def to_integer(text: str) -> int | None:
-    """Read an integer of at most 1,000 digits, with thousands commas or without; None for anything else."""
-    cleaned = text.strip().replace(",", "")
-    match = re.fullmatch(r"([+-]?[0-9]{1,1000})(?:\.0{1,1000})?", cleaned)
-    return None if match is None else int(match[1])
+    r"""Read an integer of at most 1,000 digits as it stands in a box; None for anything else.
+
+    ``25.0``, ``025``, ``$25$``, ``\text{25}``, ``1,234``, ``1{,}234``, ``336^\circ``, ``25\text{ cm}`` are integers,
+    ``2,5`` and ``12,34`` are lists. ``m+n=25`` is 25, whatever stands on the left, and ``12+13=25`` as well; but
+    all sides that are numbers must be equal, and no more than the first may be a name.
+    """
+    number = read_integer(text, in_latex=True)
+    if number is not None:
+        return number
+    if len(text) > LONGEST:
+        return None
+    first, *others = unwrap(text).split("=")
+    found = {_side(side) for side in others}
+    if len(found) != 1:
+        return None
+    (value,) = found
+    if value is None or value.denominator != 1:
+        return None
+    if _side(first) == value or (
+        _QUANTITY.fullmatch(first) and not _NO_QUANTITY.search(first) and _side(first) is None
+    ):
+        return int(value)
+    return None
+
+
+def _side(text: str) -> Fraction | None:
+    """The value of one side of an equation, where it has one."""
+    number = read_number(text, in_latex=True)
+    if number is not None:
+        return number
+    try:
+        return evaluate(text)[0]
+    except NotAnExpression:
+        return None
 
 
 def gsm8k(gold: str, response: Response) -> Verdict:
-    """Compare the number after the last ``####`` of the response with the gold number, exactly.
+    r"""Compare the number after the last ``####`` of the response with the gold number, exactly.
 
-    Strict: the rest of that line is the number, with a currency sign before it and a unit or a full stop after
-    it at most. A number elsewhere in the response is no answer.
+    Strict: the rest of that line is the number and what `numerals.read_number` takes off it, as in ``$18``,
+    ``**18**``, ``\boxed{18}``, ``Answer: 18``, ``18 eggs per day``, ``18!``. A number elsewhere in the response is
+    no answer. One ``####`` counts: the last one with something behind it, on its line or, for a line with nothing
+    else, a number on the next. Questions that a model adds after an answer are no part of the response (see `run_on`).
 
     Args:
         gold: a number; thousands commas are allowed.
@@ -55,12 +109,9 @@ def gsm8k(gold: str, response: Response) -> Verdict:
     Raises:
         ValueError: the gold answer is no number.
     """
-    wanted = to_number(gold)
-    if wanted is None:
-        raise ValueError(f"the gold answer is no number: {gold!r}")
-    _, mark, rest = response.text.rpartition("####")
-    answer = rest.strip().partition("\n")[0].strip() if mark else ""
-    if not answer:
+    wanted = _gold_number(gold)
+    answer = _after_hashes(without_run_on(response.text, AFTER_HASHES))
+    if answer is None:
         return Verdict("no_answer", None)
     found = to_number(answer)
     if found is None:
@@ -68,10 +119,45 @@ def gsm8k(gold: str, response: Response) -> Verdict:
     return Verdict("correct" if found == wanted else "incorrect", str(found))
 
 
+def _gold_number(gold: str) -> Fraction:
+    wanted = read_number(gold)
+    if wanted is None:
+        raise ValueError(f"the gold answer is no number: {gold!r}")
+    return wanted
+
+
+def to_number(text: str) -> Fraction | None:
+    """Read the line of an answer: one number, and marks of exclamation behind it, which are no factorial here."""
+    return read_number(re.sub(r"!{1,3}(?=[.*]{0,4}$)", "", text.strip()))
+
+
+_MARK = re.compile(r"#{4,}")
+
+
+def _after_hashes(text: str) -> str | None:
+    """What follows the last ``####`` that something follows; closing marks (``#### 42 ####``) are no answer."""
+    lines = [line.strip() for line in text.split("\n")] if "####" in text else []
+    heading = None  # "#### Final answer", with no number below
+    for place in reversed(range(len(lines))):
+        if "####" not in lines[place]:
+            continue
+        before, *behind = (part.strip() for part in _MARK.split(lines[place]))
+        given = next((part for part in reversed(behind) if part), None)
+        if given is not None and not announces_answer(given):
+            return given
+        below = next((line for line in lines[place + 1 : place + 4] if line), "####")
+        if (given or not before) and "####" not in below and to_number(below) is not None:
+            return below
+        heading = given or heading
+    return heading
+
+
 def gsm8k_flexible(gold: str, response: Response) -> Verdict:
     """Compare the last number of the response, wherever it stands, with the gold number, exactly.
 
     As the paper's code does it in stage 1. It forgives a missing ``####``, and takes any last number for an answer.
+    ``3/4`` is one number, and so is ``42 million``. Questions that a model adds after an answer are no part of
+    the response (see `run_on`).
 
     Args:
         gold: a number; thousands commas are allowed.
@@ -83,37 +169,48 @@ def gsm8k_flexible(gold: str, response: Response) -> Verdict:
     Raises:
         ValueError: the gold answer is no number.
     """
-    wanted = to_number(gold)
-    if wanted is None:
-        raise ValueError(f"the gold answer is no number: {gold!r}")
-    last = deque(_ANY_NUMBER.finditer(response.text), maxlen=1)
+    wanted = _gold_number(gold)
+    last = deque(_ANY_NUMBER.finditer(without_run_on(response.text, ANYWHERE)), maxlen=1)
     if not last:
         return Verdict("no_answer", None)
-    answer = last[0].group()
-    found = to_number(answer)
+    found = _value(last[0])
     if found is None:
-        return Verdict("incorrect", answer)
+        return Verdict("incorrect", last[0].group())
     return Verdict("correct" if found == wanted else "incorrect", str(found))
 
 
-# A sign counts where no other number or word is before it: 5-3 ends in 3, not in -3.
+# A sign counts where no other number or word is before it: 5-3 ends in 3, not in -3. Nor is .5 part of a word.
 _ANY_NUMBER = re.compile(
-    r"(?:(?<![\w.)])[-+\u2212])?[$\u20ac\u00a3\u00a5]?(?:[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])|[0-9]{1,1000})(?:\.[0-9]{1,1000})?"
+    r"(?P<sign>(?<![\w.)\]}])[-+\u2212\u2010-\u2013])?[$\u20ac\u00a3\u00a5]?"
+    r"(?P<digits>(?:[0-9]{1,3}(?:(?:,|\{,\}|,?\\!|\\,)[0-9]{3})+(?![0-9])|[0-9]{1,1000})(?:\.[0-9]{1,1000})?"
+    r"|(?<![\w.])\.[0-9]{1,1000})(?P<e>[eE][-+]?[0-9]{1,3}(?!\w))?"
 )
-# Digits with commas or spaces between thousands; then at most a unit in words, a percent sign, a full stop.
-_NUMBER = re.compile(
-    r"(?P<sign>[-+\u2212]?)\s*[$\u20ac\u00a3\u00a5]?\s*(?P<sign2>[-+\u2212]?)"
-    r"(?P<digits>[0-9]{1,3}(?:[, ][0-9]{3})+(?![0-9])|[0-9][0-9,]{0,999}|(?=\.[0-9]))"
-    r"(?P<decimals>\.[0-9]{1,1000})?"
-    r"\s*%?(?:\s+[^\W\d_][^\W\d_]*){0,5}\s*\.?"
+_NUMERATOR = re.compile(
+    r"(?P<sign>(?<![\w.)])-)?(?:(?P<n>[0-9]{1,30}(?:\.[0-9]{1,30})?)\s?/\s?"
+    r"|\\[dt]?frac\s?\{(?P<n2>[0-9]{1,30})\}\s?\{\s?)\Z"
+)
+_SPACED_MINUS = re.compile(r"[=(:]\s{0,4}[-\u2212]\s{1,4}\Z")
+_BEHIND = re.compile(
+    r"\*{0,3}(?:(?P<part>[\u00bc-\u00be\u2150-\u215e]|[^\S\n]+and[^\S\n]+(?:a|an|one|two|three)[^\S\n]+"
+    r"(?:half|quarters?|thirds?|fourths?|fifths?|tenths?)\b)|[^\S\n]+(?P<word>[A-Za-z]+))"
 )
 
 
-def to_number(text: str) -> Fraction | None:
-    """Read a number as GSM8K's answers are written, without rounding; None where the text is more or less than one."""
-    match = _NUMBER.fullmatch(text.strip()[:3000])
-    if match is None or (match["sign"] and match["sign2"]):
-        return None
-    digits = re.sub("[, ]", "", match["digits"]) or "0"
-    number = Fraction(digits + (match["decimals"] or ""))
-    return -number if (match["sign"] or match["sign2"]) in ("-", "\u2212") else number
+def _value(match: re.Match[str]) -> Fraction | None:
+    """The number that ends at a match, with what stands close to it: a numerator, a multiplier."""
+    text, start, end = match.string, match.start(), match.end()
+    number = Fraction(re.sub(r"[^0-9.]", "", match["digits"]) + (match["e"] or ""))
+    if match["sign"] not in (None, "+"):
+        number = -number
+    above = _NUMERATOR.search(text, max(0, start - 80), start)
+    if above is not None:
+        if number == 0:
+            return None
+        top = Fraction(above["n"] or above["n2"])
+        number = (-top if above["sign"] else top) / number
+    elif match["sign"] is None and _SPACED_MINUS.search(text, max(0, start - 20), start):
+        number = -number
+    behind = _BEHIND.match(text, end)
+    if behind is None:
+        return number
+    return None if behind["part"] else number * MULTIPLIERS.get(behind["word"].lower(), 1)

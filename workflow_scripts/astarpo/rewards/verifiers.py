@@ -93,13 +93,18 @@ def _nothing_quickly(gold: str, response: Response) -> None:
 _SUM = '{"numbers": [2, 3], "solution": "2+3", "target": 5}'
 REGISTRY: dict[str, Entry] = {
     "countdown": Entry(countdown, countdown_solution, countdown, (
-        (_SUM, r"\boxed{3+2}", "correct"), (_SUM, r"\boxed{5}", "incorrect"), (_SUM, "3+2", "no_answer"))),
+        (_SUM, r"\boxed{3+2}", "correct"), (_SUM, r"\boxed{5}", "incorrect"), (_SUM, "3+2", "no_answer"),
+        (_SUM, r"\boxed{5=3+2}", "correct"), (_SUM, r"\boxed{3+2=6}", "incorrect"))),
     "gsm8k": Entry(gsm8k, after_hashes, gsm8k, (
-        ("1,000", "#### $1000", "correct"), ("-5", "#### 5", "incorrect"), ("5", "5", "no_answer"))),
+        ("1,000", "#### $1000", "correct"), ("-5", "#### 5", "incorrect"), ("5", "5", "no_answer"),
+        ("5", "#### **5** eggs", "correct"), ("5", "#### 5 is wrong", "incorrect"), ("5", "#### 5 dozen", "incorrect"),
+        ("5", "#### 5\nQuestion: 2+2?\n#### 4", "correct"))),
     "gsm8k_flexible": Entry(gsm8k_flexible, after_hashes, gsm8k_flexible, (
-        ("5", "So it is 5.", "correct"), ("5", "5 of 6", "incorrect"), ("5", "five", "no_answer"))),
+        ("5", "So it is 5.", "correct"), ("5", "5 of 6", "incorrect"), ("5", "five", "no_answer"),
+        ("5", "so .5", "incorrect"))),
     "integer": Entry(integer, boxed, integer, (
-        ("12", r"\boxed{12}", "correct"), ("12", r"\boxed{-12}", "incorrect"), ("12", "12", "no_answer"))),
+        ("12", r"\boxed{12}", "correct"), ("12", r"\boxed{-12}", "incorrect"), ("12", "12", "no_answer"),
+        ("12", r"\boxed{m+n=12}", "correct"), ("12", r"\boxed{1,2}", "incorrect"))),
     "math": Entry(math, boxed, math_quickly, (
         (r"\frac{1}{2}", r"\boxed{0.5}", "correct"), (r"x^2+1", r"\boxed{1+x^2}", "correct"),
         (r"\sqrt{2}", r"\boxed{\sqrt{3}}", "incorrect"), ("2", r"\boxed{1} or \boxed{3}", "incorrect"))),
