@@ -17,6 +17,7 @@ import training_case as case
 from astarpo.objectives import METHODS
 from astarpo.rewards.grading import Grade
 from astarpo.sampling import Completion, SamplingSettings
+from astarpo.training.carried import Carried
 from astarpo.training.passes import build_rollout
 from astarpo.training.prompts import TrainingPrompt
 from astarpo.training.rollouts import PhaseClock, Responses
@@ -83,7 +84,7 @@ def trainer(folder, name, **changes):
         TrainingPrompt(f"p{i}", list(range(40, 42 + i)), "1", "integer", 0.15 + 0.2 * i, 8, i + 1)
         for i in range(PROMPTS)
     ]
-    made.carried = type(made.carried)(prompts, hyperparameters)
+    made.carried = Carried(prompts, hyperparameters)
     made.carried.reward_sum, made.carried.reward_weight = 0.3, 0.5  # of earlier rollouts
     return made, prompts
 
@@ -121,8 +122,9 @@ def null_patterns(size):
 
 def rows_left(count, size, nulls):
     known = [row for row in range(count) if row not in nulls]
-    alone = [row for row in known if size > 1 and sum(o // size == row // size for o in known) < 2]
-    return [row for row in known if row not in alone]
+    if size == 1:
+        return known
+    return [row for row in known if sum(other // size == row // size for other in known) > 1]
 
 
 def models_of(engine):
