@@ -23,6 +23,7 @@ from astarpo.objectives import (
 from astarpo.objectives.parts import k3, leave_one_out_mean, whiten
 from astarpo.objectives.rollout import Rollout
 from astarpo.training.carried import Carried
+from astarpo.training.gaps import GAPS
 from astarpo.training.prompts import TrainingPrompt
 from astarpo.values import ESTIMATORS
 
@@ -465,6 +466,9 @@ def test_micro_batches_change_no_number_but_the_last_bits(tiny_folder, tmp_path,
         gradients.append([weight.grad for model in models for weight in model.parameters()])
     for name, value in found[0].items():
         if isinstance(value, float):
-            assert found[1][name] == pytest.approx(value, rel=1e-4, abs=1e-6), name
+            # Gaps to the sampler are nothing but last bits here.
+            near = 1e-5 if name in GAPS else 1e-6
+            assert found[1][name] == pytest.approx(value, rel=1e-4, abs=near), name
+    largest = max(float(one.abs().max()) for one in gradients[0])
     for one, other in zip(*gradients, strict=True):
-        assert torch.allclose(one, other, rtol=1e-4, atol=1e-6)
+        assert torch.allclose(one, other, rtol=1e-4, atol=1e-5 * largest)

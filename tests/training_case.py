@@ -25,7 +25,7 @@ SETTINGS = TrainSettings(
     entropy_coefficient=0.0, validate_every=2, lora=None, engine="torch", precision="float32", torch_threads=1,
     compile_model=False, log_prob_chunk_tokens=2, sampling_engine="transformers", max_sampler_gap=1e-3,
     sampling=SamplingSettings(1.0, 1.0, 8), prompting=PromptSettings(False, None, 32),
-    grading=GradingSettings("as_judged", 1.0, 20),
+    grading=GradingSettings("as_judged", 1.0, 20, timeout_s=60.0),  # of a busy machine, too
 )  # fmt: skip
 MACHINE = MachineSettings(
     "cpu",
