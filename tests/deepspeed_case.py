@@ -17,11 +17,7 @@ import training_case as case
 from astarpo import chunked
 from astarpo.sampling.engines import make_sampler
 from astarpo.training import deepspeed_engine, job, zero
-from astarpo.training.loop import Trainer
 from astarpo.training.world import World, join_world
-
-# Most responses of a random model are cut; they may be right all the same.
-GRADING = replace(case.SETTINGS.grading, truncated="as_judged")
 
 
 class Recording(deepspeed_engine.DeepSpeedEngine):
@@ -56,15 +52,17 @@ class Chunks:
 
 
 def trainer(
-    folder: str, world: World, settings: dict[str, Any], machine: dict[str, Any], verifier: str
-) -> Trainer:
+    folder: str, world: World, settings: dict[str, Any], machine: dict[str, Any]
+) -> case.CheckedTrainer:
     """As training_case makes it, with the other engine."""
     told, where = (
-        replace(case.SETTINGS, engine="deepspeed", grading=GRADING, **settings),
+        replace(case.SETTINGS, engine="deepspeed", **settings),
         replace(case.MACHINE, **machine),
     )
     Recording.gradients = []
     engine, sampled = job.make_engine(Path(folder), told, where, world, seed=0)
+    for policy in (engine.policy, sampled):
+        case.end_often(policy)
     CHUNKS.sizes = set()  # without the eight tokens on which the heads are checked
     sampler = make_sampler(
         told.sampling_engine,
@@ -75,13 +73,13 @@ def trainer(
         longest=48,
         trained=True,
     )
-    some = case.prompts(sampled, verifier=verifier)
-    return Trainer(engine, sampler, some, some[:2], told, where, 0)
+    some = case.prompts(sampled)
+    return case.CheckedTrainer(engine, sampler, some, some[:2], told, where, 0)
 
 
 def run(one: dict[str, Any], folder: str, world: World, out: Path) -> None:
     """Train; with ``stop_after``, stop after so many steps and go on with a new engine."""
-    told = one.get("settings", {}), one.get("machine", {}), one.get("verifier", "integer")
+    told = one.get("settings", {}), one.get("machine", {})
     scratch = out / f"{one['name']}-{world.size}"
     scratch.mkdir(parents=True, exist_ok=True)
     if "stop_after" in one:

@@ -37,7 +37,8 @@ def test_a_gap_above_the_limit_or_no_number_stops(mean):
 def test_training_records_the_gap_from_step_0(tiny_folder, tmp_path):
     rows = case.trainer(tiny_folder).run(tmp_path).metrics
     for row in rows:
-        assert 0.0 <= row["sampler_gap_mean"] <= row["sampler_gap_p95"] <= row["sampler_gap_max"]
+        assert 0.0 <= row["sampler_gap_mean"] <= row["sampler_gap_max"]
+        assert 0.0 <= row["sampler_gap_p95"] <= row["sampler_gap_max"]  # the mean may be above it
         assert row["sampler_gap_max"] < 1e-4
 
 

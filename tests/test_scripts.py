@@ -69,7 +69,7 @@ def job(tmp_path, tiny_policy, tiny_folder) -> list[str]:
     (reference / "manifest.json").write_text(json.dumps(made))
     rows = [
         {"prompt_id": prompt.prompt_id, "problem": prompt.prompt_id, "prompt": f"{index}+1\n", "gold": "1",
-         "verifier": "integer", "worked_solution": None, "source_index": index}
+         "verifier": prompt.verifier, "worked_solution": None, "source_index": index}
         for index, prompt in enumerate(case.prompts(tiny_policy))
     ]  # fmt: skip
     ids = [row["prompt_id"] for row in rows]
@@ -88,7 +88,7 @@ def job(tmp_path, tiny_policy, tiny_folder) -> list[str]:
         "precision": "float32", "torch_threads": 1, "compile_model": False,
         "sampling": {"temperature": 1.0, "top_p": 1.0, "max_new_tokens": 16},
         "prompting": {"chat_template": False, "system_prompt": None, "max_prompt_tokens": 16},
-        "grading": {"truncated": "incorrect", "max_null_rate": 0.02, "min_nulls": 20, "timeout_s": 5.0,
+        "grading": {"truncated": "as_judged", "max_null_rate": 0.02, "min_nulls": 20, "timeout_s": 5.0,
                     "wall_timeout_s": None},
     }  # fmt: skip
     machine = {
@@ -133,6 +133,9 @@ def wait_for_checkpoint(scratch: Path, process: subprocess.Popen[str]) -> None:
 def test_a_killed_training_goes_on_and_ends_as_it_would_have(job, tmp_path, number, status):
     whole = run("train_policy", *job, *outputs("whole"), cwd=tmp_path)
     assert whole.returncode == 0, whole.stderr
+    rows = read_table(tmp_path / "whole/metrics.parquet").to_pylist()[1:]
+    assert all(row["grad_norm"] > case.LEAST_GRADIENT for row in rows)
+    assert len({row["reward"] for row in rows}) > 2
     process = start(job, "cut", tmp_path)
     wait_for_checkpoint(tmp_path / "cut/scratch", process)
     process.send_signal(number)

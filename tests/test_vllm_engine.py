@@ -258,7 +258,7 @@ def test_a_training_follows_its_policy_and_goes_on_from_a_checkpoint(pair, folde
         policy.model.load_state_dict(load_policy(folder).model.state_dict())
         now = replace(settings, steps=steps)
         engine = TorchEngine(policy, load_policy(folder), now, case.MACHINE.micro_batch)
-        return Trainer(engine, sampler, prompts, prompts[:2], now, case.MACHINE, 0)
+        return case.CheckedTrainer(engine, sampler, prompts, prompts[:2], now, case.MACHINE, 0)
 
     start = policy.model.model.norm.weight.clone()
     rows = trainer(3).run(tmp_path).metrics

@@ -1,7 +1,8 @@
-"""A training small enough for a test: a random model, eight prompts, four steps."""
+"""A training small enough for a test: a random model, sixteen prompts, four steps, rewards that differ."""
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,17 +14,18 @@ from astarpo.sampling.transformers_engine import TransformersSampler
 from astarpo.training.job import make_engine
 from astarpo.training.loop import Trainer
 from astarpo.training.prompts import TrainingPrompt
+from astarpo.training.rollouts import Responses
 from astarpo.training.settings import MachineSettings, TrainSettings
 from astarpo.training.world import World
 
 SETTINGS = TrainSettings(
-    method="a_star_po", hyperparameters={"beta2": 1e-3}, steps=4, max_generated_tokens=None, prompts_per_batch=4,
+    method="a_star_po", hyperparameters={"beta2": 0.1}, steps=4, max_generated_tokens=None, prompts_per_batch=8,
     responses_per_prompt=1, updates_per_rollout=1, lr=1e-3, lr_schedule="linear", lr_warmup_steps=1,
     adam_betas=(0.9, 0.99), adam_eps=1e-8, weight_decay=0.01, max_grad_norm=1.0,
     entropy_coefficient=0.0, validate_every=2, lora=None, engine="torch", precision="float32", torch_threads=1,
-    compile_model=False,    log_prob_chunk_tokens=2, sampling_engine="transformers", max_sampler_gap=1e-3,
+    compile_model=False, log_prob_chunk_tokens=2, sampling_engine="transformers", max_sampler_gap=1e-3,
     sampling=SamplingSettings(1.0, 1.0, 8), prompting=PromptSettings(False, None, 32),
-    grading=GradingSettings("incorrect", 1.0, 20),
+    grading=GradingSettings("as_judged", 1.0, 20, timeout_s=60.0),  # of a busy machine, too
 )  # fmt: skip
 MACHINE = MachineSettings(
     "cpu",
@@ -36,9 +38,51 @@ MACHINE = MachineSettings(
     max_minutes=None,
     trackers=(),
 )
+# A random model is never right, so its answers are judged by something that it has no part in.
+VARIED = f"{Path(__file__).parent / 'varied_verifier.py'}:varied"
+LEAST_GRADIENT = 1e-4  # far above rounding; a gradient below it teaches nothing
 
 
-def prompts(policy: Any, count: int = 8, verifier: str = "integer") -> list[TrainingPrompt]:
+class CheckedTrainer(Trainer):
+    """A trainer that keeps what each step drew, and fails where that step could not teach the policy anything.
+
+    Attributes:
+        drawn: what each step drew, with its grades.
+    """
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.drawn: dict[int, Responses] = {}
+
+    def _draw(self, prompts: Any, purpose: Any, clock: Any) -> Responses:
+        self.drawn[purpose[1]] = super()._draw(prompts, purpose, clock)
+        return self.drawn[purpose[1]]
+
+    def _step(self, step: int) -> dict[str, Any]:
+        metrics = super()._step(step)
+        assert metrics["grad_norm"] > LEAST_GRADIENT, f"step {step} has no gradient"
+        groups = rewards_by_group(self.drawn[step])
+        assert len(set().union(*groups)) > 1, f"all responses of step {step} have one reward"
+        if self.settings.responses_per_prompt > 1:
+            assert any(len(set(group)) > 1 for group in groups), f"step {step}: no group differs"
+        return metrics
+
+
+def rewards_by_group(drawn: Responses) -> list[list[float]]:
+    """Rewards of each prompt's responses, null ones left out."""
+    found: dict[int, list[float]] = defaultdict(list)
+    for group, graded in zip(drawn.group_ids, drawn.grades, strict=True):
+        if graded.reward is not None:
+            found[group].append(graded.reward)
+    return list(found.values())
+
+
+def end_often(policy: Any) -> None:
+    """Let every eighth token end a response; a random model hardly ever draws the only one there is."""
+    policy.end_token_ids[:] = sorted({*policy.end_token_ids, *range(10, 259, 8)})
+
+
+def prompts(policy: Any, count: int = 16, verifier: str = VARIED) -> list[TrainingPrompt]:
     """Prompts of different length with different values."""
     return [
         TrainingPrompt(
@@ -46,7 +90,9 @@ def prompts(policy: Any, count: int = 8, verifier: str = "integer") -> list[Trai
             policy.tokenizer("1+" * (i % 3) + f"{i}\n")["input_ids"],
             "1",
             verifier,
-            0.1 * i,
+            i / count,
+            n=4,
+            n_correct=i % 5,
         )
         for i in range(count)
     ]
@@ -56,17 +102,18 @@ def trainer(
     folder: Path,
     seed: int = 0,
     machine: MachineSettings = MACHINE,
-    verifier: str = "integer",
+    verifier: str = VARIED,
     **changes: Any,
-) -> Trainer:
+) -> CheckedTrainer:
     """A trainer that starts from the model folder."""
     settings = replace(SETTINGS, **changes)
     engine, policy = make_engine(Path(folder), settings, machine, World(), seed)
+    end_often(policy)
     sampler = TransformersSampler(
         policy.model, policy.tokenizer, policy.end_token_ids, machine.sampling_batch
     )
     some = prompts(policy, verifier=verifier)
-    return Trainer(engine, sampler, some, some[:2], settings, machine, seed)
+    return CheckedTrainer(engine, sampler, some, some[:2], settings, machine, seed)
 
 
 def weights(made: Trainer) -> Any:
