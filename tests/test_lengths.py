@@ -1,20 +1,24 @@
 """Texts longer than a model's positions are refused, by the configuration and before any weights are read."""
 
 import copy
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import model_case
 import pytest
+import training_case
 import yaml
 from transformers import BloomConfig, GemmaConfig, GPT2Config, LlamaConfig, MambaConfig, OPTConfig
 
 from astarpo.config import load_config
 from astarpo.config.plan import Plan
 from astarpo.errors import InputError
+from astarpo.files import sha256, write_json
 from astarpo.lengths import Length, check_folder, check_lengths, position_limit
 from astarpo.references.prepare import prepare_reference
 from astarpo.sampling import SamplingSettings
 from astarpo.sampling.stage import sample_rows
+from astarpo.training.job import train
 
 DEFAULT = yaml.safe_load(
     (Path(__file__).parents[1] / "config/config.yaml").read_text(encoding="utf-8")
@@ -156,3 +160,20 @@ def test_sampling_refuses_what_the_model_cannot_read_and_answers_up_to_there(tmp
 def test_a_folder_without_a_config_is_named(tmp_path):
     with pytest.raises(InputError, match=r"config\.json: no such file"):
         check_folder(tmp_path, [Length("a", 1, 1)])
+
+
+def test_a_training_is_refused_before_its_models_are_loaded(tmp_path):
+    made = model_case.tokenizer()
+    model_case.folder(tmp_path / "model", model_case.llama(len(made)), made)
+    (tmp_path / "model/model.safetensors").unlink()
+    reference = tmp_path / "manifest.json"
+    write_json(reference, {"outputs": {"model": sha256(tmp_path / "model")}})
+    told = replace(
+        training_case.SETTINGS, method="grpo", hyperparameters={}, sampling=SamplingSettings(1.0, 1.0, 33)
+    )  # fmt: skip
+    with pytest.raises(
+        InputError, match=r"the training: .* make 65, but .*/model has 64 positions"
+    ):
+        train(
+            asdict(told), asdict(training_case.MACHINE), 0, {"reference": str(reference)}, {}, "s"
+        )

@@ -3,14 +3,24 @@
 import json
 import os
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import model_case
 import pytest
+import yaml
 
 from astarpo import model_files
+from astarpo.config import Plan, load_config
+from astarpo.config.targets import flat
+from astarpo.files import sha256
 from astarpo.model_files import content_of, files_of, remembered_sha256, weight_files
+from astarpo.provenance import content_sha256
 from astarpo.references.memory import parameters_of_folder
 from astarpo.references.models import load_policy
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture
@@ -112,3 +122,35 @@ def test_nothing_is_remembered_where_nothing_can_be_written(tmp_path):
     (entry,) = (tmp_path / "h").iterdir()
     entry.write_text("damaged")
     assert remembered_sha256(tmp_path / "a", tmp_path / "h", small=0).startswith("ba7816bf")
+
+
+def test_the_record_of_a_reference_has_every_file_under_the_name_that_the_tables_look_for(
+    folder, tmp_path
+):
+    raw = yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8"))
+    del raw["references"]["tiny"]["warm_start"]
+    raw["references"]["tiny"]["source"] = {"kind": "local", "path": str(folder)}
+    plan = Plan(load_config(raw))
+    inputs = plan.reference_inputs("tiny")
+
+    def prepare(settings):
+        script = ROOT / "workflow_scripts/prepare_reference.py"
+        return subprocess.run(
+            [sys.executable, script, "--settings", settings, "--lengths", plan.reference_lengths("tiny"),
+             "--model-files", *inputs["model_files"], "--out-model", "out/model",
+             "--out-manifest", "out/manifest.json"],
+            cwd=tmp_path, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+
+    # The tiny model has 64 positions, and the default asks for 32 + 48.
+    refused = prepare(plan.reference("tiny"))
+    assert (
+        refused.returncode == 1
+        and "make 80, but" in refused.stderr
+        and not (tmp_path / "out").exists()
+    )
+    model_case.folder(folder, model_case.llama(261, 128), model_case.tokenizer())
+    assert prepare(plan.reference("tiny")).returncode == 0
+    recorded = json.loads((tmp_path / "out/manifest.json").read_text())["inputs"]
+    assert recorded == {name: content_sha256(path) for name, path in flat(inputs).items()}
+    assert sha256(folder / "model.safetensors") in recorded.values()
