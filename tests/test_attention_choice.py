@@ -133,8 +133,3 @@ def test_flash_attention_wants_half_precision_and_a_gpu():
     load_config({**raw, "machine": {**raw["machine"], "device": "cuda"}})
     with pytest.raises(InputError, match="attention = 'linear'"):
         load_config(configured(attention="linear"))
-
-
-def test_a_model_from_scratch_has_no_chat_template():
-    with pytest.raises(InputError, match=r"references\.tiny\.chat_template: a model from scratch"):
-        load_config(configured(chat_template=True))

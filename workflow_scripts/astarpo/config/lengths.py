@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from astarpo.config.runs import Config
+from astarpo.config.schema import SelectionEntry, ValueEntry
 from astarpo.lengths import Length
 
 
@@ -26,7 +27,9 @@ def lengths_of(config: Config, reference: str) -> list[Length]:
 
 
 def _stage_one(config: Config, reference: str) -> Iterator[Length]:
-    entries = [*config.values.values(), *config.selections.values()]
+    entries: list[ValueEntry | SelectionEntry] = [
+        *config.values.values(), *config.selections.values()
+    ]  # fmt: skip
     sampled = [entry.dataset for entry in entries if entry.reference == reference]
     for name in dict.fromkeys(sampled):
         dataset = config.datasets[name]

@@ -11,7 +11,7 @@ from astarpo.lengths import length_problem
 
 
 def model_errors(config: Config) -> Iterator[str]:
-    """Find what models cannot do that are asked to: read that much, take chats, attend in that way.
+    """Find what models cannot do that are asked to: read that much, or attend in that way.
 
     Yields:
         One line an error: key, value, what is allowed.
@@ -24,8 +24,6 @@ def model_errors(config: Config) -> Iterator[str]:
                 for length in lengths_of(config, name)
             ]
             yield from (problem for problem in problems if problem is not None)
-            if reference.chat_template:
-                yield f"{key}.chat_template: a model from scratch has no chat template; set it to false"
         if not reference.attention.startswith("flash"):
             continue
         attention = f"{key}.attention = '{reference.attention}'"
