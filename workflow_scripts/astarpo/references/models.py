@@ -231,12 +231,13 @@ def build_scratch_policy(
     from transformers import Qwen2Config, Qwen2ForCausalLM
 
     tokenizer = byte_tokenizer(whole_tokens, max_positions)
+    computed: dict[str, Any] = {"attn_implementation": attention}
     config = Qwen2Config(
         vocab_size=len(tokenizer), num_hidden_layers=layers, hidden_size=hidden_size,
         intermediate_size=intermediate_size, num_attention_heads=heads, num_key_value_heads=kv_heads,
         max_position_embeddings=max_positions, tie_word_embeddings=True, attention_dropout=0.0,
         bos_token_id=None, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id,
-        attn_implementation=attention,
+        **computed,
     )  # fmt: skip
     check_attention("a model from scratch", config, attention)
     with torch.random.fork_rng(devices=[]):
