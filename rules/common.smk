@@ -10,6 +10,7 @@ depends on it and a touch, a clone or another order of keys reruns nothing.
 import re
 import shlex
 import sys
+from pathlib import Path
 
 sys.path.insert(0, "workflow_scripts")
 
@@ -18,6 +19,8 @@ from astarpo.config import Plan, load_config
 from astarpo.config.targets import NOTHING, Targets
 from astarpo.devices import check_enough, check_partitions, slurm_job
 from astarpo.errors import InputError
+from astarpo.lengths import check_folder
+from astarpo.model_files import HASHES, content_of
 from astarpo.sampling.engines import check_can_import
 from astarpo.training.compiled import check_can_compile
 from astarpo.training.trackers import check_in_environment, check_installed
@@ -95,6 +98,42 @@ def entry_inputs(registry, name):
     return of
 
 
+def reference_inputs(wildcards):
+    """Inputs of a reference. A local model's files count by content, see `model_content`, so their times must not."""
+    found = PLAN.reference_inputs(wildcards.reference)
+    if "model_files" in found:
+        found["model_files"] = [ancient(path) for path in found["model_files"]]
+    return found
+
+
+def model_content(wildcards):
+    """A hash of what is read of a local model: Snakemake compares no contents of files as large as weights."""
+    source = PLAN.config.references[wildcards.reference].source
+    if source.kind != "local":
+        return ""
+    HASHES.mkdir(parents=True, exist_ok=True)
+    return content_of(source.path)
+
+
+def reference_lengths(wildcards, resources):
+    """What later stages give a reference to read. Not compared: a new benchmark makes no other reference."""
+    return PLAN.reference_lengths(wildcards.reference)
+
+
+# A model folder is an input beside the manifest that describes it, so that a deleted one is made again. It is `ancient`:
+# the manifest tells whether it changed.
+
+
+def model_of_run(wildcards):
+    """The model folder of a run's reference."""
+    return PLAN.model_path(PLAN.config.runs[wildcards.run].reference)
+
+
+def model_of_policy(wildcards):
+    """The model folder of a reference or of a trained policy."""
+    return PLAN.model_path(wildcards.policy)
+
+
 def machine(wildcards, resources):
     """The machine settings. A function of `resources` is not compared by Snakemake: that is the purpose."""
     return PLAN.machine()
@@ -110,6 +149,21 @@ def training_launcher(wildcards, resources):
     return f"--gpus {resources.gpu} --processes {MACHINE.devices} --nodes {MACHINE.nodes}"
 
 
+def check_model_lengths(jobs):
+    """Compare what the configuration gives models to read with those whose config.json is here already.
+
+    Others are compared when they are prepared. A scratch model's length is in the configuration, which was checked.
+    """
+    prepared_anew = {job.output.model for job in jobs if job.rule.name == "prepare_reference"}
+    for name, reference in PLAN.config.references.items():
+        source, prepared = reference.source, PLAN.model_path(name)
+        if source.kind == "scratch" or (source.kind == "hub" and prepared in prepared_anew):
+            continue
+        folder = Path(source.path if source.kind == "local" else prepared)
+        if (folder / "config.json").is_file():
+            check_folder(folder, PLAN.lengths(name))
+
+
 def check_before_start():
     """Say what no job could run with, before the first of them does."""
     if not workflow.is_main_process:
@@ -118,6 +172,7 @@ def check_before_start():
     try:
         if any(job.rule.name == "train_policy" for job in jobs):
             check_trainings()
+        check_model_lengths(jobs)
         if workflow.executor_plugin.name == "slurm":
             sent = [job for job in jobs if not job.is_local]
             check_partitions({job.rule.name: job.resources.get("slurm_partition") for job in sent})

@@ -9,6 +9,7 @@ rule generate_answers:
     input:
         unpack(inputs("answer", "policy", "benchmark")),
         **code("generate_answers"),
+        model=ancient(model_of_policy),
     output:
         "results/evaluations/{policy}/{benchmark}.{protocol}.generations.parquet",
     log:

@@ -7,7 +7,7 @@ Goes out: results/references/{reference}/ and, a block of samples a job, results
 
 rule prepare_reference:
     input:
-        unpack(inputs("reference", "reference")),
+        unpack(reference_inputs),
         **code("prepare_reference"),
     output:
         model=directory("results/references/{reference}/model"),
@@ -27,16 +27,19 @@ rule prepare_reference:
         settings=settings("reference", "reference"),
         machine=machine,
         launcher=launcher,
-        options=options(["dataset", "model_config"]),
+        options=options(["dataset", "model_files"]),
+        model_content=model_content,
+        lengths=reference_lengths,
     shell:
         "python workflow_scripts/launch.py --log {log:q} {params.launcher} {input.script:q} --settings {params.settings:q} "
-        "--machine {params.machine:q} {params.options} --out-model {output.model:q} --out-manifest {output.manifest:q}"
+        "--machine {params.machine:q} {params.options} --lengths {params.lengths:q} --out-model {output.model:q} --out-manifest {output.manifest:q}"
 
 
 rule sample_reference:
     input:
         unpack(inputs("sample", "reference", "dataset")),
         **code("sample_reference"),
+        model=ancient("results/references/{reference}/model"),
     output:
         table="results/samples/{reference}/{dataset}/block-{block}.parquet",
         manifest="results/samples/{reference}/{dataset}/block-{block}.manifest.json",

@@ -12,6 +12,7 @@ rule train_policy:
     input:
         unpack(inputs("training", "run")),
         unpack(used_code("train_policy")),
+        model=ancient(model_of_run),
     output:
         model=directory("results/runs/{run}/seed-{seed}/model"),
         metrics="results/runs/{run}/seed-{seed}/metrics.parquet",

@@ -2,7 +2,7 @@
 
 import pytest
 
-from astarpo.prompts import PromptSettings, encode_prompts, render
+from astarpo.prompts import PromptSettings, appended_tokens, encode_prompts, render
 
 TEMPLATE = (
     "{% for m in messages %}<{{ m['role'] }}>{{ m['content'] }}{% endfor %}"
@@ -55,3 +55,37 @@ def test_bos_comes_once():
     chat = encode_prompts(tokenizer, ["a"], ["a"], PromptSettings(True, None, 9))
     plain = encode_prompts(tokenizer, ["a"], ["a"], PromptSettings(False, None, 9))
     assert chat.token_ids == [[0, 1]] == plain.token_ids
+
+
+@pytest.mark.parametrize("ends", [["</s>"], ["</s>", "<sep>"]])
+def test_what_a_tokenizer_puts_behind_a_text_is_left_off_prompts(ends):
+    made = appending(*ends)
+    assert made("a a")["input_ids"] == [0, 1, 1, *made.convert_tokens_to_ids(ends)]
+    assert made.convert_ids_to_tokens(appended_tokens(made)) == ends
+    found = encode_prompts(made, ["p", "q"], ["a a", "a a a"], PromptSettings(False, None, 3))
+    assert found.token_ids == [[0, 1, 1]] and found.too_long == ["q"]
+
+
+def test_an_end_token_that_the_prompt_itself_ends_with_stays():
+    found = encode_prompts(appending("</s>"), ["p"], ["a </s>"], PromptSettings(False, None, 9))
+    assert found.token_ids == [[0, 1, 3]]
+
+
+def test_most_tokenizers_put_nothing_behind_a_text(tiny_policy):
+    assert appended_tokens(tiny_policy.tokenizer) == []
+    assert appended_tokens(appending()) == []
+
+
+def appending(*ends):
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+    from transformers import PreTrainedTokenizerFast
+
+    words = {"<s>": 0, "a": 1, "<unk>": 2, "</s>": 3, "<sep>": 4}
+    raw = Tokenizer(models.WordLevel(words, unk_token="<unk>"))
+    raw.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    raw.post_processor = processors.TemplateProcessing(
+        " ".join(["<s> $A", *ends]), special_tokens=[(word, words[word]) for word in ("<s>", *ends)]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=raw, bos_token="<s>", eos_token="</s>", unk_token="<unk>"
+    )

@@ -315,7 +315,7 @@ def test_a_damaged_weights_file_has_no_known_size(tmp_path: Path) -> None:
     assert memory.parameters_of_folder(tmp_path) is None
     (tmp_path / "model.safetensors").write_bytes(b"\x10\0\0\0\0\0\0\0{}")
     assert memory.parameters_of_folder(tmp_path) == 0
-    (tmp_path / "more.safetensors").write_bytes(b"no")
+    (tmp_path / "model.safetensors").write_bytes(b"no")
     assert memory.parameters_of_folder(tmp_path) is None
 
 

@@ -11,7 +11,6 @@ from astarpo.files import sha256, write_table
 from astarpo.references.models import (
     build_scratch_policy,
     byte_tokenizer,
-    end_token_ids,
     load_policy,
 )
 from astarpo.references.prepare import make_policy, prepare_reference
@@ -83,17 +82,6 @@ def test_scratch_depends_on_its_seed_alone_and_leaves_the_host_random_state():
     first = build(0)
     assert torch.equal(torch.rand(1), expected)
     assert torch.equal(first, build(0)) and not torch.equal(first, build(1))
-
-
-def test_end_tokens_come_from_the_generation_config_first(tiny_folder):
-    policy = load_policy(tiny_folder)
-    policy.model.generation_config.eos_token_id = [1, 7]
-    assert end_token_ids(policy.model, policy.tokenizer) == [1, 7]
-    policy.model.generation_config.eos_token_id = None
-    assert end_token_ids(policy.model, policy.tokenizer) == [policy.tokenizer.eos_token_id]
-    policy.tokenizer.eos_token = None
-    with pytest.raises(InputError, match="no end token"):
-        end_token_ids(policy.model, policy.tokenizer)
 
 
 @pytest.mark.parametrize("content", [None, {}, {"config.json": "{}"}])

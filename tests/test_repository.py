@@ -44,6 +44,7 @@ LAYERS = (
     # What everything may use: no knowledge of the method.
     ("errors", "boxed", "closure", "columns", "progress", "seeds"),
     ("cli", "devices", "files"),
+    ("lengths", "model_files"),
     ("provenance",),
     ("precision", "optimisation"),
     # The order in which data flows.

@@ -47,12 +47,13 @@ def snakemake(folder: Path, *options: str) -> str:
     return done.stdout + done.stderr
 
 
-def would_run(folder: Path) -> Counter[str]:
-    """Rules that a dry run lists, with the wildcards that tell their jobs apart."""
+def would_run(folder: Path, *more: str) -> Counter[str]:
+    """Rules that a dry run lists, with the wildcards that tell their jobs apart; ``more`` are further targets."""
     jobs: Counter[str] = Counter()
-    for block in re.split(r"\n(?=(?:local)?rule \w+:)", snakemake(folder, "-n", "--cores", "1")):
+    listed = snakemake(folder, *more, "-n", "--cores", "1")
+    for block in re.split(r"\n(?=(?:local)?rule \w+:)", listed):
         match = re.match(r"(?:local)?rule (\w+):", block)
-        if match and match.group(1) not in TARGETS:
+        if match and match.group(1) not in (*TARGETS, *more):
             wildcards = re.search(r"\n    wildcards: (.*)", block)
             named = re.sub(r"\w+=", "", wildcards.group(1)).replace(", ", " ") if wildcards else ""
             jobs[f"{match.group(1)} {named}".strip()] += 1

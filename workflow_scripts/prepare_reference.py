@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import time
@@ -9,6 +10,7 @@ from pathlib import Path
 
 from astarpo import cli
 from astarpo.files import write_json
+from astarpo.lengths import Length
 from astarpo.provenance import manifest, provenance
 
 
@@ -18,7 +20,12 @@ def main() -> None:
         "--machine", default='{"device": "cpu"}', metavar="JSON", help="machine settings"
     )
     parser.add_argument("--dataset", help="parquet with worked solutions, for the warm start")
-    parser.add_argument("--model-config", help="config.json of a local model")
+    parser.add_argument(
+        "--model-files", nargs="*", default=[], help="files of a local model, for the record"
+    )
+    parser.add_argument(
+        "--lengths", default="[]", metavar="JSON", help="what later stages give the model to read"
+    )
     parser.add_argument("--out-model", required=True, help="model folder to make")
     parser.add_argument("--out-manifest", required=True, help="JSON written last")
     arguments = parser.parse_args()
@@ -28,13 +35,12 @@ def main() -> None:
     from astarpo.references.prepare import prepare_reference
 
     started = time.monotonic()
-    named = {"dataset": arguments.dataset, "model_config": arguments.model_config}
-    made_from = provenance(
-        __file__,
-        arguments.settings,
-        {name: path for name, path in named.items() if path is not None},
-    )
-    policy, facts = prepare_reference(settings, arguments.dataset, machine["device"])
+    inputs = cli.numbered("model_files", arguments.model_files)
+    if arguments.dataset is not None:
+        inputs["dataset"] = arguments.dataset
+    made_from = provenance(__file__, arguments.settings, inputs)
+    lengths = [Length(**length) for length in json.loads(arguments.lengths)]
+    policy, facts = prepare_reference(settings, arguments.dataset, machine["device"], lengths)
     partial = Path(f"{arguments.out_model}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     policy.save(partial)

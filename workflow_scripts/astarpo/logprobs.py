@@ -54,7 +54,7 @@ def collate(
     Args:
         prompts: B lists of token ids, none empty.
         responses: B lists of token ids; what follows the first end token is dropped.
-        end_token_ids: each id that ends a response (the generation config's ``eos_token_id``).
+        end_token_ids: each id that ends a response, see `references.end_tokens`.
         device: where the tensors are made.
     """
     import torch

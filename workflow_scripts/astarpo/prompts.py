@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+PROBE = "a"
+
 
 @dataclass(frozen=True)
 class PromptSettings:
@@ -47,6 +49,9 @@ def encode_prompts(
 ) -> EncodedPrompts:
     """Encode prompts with a tokenizer, through its chat template if so set.
 
+    Without a chat template the tokenizer adds the special tokens that it begins a text with (BOS). Those that it
+    would end the text with are left off: a response has to go on from the prompt.
+
     Args:
         tokenizer: a Hugging Face tokenizer.
         prompt_ids: P stable ids.
@@ -57,14 +62,32 @@ def encode_prompts(
         Token ids of the prompts that fit, and the ids of those that do not.
     """
     kept_ids, kept_tokens, too_long = [], [], []
+    appended = 0 if settings.chat_template else len(appended_tokens(tokenizer))
     for prompt_id, prompt in zip(prompt_ids, prompts, strict=True):
         tokens = _encode(tokenizer, prompt, settings)
+        tokens = tokens[: len(tokens) - appended]
         if len(tokens) > settings.max_prompt_tokens:
             too_long.append(prompt_id)
         else:
             kept_ids.append(prompt_id)
             kept_tokens.append(tokens)
     return EncodedPrompts(kept_ids, kept_tokens, too_long)
+
+
+def appended_tokens(tokenizer: Any) -> list[int]:
+    """Find the special tokens that a tokenizer ends every text with, as ``</s>`` with ``add_eos_token``.
+
+    Args:
+        tokenizer: a Hugging Face tokenizer.
+
+    Returns:
+        Their ids; mostly none.
+    """
+    bare = list(tokenizer(PROBE, add_special_tokens=False)["input_ids"])
+    whole = list(tokenizer(PROBE, add_special_tokens=True)["input_ids"])
+    starts = range(len(whole) - len(bare) + 1 if bare else 0)
+    found = next((start for start in starts if whole[start : start + len(bare)] == bare), None)
+    return [] if found is None else whole[found + len(bare) :]
 
 
 def _encode(tokenizer: Any, prompt: str, settings: PromptSettings) -> list[int]:

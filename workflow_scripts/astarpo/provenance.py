@@ -13,6 +13,7 @@ from typing import Any
 
 from astarpo.closure import code_sha256
 from astarpo.files import read_json, sha256, table_metadata
+from astarpo.model_files import remembered_sha256
 
 PACKAGES = (
     "torch",
@@ -82,7 +83,7 @@ def content_sha256(path: str | Path) -> str:
             if "model" in outputs
             else "+".join(outputs[key] for key in sorted(outputs))
         )
-    return sha256(path)
+    return sha256(path) if path.is_dir() else remembered_sha256(path)
 
 
 def read_provenance(path: str | Path) -> dict[str, Any]:

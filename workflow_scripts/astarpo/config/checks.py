@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from astarpo.config.figure_checks import figure_errors
 from astarpo.config.kinds import LEAST_TEMPERATURE
 from astarpo.config.methods import HYPERPARAMETERS
+from astarpo.config.model_checks import model_errors
 from astarpo.config.runs import Config, Machine, Run
 from astarpo.config.schema import DatasetEntry, HubData, LocalFile, TaskEntry
 from astarpo.config.size_checks import size_errors
@@ -28,6 +29,7 @@ def reference_errors(config: Config) -> list[str]:
         *_run_errors(config),
         *_engine_errors(config),
         *size_errors(config),
+        *model_errors(config),
         *figure_errors(config),
         *_leaks(config),
     ]

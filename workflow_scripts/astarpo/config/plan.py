@@ -6,13 +6,17 @@ whether the stage must run again and what the stage's script is given.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Collection
 from typing import Any
 
 from astarpo.config.ablations import ablation_points
+from astarpo.config.lengths import lengths_of
 from astarpo.config.runs import HYPERPARAMETERS, Ablation, Config, Run
 from astarpo.config.schema import StageOneSampling, TaskEntry
+from astarpo.lengths import Length
+from astarpo.model_files import files_of
 from astarpo.rewards.verifiers import is_own, own_file
 
 Inputs = dict[str, Any]
@@ -65,9 +69,17 @@ class Plan:
         return canonical_json(_task(self.config.benchmarks[name]))
 
     def reference(self, name: str) -> str:
-        """Settings of `prepare_reference`; how prompts are written counts only if there is a warm start."""
+        """Settings of `prepare_reference`.
+
+        How prompts are written counts only for a warm start, and a chat template for what ends a response. The usual
+        attention is not among them, so that results from before there was a choice are those of this configuration.
+        """
         entry = self.config.references[name]
         settings: dict[str, Any] = {"source": _dump(entry.source), "warm_start": None}
+        if entry.attention != "sdpa":
+            settings["attention"] = entry.attention
+        if entry.chat_template:
+            settings["prompting"] = {"chat_template": True, "system_prompt": entry.system_prompt}
         if entry.warm_start is not None:
             steps = _dump(entry.warm_start)
             del steps["dataset"]
@@ -75,6 +87,14 @@ class Plan:
             settings["prompting"] = self._prompting(name)
             settings["torch_threads"] = entry.torch_threads
         return canonical_json(settings)
+
+    def reference_lengths(self, name: str) -> str:
+        """What every stage gives a reference's model to read; to be passed so that Snakemake does not compare it."""
+        return canonical_json([dataclasses.asdict(length) for length in self.lengths(name)])
+
+    def lengths(self, name: str) -> list[Length]:
+        """The same, as it is."""
+        return lengths_of(self.config, name)
 
     def samples(self, reference: str, dataset: str) -> str:
         """Settings of `sample_reference`; `max_samples` is none of them, so raising it redraws nothing."""
@@ -230,13 +250,13 @@ class Plan:
         return {"dataset": dataset_path(dataset), "benchmark": benchmark_path(benchmark)}
 
     def reference_inputs(self, name: str) -> Inputs:
-        """The data set of the warm start, if there is one, and the local model's config, if it is local."""
+        """The data set of the warm start, if there is one, and every file of a local model that is read."""
         entry = self.config.references[name]
         inputs: Inputs = {}
         if entry.warm_start is not None:
             inputs["dataset"] = dataset_path(entry.warm_start.dataset)
         if entry.source.kind == "local":
-            inputs["model_config"] = f"{entry.source.path}/config.json"
+            inputs["model_files"] = [str(path) for path in files_of(entry.source.path)]
         return inputs
 
     def sample_inputs(self, reference: str, dataset: str) -> Inputs:
@@ -371,6 +391,10 @@ class Plan:
         if run_of(policy) in self.config.runs:
             return f"results/runs/{policy.replace('.seed-', '/seed-')}/manifest.json"
         return reference_path(policy)
+
+    def model_path(self, policy: str) -> str:
+        """The model folder of a policy."""
+        return self.policy_path(policy).removesuffix("manifest.json") + "model"
 
     def _sampling(self, dataset: str) -> StageOneSampling:
         sampling = self.config.datasets[dataset].sampling

@@ -320,6 +320,11 @@ class ReferenceEntry(Section):
         "float32",
         description="of forward passes of reference and policy alike; master weights are float32",
     )
+    attention: Literal["sdpa", "eager", "flash_attention_2", "flash_attention_3"] = Field(
+        "sdpa",
+        description="how transformers computes attention, in sampling and training alike; models that cap their "
+        "attention scores, as Gemma 2, need `eager`, flash attention its package. vLLM has its own",
+    )
     torch_threads: Count = Field(
         1, description="CPU threads of warm start and sampling; they can change last bits"
     )

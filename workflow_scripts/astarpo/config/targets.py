@@ -35,7 +35,12 @@ class Targets:
     def all(self) -> list[str]:
         """Everything."""
         shown = [*self.validation(), *self.tables(), *self.figures()]
-        return [*self.data(), *self.train(), *shown, "results/report.zip"]
+        return [*self.data(), *self._models(), *self.train(), *shown, "results/report.zip"]
+
+    def _models(self) -> list[str]:
+        """Model folders of the references in use: what was made of them may be there when they are not."""
+        used = dict.fromkeys(run.reference for run in self.config.runs.values())
+        return [self.plan.model_path(name) for name in used]
 
     def data(self) -> list[str]:
         """Every data set and benchmark, and what they share."""
@@ -53,8 +58,9 @@ class Targets:
         ]
 
     def reference(self) -> list[str]:
-        """Every reference policy."""
-        return [reference_path(name) for name in self.config.references]
+        """Every reference policy: its manifest and its model folder."""
+        names = self.config.references
+        return [path(name) for name in names for path in (reference_path, self.plan.model_path)]
 
     def values(self) -> list[str]:
         """Every estimate of V* and every selection."""
@@ -64,8 +70,10 @@ class Targets:
         ]
 
     def train(self) -> list[str]:
-        """The manifest of every training."""
-        return [run_folder(run, seed) + "/manifest.json" for run, seed in self.plan.trainings()]
+        """The manifest and the model folder of every training."""
+        parts = ("manifest.json", "model")
+        trainings = self.plan.trainings()
+        return [f"{run_folder(run, seed)}/{part}" for run, seed in trainings for part in parts]
 
     def validation(self) -> list[str]:
         """The table of validation rewards, which needs no evaluation; none where no run has validation prompts."""

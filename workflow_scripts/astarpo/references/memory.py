@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from astarpo.errors import InputError
+from astarpo.model_files import weight_files
 
 # Bytes a parameter, all in fp32: weights; with AdamW also gradients and two moments; training holds the
 # reference's weights beside; a critic is as large as the policy. Activations come on top, so a model that just
@@ -110,7 +111,8 @@ def parameters_of_folder(folder: str | Path) -> int | None:
     Returns:
         The count; None where there are no such files, or one is damaged.
     """
-    counts = [_parameters_of_file(path) for path in sorted(Path(folder).glob("*.safetensors"))]
+    files = [path for path in weight_files(folder) if path.suffix == ".safetensors"]
+    counts = [_parameters_of_file(path) for path in files]
     known = [count for count in counts if count is not None]
     return sum(known) if known and len(known) == len(counts) else None
 

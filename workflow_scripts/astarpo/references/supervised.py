@@ -87,7 +87,7 @@ def warm_start(
 
 
 def encode_solutions(policy: Policy, solutions: Sequence[str]) -> list[list[int]]:
-    """Encode worked solutions as responses: their tokens, then the first end token."""
+    """Encode worked solutions as responses: their tokens, then the first of the policy's end tokens."""
     encoded = policy.tokenizer(list(solutions), add_special_tokens=False)["input_ids"]
     return [[*tokens, policy.end_token_ids[0]] for tokens in encoded]
 

@@ -81,8 +81,6 @@ def make_sampler(
         1 if trained else machine["sampler_tensor_parallel"],
         machine["sampler_memory_share"], machine["sampler_sleep_level"],
     )  # fmt: skip
-    positions = getattr(policy.model.config.get_text_config(), "max_position_embeddings", None)
     return VllmSampler(
-        folder, policy.tokenizer, policy.end_token_ids, precision,
-        min(longest, positions or longest), where, policy.model if trained else None,
+        folder, policy.tokenizer, policy.end_token_ids, precision, longest, where, policy.model if trained else None,
     )  # fmt: skip

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from astarpo.errors import InputError
+from astarpo.lengths import Length, check_folder
 from astarpo.progress import Progress
 from astarpo.prompts import PromptSettings, encode_prompts
 from astarpo.references.memory import LOADING, check_fits, parameters_of_folder
@@ -43,8 +44,11 @@ def sample_rows(
         Rows with the columns of `columns.GENERATIONS`, prompts in their order, samples in theirs.
 
     Raises:
-        InputError: a prompt is longer than the reference's ``max_prompt_tokens`` and none is left.
+        InputError: prompts and responses are longer than the model can read, or every prompt is longer than the
+            reference's ``max_prompt_tokens``.
     """
+    longest = asking["prompting"]["max_prompt_tokens"]
+    check_folder(model_folder, [Length(title, longest, sampling.max_new_tokens)])
     check_engine(asking["engine"], model_folder)
     check_fits(str(model_folder), parameters_of_folder(model_folder), LOADING, machine["device"])
     policy = (

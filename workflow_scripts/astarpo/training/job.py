@@ -11,6 +11,7 @@ from typing import Any
 from astarpo.adapters import inject, merged
 from astarpo.errors import InputError
 from astarpo.files import read_json, sha256, write_json, write_table, write_text
+from astarpo.lengths import Length, check_folder
 from astarpo.objectives import METHODS, uses_v_star
 from astarpo.provenance import manifest
 from astarpo.references.memory import (
@@ -88,6 +89,8 @@ def train(
     check_installed(where.trackers)
     torch.set_num_threads(told.torch_threads)
     folder = _reference_folder(inputs["reference"])
+    longest = told.prompting.max_prompt_tokens, told.sampling.max_new_tokens
+    check_folder(folder, [Length("the training", *longest)])
     check_engine(told.sampling_engine, folder)
     check_can_import(_packages(told))
     if told.compile_model:
@@ -111,7 +114,7 @@ def train(
         )
     sampler = make_sampler(
         told.sampling_engine, folder, sampled, machine, precision=told.precision,
-        longest=told.prompting.max_prompt_tokens + told.sampling.max_new_tokens, trained=True,
+        longest=sum(longest), trained=True,
     )  # fmt: skip
     print(f"training on {len(prompts)} prompts; left out: {left_out}", flush=True)
     own = Path(scratch) / checkpoints.fingerprint(made_from["settings"], seed, made_from["inputs"])
