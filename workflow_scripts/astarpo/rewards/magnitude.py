@@ -33,7 +33,8 @@ def _growing(expression: Any) -> Iterator[Any]:
 @lru_cache(maxsize=8192)
 def bits(expression: Any) -> float:
     """A bound on the size of the base-2 logarithm of a number; of a power of a symbol, on the exponent."""
-    from sympy import Add, Float, Function, Mul, Pow, Product, Rational, Sum, exp, factorial
+    from sympy import Add, Float, Function, Mul, Pow, Product, Rational, Sum, exp, gamma
+    from sympy.functions.combinatorial.factorials import CombinatorialFunction
 
     if isinstance(expression, Rational):
         return max(1.0, log2(abs(int(expression.p)) or 1), log2(int(expression.q)))
@@ -48,7 +49,7 @@ def bits(expression: Any) -> float:
         base, exponent = (inner[0], inner[1]) if isinstance(expression, Pow) else (1.5, inner[0])
         factor = 30.0 if expression.free_symbols else 1.0
         return max(1.0, base) * factor * _size(expression.args[-1]) + exponent
-    if isinstance(expression, factorial):
+    if isinstance(expression, CombinatorialFunction | gamma):
         return _size(expression.args[0]) * inner[0]
     if isinstance(expression, Mul | Add):
         return sum(inner)

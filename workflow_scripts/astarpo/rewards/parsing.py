@@ -22,6 +22,8 @@ def parse(text: str) -> Any:
     if not _readable(text):
         return None
     text = re.sub(r"\s*\^\s*(?:\{\s*\\circ\s*\}|\\circ(?![A-Za-z]))", "", text)
+    # The grammar makes \gamma^2-1 a value of the gamma function.
+    text = re.sub(r"\\gamma(?![A-Za-z])\s*(?:_\s*(?:\{(\w+)\}|(\w)))?", r"y_{gamma\1\2}", text)
     # E is Euler's number to the grammar, even with an index.
     text = re.sub(r"(?<![\\A-Za-z])E\s*_\s*(?:\{(\w+)\}|(\w))", r"U_{E\1\2}", text)
     try:

@@ -114,6 +114,7 @@ def _undefined() -> tuple[Any, ...]:
 
 
 def left_to_math_verify(right: Any, given: Any) -> bool:
+    """Ask math-verify whether two objects of sympy are equal: sets, relations, what has no value at points."""
     from math_verify import verify
 
     if too_large(right) or too_large(given):
