@@ -151,6 +151,8 @@ def _same_set(gold: Reading, answer: Reading) -> bool:
 
 def _same_equation(gold: Reading, answer: Reading) -> bool:
     if gold.kind == answer.kind:
+        if re.sub(r"\s", "", gold.text) == re.sub(r"\s", "", answer.text):
+            return True
         if gold.name and gold.name == answer.name:
             return same(gold.parts[1], answer.parts[1])
         return not (gold.mark or answer.mark) and _proportional(gold, answer)
