@@ -184,9 +184,10 @@ def test_workers_that_cannot_start_are_an_error_not_a_hang(monkeypatch):
 def test_adversarial_mathematics_is_answered():
     """Towers of powers, nested braces, megabytes, and a box without end."""
     tower = r"\boxed{2^{3^{4^{5^{6^7}}}}}"
+    slow = r"\boxed{\int_0^\infty \frac{\sin x^3}{x+e^x} dx}"
     deep = r"\boxed{" + "{" * 10_000 + "1" + "}" * 10_000 + "}"
     texts = [
-        tower, tower, deep, r"\boxed{" + "1+" * 500_000 + "1}", r"\boxed{" * 10_000, "x" * 10**6,
+        tower, slow, deep, r"\boxed{" + "1+" * 500_000 + "1}", r"\boxed{" * 10_000, "x" * 10**6,
         r"\boxed{" + r"\frac{1}{" * 900 + "1" + "}" * 900 + "}", r"\boxed{10^{10^{10}}}", r"\boxed{9!!!!!!!!}",
         r"\boxed{\int_0^1 x^{x^{x^x}} dx}", r"\boxed{\sum_{n=1}^{10^9} n}", r"\boxed{0^{-1}}",
     ]  # fmt: skip
@@ -199,6 +200,7 @@ def test_adversarial_mathematics_is_answered():
     assert grades[-1].reward == 1.0
     for text, one in zip(texts, grades, strict=False):
         assert one.status in ("incorrect", "no_answer", "timeout"), (text[:50], one)
+    assert grades[0].status == "incorrect"  # at once: it is too large to be evaluated
     assert grades[2].status == "incorrect" and grades[4].status == "no_answer"
 
 

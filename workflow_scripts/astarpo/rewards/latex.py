@@ -1,31 +1,36 @@
-"""The verifier of mathematics: math-verify on the last box, and a fast path that never changes a verdict."""
+r"""The verifier of mathematics: the last box, read and compared kind by kind, and a fast path for plain numbers.
+
+Gold answer and response are read alike: `clothes` takes off what never changes a value, `spelling` brings the rest
+into one spelling, `kinds` tells values, tuples, intervals, lists, matrices and equations apart, and `comparison`
+compares part by part; math-verify's parser reads the values, and sympy compares them (`values`).
+"""
 
 from __future__ import annotations
 
 import logging
-import re
-from fractions import Fraction
-from functools import lru_cache
-from math import isfinite
-from typing import Any
 
 from astarpo.boxed import last_boxed
-from astarpo.rewards.verdicts import Response, Status, Verdict
+from astarpo.rewards.clothes import LONGEST, unwrap
+from astarpo.rewards.comparison import has_value, same
+from astarpo.rewards.kinds import read
+from astarpo.rewards.parsing import refuse_threads
+from astarpo.rewards.values import equal_numbers, plain_number
+from astarpo.rewards.verdicts import Response, Verdict
 
-LONGEST_ANSWER = 10_000  # characters; nothing longer is an answer, and reading it could fill memory
-PARSING_SECONDS, COMPARING_SECONDS = 5, 5
+SECONDS = 10  # for reading and comparing one answer
 # Workers have a clock of their own, so that a slow answer costs the worker, not a signal that sympy may swallow.
 own_clock = True
 
 
 def math(gold: str, response: Response) -> Verdict:
-    r"""Compare the last ``\boxed{}`` of the response with the gold answer as mathematics, by math-verify.
+    r"""Compare the last ``\boxed{}`` of the response with the gold answer as mathematics.
 
-    Only that box is looked at: of several boxes math-verify would make a set. The gold answer is wrapped in a
-    box as well, since bare LaTeX is not recognised, and comes first, since the comparison is not symmetric.
-    Several values separated by commas are a set, in parentheses a tuple. Percent signs, degrees, units and a
-    name before an equals sign count for nothing, and decimals are compared to six places: that is math-verify's.
-    Outside of a worker it must run in a process's main thread: math-verify's clock is a signal.
+    Several values separated by commas, "and" or "or" match in any order; tuples and intervals only in theirs, and
+    with the same brackets. ``x=5`` is 5 where the gold answer is a value. A unit may be missing, not be another
+    one; 28% is 28 and 0.28. A decimal may differ from an exact value beyond the sixth decimal, if that is beyond
+    the fourth digit as well.
+
+    Outside of a worker it must run in a process's main thread: its clock is a signal.
 
     Args:
         gold: LaTeX, without a box.
@@ -35,24 +40,20 @@ def math(gold: str, response: Response) -> Verdict:
         ``no_answer`` where there is no box, ``timeout`` where reading or comparing took too long.
 
     Raises:
-        ValueError: the gold answer cannot be read.
+        ValueError: the gold answer is empty.
     """
     from math_verify.errors import TimeoutException
+    from math_verify.utils import timeout
 
     quick = math_quickly(gold, response)
     if quick is not None:
         return quick
     answer = last_boxed(response.text) or ""
     try:
-        if _same_when_normalised(gold, answer):
-            return Verdict("correct", answer)
-        wanted = _parse_boxed(gold)
-        if not wanted:
-            raise ValueError(f"the gold answer cannot be read as mathematics: {gold!r}")
-        found = _parse_boxed(answer)
+        right = timeout(timeout_seconds=SECONDS if own_clock else None)(_is_right)(gold, answer)
     except TimeoutException:  # no Exception: it would pass through `except Exception`
         return Verdict("timeout", answer)
-    return Verdict(_compare(wanted, found, plain="%" not in gold + answer), answer)
+    return Verdict("correct" if right else "incorrect", answer)
 
 
 def math_quickly(gold: str, response: Response) -> Verdict | None:
@@ -62,7 +63,7 @@ def math_quickly(gold: str, response: Response) -> Verdict | None:
         gold, response: as for `math`.
 
     Returns:
-        The verdict, or None where math-verify must be asked.
+        The verdict, or None where the answers must be read as mathematics.
     """
     answer = last_boxed(response.text)
     if answer is None:
@@ -70,135 +71,34 @@ def math_quickly(gold: str, response: Response) -> Verdict | None:
     given, wanted = answer.strip(), gold.strip()
     if given == wanted != "":
         return Verdict("correct", answer)
-    right = plain_number(wanted)
-    if right is None:
-        return Verdict("incorrect", answer) if wanted and len(given) > LONGEST_ANSWER else None
-    if len(given) > LONGEST_ANSWER:
-        return Verdict("incorrect", answer)
-    found = plain_number(given)
-    if found is None:
+    if len(given) > LONGEST:
+        return Verdict("incorrect", answer) if wanted else None
+    right, found = unwrap(wanted), unwrap(given)
+    if plain_number(right) is None or plain_number(found) is None:
         return None
-    return Verdict("correct" if found == right else "incorrect", answer)
+    return Verdict("correct" if equal_numbers(right, found) else "incorrect", answer)
 
 
-# So short that two different ones differ by more than math-verify's rounding (six decimals) takes away.
-_DECIMAL = re.compile(r"(?P<sign>-?)(?P<whole>[0-9]{1,15})(?P<decimals>\.[0-9]{1,3})?")
-_FRACTION = re.compile(
-    r"(?P<sign>-?)(?:\\[dt]?frac\{(?P<n>[0-9]{1,6})\}\{(?P<d>[0-9]{1,2})\}|(?P<n2>[0-9]{1,6})/(?P<d2>[0-9]{1,2}))"
-)
-
-
-def plain_number(text: str) -> Fraction | None:
-    r"""Read an integer, a short decimal or a simple fraction (``\frac{1}{2}``, ``1/2``); None for anything else."""
-    match = _DECIMAL.fullmatch(text)
-    if match is not None:
-        number = Fraction(match["whole"] + (match["decimals"] or ""))
-        return -number if match["sign"] else number
-    match = _FRACTION.fullmatch(text)
-    if match is None:
-        return None
-    denominator = int(match["d"] or match["d2"])
-    if denominator == 0:
-        return None
-    number = Fraction(int(match["n"] or match["n2"]), denominator)
-    return -number if match["sign"] else number
-
-
-def _parse_boxed(latex: str) -> list[Any]:
-    """Read LaTeX; an empty list where math-verify cannot."""
-    if len(latex) > LONGEST_ANSWER:
-        return []
-    try:
-        return _parse_cached(latex)
-    except Exception as error:  # sympy raises a dozen kinds at a text that is no mathematics
-        _refuse_threads(error)
-        return []
-
-
-@lru_cache(maxsize=2048)  # a gold answer is read once for all responses to its problem
-def _parse_cached(latex: str) -> list[Any]:
-    from math_verify import LatexExtractionConfig, parse
-
-    parsed: list[Any] = parse(
-        f"\\boxed{{{latex}}}",
-        extraction_config=[LatexExtractionConfig(boxed_match_priority=0)],
-        parsing_timeout=PARSING_SECONDS if own_clock else None,
-        raise_on_error=True,
-    )
-    return parsed
-
-
-def _same_when_normalised(gold: str, answer: str) -> bool:
-    """Whether math-verify would read the very same text: it takes out spacing, units, kinds of fractions first."""
-    if max(len(gold), len(answer)) > LONGEST_ANSWER:
+def _is_right(gold: str, answer: str) -> bool:
+    logging.getLogger("math_verify").setLevel(
+        logging.ERROR
+    )  # it warns that it has no clock; we have one
+    if not unwrap(gold):
+        raise ValueError(f"the gold answer cannot be read as mathematics: {gold!r}")
+    if not answer.strip() or max(len(gold), len(answer)) > LONGEST:
         return False
     try:
-        wanted = _normalised(gold)
-        return wanted != "" and wanted == _normalised(answer)
-    except Exception as error:  # a text that cannot even be normalised
-        _refuse_threads(error)
+        return same(read(gold), read(answer))
+    except RecursionError:  # brackets within brackets
+        return False
+    except Exception as error:  # sympy raises a dozen kinds at what it cannot compare
+        refuse_threads(error)
         return False
 
 
-@lru_cache(maxsize=2048)
-def _normalised(latex: str) -> str:
-    from latex2sympy2_extended.math_normalization import normalize_latex
-    from math_verify import LatexExtractionConfig
-
-    text: str = normalize_latex(
-        f"\\boxed{{{latex}}}", LatexExtractionConfig(boxed_match_priority=0).normalization_config
-    )
-    return text
-
-
-def _clearly_different(right: Any, given: Any) -> bool:
-    """Whether two readings are numbers far apart, so that no simplification can make them equal."""
-    from sympy import Expr
-
-    if not (isinstance(right, Expr) and isinstance(given, Expr)):
-        return False
-    if right.free_symbols or given.free_symbols:
-        return False
-    try:
-        a, b = complex(right.evalf(15)), complex(given.evalf(15))
-    except (TypeError, ValueError, OverflowError, ArithmeticError):
-        return False
-    gap = abs(a - b)
-    return isfinite(gap) and gap > 1e-3 * max(1.0, abs(a), abs(b))
-
-
-def _compare(wanted: list[Any], found: list[Any], plain: bool) -> Status:
-    """Compare all readings of the gold answer with all of the given one; one match is enough.
-
-    ``plain`` says that equal means equal value: with a percent sign 50 is 50 % and 0.5 as well.
-    """
-    from math_verify import verify
-    from math_verify.errors import TimeoutException
-
-    status: Status = "incorrect"
-    limit = COMPARING_SECONDS if own_clock else None
-    for right in wanted:
-        for given in found:
-            try:
-                if plain and _clearly_different(right, given):
-                    continue
-                if verify(right, given, timeout_seconds=limit, raise_on_error=True):
-                    return "correct"
-            except TimeoutException:
-                status = "timeout"
-            except MemoryError:
-                raise
-            except Exception as error:  # things that cannot be compared are not equal
-                _refuse_threads(error)
-    return status
-
-
-def _refuse_threads(error: Exception) -> None:
-    """Let those errors through that no answer causes: a full memory, math-verify outside the main thread."""
-    if isinstance(error, MemoryError):
-        raise error
-    if isinstance(error, ValueError) and "threaded environment" in str(error):
-        raise error
+def only_as_text(gold: str) -> bool:
+    """Whether a gold answer has no reading as mathematics, so that only its own words or spelling are right."""
+    return not has_value(read(gold))
 
 
 def leave_the_clock_to_the_worker() -> None:
