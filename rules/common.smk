@@ -218,7 +218,7 @@ def one_of(names):
 
 
 def plan_settings(wildcards):
-    """What a rule is told that reads the plan of the tables."""
+    """What a rule is told that reads the plan of the tables (a function, as Snakemake looks for wildcards in plain texts)."""
     return TARGETS.plan_settings()
 
 
@@ -252,8 +252,3 @@ def answer_threads(wildcards):
 def values_of_figure(wildcards):
     """The estimate of V* that a figure shows."""
     return f"results/values/{PLAN.config.figures[wildcards.figure].value}.parquet"
-
-
-def tables_settings(wildcards):
-    """What `summarize` is told (a function, as Snakemake looks for wildcards in plain texts)."""
-    return TARGETS.tables_settings()

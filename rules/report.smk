@@ -62,7 +62,7 @@ rule summarize:
         mem_mb=4000,
         runtime=60,
     params:
-        settings=tables_settings,
+        settings=plan_settings,
     shell:
         "python workflow_scripts/launch.py --log {log:q} {input.script:q} --settings {params.settings:q} "
         "--plan results/tables/plan.json --paper {input.paper:q} --out-main-csv {output.main_csv:q} --out-summary {output.summary:q} --out-summary-parquet {output.summary_parquet:q} "

@@ -8,9 +8,8 @@ import pytest
 from astarpo.benchmarks import (
     Answers,
     avg_at_k,
-    bootstrap_intervals,
+    interval_note,
     maj_at_k,
-    paired_difference,
     pass_at_k,
     pool,
     score,
@@ -73,7 +72,7 @@ def test_maj(classes, rewards, expected):
 def test_one_response_at_temperature_zero_is_greedy():
     scores = score(answers([[1], [0], [NULL], [1]]), temperature=0.0)
     assert {key: value.tolist() for key, value in scores.metrics.items()} == {
-        ("greedy", 1): [1.0, 0.0, 0.0, 1.0]
+        ("greedy", 1): [[1.0, 0.0, 0.0, 1.0]]
     }
     assert scores.responses["null_share"] == 0.25
 
@@ -83,7 +82,7 @@ def test_score_of_six_samples():
         answers([[1, 1, 1, 0, 0, 0], [0] * 6], truncated=[[0] * 6, [1, 1, 1, 0, 0, 0]]),
         temperature=1.0,
     )
-    values = {name: value.tolist() for (name, _), value in scores.metrics.items()}
+    values = {name: value[0].tolist() for (name, _), value in scores.metrics.items()}
     # 1 - C(3, 2) / C(6, 2) = 1 - 3 / 15, 1 - C(3, 3) / C(6, 3) = 1 - 1 / 20, and no way to miss with 4 of 6
     assert values == {
         "avg@6": [0.5, 0.0],
@@ -109,66 +108,18 @@ def test_one_sampled_response_is_not_greedy():
     ]
 
 
-def test_pool_is_the_mean_of_each_problem_over_seeds():
+def test_pool_puts_the_seeds_in_order_and_averages_what_responses_are_like():
     one = score(answers([[1], [1]], truncated=[[True], [True]]), 0.0)
     two = score(answers([[1], [NULL]]), 0.0)
-    pooled = pool([one, two])
-    assert pooled.metrics["greedy", 1].tolist() == [1.0, 0.5]
+    pooled = pool({7: two, 3: one})
+    assert pooled.seeds == (3, 7) and one.seeds is None
+    assert pooled.metrics["greedy", 1].tolist() == [[1.0, 1.0], [1.0, 0.0]]
     assert pooled.responses["truncated_share"] == 0.5 and pooled.responses["null_share"] == 0.25
 
 
 def test_pool_refuses_other_problems():
     with pytest.raises(ValueError, match="cannot be pooled"):
-        pool([score(answers([[1], [1]]), 0.0), score(answers([[1]]), 0.0)])
-
-
-def test_interval_of_equal_problems_is_a_point():
-    (interval,) = bootstrap_intervals(np.full((5, 1), 0.25))
-    assert interval == (0.25, 0.25, 0.25)
-
-
-def test_interval_of_two_problems_is_everything():
-    # A resample has mean 0, 1/2, 1 with chances 1/4, 1/2, 1/4, all of them above 2.5 %.
-    assert bootstrap_intervals(np.array([[0.0], [1.0]])) == [(0.5, 0.0, 1.0)]
-
-
-def test_interval_of_many_problems_is_that_of_the_normal_distribution():
-    values_PM = np.repeat([[0.0, 0.0], [1.0, 0.0], [1.0, 1.0], [1.0, 0.0]], 250, axis=0)
-    for interval, p in zip(bootstrap_intervals(values_PM, 20000), (0.75, 0.25), strict=True):
-        half = 1.96 * (p * (1 - p) / 1000) ** 0.5
-        assert interval.value == p
-        assert interval.low == pytest.approx(p - half, abs=0.002)
-        assert interval.high == pytest.approx(p + half, abs=0.002)
-
-
-def test_interval_agrees_with_resampling_by_index():
-    values_P = np.linspace(0, 1, 30) ** 2
-    generator = np.random.default_rng(5)
-    means = [values_P[generator.integers(0, 30, 30)].mean() for _ in range(20000)]
-    interval = bootstrap_intervals(values_P[:, None], 20000)[0]
-    assert interval.low == pytest.approx(np.quantile(means, 0.025), abs=0.005)
-    assert interval.high == pytest.approx(np.quantile(means, 0.975), abs=0.005)
-
-
-def test_interval_depends_on_the_seed_alone():
-    values_PM = np.linspace(0, 1, 20)[:, None]
-    assert bootstrap_intervals(values_PM, 100, 3) == bootstrap_intervals(values_PM.copy(), 100, 3)
-    assert bootstrap_intervals(values_PM, 100, 3) != bootstrap_intervals(values_PM, 100, 4)
-
-
-def test_paired_difference_takes_out_how_hard_problems_are():
-    b_P = np.array([0.0, 0.25, 0.5, 0.75])
-    assert paired_difference(b_P + 0.25, b_P) == (0.25, 0.25, 0.25)
-
-
-def test_paired_difference_of_two_problems():
-    # Differences 1 and 0: as for two problems above.
-    assert paired_difference(np.array([1.0, 0.5]), np.array([0.0, 0.5])) == (0.5, 0.0, 1.0)
-
-
-def test_paired_difference_refuses_other_numbers_of_problems():
-    with pytest.raises(ValueError, match="cannot be paired"):
-        paired_difference(np.ones(1), np.ones(3))
+        pool({0: score(answers([[1], [1]]), 0.0), 1: score(answers([[1]]), 0.0)})
 
 
 def test_summary_rows_have_the_columns_of_the_table():
@@ -178,9 +129,46 @@ def test_summary_rows_have_the_columns_of_the_table():
     assert [(row["metric"], row["k"]) for row in rows] == [
         ("avg@2", 2), ("pass@1", 1), ("pass@2", 2), ("maj@2", 2)
     ]  # fmt: skip
-    assert {(row["value"], row["ci_low"], row["ci_high"], row["n_problems"]) for row in rows} == {
-        (1.0, 1.0, 1.0, 2)
-    }
+    # Of two problems all right: Clopper and Pearson's lower limit, 0.025^(1/2).
+    for row in rows:
+        assert (row["value"], row["ci_high"], row["n_problems"]) == (1.0, 1.0, 2)
+        assert row["ci_low"] == pytest.approx(0.025**0.5)
+
+
+def test_only_a_run_of_several_seeds_has_an_interval_over_seeds():
+    names = ("policy", "run", "method", "reference", "dataset", "seed", "benchmark", "protocol")
+    seeds = {seed: score(answers([[seed], [1]] * 50), 0.0) for seed in (0, 1)}
+    lengths = {}
+    for over, scores in (("one", seeds[0]), ("pooled", pool({0: seeds[0]})), ("both", pool(seeds))):
+        (row,) = summary_rows(scores, dict.fromkeys(names))
+        lengths[over] = (row["ci_high"] - row["ci_low"], row["interval_over"])
+    assert lengths["one"] == lengths["pooled"]
+    assert lengths["one"][1] == "problems" and lengths["both"][1] == "problems and seeds"
+    assert lengths["both"][0] > 2 * lengths["one"][0]
+
+
+@pytest.mark.parametrize(
+    ("runs", "note"),
+    [
+        ({}, "95 % interval over problems"),
+        ({"a": "problems"}, "95 % interval over problems: one seed"),
+        ({"a": "problems and seeds"}, "95 % interval over problems and seeds"),
+        (
+            {"a": "problems and seeds", "b": "problems"},
+            "95 % interval over problems and seeds; over problems for b: one seed",
+        ),
+        (
+            {"a": "problems and seeds"} | dict.fromkeys("bcde", "problems"),
+            "95 % interval over problems and seeds; over problems for 4 runs: one seed",
+        ),
+    ],
+)
+def test_the_note_says_what_intervals_are_over(runs, note):
+    rows = [{"run": None, "seed": None, "interval_over": "problems"}]
+    for run, over in runs.items():
+        rows.append({"run": run, "seed": None, "interval_over": over})
+        rows.append({"run": run, "seed": 0, "interval_over": "problems"})
+    assert interval_note(rows) == note
 
 
 def test_a_response_without_an_answer_is_counted():

@@ -42,6 +42,7 @@ def summary() -> pa.Table:
                     "policy": policy, "run": run, "method": method, "reference": "tiny", "seed": seed,
                     "benchmark": "sums", "protocol": "sampled", "metric": metric, "k": k, "value": value,
                     "ci_low": value - 0.05, "ci_high": value + 0.03,
+                    "interval_over": "problems and seeds" if run and seed is None else "problems",
                 }
             )  # fmt: skip
     return pa.Table.from_pylist(rows, SUMMARY)
@@ -81,7 +82,7 @@ def test_accuracy_against_its_costs():
     assert places(time) == [pytest.approx(p) for p in [(16, 60), (16, 50), (11, 55)]]
     assert [x for x, _ in places(memory)] == [1.0] * 3
     assert [x for x, _ in places(kl)] == pytest.approx([0.1] * 3)
-    assert time.get_ylabel() == "sums, avg@8 (%)"
+    assert time.get_ylabel() == "sums, avg@8 (%)\n95 % interval over problems and seeds"
     labels = [text.get_text() for text in figure.legends[0].get_texts()]
     assert labels == ["go-1", "go-2", "base", "tiny"]
 
@@ -97,8 +98,22 @@ def test_a_setting_is_in_order_of_size_and_evenly_spaced():
     left, right = figure.axes
     assert sorted(places(left)) == [pytest.approx((0.0, 50.0)), pytest.approx((1.0, 60.0))]
     assert [label.get_text() for label in left.get_xticklabels()] == ["0.001", "0.01"]
-    assert left.get_xlabel() == "beta2" and left.get_ylabel() == "sums, greedy (%)"
+    assert left.get_xlabel() == "beta2" and left.get_ylabel().startswith("sums, greedy (%)\n95")
     assert right.lines[-1].get_ydata().tolist() == [2.5, 2.5]
+
+
+def test_the_axis_tells_of_runs_with_one_seed():
+    rows = summary().to_pylist()
+    for row in rows:
+        if row["run"] in ("go-1", "base"):
+            row["interval_over"] = "problems"
+    table = pa.Table.from_pylist(rows, SUMMARY)
+    label = tradeoff.draw(table, cost(), TRADEOFF).axes[0].get_ylabel()
+    assert label.endswith("over problems and seeds; over problems for go-1, base: one seed")
+    label = tradeoff.draw(table, cost(), {**TRADEOFF, "runs": ["base"]}).axes[0].get_ylabel()
+    assert label.endswith("\n95 % interval over problems: one seed")
+    label = ablation.draw(table, cost(), ABLATION).axes[0].get_ylabel()
+    assert label.endswith("over problems for go-1: one seed")
 
 
 def test_values_that_are_no_numbers_come_last():

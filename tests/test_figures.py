@@ -46,6 +46,7 @@ def summary(metrics=("greedy", "avg@8", "pass@8", "pass@2", "maj@8")):
                 "metric": metric, "k": int(metric.split("@")[1]) if "@" in metric else 1,
                 "value": value, "ci_low": value - 0.1, "ci_high": value + 0.05, "n_problems": 9,
                 "truncated_share": 0.0, "null_share": 0.0,
+                "interval_over": "problems and seeds" if policy == "go" else "problems",
             }  # fmt: skip
             rows.append(row)
     return pa.Table.from_pylist(rows, SUMMARY)
@@ -184,6 +185,9 @@ def test_accuracy_has_a_panel_a_metric_and_the_largest_k():
     assert ends.tolist() == pytest.approx([50.0, 65.0])
     labels = [text.get_text() for text in figure.legends[0].get_texts()]
     assert labels == ["tiny", "go", "single seeds"]
+    assert figure.axes[1].get_xlabel() == (
+        "problems solved (%), 95 % interval over problems and seeds"
+    )
 
 
 def test_colours_are_those_of_the_method_and_grey_for_the_reference():

@@ -62,7 +62,8 @@ LAYERS = (
     ("logprobs",),
     ("objectives",),
     ("training",),
-    ("benchmarks",),
+    ("intervals",),
+    ("differences", "benchmarks"),
     ("figures",),
     ("tables",),
     # What several scripts have in common.

@@ -8,10 +8,11 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from answers_case import policy, write_answers
 
 import astarpo
 from astarpo import tables
-from astarpo.columns import COST, CURVES, GENERATIONS, GRADED, GRADED_ANSWERS, SUMMARY
+from astarpo.columns import COST, CURVES, DIFFERENCES, GRADED, SUMMARY
 from astarpo.errors import InputError
 from astarpo.files import read_table, sha256, write_json, write_table
 from astarpo.tables.ranking import Mark
@@ -128,34 +129,6 @@ def test_all_refused_results_are_named_at_once(tmp_path):
 # Evaluations
 
 
-def write_answers(folder, name, rewards, k=2, cut=()):
-    """Rewards row by row; ``cut``: places of responses that are cut. The files are not in order."""
-    keys = [{"prompt_id": f"p{i // k}", "sample_index": i % k} for i in range(len(rewards))]
-    rows = [
-        {
-            **key,
-            "reward": reward,
-            "status": "correct",
-            "answer": str(reward),
-            "answer_class": None if reward is None else int(reward),
-        }
-        for key, reward in zip(keys, rewards, strict=True)
-    ]
-    drawn = [
-        {
-            **dict.fromkeys(GENERATIONS.names),
-            **key,
-            "finish_reason": "length" if i in cut else "stop",
-            "n_tokens": 10 + i,
-        }
-        for i, key in enumerate(keys)
-    ]
-    paths = {kind: str(folder / f"{name}.{kind}.parquet") for kind in ("graded", "generations")}
-    write_table(paths["graded"], rows[::-1], GRADED_ANSWERS)
-    write_table(paths["generations"], drawn[1:] + drawn[:1], GENERATIONS)
-    return {"benchmark": "sums", "protocol": "sampled", "k": k, "temperature": 1.0, **paths}
-
-
 def test_answers_are_joined_by_id(tmp_path):
     entry = write_answers(tmp_path, "a", [1.0, 0.0, None, 1.0], cut=[1])
     answers = tables.read_answers(entry["graded"], entry["generations"], 2)
@@ -187,14 +160,6 @@ def test_grades_of_other_responses(tmp_path):
         tables.read_answers(one["graded"], two["generations"], 2)
 
 
-def policy(name, seed=None, run=None):
-    method, dataset = ("a_star_po", "sums") if run else (None, None)
-    return {
-        "policy": name, "run": run, "seed": seed, "method": method, "reference": "tiny",
-        "dataset": dataset, "value": None,
-    }  # fmt: skip
-
-
 POLICIES = [policy("tiny"), policy("go.seed-0", 0, "go"), policy("go.seed-1", 1, "go")]
 REWARDS = {
     "tiny": [1.0, 0.0, 0.0, 0.0],
@@ -210,7 +175,7 @@ def summarized(tmp_path):
         for name, rewards in REWARDS.items()
     ]
     scores = tables.score_policies(POLICIES, entries)
-    return tables.summarize_scores(POLICIES, scores, 500, 0)
+    return tables.summarize_scores(POLICIES, scores), tables.differences(POLICIES, scores)
 
 
 def test_summary_has_references_pooled_runs_and_seeds(summarized):
@@ -226,50 +191,21 @@ def test_summary_has_references_pooled_runs_and_seeds(summarized):
     assert {row["n_problems"] for row in rows} == {2}
 
 
-def test_changes_are_paired_with_the_reference(summarized):
-    _, changes = summarized
-    by_key = {(row["policy"], row["metric"]): row for row in changes}
-    assert by_key["go", "avg@2"]["value"] == 0.375
-    # Problem by problem 1/2 and 1/2 for seed 0: no spread.
-    row = by_key["go.seed-0", "avg@2"]
-    assert (row["value"], row["ci_low"], row["ci_high"]) == (0.5, 0.5, 0.5)
-    assert not any(row["policy"] == "tiny" for row in changes)
+def test_only_pooled_rows_are_over_seeds(summarized):
+    rows, _ = summarized
+    assert {(row["policy"], row["interval_over"]) for row in rows} == {
+        ("tiny", "problems"), ("go", "problems and seeds"), ("go.seed-0", "problems"), ("go.seed-1", "problems"),
+    }  # fmt: skip
 
 
-def test_every_two_policies_are_compared(tmp_path):
-    rewards = {**REWARDS, "other": [1.0, 0.0, 0.0, 0.0]}
+def test_a_reference_that_answered_other_problems_is_refused(tmp_path):
+    rewards = {**REWARDS, "tiny": [1.0, 0.0]}
     entries = [
         {"policy": name, **write_answers(tmp_path, name, given)} for name, given in rewards.items()
     ]
-    policies = [*POLICIES, policy("other")]
-    rows = tables.differences(policies, tables.score_policies(policies, entries), 500, 0)
-    assert {tuple(row) for row in rows} == {(
-        "benchmark", "protocol", "policy_a", "policy_b", "metric", "value", "ci_low", "ci_high", "tied",
-        "n_problems",
-    )}  # fmt: skip
-    found = {(row["policy_a"], row["policy_b"], row["metric"]): row for row in rows}
-    assert {key[:2] for key in found} == {("tiny", "go"), ("tiny", "other"), ("go", "other")}
-    assert {key[2] for key in found} == {"avg@2", "pass@2", "maj@2"}
-    # 1/2 - 1 and 0 - 1/4, problem by problem.
-    row = found["tiny", "go", "avg@2"]
-    assert (row["value"], row["ci_low"], row["ci_high"], row["tied"]) == (
-        -0.375,
-        -0.5,
-        -0.25,
-        False,
-    )
-    assert found["tiny", "other", "avg@2"]["tied"] is True
-
-
-def test_policies_that_left_out_other_problems_are_compared_on_common_ones(tmp_path):
-    entries = [
-        {"policy": name, **write_answers(tmp_path, name, given)}
-        for name, given in (("tiny", [1.0, 1.0]), ("other", [1.0, 0.0, 1.0, 1.0]))
-    ]
-    policies = [policy("tiny"), policy("other")]
-    rows = tables.differences(policies, tables.score_policies(policies, entries), 50, 0)
-    assert {row["n_problems"] for row in rows} == {1}
-    assert {row["value"] for row in rows if row["metric"] == "avg@2"} == {0.5}
+    scores = tables.score_policies(POLICIES, entries)
+    with pytest.raises(InputError, match="go and its reference answered different problems of sum"):
+        tables.summarize_scores(POLICIES, scores)
 
 
 def test_seeds_must_have_answered_the_same_problems(tmp_path):
@@ -284,27 +220,33 @@ def test_seeds_must_have_answered_the_same_problems(tmp_path):
 # Ranking and the paper
 
 
-def ranked(values, tied=()):
+def ranked(values, tied=(), untold=()):
     rows = [policy(name, run=name) | {"benchmark": "b", "protocol": "p", "metric": "avg@2", "value": v}
             for name, v in values.items()]  # fmt: skip
     differences = [
-        {"benchmark": "b", "protocol": "p", "metric": "avg@2", "policy_a": a, "policy_b": b, "tied": (a, b) in tied}
+        {"benchmark": "b", "protocol": "p", "metric": "avg@2", "policy_a": a, "policy_b": b,
+         "verdict": "tied" if (a, b) in tied else "cannot_tell" if (a, b) in untold else "a_better"}
         for a in values for b in values if a < b
     ]  # fmt: skip
     marks = tables.rank_runs(rows, differences)
-    return {key[0]: (mark.place, mark.tied) for key, mark in marks.items()}
+    return {key[0]: (mark.place, mark.sign) for key, mark in marks.items()}
 
 
 def test_best_second_and_tied():
     values = {"a": 0.5, "b": 0.6, "c": 0.4}
-    assert ranked(values) == {"a": (2, False), "b": (1, False), "c": (0, False)}
-    assert ranked(values, {("a", "b")})["a"] == (2, True)
-    assert ranked(values, {("b", "c")})["c"] == (0, True)
-    assert ranked(values, {("a", "c")})["c"] == (0, False)  # to the second, not to the best
+    assert ranked(values) == {"a": (2, ""), "b": (1, ""), "c": (0, "")}
+    assert ranked(values, {("a", "b")})["a"] == (2, "=")
+    assert ranked(values, {("b", "c")})["c"] == (0, "=")
+    assert ranked(values, {("a", "c")})["c"] == (0, "")  # to the second, not to the best
+    assert ranked(values, {("a", "b")}, {("b", "c")}) == {
+        "a": (2, "="),
+        "b": (1, ""),
+        "c": (0, "?"),
+    }
 
 
 def test_equal_values_share_a_place_and_one_run_is_not_ranked():
-    assert ranked({"a": 0.5, "b": 0.5}) == {"a": (1, False), "b": (1, False)}
+    assert ranked({"a": 0.5, "b": 0.5}) == {"a": (1, ""), "b": (1, "")}
     assert ranked({"a": 0.5}) == {}
 
 
@@ -312,18 +254,21 @@ def test_marks_in_every_format(summarized):
     rows, _ = summarized
     key = ("go", "sums", "sampled", "avg@2")
     for mark, markdown, latex in (
-        (Mark(1, False), "| **62.5** [", r"\textbf{62.5} {\scriptsize ["),
-        (Mark(2, True), "| <u>62.5</u> = [", r"\underline{62.5}$^{=}$ {"),
-        (Mark(0, True), "| 62.5 = [", r"& 62.5$^{=}$ {"),
+        (Mark(1), "| **62.5** [", r"\textbf{62.5} {\scriptsize ["),
+        (Mark(2, "="), "| <u>62.5</u> = [", r"\underline{62.5}$^{=}$ {"),
+        (Mark(0, "?"), "| 62.5 ? [", r"& 62.5$^{?}$ {"),
     ):
         shown = tables.main_tables(rows, marks={key: mark})
         assert markdown in tables.markdown_table(shown)
-        assert latex in tables.latex_table(rows, marks={key: mark})
-        assert "best run bold" in shown[0].title
+        made = tables.latex_table(rows, marks={key: mark})
+        assert latex in made
+        for text in (shown[0].title, made.splitlines()[0]):
+            assert "best run bold" in text and "over problems and seeds" in text
+            assert ("= not different from the best after Holm's" in text) == (mark.sign == "=")
+            assert ("? cannot be told from the best" in text) == (mark.sign == "?")
         assert '\ngo,"62.5 ' in tables.plain_csv(shown[0])
-    assert "<b>62.5</b>" in tables.tables_page(
-        "t", tables.main_tables(rows, marks={key: Mark(1, False)})
-    )
+    page = tables.tables_page("t", tables.main_tables(rows, marks={key: Mark(1)}))
+    assert "<b>62.5</b>" in page
 
 
 def costs(run, method, seconds, memory, kl, stage1=None):
@@ -454,16 +399,18 @@ def test_metrics_and_timings_of_other_steps(tmp_path):
 
 
 def test_terminal_table(summarized):
+    """Two problems say little: for the reference 12.7 (t of one degree of freedom) times 0.25, as Wilson's interval."""
     rows, _ = summarized
     assert tables.terminal_table(rows).splitlines() == [
         "sums: 2 problems, percent right",
-        "           avg@2                         pass@2",
-        "tiny        25.0 [0.0, 50.0]              50.0",
-        "go          62.5 [25.0, 100.0] (+37.5)    75.0 (+25.0)",
-        "  seed 0    75.0 [50.0, 100.0] (+50.0)   100.0 (+50.0)",
-        "  seed 1    50.0 [0.0, 100.0] (+25.0)     50.0 (+0.0)",
+        "           avg@2                       pass@2",
+        "tiny        25.0 [0.1, 99.0]            50.0",
+        "go          62.5 [0.4, 99.9] (+37.5)    75.0 (+25.0)",
+        "  seed 0    75.0 [1.0, 99.9] (+50.0)   100.0 (+50.0)",
+        "  seed 1    50.0 [0.2, 99.8] (+25.0)    50.0 (+0.0)",
         "",
-        "[95 % interval over problems]  (change to the reference in points)",
+        "[95 % interval over problems and seeds (of references and single seeds: over problems)]  "
+        "(change to the reference in points)",
     ]
 
 
@@ -495,12 +442,12 @@ def test_markdown_lists_single_seeds_and_changes(summarized):
         "| policy | sums<br>avg@2 | sums<br>pass@2 | sums<br>maj@2 "
         "| time, min | memory, GiB | KL a token |"
     )
-    assert lines[2].startswith("| tiny | 25.0 [0.0, 50.0] | 50.0 [0.0, 100.0] |")
+    assert lines[2].startswith("| tiny | 25.0 [0.1, 99.0] | 50.0 [0.2, 99.8] |")
     assert lines[2].endswith("|  |  |  |")
-    assert lines[3].startswith("| go | 62.5 [25.0, 100.0] |")
+    assert lines[3].startswith("| go | 62.5 [0.4, 99.9] |")
     assert lines[3].endswith("| 2.5 | 1.00 | 0.5 |")
     assert lines[4].startswith("| go, seeds 0, 1 | 75.0 / 50.0 | 100.0 / 50.0 |")
-    assert lines[-1].startswith("| go | +37.5 [+25.0, +50.0] |")
+    assert lines[-1].startswith("| go | +37.5 [-100.0, +100.0] tied |")
     assert len({line.count("|") for line in lines[:5]}) == 1
 
 
@@ -519,14 +466,14 @@ def test_latex_rows_have_as_many_cells_as_the_head(summarized):
     assert lines[5] == r"\cmidrule(lr){2-4} \cmidrule(lr){5-7}"
     body = lines[lines.index(r"\midrule") + 1 : lines.index(r"\bottomrule")]
     assert [line.count("&") for line in body] == [6, 6, 6]
-    assert body[0].startswith(r"tiny & 25.0 {\scriptsize [0.0, 50.0]} & ")
+    assert body[0].startswith(r"tiny & 25.0 {\scriptsize [0.1, 99.0]} & ")
 
 
 def test_the_page_shows_the_main_tables_and_escapes_names(summarized):
     rows, changes = summarized
     shown = tables.tables_page("a < b", tables.main_tables(rows, COSTS, changes))
     assert "<title>a &lt; b</title>" in shown and "<th>sums<br>avg@2</th>" in shown
-    assert shown.count("<table>") == 2 and "<td>25.0 [0.0, 50.0]</td>" in shown
+    assert shown.count("<table>") == 2 and "<td>25.0 [0.1, 99.0]</td>" in shown
     evil = tables.TextTable("t", ["policy"], [["<script>"]])
     assert "<script>" not in tables.tables_page("t", [evil])
 
@@ -542,7 +489,6 @@ def test_csv_has_null_as_nothing_and_numbers_in_full():
 def run_summarize(folder, plan, plan_sha256=None):
     write_json(folder / "plan.json", plan)
     settings = {
-        "bootstrap": {"resamples": 50, "seed": 0},
         "plan_sha256": plan_sha256 or sha256(folder / "plan.json"),
     }
     options = ["--settings", json.dumps(settings), "--plan", folder / "plan.json"]
@@ -568,7 +514,9 @@ def test_summarize(tmp_path):
     assert done.returncode == 0, done.stderr
     assert done.stdout.endswith((tmp_path / "terminal").read_text())
     assert "results made by other code: 1," in done.stdout
-    for name, schema in (("summary", SUMMARY), ("curves", CURVES), ("cost", COST)):
+    for name, schema in (
+        ("summary", SUMMARY), ("differences", DIFFERENCES), ("curves", CURVES), ("cost", COST)
+    ):  # fmt: skip
         table = read_table(tmp_path / f"{name}.parquet", schema)
         assert table.num_rows == len((tmp_path / f"{name}.csv").read_text().splitlines()) - 1
         assert b"provenance" in pq.read_schema(tmp_path / f"{name}.parquet").metadata

@@ -4,7 +4,7 @@ import pytest
 
 from astarpo.errors import InputError
 from astarpo.files import write_table
-from astarpo.tables.validation import NEEDED, rate_table, validation_rows
+from astarpo.tables.validation import NEEDED, difference_table, rate_table, validation_rows
 
 
 def looks(family, lr, seed, *values):
@@ -41,7 +41,68 @@ def test_the_last_look_counts_and_the_best_rate_is_bold():
     rows += looks("b", 0.1, 0, 0.0, 0.5)
     made = rate_table(rows)
     assert made.head == ["run", "0.01", "0.1"]
-    assert made.body == [["a", "25.0", "<b>30.0</b>"], ["b", "", "50.0"]]
+    assert made.body == [["a", "25.0 ?", "<b>30.0</b>"], ["b", "", "50.0"]]
+    assert made.title.endswith("the best rate bold; ? cannot be told from it: one seed")
+
+
+def of_seeds(family, lr, *values):
+    """A run of as many seeds, with what each ends with."""
+    return [row for seed, value in enumerate(values) for row in looks(family, lr, seed, 0.0, value)]
+
+
+def test_rates_that_may_be_as_good_as_the_best_are_marked():
+    # The best is ahead by 1, -1, 3 points of the second, and by 20, 21, 22 of the third: t = 21 sqrt(3), p = 0.0008.
+    rows = [
+        *of_seeds("a", 0.1, 0.60, 0.62, 0.64), *of_seeds("a", 0.2, 0.59, 0.63, 0.61),
+        *of_seeds("a", 0.3, 0.40, 0.41, 0.42), *of_seeds("b", 0.1, 0.1, 0.2, 0.3),
+    ]  # fmt: skip
+    made = rate_table(rows)
+    assert made.body == [["a", "<b>62.0</b>", "61.0 =", "41.0"], ["b", "20.0", "", ""]]
+    assert "= not different from it, by seed, after Holm's correction" in made.title
+    assert "one seed" not in made.title
+
+
+def test_two_best_rates_are_both_bold():
+    rows = [*of_seeds("a", 0.1, 0.5, 0.6), *of_seeds("a", 0.2, 0.6, 0.5)]
+    assert rate_table(rows).body == [["a", "<b>55.0</b>", "<b>55.0</b>"]]
+
+
+def trained(*runs, **terms):
+    terms = {"dataset": "d", "selection": None, "prompts_per_batch": 4} | terms
+    return [{"run": run, "terms": terms} for run in runs]
+
+
+def test_runs_are_set_against_the_best_seed_by_seed():
+    # Behind by 20, 21, 22 points: deviation 1, t quantile of two degrees of freedom 4.303.
+    rows = [
+        *of_seeds("a", 0.1, 0.40, 0.41, 0.42), *of_seeds("b", 0.1, 0.60, 0.62, 0.64),
+        *of_seeds("c", 0.1, 0.59, 0.63, 0.61), *of_seeds("d", 0.1, 0.9),
+    ]  # fmt: skip
+    made = difference_table(rows, trained("a-0.1", "b-0.1", "c-0.1", "d-0.1"))
+    assert made.head[:3] == ["run", "validation, %", "less b-0.1"]
+    reach = 4.302653 / 3**0.5
+    assert made.body == [
+        ["b-0.1", "62.0", "", ""],
+        ["c-0.1", "61.0", "-1.0 [-6.0, +4.0]", "tied"],
+        ["a-0.1", "41.0", f"-21.0 [{-21 - reach:+.1f}, {-21 + reach:+.1f}]", ""],
+    ]
+    apart = difference_table(rows, [*trained("a-0.1", "c-0.1"), *trained("b-0.1", dataset="e")])
+    assert apart.body[2][2] != made.body[2][2]
+
+
+def test_runs_that_differ_by_the_same_in_every_seed_cannot_be_told_apart():
+    rows = [*of_seeds("a", 0.1, 0.5, 0.6), *of_seeds("b", 0.1, 0.4, 0.5)]
+    assert difference_table(rows, trained("a-0.1", "b-0.1")).body[1] == [
+        "b-0.1",
+        "45.0",
+        "",
+        "cannot tell",
+    ]
+
+
+def test_single_seeds_are_not_set_against_each_other():
+    rows = [*of_seeds("a", 0.1, 0.5, 0.6), *of_seeds("b", 0.1, 0.5)]
+    assert difference_table(rows, trained("a-0.1", "b-0.1")) is None
 
 
 def test_nothing_to_show_is_said():

@@ -36,8 +36,8 @@ def main() -> None:
     inputs = {"plan": arguments.plan, **dict(_inputs(plan))}
     metadata = {"provenance": provenance(__file__, arguments.settings, inputs)}
     scores = tables.score_policies(plan["policies"], plan["evaluations"])
-    summary, changes = tables.summarize_scores(plan["policies"], scores, **settings["bootstrap"])
-    compared = tables.differences(plan["policies"], scores, **settings["bootstrap"])
+    summary = tables.summarize_scores(plan["policies"], scores)
+    compared = tables.differences(plan["policies"], scores, plan["runs"])
     cost = [tables.cost_row(run) for run in plan["runs"]]
     curves = [row for run in plan["runs"] for row in tables.curve_rows(run)]
     for name, rows, schema in (
@@ -49,7 +49,7 @@ def main() -> None:
         parquet, csv = getattr(arguments, f"out_{name}_parquet"), getattr(arguments, f"out_{name}")
         tables.write_both(parquet, csv, rows, schema, metadata)
     marks = tables.rank_runs(summary, compared)
-    main_tables = tables.main_tables(summary, cost, changes, marks)
+    main_tables = tables.main_tables(summary, cost, compared, marks)
     others = (
         tables.terms_table(plan["runs"], cost, curves),
         tables.race_table(cost, curves),

@@ -1,18 +1,18 @@
-"""Scores of a policy on a benchmark: avg@k, pass@k, maj@k, greedy, with bootstrap intervals."""
+"""Scores of a policy on a benchmark: avg@k, pass@k, maj@k, greedy, with intervals."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from math import comb
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-LEVEL = 0.95
-RESAMPLES = 2000
+from astarpo.intervals import OVER_BOTH, OVER_PROBLEMS, share_interval
+
+MOST_NAMED = 3  # in the note on intervals
 
 
 @dataclass(frozen=True)
@@ -45,22 +45,17 @@ class Scores:
 
     Attributes:
         prompt_ids: P ids, one a problem.
-        metrics: (name, k) -> float64 [P] in [0, 1], for example ``("pass@4", 4)``.
+        metrics: (name, k) -> float64 [S, P] in [0, 1], for example ``("pass@4", 4)``; a row a seed.
         responses: what the responses are like: ``truncated_share`` (cut at the token limit), ``null_share``
             (grade not known), ``no_answer_share`` (the verifier found none) and ``mean_response_tokens``.
+        seeds: of a run, a row each, in ascending order; None for a policy that is given as it is: a reference,
+            or one seed looked at by itself.
     """
 
     prompt_ids: tuple[str, ...]
     metrics: Mapping[tuple[str, int], np.ndarray]
     responses: Mapping[str, float]
-
-
-class Interval(NamedTuple):
-    """An estimate with its 95 % interval."""
-
-    value: float
-    low: float
-    high: float
+    seeds: tuple[int, ...] | None = None
 
 
 def avg_at_k(rewards_PK: np.ndarray) -> np.ndarray:
@@ -144,7 +139,7 @@ def score(answers: Answers, temperature: float, vote: bool = True) -> Scores:
             metrics[f"maj@{k}", k] = maj_at_k(rewards_PK, answers.classes_PK)
     return Scores(
         answers.prompt_ids,
-        metrics,
+        {key: values_P[None, :] for key, values_P in metrics.items()},
         {
             "truncated_share": float(answers.truncated_PK.mean()),
             "null_share": float(np.isnan(rewards_PK).mean()),
@@ -156,109 +151,84 @@ def score(answers: Answers, temperature: float, vote: bool = True) -> Scores:
     )
 
 
-def pool(scores: Sequence[Scores]) -> Scores:
-    """Average over the seeds of a run, problem by problem.
-
-    An interval of the result says how it would vary with other problems, not with other seeds.
+def pool(scores: Mapping[int, Scores]) -> Scores:
+    """Put the seeds of a run together.
 
     Args:
         scores: of each seed, on the same problems by the same protocol.
 
     Returns:
-        The means; those of ``responses`` too.
+        The scores of all seeds; the means of ``responses``.
 
     Raises:
         ValueError: the seeds answered other problems, or were scored by other metrics.
     """
-    first = scores[0]
-    for other in scores[1:]:
+    seeds = tuple(sorted(scores))
+    first = scores[seeds[0]]
+    for other in scores.values():
         if other.prompt_ids != first.prompt_ids or other.metrics.keys() != first.metrics.keys():
             raise ValueError("scores of seeds on different problems or metrics cannot be pooled")
     return Scores(
         first.prompt_ids,
-        {key: np.mean([one.metrics[key] for one in scores], axis=0) for key in first.metrics},
-        {name: float(np.mean([one.responses[name] for one in scores])) for name in first.responses},
+        {
+            key: np.concatenate([scores[seed].metrics[key] for seed in seeds])
+            for key in first.metrics
+        },
+        {
+            name: float(np.mean([one.responses[name] for one in scores.values()]))
+            for name in first.responses
+        },
+        seeds,
     )
 
 
-def bootstrap_intervals(
-    values_PM: np.ndarray, resamples: int = RESAMPLES, seed: int = 0
-) -> list[Interval]:
-    """Means with 95 % percentile intervals, by resampling problems (Efron 1979).
-
-    All columns share their resamples, and equal arguments give equal intervals.
-
-    Args:
-        values_PM: what each problem contributes to each of M numbers, [P, M].
-        resamples: how many.
-        seed: of the resampling.
-
-    Returns:
-        M intervals.
-    """
-    n_problems = values_PM.shape[0]
-    means_RM = _resampling_weights(n_problems, resamples, seed) @ values_PM / n_problems
-    low_M, high_M = np.quantile(means_RM, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
-    means_M = values_PM.mean(axis=0)
-    return [Interval(*map(float, numbers)) for numbers in zip(means_M, low_M, high_M, strict=True)]
-
-
-@lru_cache(maxsize=4)
-def _resampling_weights(n_problems: int, resamples: int, seed: int) -> np.ndarray:
-    """How often each resample holds each problem, float64 [R, P]."""
-    generator = np.random.Generator(np.random.Philox(key=seed))
-    even_P = np.full(n_problems, 1.0 / n_problems)
-    return generator.multinomial(n_problems, even_P, size=resamples).astype(np.float64)
-
-
-def paired_difference(
-    a_P: np.ndarray, b_P: np.ndarray, resamples: int = RESAMPLES, seed: int = 0
-) -> Interval:
-    """Mean of ``a - b`` with its 95 % interval, by resampling problems that both answered.
-
-    Pairing takes out what makes a problem hard for both, so this interval is the one to compare by.
-
-    Args:
-        a_P, b_P: scores of two policies on the same problems, [P].
-        resamples, seed: as for `bootstrap_intervals`.
-
-    Returns:
-        The difference.
-
-    Raises:
-        ValueError: the two have not the same number of problems.
-    """
-    if a_P.shape != b_P.shape:
-        raise ValueError(f"scores of {a_P.shape} and {b_P.shape} problems cannot be paired")
-    return bootstrap_intervals((a_P - b_P)[:, None], resamples, seed)[0]
-
-
-def summary_rows(
-    scores: Scores, labels: Mapping[str, Any], resamples: int = RESAMPLES, seed: int = 0
-) -> list[dict[str, Any]]:
+def summary_rows(scores: Scores, labels: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Make the rows of the summary table for a policy on a benchmark.
 
     Args:
         scores: of the policy, or pooled.
         labels: ``policy``, ``run``, ``method``, ``reference``, ``dataset``, ``seed``, ``benchmark``
             and ``protocol``.
-        resamples, seed: as for `bootstrap_intervals`.
 
     Returns:
-        A row a metric, with the columns of `columns.SUMMARY`.
+        A row a metric, with the columns of `columns.SUMMARY`. A run's intervals are over problems and seeds; those of a
+        reference, of a single seed and of a run that has only one are over problems.
     """
-    values_PM = np.stack(list(scores.metrics.values()), axis=1)
-    intervals = bootstrap_intervals(values_PM, resamples, seed)
-    return [
-        {
-            **labels,
-            "metric": name,
-            "k": k,
-            "value": interval.value,
-            "ci_low": interval.low,
-            "ci_high": interval.high,
-            "n_problems": len(scores.prompt_ids),
-            **scores.responses,
-        }
-        for (name, k), interval in zip(scores.metrics, intervals, strict=True)
-    ]
+    seeds_vary = scores.seeds is not None and len(scores.seeds) > 1
+    rows = []
+    for (name, k), values_SP in scores.metrics.items():
+        interval = share_interval(values_SP, seeds_vary)
+        rows.append(
+            {
+                **labels,
+                "metric": name,
+                "k": k,
+                "value": interval.value,
+                "ci_low": interval.low,
+                "ci_high": interval.high,
+                "n_problems": len(scores.prompt_ids),
+                **scores.responses,
+                "interval_over": OVER_BOTH if seeds_vary else OVER_PROBLEMS,
+            }
+        )
+    return rows
+
+
+def interval_note(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Say what the intervals of a table or figure are over.
+
+    Args:
+        rows: of the summary; the runs' rows that are no single seed decide.
+
+    Returns:
+        For example ``95 % interval over problems and seeds``.
+    """
+    runs = {row["run"]: row["interval_over"] for row in rows if row["run"] and row["seed"] is None}
+    one_seed = [run for run, over in runs.items() if over != OVER_BOTH]
+    if not runs:
+        return f"95 % interval over {OVER_PROBLEMS}"
+    if len(one_seed) == len(runs):
+        return f"95 % interval over {OVER_PROBLEMS}: one seed"
+    note = f"95 % interval over {OVER_BOTH}"
+    names = ", ".join(one_seed) if len(one_seed) <= MOST_NAMED else f"{len(one_seed)} runs"
+    return f"{note}; over {OVER_PROBLEMS} for {names}: one seed" if one_seed else note

@@ -78,9 +78,13 @@ SUMMARY = pa.schema(
         ("null_share", pa.float64()),
         ("no_answer_share", pa.float64()),
         ("mean_response_tokens", pa.float64()),
+        # "problems and seeds" for a run of several seeds, else "problems".
+        ("interval_over", pa.string()),
     ]
 )
-# Every two policies on the problems that both answered; tied where the interval covers 0.
+# Every two policies on the problems that both answered. The interval is that of one pair by itself; `verdict`
+# (a_better, b_better, tied, cannot_tell) and `tied` go by `p_holm`. Where a run has one seed, `p_holm` and `tied` are
+# null. A reference has 0 seeds.
 DIFFERENCES = pa.schema(
     [
         ("benchmark", pa.string()),
@@ -93,6 +97,13 @@ DIFFERENCES = pa.schema(
         ("ci_high", pa.float64()),
         ("tied", pa.bool_()),
         ("n_problems", pa.int64()),
+        ("p_value", pa.float64()),
+        ("p_holm", pa.float64()),
+        ("verdict", pa.string()),
+        ("n_seeds_a", pa.int64()),
+        ("n_seeds_b", pa.int64()),
+        ("paired_by_seed", pa.bool_()),
+        ("interval_over", pa.string()),
     ]
 )
 CURVES = pa.schema(

@@ -176,10 +176,6 @@ class Plan:
             settings["points"] = ablation_points(self.config, figure)
         return canonical_json(settings)
 
-    def bootstrap(self) -> dict[str, Any]:
-        """How the intervals of the tables are made."""
-        return _dump(self.config.bootstrap)
-
     def machine(self) -> str:
         """What changes no number; rules must pass it so that Snakemake does not compare it."""
         machine = _dump(self.config.machine)

@@ -13,7 +13,6 @@ from astarpo.config.kinds import (
     Name,
     OpenShare,
     PositiveShare,
-    Seed,
     SomeNames,
     Text,
 )
@@ -106,15 +105,6 @@ FigureEntry = Annotated[
 ]
 
 
-class Bootstrap(Section):
-    """Intervals of the tables."""
-
-    resamples: Annotated[int, Field(ge=100, le=100_000)] = Field(
-        2000, description="resamples of the problems"
-    )
-    seed: Seed = Field(0, description="of the resampling")
-
-
 class Contamination(Section):
     """What counts as a near duplicate between a training set and a benchmark; it is always reported."""
 
@@ -190,7 +180,6 @@ class Config(Section):
     )
     benchmarks: dict[Name, BenchmarkEntry] = Field({}, description="what policies are compared on")
     figures: dict[Name, FigureEntry] = Field({}, description="what is drawn")
-    bootstrap: Bootstrap = Field(Bootstrap(), description="intervals of the tables")
     contamination: Contamination = Field(
         Contamination(), description="what counts as a near duplicate"
     )

@@ -132,16 +132,11 @@ class Targets:
             }
         )
 
-    def tables_settings(self) -> str:
-        """Settings of `summarize`: intervals, and the hash of the plan that belongs to this configuration.
+    def plan_settings(self) -> str:
+        """Settings of rules that read the plan and have no others: the hash of this configuration's plan.
 
         Without the hash an old plan, kept by `snakemake --touch`, would be believed.
         """
-        plan = hashlib.sha256(self.tables_plan().encode()).hexdigest()
-        return canonical_json({"bootstrap": self.plan.bootstrap(), "plan_sha256": plan})
-
-    def plan_settings(self) -> str:
-        """Settings of rules that read the plan and have no others: its hash, see `tables_settings`."""
         plan = hashlib.sha256(self.tables_plan().encode()).hexdigest()
         return canonical_json({"plan_sha256": plan})
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from astarpo.errors import InputError
-from astarpo.figures.scores import Row, costs_of, main_scores, percent_error
+from astarpo.figures.scores import Row, costs_of, main_scores, percent_error, score_label
 from astarpo.figures.style import (
     REFERENCE_COLOUR,
     Look,
@@ -33,7 +33,7 @@ def draw(summary: pa.Table, cost: pa.Table, settings: Settings) -> Figure:
             ``benchmark`` (null: the first) and ``metric`` (a family, as ``avg``).
 
     Returns:
-        The figure: means over seeds with intervals over problems, seeds as dots, the reference as a line.
+        The figure: means over seeds with intervals over problems and seeds, seeds as dots, the reference as a line.
 
     Raises:
         InputError: there is nothing to draw.
@@ -58,7 +58,7 @@ def draw(summary: pa.Table, cost: pa.Table, settings: Settings) -> Figure:
         for run in own:
             _draw_point(left, at[run], pooled[run], seeds[run], look)
         _draw_kl(right, cost_rows, own, at, look)
-    left.set_ylabel(f"{title} (%)")
+    left.set_ylabel(score_label(title, [pooled[run] for run in runs]))
     right.set_ylabel("KL a sequence (nats)")
     right.set_ylim(bottom=0)
     for axis in (left, right):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from astarpo.benchmarks import interval_note
 from astarpo.errors import InputError
 from astarpo.figures.style import (
     GREY,
@@ -40,7 +41,7 @@ def draw(summary: pa.Table, settings: Settings) -> Figure:
         settings: ``width_in``, ``height_in`` and ``runs`` (null: all).
 
     Returns:
-        The figure: points with intervals over problems; single seeds as small dots behind.
+        The figure: points with intervals, over problems and the seeds of a run; single seeds as small dots behind.
 
     Raises:
         InputError: there is nothing to draw.
@@ -68,7 +69,7 @@ def draw(summary: pa.Table, settings: Settings) -> Figure:
         axis.set_title(_title(own, family))
     axes[0].set_yticks(range(len(benchmarks)), benchmarks)
     axes[0].set_ylim(len(benchmarks) - 0.5, -0.5)
-    axes[len(axes) // 2].set_xlabel("problems solved (%), with 95 % intervals over problems")
+    axes[len(axes) // 2].set_xlabel(f"problems solved (%), {interval_note(rows)}")
     _legend(figure, policies)
     return figure
 

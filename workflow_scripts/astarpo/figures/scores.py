@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from astarpo.benchmarks import interval_note
 from astarpo.errors import InputError
 
 Row = Mapping[str, Any]
@@ -62,3 +63,13 @@ def percent_error(row: Row) -> list[list[float]]:
     """The interval of a score as matplotlib wants it: lengths below and above, in percent."""
     value = row["value"]
     return [[100 * (value - row["ci_low"])], [100 * (row["ci_high"] - value)]]
+
+
+def score_label(title: str, runs: Sequence[Row]) -> str:
+    """The label of an axis of scores: what they are, and what their intervals are over.
+
+    Args:
+        title: of `main_scores`.
+        runs: rows of the runs that are drawn.
+    """
+    return f"{title} (%)\n{interval_note(runs)}"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from astarpo.errors import InputError
-from astarpo.figures.scores import Row, costs_of, main_scores, percent_error
+from astarpo.figures.scores import Row, costs_of, main_scores, percent_error, score_label
 from astarpo.figures.style import (
     REFERENCE_COLOUR,
     Look,
@@ -40,7 +40,7 @@ def draw(summary: pa.Table, cost: pa.Table, settings: Settings) -> Figure:
             ``metric`` (a family, as ``avg``).
 
     Returns:
-        The figure: means over seeds with intervals over problems, seeds as small dots, the reference as a line.
+        The figure: means over seeds with intervals over problems and seeds, seeds as dots, the reference as a line.
 
     Raises:
         InputError: there is nothing to draw.
@@ -71,7 +71,7 @@ def draw(summary: pa.Table, cost: pa.Table, settings: Settings) -> Figure:
             _draw_run(axis, cost_rows, run, number, pooled[run], seeds[run], shown[run])
         axis.set_xlabel(label)
         axis.set_xlim(0, 1.05 * axis.get_xlim()[1])  # from 0, and no point on the edge
-    axes[0].set_ylabel(f"{title} (%)")
+    axes[0].set_ylabel(score_label(title, [pooled[run] for run in runs]))
     _legend(figure, shown, sorted(used & set(references)))
     return figure
 

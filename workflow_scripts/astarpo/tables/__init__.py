@@ -1,7 +1,8 @@
 """Tables of results: what they are made of, what they may be made of, and how they are shown."""
 
 from astarpo.tables.checks import check_manifest, check_results
-from astarpo.tables.evaluations import differences, read_answers, score_policies, summarize_scores
+from astarpo.tables.comparisons import differences
+from astarpo.tables.evaluations import read_answers, score_policies, summarize_scores
 from astarpo.tables.page import tables_page
 from astarpo.tables.paper import ratio_table, read_paper
 from astarpo.tables.ranking import rank_runs

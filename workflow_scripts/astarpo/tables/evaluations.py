@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from astarpo.benchmarks import (
-    Answers,
-    Scores,
-    bootstrap_intervals,
-    paired_difference,
-    pool,
-    score,
-    summary_rows,
-)
+from astarpo.benchmarks import Answers, Scores, pool, score, summary_rows
 from astarpo.columns import GENERATIONS, GRADED_ANSWERS
 from astarpo.errors import InputError
 from astarpo.files import read_table
@@ -99,15 +90,15 @@ def score_policies(policies: Sequence[Entry], evaluations: Iterable[Entry]) -> d
             and ``graded`` of each.
 
     Returns:
-        (policy, benchmark, protocol) -> scores; a run's name stands for the mean over its seeds. Where the verifier
-        of a benchmark gives no text with a verdict, on whichever answer, nobody has votes on that benchmark.
+        (policy, benchmark, protocol) -> scores; a run's name stands for all its seeds. Where the verifier of a
+        benchmark gives no text with a verdict, on whichever answer, nobody has votes on that benchmark.
 
     Raises:
         InputError: an answer is missing, or seeds of a run answered different problems.
     """
-    run_of = {policy["policy"]: policy["run"] for policy in policies}
+    known = {policy["policy"]: (policy["run"], policy["seed"]) for policy in policies}
     scores: dict[Key, Scores] = {}
-    seeds: dict[Key, list[Scores]] = {}
+    seeds: dict[Key, dict[int, Scores]] = {}
     answered = [
         (entry, read_answers(entry["graded"], entry["generations"], entry["k"]))
         for entry in evaluations
@@ -117,9 +108,9 @@ def score_policies(policies: Sequence[Entry], evaluations: Iterable[Entry]) -> d
         asked = (entry["benchmark"], entry["protocol"])
         vote = entry["benchmark"] not in without_texts
         scores[entry["policy"], *asked] = scored = score(answers, entry["temperature"], vote)
-        run = run_of[entry["policy"]]
+        run, seed = known[entry["policy"]]
         if run is not None:
-            seeds.setdefault((run, *asked), []).append(scored)
+            seeds.setdefault((run, *asked), {})[seed] = scored
     for key, of_seeds in seeds.items():
         try:
             scores[key] = pool(of_seeds)
@@ -132,86 +123,40 @@ def score_policies(policies: Sequence[Entry], evaluations: Iterable[Entry]) -> d
 
 
 def summarize_scores(
-    policies: Sequence[Entry], scores: Mapping[Key, Scores], resamples: int, seed: int
-) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Make the summary table, and the changes from reference to run that go with it.
+    policies: Sequence[Entry], scores: Mapping[Key, Scores]
+) -> list[dict[str, Any]]:
+    """Make the summary table.
 
     Args:
         policies: as for `score_policies`.
         scores: what that returned.
-        resamples, seed: of the bootstrap.
 
     Returns:
-        Rows of `columns.SUMMARY`, each run's pooled rows before those of its seeds; and for every row
-        of a run ``policy, benchmark, protocol, metric, value, ci_low, ci_high``: the difference to its
-        reference, paired by problem.
+        Rows of `columns.SUMMARY`, each run's pooled rows before those of its seeds.
+
+    Raises:
+        InputError: a run and its reference answered different problems.
     """
-    rows, changes = [], []
-    for policy in _with_pooled(policies):
-        for key in (key for key in scores if key[0] == policy["policy"]):
-            asked = {"benchmark": key[1], "protocol": key[2]}
-            rows += summary_rows(scores[key], {**policy, **asked}, resamples, seed)
-            reference = scores.get((policy["reference"], *key[1:]))
-            if policy["run"] is not None and reference is not None:
-                labels = {"policy": policy["policy"], **asked}
-                changes += _changes(scores[key], reference, labels, resamples, seed)
-    return rows, changes
-
-
-def differences(
-    policies: Sequence[Entry], scores: Mapping[Key, Scores], resamples: int, seed: int
-) -> list[dict[str, Any]]:
-    """Compare every two policies on the problems that both answered.
-
-    Args:
-        policies, scores, resamples, seed: as for `summarize_scores`.
-
-    Returns:
-        Rows of `columns.DIFFERENCES` for references and runs (means over their seeds): greedy, avg@k, pass@k and
-        maj@k of each protocol; a minus b. ``tied`` where the interval covers 0.
-    """
-    compared = [entry["policy"] for entry in _with_pooled(policies) if entry["seed"] is None]
     rows = []
-    for benchmark, protocol in dict.fromkeys(key[1:] for key in scores):
-        own = [name for name in compared if (name, benchmark, protocol) in scores]
-        for a, b in itertools.combinations(own, 2):
-            pair = (scores[a, benchmark, protocol], scores[b, benchmark, protocol])
-            labels = {"benchmark": benchmark, "protocol": protocol, "policy_a": a, "policy_b": b}
-            rows += _compared(*pair, labels, resamples, seed)
+    for policy in with_pooled(policies):
+        for key in (key for key in scores if key[0] == policy["policy"]):
+            reference = scores.get((policy["reference"], *key[1:]))
+            if reference is not None and reference.prompt_ids != scores[key].prompt_ids:
+                raise InputError(
+                    f"{policy['policy']} and its reference answered different problems of {key[1]}; "
+                    "run `snakemake -R generate_answers`"
+                )
+            asked = {"benchmark": key[1], "protocol": key[2]}
+            rows += summary_rows(scores[key], {**policy, **asked})
     return rows
 
 
-def _compared(
-    a: Scores, b: Scores, labels: Entry, resamples: int, seed: int
-) -> list[dict[str, Any]]:
-    places_a = {prompt_id: place for place, prompt_id in enumerate(a.prompt_ids)}
-    places_b = {prompt_id: place for place, prompt_id in enumerate(b.prompt_ids)}
-    common = [prompt_id for prompt_id in a.prompt_ids if prompt_id in places_b]
-    largest = max(k for _, k in a.metrics)
-    names = [key for key in a.metrics if key in b.metrics and key[1] == largest]
-    if not common or not names:
-        return []
-    differences_PM = np.stack(
-        [
-            a.metrics[name][[places_a[one] for one in common]]
-            - b.metrics[name][[places_b[one] for one in common]]
-            for name in names
-        ],
-        axis=1,
-    )
-    return [
-        {
-            **labels, "metric": name, "value": found.value, "ci_low": found.low, "ci_high": found.high,
-            "tied": found.low <= 0 <= found.high, "n_problems": len(common),
-        }
-        for (name, _), found in zip(
-            names, bootstrap_intervals(differences_PM, resamples, seed), strict=True
-        )
-    ]  # fmt: skip
+def with_pooled(policies: Sequence[Entry]) -> list[dict[str, Any]]:
+    """Labels of every policy in the summary: before a run's seeds, the run itself with seed None.
 
-
-def _with_pooled(policies: Sequence[Entry]) -> list[dict[str, Any]]:
-    """Labels of every policy in the summary; before a run's seeds, the run itself."""
+    Args:
+        policies: ``policy``, ``run``, ``method``, ``reference``, ``dataset`` and ``seed`` of each.
+    """
     names = ("policy", "run", "method", "reference", "dataset", "seed")
     labelled: dict[str, dict[str, Any]] = {}
     for policy in policies:
@@ -220,19 +165,3 @@ def _with_pooled(policies: Sequence[Entry]) -> list[dict[str, Any]]:
             labelled.setdefault(policy["run"], {**labels, "policy": policy["run"], "seed": None})
         labelled[policy["policy"]] = labels
     return list(labelled.values())
-
-
-def _changes(
-    scores: Scores, reference: Scores, labels: Entry, resamples: int, seed: int
-) -> list[dict[str, Any]]:
-    if scores.prompt_ids != reference.prompt_ids:
-        raise InputError(
-            f"{labels['policy']} and its reference answered different problems of "
-            f"{labels['benchmark']}; run `snakemake -R generate_answers`"
-        )
-    changes = []
-    for name in (name for name in scores.metrics if name in reference.metrics):
-        change = paired_difference(scores.metrics[name], reference.metrics[name], resamples, seed)
-        numbers = {"value": change.value, "ci_low": change.low, "ci_high": change.high}
-        changes.append({**labels, "metric": name[0], **numbers})
-    return changes

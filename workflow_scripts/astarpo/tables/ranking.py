@@ -8,14 +8,16 @@ from typing import Any
 
 Row = Mapping[str, Any]
 Key = tuple[str, str, str, str]  # policy, benchmark, protocol, metric
+TIED = "="
+UNTOLD = "?"
 
 
 @dataclass(frozen=True)
 class Mark:
-    """A run's place in a column: 1, 2 or 0 for any other; ``tied``: its difference to the best covers 0."""
+    """A run's place in a column: 1, 2 or 0 for any other; ``sign``: `TIED` or `UNTOLD` if it may equal the best."""
 
     place: int
-    tied: bool
+    sign: str = ""
 
 
 def rank_runs(summary_rows: Sequence[Row], differences: Sequence[Row]) -> dict[Key, Mark]:
@@ -28,10 +30,9 @@ def rank_runs(summary_rows: Sequence[Row], differences: Sequence[Row]) -> dict[K
     Returns:
         Marks of all runs in columns with at least two of them; equal values share their place.
     """
-    tied = {
-        frozenset((row["policy_a"], row["policy_b"])) | {_column(row)}
+    verdicts = {
+        frozenset((row["policy_a"], row["policy_b"])) | {_column(row)}: row["verdict"]
         for row in differences
-        if row["tied"]
     }
     columns: dict[tuple[str, str, str], dict[str, float]] = {}
     for row in summary_rows:
@@ -45,9 +46,15 @@ def rank_runs(summary_rows: Sequence[Row], differences: Sequence[Row]) -> dict[K
         winners = [policy for policy, value in values.items() if value == best]
         for policy, value in values.items():
             place = 1 if value == best else 2 if rest and value == rest[0] else 0
-            same = any(frozenset((policy, winner)) | {column} in tied for winner in winners)
-            marks[policy, *column] = Mark(place, place != 1 and same)
+            found = [verdicts.get(frozenset((policy, one)) | {column}) for one in winners]
+            marks[policy, *column] = Mark(place, "" if place == 1 else _sign(found))
     return marks
+
+
+def _sign(verdicts: Sequence[str | None]) -> str:
+    if "tied" in verdicts:
+        return TIED
+    return UNTOLD if "cannot_tell" in verdicts else ""
 
 
 def _column(row: Row) -> tuple[str, str, str]:

@@ -7,6 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from astarpo.benchmarks import interval_note
+from astarpo.intervals import OVER_BOTH, OVER_PROBLEMS
+
 Row = Mapping[str, Any]
 FAMILIES = ("greedy", "avg", "pass", "maj")
 
@@ -38,6 +41,7 @@ class Results:
         self._cells = {(row["policy"], *asked(row)): row for row in rows}
         seeds = [row for row in rows if row["seed"] is not None]
         self._seeds = {row["run"]: list[str]() for row in seeds}
+        self._references = {row["policy"]: row["reference"] for row in rows}
         for row in seeds:
             if row["policy"] not in self._seeds[row["run"]]:
                 self._seeds[row["run"]].append(row["policy"])
@@ -49,6 +53,10 @@ class Results:
     def seeds(self, run: str) -> list[str]:
         """The policies that a run's seeds are; none for a reference."""
         return self._seeds.get(run, [])
+
+    def reference(self, policy: str) -> str:
+        """What a policy was trained from; of a reference, itself."""
+        return str(self._references[policy])
 
     def columns(self, families: Sequence[str] = FAMILIES) -> list[Column]:
         """The main metrics of every benchmark, those with their protocol's largest k."""
@@ -100,3 +108,14 @@ def percent(value: float) -> str:
 def interval(row: Row) -> str:
     """The interval of a row, in percent."""
     return f"[{percent(row['ci_low'])}, {percent(row['ci_high'])}]"
+
+
+def table_note(rows: Sequence[Row]) -> str:
+    """Say what the intervals of a table are over, those of references and of single seeds included.
+
+    Args:
+        rows: of the summary.
+    """
+    note = interval_note(rows)
+    some = any(row["interval_over"] == OVER_BOTH for row in rows)
+    return f"{note} (of references and single seeds: over {OVER_PROBLEMS})" if some else note

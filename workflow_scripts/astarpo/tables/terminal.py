@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from astarpo.tables.results import Column, Results, Row, family, interval, percent
+from astarpo.tables.results import Column, Results, Row, family, interval, percent, table_note
 
 
 def terminal_table(summary_rows: Sequence[Row]) -> str:
@@ -30,7 +30,7 @@ def terminal_table(summary_rows: Sequence[Row]) -> str:
         about = [row for row in summary_rows if row["benchmark"] == benchmark]
         title = f"{benchmark}: {about[0]['n_problems']} problems, percent right"
         blocks.append("\n".join([title, *_aligned(_without_empty(lines)), *_null_note(about)]))
-    note = "[95 % interval over problems]  (change to the reference in points)"
+    note = f"[{table_note(summary_rows)}]  (change to the reference in points)"
     return "\n\n".join([*blocks, note])
 
 

@@ -6,13 +6,17 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from astarpo.tables.ranking import Key, Mark
-from astarpo.tables.results import Column, Results, Row, asked, interval, percent
+from astarpo.tables.ranking import TIED, UNTOLD, Key, Mark
+from astarpo.tables.results import Column, Results, Row, asked, interval, percent, table_note
 
 FEW_SEEDS = 5  # fewer are listed one by one
 NOTE = "runs are means over their seeds"
-RANKING = "best run bold, second underlined, = where the paired interval to the best covers 0"
-NO_MARK = Mark(0, False)
+RANKING = "best run bold, second underlined"
+SIGNS = {
+    TIED: "not different from the best after Holm's correction for the number of pairs of runs",
+    UNTOLD: "cannot be told from the best, as one of the two has one seed",
+}
+NO_MARK = Mark(0)
 
 
 @dataclass(frozen=True)
@@ -43,7 +47,7 @@ def markdown_table(tables: Sequence[TextTable]) -> str:
 def main_tables(
     summary_rows: Sequence[Row],
     cost_rows: Sequence[Row] = (),
-    changes: Sequence[Row] = (),
+    differences: Sequence[Row] = (),
     marks: Mapping[Key, Mark] | None = None,
 ) -> list[TextTable]:
     """Lay out the main results as texts.
@@ -51,9 +55,8 @@ def main_tables(
     Args:
         summary_rows: with the columns of `columns.SUMMARY`.
         cost_rows: with the columns of `columns.COST`; time, memory and KL are shown if given.
-        changes: differences of runs to their reference (`summarize_scores`), for a second table.
-        marks: of `ranking.rank_runs`: the best run bold, the second underlined, ``=`` where
-            its difference to the best covers 0.
+        differences: with the columns of `columns.DIFFERENCES`; those of runs to their reference are a second table.
+        marks: of `ranking.rank_runs`: the best run bold, the second underlined, ``=`` and ``?`` as `SIGNS` says.
 
     Returns:
         A row a reference and a run (mean over seeds with its interval), and under a run of fewer than five seeds the
@@ -73,26 +76,45 @@ def main_tables(
         ]
         for name, cells in _main_rows(results, columns, cost_rows, marks or {})
     ]
-    legend = f"; {RANKING}" if marks else ""
-    tables = [TextTable(f"Percent right [95 % interval over problems]; {NOTE}{legend}", head, body)]
-    if changes:
-        by_key = {(row["policy"], *asked(row)): row for row in changes}
-        body = [
-            [policy, *(_change_cell(by_key.get((policy, *column.key))) for column in columns)]
-            for policy in results.policies()
-            if results.seeds(policy)
-        ]
-        title = (
-            "Change to the reference in points, paired by problem; tied where the interval covers 0"
-        )
-        tables.append(TextTable(title, ["policy", *scores], body))
+    title = f"Percent right [{table_note(summary_rows)}]; {NOTE}{_legend(marks)}"
+    tables = [TextTable(title, head, body)]
+    if differences:
+        tables.append(_changes(results, columns, scores, differences))
     return tables
+
+
+def _legend(marks: Mapping[Key, Mark] | None) -> str:
+    if not marks:
+        return ""
+    used = {mark.sign for mark in marks.values()}
+    return "; ".join(
+        ["", RANKING, *(f"{sign} {text}" for sign, text in SIGNS.items() if sign in used)]
+    )
+
+
+def _changes(
+    results: Results, columns: Sequence[Column], labels: Sequence[str], differences: Sequence[Row]
+) -> TextTable:
+    """What every run has more than its reference."""
+    by_key = {(row["policy_a"], row["policy_b"], *asked(row)): row for row in differences}
+    body, untold = [], False
+    for run in (policy for policy in results.policies() if results.seeds(policy)):
+        found = [by_key.get((results.reference(run), run, *column.key)) for column in columns]
+        untold |= any(row is not None and row["verdict"] == "cannot_tell" for row in found)
+        body.append([run, *map(_change_cell, found)])
+    title = (
+        "Change to the reference in points [95 % interval over problems and seeds, each by itself]; tied: not "
+        "different after Holm's correction for the number of pairs with a reference"
+    )
+    if untold:
+        title += "; cannot tell: the run has one seed, and its interval is over problems"
+    return TextTable(title, ["policy", *labels], body)
 
 
 def _dressed(number: str, mark: Mark) -> str:
     tag = {1: "b", 2: "u"}.get(mark.place)
     shown = f"<{tag}>{number}</{tag}>" if tag else number
-    return f"{shown} =" if mark.tied else shown
+    return f"{shown} {mark.sign}" if mark.sign else shown
 
 
 def _main_rows(
@@ -141,11 +163,12 @@ def _cost_cells(cost_rows: Sequence[Row], run: str) -> list[str]:
 
 
 def _change_cell(row: Row | None) -> str:
+    """A difference, reference less run, as the change from reference to run."""
     if row is None:
         return ""
-    tied = " tied" if row["ci_low"] <= 0 <= row["ci_high"] else ""
-    interval = f"[{100 * row['ci_low']:+.1f}, {100 * row['ci_high']:+.1f}]"
-    return f"{100 * row['value']:+.1f} {interval}{tied}"
+    low, value, high = (-100 * row[name] for name in ("ci_high", "value", "ci_low"))
+    words = {"tied": " tied", "cannot_tell": " cannot tell"}.get(row["verdict"], "")
+    return f"{round(value, 1) + 0.0:+.1f} [{low:+.1f}, {high:+.1f}]{words}"
 
 
 def _markdown(head: Sequence[str], body: Iterable[Sequence[str]]) -> str:
@@ -179,7 +202,7 @@ def latex_table(
         rules.append(rf"\cmidrule(lr){{{first}-{first + width - 1}}}")
         first += width
     lines = [
-        f"% percent right with 95 % intervals over problems; {NOTE}{'; ' + RANKING if marks else ''}",
+        f"% percent right, {table_note(summary_rows)}; {NOTE}{_legend(marks)}",
         r"% needs booktabs, and \resizebox or sidewaystable where it is too wide",
         rf"\begin{{tabular}}{{l{'r' * len(labels)}}}",
         r"\toprule",
@@ -197,7 +220,7 @@ def latex_table(
 def _latex_cell(number: str, more: str, mark: Mark) -> str:
     command = {1: r"\textbf", 2: r"\underline"}.get(mark.place)
     shown = f"{command}{{{number}}}" if command else number
-    shown += "$^{=}$" if mark.tied else ""
+    shown += f"$^{{{mark.sign}}}$" if mark.sign else ""
     return rf"{shown} {{\scriptsize {more}}}" if more else shown
 
 

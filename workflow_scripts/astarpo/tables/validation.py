@@ -8,8 +8,11 @@ from typing import Any
 
 import pyarrow as pa
 
+from astarpo.differences import compare_seed_scores
 from astarpo.errors import InputError
 from astarpo.files import read_table
+from astarpo.tables.comparisons import prompts_seen
+from astarpo.tables.ranking import TIED, UNTOLD
 from astarpo.tables.text import TextTable
 
 Row = Mapping[str, Any]
@@ -45,35 +48,85 @@ def rate_table(rows: Sequence[Row]) -> TextTable:
         rows: with `COLUMNS`.
 
     Returns:
-        Percent right, means over the seeds; the best rate of a row bold, where it has several.
+        Percent right, means over the seeds; the best rate of a row bold, where it has several, and those marked that
+        may be as good: ``=`` not different from it, ``?`` cannot be told, for want of seeds.
 
     Raises:
         InputError: there are no rows.
     """
     if not rows:
         raise InputError("no training has looked at validation prompts; give its run `validation`")
+    scores = _last_looks(rows, "family")
+    rates = sorted({rate for _, rate in scores})
+    body, used = [], set()
+    for family in dict.fromkeys(name for name, _ in scores):
+        own = {rate: scores[family, rate] for rate in rates if (family, rate) in scores}
+        signs = _signs(own)
+        used |= set(signs.values())
+        best = max(map(_mean, own.values())) if len(own) > 1 else None
+        cells = {rate: f"{100 * _mean(seeds):.1f}" for rate, seeds in own.items()}
+        for rate, seeds in own.items():
+            if _mean(seeds) == best:
+                cells[rate] = f"<b>{cells[rate]}</b>"
+            elif signs[rate]:
+                cells[rate] += f" {signs[rate]}"
+        body.append([family, *(cells.get(rate, "") for rate in rates)])
+    title = "Percent of the validation prompts right at the end, by learning rate; means over seeds, the best rate bold"
+    if TIED in used:
+        title += f"; {TIED} not different from it, by seed, after Holm's correction for the pairs of a row"
+    if UNTOLD in used:
+        title += f"; {UNTOLD} cannot be told from it: one seed"
+    return TextTable(title, ["run", *(f"{rate:g}" for rate in rates)], body)
+
+
+def difference_table(rows: Sequence[Row], trainings: Sequence[Row]) -> TextTable | None:
+    """Set every training with several seeds against the best one, by the accuracy that each seed ends with.
+
+    Args:
+        rows: with `COLUMNS`.
+        trainings: of the tables' plan: ``run`` and ``terms`` of each.
+
+    Returns:
+        A row a run; None where fewer than two have several seeds.
+    """
+    last = {key: seeds for key, seeds in _last_looks(rows, "run").items() if len(seeds) > 1}
+    if len(last) < 2:
+        return None
+    data = {training["run"]: prompts_seen(training["terms"]) for training in trainings}
+    scores = {run: seeds for (run, _), seeds in last.items()}
+    best = max(scores, key=lambda run: _mean(scores[run]))
+    body = [[best, f"{100 * _mean(scores[best]):.1f}", "", ""]]
+    for (a, b), (found, told) in compare_seed_scores(scores, data).items():
+        if a != best:
+            continue
+        points = [f"{-100 * one:+.1f}" for one in found.interval] if found else []
+        shown = "{0} [{2}, {1}]".format(*points) if points else ""
+        words = {"tied": "tied", "cannot_tell": "cannot tell"}.get(told, "")
+        body.append([b, f"{100 * _mean(scores[b]):.1f}", shown, words])
+    title = (
+        "Difference to the best run at the end, in points [95 % t interval over seeds, each by itself, the prompts "
+        "being the same]; tied: not different after Holm's correction for the number of pairs of runs"
+    )
+    return TextTable(title, ["run", "validation, %", f"less {best}", ""], body)
+
+
+def _last_looks(rows: Sequence[Row], name: str) -> dict[tuple[str, float], dict[int, float]]:
+    """(run or family, learning rate) -> seed -> the last validation reward."""
     last: dict[tuple[str, float], dict[int, float]] = defaultdict(dict)
     for row in sorted(rows, key=lambda row: row["step"]):
-        last[row["family"], row["lr"]][row["seed"]] = row["validation_reward"]
-    mean = {key: sum(seeds.values()) / len(seeds) for key, seeds in last.items()}
-    rates = sorted({rate for _, rate in mean})
-    body = []
-    for family in dict.fromkeys(name for name, _ in mean):
-        own = {rate: mean[family, rate] for rate in rates if (family, rate) in mean}
-        best = max(own.values()) if len(own) > 1 else None
-        cells = [f"{100 * own[rate]:.1f}" if rate in own else "" for rate in rates]
-        bold = [rate in own and own[rate] == best for rate in rates]
-        body.append(
-            [
-                family,
-                *(
-                    f"<b>{cell}</b>" if marked else cell
-                    for cell, marked in zip(cells, bold, strict=True)
-                ),
-            ]
-        )
-    return TextTable(
-        "Percent of the validation prompts right at the end, by learning rate; means over seeds, the best rate bold",
-        ["run", *(f"{rate:g}" for rate in rates)],
-        body,
-    )
+        last[row[name], row["lr"]][row["seed"]] = row["validation_reward"]
+    return last
+
+
+def _mean(seeds: Mapping[int, float]) -> float:
+    return sum(seeds.values()) / len(seeds)
+
+
+def _signs(own: Mapping[float, Mapping[int, float]]) -> dict[float, str]:
+    """Learning rate -> whether it may be as good as the best one."""
+    signs = dict.fromkeys(own, "")
+    best = max(own, key=lambda rate: _mean(own[rate]))
+    for (a, b), (_, told) in compare_seed_scores(own).items():
+        if a == best:
+            signs[b] = {"tied": TIED, "cannot_tell": UNTOLD}.get(told, "")
+    return signs
