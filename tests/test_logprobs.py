@@ -96,4 +96,5 @@ def test_a_log_prob_that_is_not_finite_is_an_error():
     table = torch.zeros(3, 3)
     table[0, 2] = float("-inf")
     with pytest.raises(FloatingPointError, match="not finite"):
-        token_log_probs(TableModel(table), collate([[0]], [[2]], END), 1.0)
+        # The first token's is finite, that of the second is not.
+        token_log_probs(TableModel(table), collate([[0]], [[0, 2]], END), 1.0)

@@ -411,8 +411,10 @@ def test_the_estimator_is_the_chosen_one(graded, tmp_path):
 
 def test_what_was_drawn_is_graded_counted_and_valued(results, tmp_path, monkeypatch):
     """From samples to V* along the files that the stages hand on, with a verifier that a random model can please."""
+    judge = tmp_path / "judge.py"
+    judge.write_text("def even(gold, response):\n    return len(response.text) % 2 == 0\n")
     made = plan(
-        datasets__sums__verifier=f"{Path(__file__).parent / 'even_verifier.py'}:even",
+        datasets__sums__verifier=f"{judge}:even",
         datasets__sums__grading={"truncated": "as_judged"},
     )
     monkeypatch.chdir(results)

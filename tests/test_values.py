@@ -78,9 +78,9 @@ def test_mean_zero_and_jeffreys_by_hand():
 
 
 def test_standard_error_by_hand_and_never_zero():
-    p = 4.5 / 9
+    p = 2.5 / 9
     by_hand = 0.5 * (math.e**2 - 1) / (1 - p + p * math.e**2) * math.sqrt(p * (1 - p) / 8)
-    assert values.value_standard_error(np.array([4]), np.array([8]), 0.5)[0] == pytest.approx(
+    assert values.value_standard_error(np.array([2]), np.array([8]), 0.5)[0] == pytest.approx(
         by_hand
     )
     assert (values.value_standard_error(EIGHTHS, N, 0.5) > 0.01).all()
