@@ -6,7 +6,7 @@ CORES ?= $(shell nproc 2>/dev/null || getconf _NPROCESSORS_ONLN)
 # The rules call plain `python`: the one of the virtual environment.
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: help demo watch install test test-vllm test-deepspeed test-slurm test-trl bench format
+.PHONY: help demo watch install test mutants test-vllm test-deepspeed test-slurm test-trl bench format
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(firstword $(MAKEFILE_LIST))
@@ -27,6 +27,9 @@ test: install .venv/installed-tests ## check formatting, style and types, then r
 	snakefmt --check Snakefile rules
 	snakemake --lint
 	pytest -n 2
+
+mutants: install .venv/installed-tests ## put deliberate bugs in, one at a time, and list those that no test notices; COUNT=N tries N
+	python tests/tools/mutants.py --jobs $(CORES) $(if $(COUNT),--count $(COUNT))
 
 test-vllm: .venv-engines/installed ## test sampling with vLLM on this CPU; it gets an environment of its own
 	OMP_NUM_THREADS=1 .venv-engines/bin/python -m pytest tests/test_vllm_engine.py
