@@ -119,6 +119,14 @@ def test_grading_twice_is_the_same(grader):
     assert grader.grade(items) == grader.grade(items)
 
 
+def test_what_is_judged_at_once_and_what_the_workers_judge_come_back_in_order(grader):
+    quick = item(r"\boxed{3}", gold="2", verifier="integer")
+    grades = grader.grade([item("x"), quick, item("x"), quick, quick, item("none")])
+    assert [one.status for one in grades] == [
+        "correct", "incorrect", "correct", "incorrect", "incorrect", "no_answer",
+    ]  # fmt: skip
+
+
 def test_nothing_is_started_for_quick_verifiers():
     with Grader(NEVER_STOP) as made:
         made.check_canaries(["integer", "gsm8k", "countdown"])

@@ -196,3 +196,18 @@ def test_a_refreshed_value_uses_its_own_beta1_and_outlives_a_checkpoint():
     again = Carried([prompt], own)
     again.load_state(carried.state())
     assert again.v_star(prompt) == carried.v_star(prompt)
+
+
+def test_lagged_weights_outlive_a_checkpoint(tiny_folder):
+    own = {"method": "oapl", "hyperparameters": {"beta1": 0.5, "beta2": 0.3, "sync_every": 9}}
+    made, resumed = (case.trainer(tiny_folder, responses_per_prompt=2, **own) for _ in range(2))
+    with made.grader:
+        made._step(1)
+        made.engine.synchronise()
+        made._step(2)
+    resumed.engine.load_state(made.engine.state())
+    newest = case.weights(resumed).clone()
+    assert torch.equal(newest, case.weights(made))
+    with made.engine.sampling_weights(), resumed.engine.sampling_weights():
+        lagged = case.weights(resumed).clone()
+        assert torch.equal(lagged, case.weights(made)) and not torch.equal(lagged, newest)

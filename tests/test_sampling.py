@@ -91,6 +91,16 @@ def test_choice_follows_the_distribution():
     assert (np.abs(shares - probabilities) < 5 * np.sqrt(probabilities / count)).all()
 
 
+def test_each_token_of_a_row_is_chosen_by_its_own_noise():
+    """Of four equal tokens 0.1, 0.6 and 0.9 choose 0, 2 and 3; the other row's 0.8, 0.3 and 0 choose 3, 1 and 0."""
+    noise_BT = np.array([[0.1, 0.6, 0.9], [0.8, 0.3, 0.0]])
+    choice = SeededChoice(T1, noise_BT, prompt_width=2)
+    scores_BV = torch.zeros(2, 4)
+    chosen = [choice(torch.zeros(2, 2 + t), scores_BV).argmax(-1).tolist() for t in range(3)]
+    assert chosen == [[0, 3], [2, 1], [3, 0]]
+    assert choice.log_probs_BT().flatten().tolist() == pytest.approx([np.log(0.25)] * 6)
+
+
 def test_noise_at_the_edges_never_takes_an_impossible_token():
     scores_BV = torch.tensor([[float("-inf"), 0.0, float("-inf")]]).expand(2, 3)
     choice = SeededChoice(T1, np.array([[0.0], [np.nextafter(1.0, 0)]]), prompt_width=1)
