@@ -144,12 +144,17 @@ def sample(made: Plan, results: Path, out: Path, block: str = "s0-p0") -> list[d
 
 
 def answer(
-    made: Plan, results: Path, out: Path, protocol: str, policy: str = "tiny"
+    made: Plan,
+    results: Path,
+    out: Path,
+    protocol: str,
+    policy: str = "tiny",
+    problems: str = "held-out",
 ) -> list[dict[str, Any]]:
     """A policy's answers to the benchmark."""
     stage(
         "generate_answers", "--settings", made.asking("tiny", "held-out", protocol), "--machine", MACHINE,
-        "--policy", str(results / policy / "manifest.json"), "--benchmark", str(results / "held-out.parquet"),
+        "--policy", str(results / policy / "manifest.json"), "--benchmark", str(results / f"{problems}.parquet"),
         "--out", str(out),
     )  # fmt: skip
     return rows_of(out)
@@ -253,8 +258,11 @@ def test_policies_are_asked_with_the_same_noise_and_other_than_stage_one(results
         key: seed for key, (seed, _) in second.items()
     }
     assert first != second
+    # Asked the prompts of stage 1, it answers with other noise.
     stage_one = by_sample(sample(plan(), results, tmp_path / "c.parquet"))
-    assert not {seed for seed, _ in first.values()} & {seed for seed, _ in stage_one.values()}
+    asked = by_sample(answer(plan(), results, tmp_path / "d.parquet", "sampled", problems="sums"))
+    assert asked.keys() == stage_one.keys()
+    assert not {seed for seed, _ in asked.values()} & {seed for seed, _ in stage_one.values()}
 
 
 def test_protocols_say_how_many_answers_how_long_and_how_random(results, tmp_path):
