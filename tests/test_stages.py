@@ -481,3 +481,9 @@ def test_a_warm_start_moves_the_weights_and_says_what_it_learnt_from(results, tm
     assert 0.001 < float((after - before).abs().mean()) < 8 * 0.01
     # Uniform over 259 tokens is ln 259 = 5.6 nats; it has begun to learn.
     assert 0.0 < recorded["warm_start_loss"] < 5.0
+
+
+@pytest.mark.parametrize(("own", "longest"), [(None, 16), (8, 8)])
+def test_a_run_may_take_shorter_prompts_than_its_reference(own, longest):
+    made = plan(**{"runs__a-star-po__max_prompt_tokens": own})
+    assert json.loads(made.training("a-star-po"))["prompting"]["max_prompt_tokens"] == longest
