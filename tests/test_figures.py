@@ -185,9 +185,24 @@ def test_accuracy_has_a_panel_a_metric_and_the_largest_k():
     assert ends.tolist() == pytest.approx([50.0, 65.0])
     labels = [text.get_text() for text in figure.legends[0].get_texts()]
     assert labels == ["tiny", "go", "single seeds"]
-    assert figure.axes[1].get_xlabel() == (
-        "problems solved (%), 95 % interval over problems and seeds"
+    assert figure.get_supxlabel().replace("\n", " ") == (
+        "problems solved (%), 95 % interval over problems and seeds (of references: over problems)"
     )
+
+
+def test_the_note_on_intervals_stays_inside_the_figure():
+    name = "a-run-with-a-name-as-long-as-sweeps-give-them-1e-4"
+    rows = [
+        {key: name if value == "go" else value for key, value in row.items()}
+        | {"interval_over": "problems"}
+        for row in summary().to_pylist()
+    ] + summary().to_pylist()
+    figure = accuracy.draw(pa.Table.from_pylist(rows, SUMMARY), {**SIZE, "runs": None})
+    figure.draw_without_rendering()
+    assert name in figure.get_supxlabel()
+    (note,) = [text for text in figure.texts if name in text.get_text()]
+    box = note.get_window_extent()
+    assert box.x0 >= 0 and box.x1 <= figure.bbox.x1 and box.y0 >= 0
 
 
 def test_colours_are_those_of_the_method_and_grey_for_the_reference():

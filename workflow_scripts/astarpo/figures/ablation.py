@@ -58,7 +58,7 @@ def draw(summary: pa.Table, cost: pa.Table, settings: Settings) -> Figure:
         for run in own:
             _draw_point(left, at[run], pooled[run], seeds[run], look)
         _draw_kl(right, cost_rows, own, at, look)
-    left.set_ylabel(score_label(title, [pooled[run] for run in runs]))
+    left.set_ylabel(score_label(title, [pooled[run] for run in runs], settings["height_in"]))
     right.set_ylabel("KL a sequence (nats)")
     right.set_ylim(bottom=0)
     for axis in (left, right):

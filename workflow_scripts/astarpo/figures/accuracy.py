@@ -21,7 +21,9 @@ from astarpo.figures.style import (
     looks,
     new_figure,
     styled,
+    wrapped,
 )
+from astarpo.intervals import OVER_BOTH, OVER_PROBLEMS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -69,9 +71,17 @@ def draw(summary: pa.Table, settings: Settings) -> Figure:
         axis.set_title(_title(own, family))
     axes[0].set_yticks(range(len(benchmarks)), benchmarks)
     axes[0].set_ylim(len(benchmarks) - 0.5, -0.5)
-    axes[len(axes) // 2].set_xlabel(f"problems solved (%), {interval_note(rows)}")
+    label = f"problems solved (%), {_note(rows)}"
+    figure.supxlabel(wrapped(label, settings["width_in"]), fontsize=8)
     _legend(figure, policies)
     return figure
+
+
+def _note(rows: Sequence[dict[str, Any]]) -> str:
+    """What the intervals are over, that of a reference included; single seeds are drawn without."""
+    note = interval_note(rows)
+    some = any(row["interval_over"] == OVER_BOTH for row in rows)
+    return f"{note} (of references: over {OVER_PROBLEMS})" if some else note
 
 
 def _main_rows(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

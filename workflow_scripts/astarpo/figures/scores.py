@@ -7,6 +7,7 @@ from typing import Any
 
 from astarpo.benchmarks import interval_note
 from astarpo.errors import InputError
+from astarpo.figures.style import wrapped
 
 Row = Mapping[str, Any]
 
@@ -65,11 +66,13 @@ def percent_error(row: Row) -> list[list[float]]:
     return [[100 * (value - row["ci_low"])], [100 * (row["ci_high"] - value)]]
 
 
-def score_label(title: str, runs: Sequence[Row]) -> str:
+def score_label(title: str, runs: Sequence[Row], height_in: float) -> str:
     """The label of an axis of scores: what they are, and what their intervals are over.
 
     Args:
         title: of `main_scores`.
         runs: rows of the runs that are drawn.
+        height_in: of the figure, along which the label runs.
     """
-    return f"{title} (%)\n{interval_note(runs)}"
+    lines = (f"{title} (%)", interval_note(runs))
+    return "\n".join(wrapped(line, height_in) for line in lines)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 Row = Mapping[str, Any]
 Settings = Mapping[str, Any]
+CHARACTERS_PER_INCH = 13  # of a label at font size 8, margins included
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -96,6 +98,17 @@ def new_figure(settings: Settings) -> Figure:
     from matplotlib.figure import Figure
 
     return Figure(figsize=(settings["width_in"], settings["height_in"]), layout="constrained")
+
+
+def wrapped(text: str, inches: float) -> str:
+    """Break a label into lines that fit along a side of a figure.
+
+    Args:
+        text: without line breaks.
+        inches: length of that side.
+    """
+    characters = max(1, int(inches * CHARACTERS_PER_INCH))
+    return textwrap.fill(text, characters, break_on_hyphens=False)  # names of runs have hyphens
 
 
 def save(figure: Figure, png: str | Path, pdf: str | Path, dpi: int) -> None:

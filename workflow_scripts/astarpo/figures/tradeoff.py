@@ -71,7 +71,7 @@ def draw(summary: pa.Table, cost: pa.Table, settings: Settings) -> Figure:
             _draw_run(axis, cost_rows, run, number, pooled[run], seeds[run], shown[run])
         axis.set_xlabel(label)
         axis.set_xlim(0, 1.05 * axis.get_xlim()[1])  # from 0, and no point on the edge
-    axes[0].set_ylabel(score_label(title, [pooled[run] for run in runs]))
+    axes[0].set_ylabel(score_label(title, [pooled[run] for run in runs], settings["height_in"]))
     _legend(figure, shown, sorted(used & set(references)))
     return figure
 
