@@ -98,6 +98,20 @@ def test_with_one_seed_nothing_is_told(tmp_path):
     assert (row["n_seeds_a"], row["n_seeds_b"]) == (0, 1)
 
 
+def test_of_one_problem_nothing_is_told_however_many_seeds(tmp_path):
+    rewards = {"good": (1.0, 1.0, 1.0), "poor": (0.0, 1.0, 0.0)}
+    policies, entries = [], []
+    for name, of_seeds in rewards.items():
+        for seed, reward in enumerate(of_seeds):
+            label = f"{name}.seed-{seed}"
+            policies.append(policy(label, seed, name))
+            entries.append({"policy": label, **write_answers(tmp_path, label, [reward] * 4, 4)})
+    scores = tables.score_policies(policies, entries)
+    for row in tables.differences(policies, scores):
+        assert (row["verdict"], row["tied"], row["p_holm"]) == ("cannot_tell", None, None)
+        assert row["interval_over"] == "problems" and row["ci_low"] < 0 < row["ci_high"] == 1
+
+
 def test_seeds_that_saw_other_prompts_are_not_paired(tmp_path):
     for key, value in (("dataset", "e"), ("selection", "s"), ("prompts_per_batch", 8)):
         trainings = [
@@ -149,7 +163,7 @@ def test_changes_are_the_differences_to_the_reference_with_their_verdicts(tmp_pa
     assert re.fullmatch(r"\+0\.0 \[-\d\.\d, \+\d\.\d\] tied", cells["same"])
     assert re.fullmatch(r"\+15\.6 \[\+\d\.\d, \+\d+\.\d\] cannot tell", cells["one"])
     assert "over problems and seeds" in changes.title and "Holm" in changes.title
-    assert "cannot tell: the run has one seed, and its interval is over problems" in changes.title
+    assert "cannot tell: too few seeds or problems" in changes.title
     told = [row for row in differences if row["policy_b"] != "one"]
     assert "cannot tell" not in tables.main_tables(summary, differences=told)[1].title
 

@@ -42,7 +42,9 @@ def test_the_last_look_counts_and_the_best_rate_is_bold():
     made = rate_table(rows)
     assert made.head == ["run", "0.01", "0.1"]
     assert made.body == [["a", "25.0 ?", "<b>30.0</b>"], ["b", "", "50.0"]]
-    assert made.title.endswith("the best rate bold; ? cannot be told from it: one seed")
+    assert made.title.endswith(
+        "the best rate bold; ? cannot be told from it: one seed, or seeds that all agree"
+    )
 
 
 def of_seeds(family, lr, *values):
@@ -108,3 +110,16 @@ def test_single_seeds_are_not_set_against_each_other():
 def test_nothing_to_show_is_said():
     with pytest.raises(InputError, match="give its run `validation`"):
         rate_table([])
+
+
+def test_seeds_that_all_agree_are_not_taken_for_one_seed():
+    rows = [*of_seeds("a", 0.1, 0.5, 0.5), *of_seeds("a", 0.2, 0.0, 0.0)]
+    made = rate_table(rows)
+    assert made.body == [["a", "<b>50.0</b>", "0.0 ?"]]
+    assert made.title.endswith("? cannot be told from it: one seed, or seeds that all agree")
+    terms = {"dataset": "d", "selection": None, "prompts_per_batch": 4}
+    rows = [{**row, "run": f"a-{row['lr']:g}"} for row in rows]
+    trainings = [{"run": run, "terms": terms} for run in ("a-0.1", "a-0.2")]
+    made = difference_table(rows, trainings)
+    assert made.body[1] == ["a-0.2", "0.0", "", "cannot tell"]
+    assert "cannot tell: the seeds all agree" in made.title

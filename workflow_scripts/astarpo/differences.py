@@ -31,8 +31,8 @@ class Difference:
 
     Attributes:
         interval: the difference with its 95 % interval, by itself, not corrected for other pairs.
-        p_value: of no difference; None where it cannot be told, because a run has one seed. The interval is
-            over problems alone then.
+        p_value: of no difference; None where it cannot be told, because a run has one seed or there is one problem. The
+            interval is over problems alone then.
         paired_by_seed: whether seeds of equal numbers were set against each other.
     """
 

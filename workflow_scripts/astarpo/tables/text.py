@@ -14,7 +14,7 @@ NOTE = "runs are means over their seeds"
 RANKING = "best run bold, second underlined"
 SIGNS = {
     TIED: "not different from the best after Holm's correction for the number of pairs of runs",
-    UNTOLD: "cannot be told from the best, as one of the two has one seed",
+    UNTOLD: "cannot be told from the best: too few seeds or problems",
 }
 NO_MARK = Mark(0)
 
@@ -107,7 +107,9 @@ def _changes(
         "different after Holm's correction for the number of pairs with a reference"
     )
     if untold:
-        title += "; cannot tell: the run has one seed, and its interval is over problems"
+        title += (
+            "; cannot tell: too few seeds or problems (of one seed the interval is over problems)"
+        )
     return TextTable(title, ["policy", *labels], body)
 
 

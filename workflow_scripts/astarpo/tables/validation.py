@@ -49,7 +49,7 @@ def rate_table(rows: Sequence[Row]) -> TextTable:
 
     Returns:
         Percent right, means over the seeds; the best rate of a row bold, where it has several, and those marked that
-        may be as good: ``=`` not different from it, ``?`` cannot be told, for want of seeds.
+        may be as good: ``=`` not different from it, ``?`` cannot be told, as there is one seed, or all agree.
 
     Raises:
         InputError: there are no rows.
@@ -75,7 +75,7 @@ def rate_table(rows: Sequence[Row]) -> TextTable:
     if TIED in used:
         title += f"; {TIED} not different from it, by seed, after Holm's correction for the pairs of a row"
     if UNTOLD in used:
-        title += f"; {UNTOLD} cannot be told from it: one seed"
+        title += f"; {UNTOLD} cannot be told from it: one seed, or seeds that all agree"
     return TextTable(title, ["run", *(f"{rate:g}" for rate in rates)], body)
 
 
@@ -96,17 +96,21 @@ def difference_table(rows: Sequence[Row], trainings: Sequence[Row]) -> TextTable
     scores = {run: seeds for (run, _), seeds in last.items()}
     best = max(scores, key=lambda run: _mean(scores[run]))
     body = [[best, f"{100 * _mean(scores[best]):.1f}", "", ""]]
+    untold = False
     for (a, b), (found, told) in compare_seed_scores(scores, data).items():
         if a != best:
             continue
         points = [f"{-100 * one:+.1f}" for one in found.interval] if found else []
         shown = "{0} [{2}, {1}]".format(*points) if points else ""
         words = {"tied": "tied", "cannot_tell": "cannot tell"}.get(told, "")
+        untold |= told == "cannot_tell"
         body.append([b, f"{100 * _mean(scores[b]):.1f}", shown, words])
     title = (
         "Difference to the best run at the end, in points [95 % t interval over seeds, each by itself, the prompts "
         "being the same]; tied: not different after Holm's correction for the number of pairs of runs"
     )
+    if untold:
+        title += "; cannot tell: the seeds all agree, which says nothing of others"
     return TextTable(title, ["run", "validation, %", f"less {best}", ""], body)
 
 
