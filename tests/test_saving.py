@@ -61,5 +61,22 @@ def test_whatever_else_cannot_be_written_is_refused_before_training(tmp_path):
 def test_a_damaged_generation_config_is_said(tmp_path):
     settings = prepared(tmp_path)
     (tmp_path / "m/generation_config.json").write_text("{")
-    with pytest.raises(InputError, match="cannot be loaded"):
+    with pytest.raises(
+        InputError, match="the generation config of .* cannot be loaded.*or delete it"
+    ):
         prepare_reference(settings, None, "cpu")
+
+
+@pytest.mark.parametrize(
+    "generation",
+    [{"num_return_sequences": 4, "do_sample": False}, {"cache_implementation": "none"}],
+)
+def test_a_generation_config_that_contradicts_itself_is_said_before_the_weights(
+    tmp_path, generation
+):
+    settings = prepared(tmp_path, **generation)
+    (tmp_path / "m/model.safetensors").write_text("never read")
+    with pytest.raises(InputError) as refused:
+        prepare_reference(settings, None, "cpu")
+    assert "\n" not in str(refused.value)
+    assert "Correct generation_config.json, or delete it" in str(refused.value)

@@ -32,8 +32,8 @@ def check_attention(model: str, config: Any, attention: str) -> None:
     # A model that cannot be built in any way has another problem, of which loading tells.
     if problem is not None and _cannot_be_built(config, "eager") is None:
         raise InputError(
-            f"attention = {attention!r}: {model} cannot attend so: {problem}; set another in the reference's entry: "
-            "eager goes with every model"
+            f"attention = {attention!r}: {model} cannot be computed with it ({problem}); choose another in the "
+            "reference's entry: every model has eager"
         )
 
 

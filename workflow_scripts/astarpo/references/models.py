@@ -62,7 +62,7 @@ def load_policy(folder: str | Path, device: str = "cpu", attention: str | None =
         attention: one of transformers' implementations; None: the one that `Policy.save` wrote down.
 
     Raises:
-        InputError: the folder, its model or its tokenizer is missing or unreadable, or the model cannot attend so.
+        InputError: the folder, its model or its tokenizer is missing or unreadable, or the attention cannot be had.
     """
     _check_folder(folder)
     return _from_pretrained(str(Path(folder)), None, device, attention or _own_attention(folder))
@@ -91,7 +91,7 @@ def load_policy_without_weights(folder: str | Path, attention: str | None = None
         folder, attention: as for `load_policy`.
 
     Raises:
-        InputError: config or tokenizer are missing or unreadable, or the model cannot attend so.
+        InputError: config or tokenizer are missing or unreadable, or the attention cannot be had.
     """
     _check_folder(folder)
     return _without_weights(str(Path(folder)), None, attention or _own_attention(folder))
@@ -101,7 +101,7 @@ def hub_policy_without_weights(hub_id: str, revision: str | None, attention: str
     """As `load_policy_without_weights`, from a hub: its small files alone are fetched.
 
     Raises:
-        InputError: they cannot be had, or the model cannot attend so.
+        InputError: they cannot be had, or the attention cannot be had.
     """
     return _without_weights(hub_id, revision, attention)
 
@@ -124,10 +124,12 @@ def _without_weights(name: str, revision: str | None, attention: str) -> Policy:
         raise InputError(_cannot_load("model", name, error)) from error
     try:
         model.generation_config = GenerationConfig.from_pretrained(name, **options)
-    except OSError as error:
-        # Without the file, transformers has made one of the config; a damaged one raises the same.
-        if (Path(name) / "generation_config.json").is_file():
-            raise InputError(_cannot_load("model", name, error)) from error
+    except (
+        Exception
+    ) as error:  # OSError where it is damaged, ValueError where it contradicts itself
+        # Without the file, transformers has made one of the config; that raises an OSError, too.
+        if (Path(name) / "generation_config.json").is_file() or not isinstance(error, OSError):
+            raise InputError(_cannot_load("generation config", name, error)) from error
     return Policy(model, tokenizer, end_token_ids(model, tokenizer), attention)
 
 
@@ -137,7 +139,7 @@ def load_hub_policy(
     """Load a model from a hub by its id, in fp32.
 
     Raises:
-        InputError: it cannot be had (wrong name, gated, no network), or cannot attend so.
+        InputError: it cannot be had (wrong name, gated, no network), or the attention cannot be had.
     """
     return _from_pretrained(hub_id, revision, device, attention)
 
@@ -196,7 +198,14 @@ def _cannot_load(part: str, name: str, error: Exception) -> str:
             "tokenizer": "Put its files (tokenizer.json, tokenizer_config.json) beside config.json; they come "
             "with the model, and `tokenizer.save_pretrained(folder)` writes them.",
             "model": "Copy the folder again: config.json and every *.safetensors file must be whole.",
+            "generation config": "Correct generation_config.json, or delete it: of what it says, only the end tokens "
+            "are used.",
         }[part]
+    elif part == "generation config" and isinstance(error, ValueError):
+        way_out = (
+            "Correct generation_config.json in a copy of the model, and give that folder: "
+            "source: {kind: local, path: ...}"
+        )
     else:
         way_out = (
             "Check the id and the network (HF_HUB_OFFLINE must not be set, unless the model is in the cache); "
