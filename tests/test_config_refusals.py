@@ -143,7 +143,10 @@ HELD_OUT = "benchmarks__held_dash_out"
             {f"{HELD_OUT}__protocols__greedy__temperature": 1e-4},
             "benchmarks.held-out.protocols.greedy.temperature = 0.0001: must be 0 (greedy) or at least 0.01",
         ),
-        ({"bootstrap": {"resamples": 2000}}, "unknown key 'bootstrap'"),
+        (
+            {"bootstrap": {"resamples": 2000}},
+            "bootstrap: it no longer exists, as intervals are computed without resampling; take it out",
+        ),
         ({f"{RUN}__seeds": [0, -1]}, "runs.a-star-po.seeds.1 = -1: must be at least 0"),
         ({f"{RUN}__seeds": [2**63]}, "must be at most 9223372036854775807"),
         ({"figures__accuracy__width_in": 0.01}, "figures.accuracy.width_in = 0.01: must be at least 1"),

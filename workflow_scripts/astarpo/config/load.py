@@ -30,6 +30,9 @@ TAGS = {
     "ablation",
     *METHOD_RUNS,
 }
+REMOVED = {
+    "bootstrap": "it no longer exists, as intervals are computed without resampling; take it out"
+}
 # For errors that pydantic describes in Python's terms, or in more words.
 OWN_WORDS = {
     "greater_than": "must be above {gt}",
@@ -61,6 +64,9 @@ def load_config(raw: Mapping[str, Any]) -> Config:
         InputError: one message with every error found, a line each: key, value, what is allowed.
     """
     plain = _sorted(raw)
+    removed = [f"{key}: {why}" for key, why in REMOVED.items() if key in plain]
+    if removed:
+        raise InputError(_message(removed))
     _drop_nulls_of_sources(plain)
     for registry in ("runs", "values"):
         entries = plain.get(registry, {})
