@@ -323,7 +323,7 @@ class ReferenceEntry(Section):
     attention: Literal["sdpa", "eager", "flash_attention_2", "flash_attention_3"] = Field(
         "sdpa",
         description="how transformers computes attention, in sampling and training alike; models that cap their "
-        "attention scores, as Gemma 2, need `eager`, flash attention its package. vLLM has its own",
+        "attention scores, such as Gemma 2, need `eager`; flash attention needs its package. vLLM uses its own",
     )
     torch_threads: Count = Field(
         1, description="CPU threads of warm start and sampling; they can change last bits"
