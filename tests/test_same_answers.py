@@ -100,6 +100,7 @@ def test_times_of_day_and_bases(gold, answer, right):
         (r"\frac{1}{2^{98}}", "0.0", False),
         ("0.00000016", "0.00000017", False),
         ("333333.3", "333333.4", False),
+        ("0.0001001", "0.0001003", False),  # equal to six decimals
         (r"\frac{1}{3}", "0.3333333", True),
         (r"\frac{1}{3}", "0.33", False),
         (r"\frac{1}{3}", r"\frac{33333333}{100000000}", False),  # exact, and another number
@@ -128,6 +129,7 @@ def test_roundings_and_sizes(gold, answer, right):
         ("13", "13m", False),
         ("13000000", r"13 \text{ million}", True),
         ("13", r"13 \text{ million}", False),
+        (r"\sqrt{2}", r"\sqrt{2} \text{ million}", False),
         (r"13 \text{ million}", "13000000", True),
         (r"13 \text{ million}", r"13 \text{ million}.", True),
         (r"50\%", "0.5", True),
