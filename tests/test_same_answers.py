@@ -28,6 +28,8 @@ def is_right(gold: str, answer: str) -> bool:
         (r"(3,\infty)", "3>x", False),
         (r"x\le 3", r"3\ge x", True),
         ("0<x<1", "0<y<1", False),
+        ("5", "[5]", False),
+        ("5", "(5)", True),
     ],
 )
 def test_tuples_and_intervals(gold, answer, right):
