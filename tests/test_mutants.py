@@ -141,6 +141,14 @@ def test_a_test_that_takes_too_long_has_failed(project):
     assert run("print(passes(Path('.'), ['test_half.py'], 2.0))", project).stdout == "False\n"
 
 
+def test_the_limit_is_one_of_each_mutant_and_not_of_all_tests_without_any(project):
+    with (project / "test_half.py").open("a", encoding="utf-8") as file:
+        file.write("    import time\n    time.sleep(3)\n")
+    code = f"import mutants; mutants.TIMEOUT_S = 1.0; one = {mutant('x / 2', 'x * 0.5')!r}\n"
+    code += "print(dead_of([one], Path('.').resolve(), 1)[-1])"
+    assert run(code, project).stdout.endswith("\nTrue\n")
+
+
 def test_a_part_of_the_list_is_named_or_spread_evenly():
     assert [one.name for one in mutants.choose(LISTED, ["solved-keeps-all"], None)] == [
         "solved-keeps-all"

@@ -256,6 +256,8 @@ def test_without_an_answer_only_the_end_token_ends_it():
         ("3", "8 - 5 - 3", "correct"),
         ("4", "so 3/4", "incorrect"),
         ("0.75", "so 3/4", "correct"),
+        ("-0.75", "so -3/4", "correct"),
+        ("0.75", "so -3/4", "incorrect"),
         ("4", r"so \frac{3}{4}", "incorrect"),
         ("0.75", r"so $\frac{3}{4}$", "correct"),
         ("0", "3/0", "incorrect"),

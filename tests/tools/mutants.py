@@ -60,30 +60,24 @@ class Mutant:
         if not (root / self.file).is_file():
             return f"{self.name}: there is no file {self.file}"
         count = (root / self.file).read_text(encoding="utf-8").count(self.original)
-        if count != 1:
-            return (
-                f"{self.name}: {self.original!r} occurs {count} times in {self.file}, must be once"
-            )
-        return None
+        if count == 1:
+            return None
+        return f"{self.name}: {self.original!r} occurs {count} times in {self.file}, must be once"
 
     def apply(self, root: Path) -> None:
         """Change the file under ``root``."""
         text = (root / self.file).read_text(encoding="utf-8")
-        changed = text.replace(self.original, self.replacement)
-        (root / self.file).write_text(changed, encoding="utf-8")
+        (root / self.file).write_text(text.replace(self.original, self.replacement), "utf-8")
 
 
 def load(path: Path) -> list[Mutant]:
     """Read the list: file -> entries with ``name``, ``from``, ``to``, ``tests`` and perhaps ``explained``."""
     listed = yaml.safe_load(path.read_text(encoding="utf-8"))
     return [
-        Mutant(
-            entry["name"], file, entry["from"], entry["to"],
-            tuple(entry["tests"]), entry.get("explained"),
-        )
+        Mutant(one["name"], file, one["from"], one["to"], tuple(one["tests"]), one.get("explained"))
         for file, entries in listed.items()
-        for entry in entries
-    ]  # fmt: skip
+        for one in entries
+    ]
 
 
 def choose(mutants: Sequence[Mutant], only: Sequence[str], count: int | None) -> list[Mutant]:
@@ -92,8 +86,7 @@ def choose(mutants: Sequence[Mutant], only: Sequence[str], count: int | None) ->
     Raises:
         ValueError: a name is not in the list.
     """
-    unknown = set(only) - {mutant.name for mutant in mutants}
-    if unknown:
+    if unknown := set(only) - {mutant.name for mutant in mutants}:
         raise ValueError(f"no such mutant: {', '.join(sorted(unknown))}")
     if only:
         return [mutant for mutant in mutants if mutant.name in only]
@@ -104,8 +97,8 @@ def choose(mutants: Sequence[Mutant], only: Sequence[str], count: int | None) ->
 def copy_tree(root: Path, target: Path) -> None:
     """Copy the files that git tracks or does not ignore, as they are in the working tree."""
     command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-    listed = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True).stdout
-    for name in filter(None, listed.split("\0")):
+    listed = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True)
+    for name in filter(None, listed.stdout.split("\0")):
         if (root / name).is_file():
             (target / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(root / name, target / name)
@@ -121,8 +114,8 @@ def run_pytest(tree: Path, tests: Sequence[str]) -> None:
     os._exit(pytest.main(["-x", "-q", "-p", "no:cacheprovider", *tests]))
 
 
-def passes(tree: Path, tests: Sequence[str], timeout_s: float = TIMEOUT_S) -> bool:
-    """Run tests in a copy up to the first that fails; longer than ``timeout_s`` is a failure.
+def passes(tree: Path, tests: Sequence[str], timeout_s: float | None) -> bool:
+    """Run tests in a copy up to the first that fails; longer than ``timeout_s`` (None: no limit) is a failure.
 
     Raises:
         RuntimeError: there is no such test, so that nothing can fail.
@@ -144,7 +137,7 @@ def dies(tree: Path, mutant: Mutant) -> bool:
     with tempfile.TemporaryDirectory() as folder:
         copy = shutil.copytree(tree, Path(folder) / "copy")
         mutant.apply(copy)
-        dead = not passes(copy, mutant.tests)
+        dead = not passes(copy, mutant.tests, TIMEOUT_S)
     said = "dies" if dead else "SURVIVES" if mutant.explained is None else "survives"
     print(f"{said:8} {time.monotonic() - started:5.1f} s  {mutant.name}", flush=True)
     return dead
@@ -157,8 +150,7 @@ def dead_of(mutants: Sequence[Mutant], root: Path, jobs: int) -> list[bool]:
         ValueError: a mutant cannot be applied.
         RuntimeError: their tests fail without any mutant, so that each would seem to die.
     """
-    problems = [problem for mutant in mutants if (problem := mutant.problem(root)) is not None]
-    if problems:
+    if problems := list(filter(None, (mutant.problem(root) for mutant in mutants))):
         raise ValueError("; ".join(problems))
     # A mutant of equal length, written within the same second, would be taken for the compiled file before it.
     sys.dont_write_bytecode = True
@@ -166,7 +158,7 @@ def dead_of(mutants: Sequence[Mutant], root: Path, jobs: int) -> list[bool]:
     with tempfile.TemporaryDirectory() as folder:
         copy_tree(root, tree := Path(folder))
         every = sorted({test for mutant in mutants for test in mutant.tests})
-        if not passes(tree, every):
+        if not passes(tree, every, timeout_s=None):
             raise RuntimeError(f"without any mutant, these tests must pass: {' '.join(every)}")
         with ProcessPoolExecutor(jobs, FORK) as pool:
             return list(pool.map(partial(dies, tree), mutants))
