@@ -45,12 +45,17 @@ def test_gsm8k_rows(tmp_path):
 
 
 def test_math_rows_take_the_last_box_and_drop_what_has_none(tmp_path):
-    solutions = [r"\boxed{1}, or \boxed{\frac{1}{2}}", r"$\boxed{}$", "no box"]
+    solutions = [
+        r"First \boxed{1}, which is half of it, so \boxed{\frac{1}{2}}",
+        r"\boxed{(2,2)} and \boxed{(6,2)}",
+        r"$\boxed{}$",
+        "no box",
+    ]
     path = write(
         tmp_path, [{"problem": f"p{n}", "solution": text} for n, text in enumerate(solutions)]
     )
     rows, card = prepare(settings(path, MATH, "math"), "math")
-    assert [row["gold"] for row in rows] == [r"\frac{1}{2}"]
+    assert [row["gold"] for row in rows] == [r"\frac{1}{2}", "(2,2), (6,2)"]
     assert card["rows_dropped"] == {"no answer in its box": 2}
 
 

@@ -16,6 +16,8 @@ from astarpo.references.prepare import prepare_reference
 from astarpo.references.supervised import encode_solutions
 from astarpo.sampling import Request, SamplingSettings
 from astarpo.sampling.transformers_engine import TransformersSampler
+from astarpo.training.job import make_engine
+from astarpo.training.world import World
 
 CHAT = {"chat_template": True, "system_prompt": None}
 STEPS = {
@@ -94,6 +96,12 @@ def test_preparing_says_what_ends_a_response_and_writes_it_down(source, made, tm
     assert written["eos_token_id"] == [1, 7] == load_policy(tmp_path / "out").end_token_ids
 
 
+def engine_of(folder):
+    """The engine of a training as a run makes it, with no end tokens but the model's own."""
+    engine, _ = make_engine(folder, training_case.SETTINGS, training_case.MACHINE, World(), 0)
+    return engine
+
+
 def test_the_end_of_a_chat_turn_comes_first_and_lasts(source, made, tmp_path, capsys):
     settings = {"source": source, "warm_start": None, "prompting": CHAT}
     policy, _ = prepare_reference(settings, None, "cpu")
@@ -101,7 +109,7 @@ def test_the_end_of_a_chat_turn_comes_first_and_lasts(source, made, tmp_path, ca
     assert policy.end_token_ids == [end, 7, 1]
     assert f"{end} '<|im_end|>'" in capsys.readouterr().out
     policy.save(tmp_path / "out")
-    trained = training_case.trainer(tmp_path / "out").engine.policy
+    trained = engine_of(tmp_path / "out").policy
     trained.save(tmp_path / "trained")
     assert set(load_policy(tmp_path / "trained").end_token_ids) == {end, 1, 7}
     assert load_policy_without_weights(tmp_path / "trained").end_token_ids[0] == end
@@ -112,7 +120,7 @@ def test_the_masks_of_training_end_at_each_of_them(source, tmp_path):
     settings = {"source": source, "warm_start": None, "prompting": CHAT}
     policy, _ = prepare_reference(settings, None, "cpu")
     policy.save(tmp_path / "out")
-    engine = training_case.trainer(tmp_path / "out").engine
+    engine = engine_of(tmp_path / "out")
     assert len(engine.policy.end_token_ids) == 3
     for end in engine.policy.end_token_ids:
         (part,) = engine.micro_batches([[4]], [[5, end, 5, 5]], [0])
