@@ -46,12 +46,6 @@ def response(text, finish_reason="stop"):
         (r"\boxed{1} \boxed{2}", "2"),  # nothing says that they belong together
         (r"\boxed{1} and therefore \boxed{2}", "2"),
         (r"\boxed{1}" + " " * 100 + r"and \boxed{2}", "2"),
-        (r"\boxed{1}<|endoftext|>\boxed{2}", "1"),
-        (r"\boxed{1}<|im_end|>\boxed{2}", "1"),
-        (r"\boxed{1}</s>\boxed{2}", "1"),
-        (r"<|endoftext|>\boxed{2}", None),
-        ("\\boxed{1}\n\nQuestion: 1+1?\nAnswer: \\boxed{2}", "1"),
-        ("Question: 1+1?\nAnswer: \\boxed{2}", "2"),
         ("no box", None),
         (r"\boxed", None),
         ("}{", None),
@@ -59,6 +53,22 @@ def response(text, finish_reason="stop"):
 )
 def test_last_boxed(text, content):
     assert last_boxed(text) == content
+
+
+@pytest.mark.parametrize(
+    ("text", "content"),
+    [
+        (r"\boxed{1}<|endoftext|>\boxed{2}", "1"),
+        (r"\boxed{1}<|im_end|>\boxed{2}", "1"),
+        (r"\boxed{1}</s>\boxed{2}", "1"),
+        (r"<|endoftext|>\boxed{2}", None),
+        ("\\boxed{1}\n\nQuestion: 1+1?\nAnswer: \\boxed{2}", "1"),
+        ("Question: 1+1?\nAnswer: \\boxed{2}", "2"),
+    ],
+)
+@pytest.mark.parametrize("verifier", [math, integer])
+def test_the_box_before_the_end_of_the_response(verifier, text, content):
+    assert verifier("3", Response(text, [], "stop")).answer == content
 
 
 @pytest.mark.parametrize(
@@ -110,7 +120,8 @@ def test_integer(gold, text, status):
         ("72", "#### 72 or 73", "incorrect"),
         ("72", "#### 7 2", "incorrect"),
         ("72", "#### 72e3", "incorrect"),
-        ("72", "#### x = 72", "incorrect"),
+        ("72", "#### x = 72", "correct"),
+        ("72", "#### 71 = 72", "incorrect"),
         ("72", "#### the answer", "incorrect"),
         ("72", "The answer is 72", "no_answer"),
         ("72", r"\boxed{72}", "no_answer"),

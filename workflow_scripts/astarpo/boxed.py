@@ -5,22 +5,18 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-# What ends a text for the models in use. Behind it a model that was not stopped makes up the next question.
-_END_OF_TEXT = re.compile(
-    r"<\|(?:endoftext|end_of_text|eot_id|eom_id|im_end|end|return|eos|EOT|END_OF_TURN_TOKEN)\|>"
-    r"|<\uff5cend\u2581of\u2581sentence\uff5c>|<end_of_turn>|<eos>|</s>"
-)
-# Where a model that runs on asks itself the next question.
-_NEXT_QUESTION = re.compile(
-    r"\n\s*(?:\*\*|#+ )?(?:Question|Problem|Human|User|Exercise)(?: [0-9]+)?\s*:"
-)
 _BOX = r"\\(?:boxed|fbox|framebox)"
+# Behind a number without braces a formula does not go on: \boxed 42+1 is no box of 42.
+_ALONE = (
+    r"(?![A-Za-z0-9]|[-+*/^_=<>(\[{%&]|\s+[+*/^=<>\d]|\s+-\s*[\d\\]|\s*\\(?:%|(?:times|cdot|pi|frac|dfrac|sqrt|pm|le|ge|ne)"
+    r"(?![A-Za-z]))|\s+(?:or|and)\b)"
+)
 # A box with braces, something escaped, a brace, or a box that has one number, fraction or root for its content.
 _TOKEN = re.compile(
     rf"(?P<box>{_BOX}\s*\{{)"
-    rf"|{_BOX}\s*(?P<bare>[-+\u2212]?(?:[0-9](?:[0-9.,]*[0-9])?|\\pi(?![A-Za-z])"
+    rf"|{_BOX}\s*(?P<bare>[-+\u2212]?(?:[0-9]++(?:[.,][0-9]++)*+|\\pi(?![A-Za-z])"
     r"|\\[dt]?frac\s*(?:[0-9]{2}|\{[^{}]*\}\s*\{[^{}]*\})|\\sqrt\s*(?:[0-9]|\{[^{}]*\})))"
-    rf"|{_BOX}\s+(?P<letter>[A-Z])(?=\s*(?:$|[.$]|\\\)))"
+    rf"{_ALONE}|{_BOX}\s+(?P<letter>[A-Z])(?=\s*(?:$|[.$]|\\\)))"
     r"|\\.|(?P<brace>[{}])",
     re.DOTALL,
 )
@@ -46,29 +42,18 @@ class _Box(NamedTuple):
     end: int
 
 
-def before_the_end(text: str) -> str:
-    """What precedes the first token that ends a text (``<|endoftext|>``, ``</s>``); all of it without one."""
-    end = _END_OF_TEXT.search(text)
-    return text if end is None else text[: end.start()]
-
-
 def last_boxed(text: str) -> str | None:
     r"""Find the content of the last ``\boxed{...}`` whose braces balance; None where there is none.
 
     ``\fbox{42}``, ``\boxed {42}`` and ``\boxed 42`` are boxes as well. Boxes that only a comma, "and" or "or"
     separates are one answer, ``\boxed{2} and \boxed{3}`` is ``2, 3``; if they all say the same, they are one box.
-    Of boxes with more, or with mere blanks between them the last one counts. Nothing behind a token that ends
-    the text counts, and nothing behind a line ``Question:`` that comes after a box.
+    Of boxes with more, or with mere blanks between them the last one counts.
 
     One pass over the text, so that a hostile response costs no more than its length.
     """
-    text = before_the_end(text)
     boxes = sorted(_boxes(text))
     if not boxes:
         return None
-    question = _NEXT_QUESTION.search(text, boxes[0].end)
-    if question is not None:
-        boxes = [box for box in boxes if box.end <= question.start()]
     chosen = [boxes.pop()]
     while boxes and _joined(text, boxes[-1], chosen[-1]):
         chosen.append(boxes.pop())

@@ -165,16 +165,29 @@ def _same_equation(gold: Reading, answer: Reading) -> bool:
         return False
     # A gold answer x+y=5 is a line and not 5, while m+n=25 answers 25.
     sides = equation.parts
+    if equation.mark and not _is_consistent(equation):
+        return False
     a_line = equation is gold and len(split(equation.name, "[-+]")) > 1
     if a_line or not (equation.name or _is_true(*sides)):
         return False
     return same(sides[1], answer) if equation is gold else same(gold, sides[1])
 
 
+def _is_consistent(chain: Reading) -> bool:
+    """Whether the numbers of a chain of equations are equal: x=2+3=5 says 5, and x=6=5 nothing."""
+    between = split(chain.text, r"=+")[1 if chain.name else 0 : -1]
+    values = [Reading("value", side) for side in between]
+    return all(same(one, chain.parts[1]) for one in values if _is_number(one))
+
+
+def _is_number(reading: Reading) -> bool:
+    number = parse(reading.text)
+    return number is not None and not getattr(number, "free_symbols", True)
+
+
 def _is_true(left: Reading, right: Reading) -> bool:
     """2+3=5 is 5, and 2+3=6 nothing."""
-    number = parse(left.text)
-    return number is not None and not getattr(number, "free_symbols", True) and same(left, right)
+    return _is_number(left) and same(left, right)
 
 
 def _proportional(gold: Reading, answer: Reading) -> bool:

@@ -72,8 +72,11 @@ def _time(text: str, depth: int) -> Reading | None:
     match = _CLOCK.fullmatch(re.sub(r"\\text\{([^{}]*)\}", r" \1 ", text).strip())
     if match is None or not (match["half"] or match["minutes"]) or int(match["hours"]) > 24:
         return None
-    half, minutes = (match["half"] or "")[:1].lower(), match["minutes"] or "00"
-    return Reading("time", f"{int(match['hours'])}:{minutes}{match['seconds'] or ''}{half}")
+    hours, minutes = int(match["hours"]), match["minutes"] or "00"
+    half = (match["half"] or "")[:1].lower()
+    if half == "p" and hours < 12:  # as 18:30
+        hours, half = hours + 12, ""
+    return Reading("time", f"{hours}:{minutes}{match['seconds'] or ''}{half}")
 
 
 def _ratio(text: str, depth: int) -> Reading | None:
@@ -213,6 +216,8 @@ def _equation(text: str, depth: int) -> Reading | None:
     sides = split(text, r"=+")
     if len(sides) < 2 or not all(sides):
         return None
+    if len(sides) == 2 and is_variable(sides[1]) and _NUMBER.fullmatch(sides[0]):
+        sides = sides[::-1]  # 5=x
     left, right = sides[0], sides[-1]
     parts = (Reading("value", left), read_spelled(right, depth))
     return Reading(
@@ -240,6 +245,9 @@ def _matrix(text: str, depth: int) -> Reading | None:
     ))  # fmt: skip
 
 
+_MARKS = {r"\langle": "(", r"\rangle": ")"}  # <1,2> is the vector (1,2)
+
+
 def _bracketed(text: str, depth: int) -> Reading | None:
     opening = next((one for one in (r"\{", r"\langle", "(", "[") if text.startswith(one)), None)
     if opening is None:
@@ -251,7 +259,7 @@ def _bracketed(text: str, depth: int) -> Reading | None:
     parts = split(inside, "[,;]")
     if opening == r"\{":
         if re.search(r"\\mid(?![A-Za-z])|\||:", inside):
-            return None
+            return _those_with(inside, depth)
         if not inside:
             return Reading("set", r"\emptyset")
         return listed(text, tuple(read_spelled(part, depth) for part in parts if part))
@@ -260,8 +268,26 @@ def _bracketed(text: str, depth: int) -> Reading | None:
     if len(parts) == 1 and (opening, closing) == ("(", ")"):
         return read_spelled(inside, depth)
     return Reading(
-        "tuple", text, tuple(read_spelled(part, depth) for part in parts), opening[-1] + closing[-1]
+        "tuple",
+        text,
+        tuple(read_spelled(part, depth) for part in parts),
+        _MARKS.get(opening, opening) + _MARKS.get(closing, closing),
     )
+
+
+_SUCH_THAT = re.compile(
+    r"(?P<name>[A-Za-z])(?:\s*\\in\s*\\mathbb\{R\})?\s*(?:\\mid(?![A-Za-z])|\||:)\s*(?P<condition>.*)"
+)
+
+
+def _those_with(inside: str, depth: int) -> Reading | None:
+    r"""``\{x \mid 0<x<1\}`` is the interval that the condition on x says, without a name."""
+    match = _SUCH_THAT.fullmatch(inside)
+    if match is None:
+        return None
+    reading = read_spelled(match["condition"], depth)
+    interval = reading.kind == "set" or _is_interval(reading)
+    return replace(reading, name="") if interval and reading.name == match["name"] else None
 
 
 def _plus_minus(text: str, depth: int) -> Reading | None:
@@ -274,19 +300,28 @@ def _plus_minus(text: str, depth: int) -> Reading | None:
     return Reading("list", text, tuple(read_spelled(one, depth) for one in both), "pm")
 
 
-_DIGITS = r"(?P<sign>-?)\(?(?P<digits>[0-9A-Z]*[0-9][0-9A-Z]*(?:\.[0-9A-Z]+)?|[A-F]{2,})\)?"
-_BASE = re.compile(
-    rf"{_DIGITS}\s*(?:_\s*(?:\{{\s*(?:\\text\{{\s*base\s*\}})?(?P<base>[0-9]{{1,2}})\s*\}}|(?P<bare>[0-9]{{1,2}}))"
-    r"|(?:\\text\{\s*)?\(?\s*base\s*(?P<said>[0-9]{1,2})\s*\)?\s*\}?)"
+_DIGITS = (
+    r"(?P<sign>-?)\(?(?P<digits>[0-9A-Za-z]*[0-9][0-9A-Za-z]*(?:\.[0-9A-Za-z]+)?|[A-F]{2,})\)?"
 )
+_BASE = re.compile(
+    rf"{_DIGITS}\s*(?:_\s*(?:\{{\s*\(?\s*(?:base|\\text\{{\s*base\s*\}})?\s*(?P<base>[0-9]{{1,2}})\s*\)?\s*\}}"
+    r"|(?P<bare>[0-9]{1,2}))|(?:\\text\{\s*)?\(?\s*base\s*\}?\s*(?P<said>[0-9]{1,2})\s*\)?\s*\}?)"
+)
+_BASES_IN_WORDS = {
+    name: str(base)
+    for base, name in enumerate(
+        ["two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"], 2
+    )
+}
 
 
 def _in_base(text: str, depth: int) -> Reading | None:
+    text = re.sub(r"_\{([a-z]+)\}$", lambda m: f"_{{{_BASES_IN_WORDS.get(m[1], m[1])}}}", text)
     match = _BASE.fullmatch(re.sub(r"\\text\{([0-9A-Z]+)\}", r"\1", text))
     if match is None:
         return None
     base = match["base"] or match["bare"] or match["said"]
-    return Reading("base", match["sign"] + (match["digits"].lstrip("0") or "0"), mark=base)
+    return Reading("base", match["sign"] + (match["digits"].upper().lstrip("0") or "0"), mark=base)
 
 
 # Tried in this order: what binds least comes first.

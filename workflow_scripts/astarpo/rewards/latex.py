@@ -14,6 +14,7 @@ from astarpo.rewards.clothes import LONGEST, unwrap
 from astarpo.rewards.comparison import has_value, same
 from astarpo.rewards.kinds import read
 from astarpo.rewards.parsing import refuse_threads
+from astarpo.rewards.run_on import IN_BOX, without_run_on
 from astarpo.rewards.values import equal_numbers, plain_number
 from astarpo.rewards.verdicts import Response, Verdict
 
@@ -48,7 +49,7 @@ def math(gold: str, response: Response) -> Verdict:
     quick = math_quickly(gold, response)
     if quick is not None:
         return quick
-    answer = last_boxed(response.text) or ""
+    answer = _boxed(response) or ""
     try:
         right = timeout(timeout_seconds=SECONDS if own_clock else None)(_is_right)(gold, answer)
     except TimeoutException:  # no Exception: it would pass through `except Exception`
@@ -65,7 +66,7 @@ def math_quickly(gold: str, response: Response) -> Verdict | None:
     Returns:
         The verdict, or None where the answers must be read as mathematics.
     """
-    answer = last_boxed(response.text)
+    answer = _boxed(response)
     if answer is None:
         return Verdict("no_answer", None)
     given, wanted = answer.strip(), gold.strip()
@@ -77,6 +78,10 @@ def math_quickly(gold: str, response: Response) -> Verdict | None:
     if plain_number(right) is None or plain_number(found) is None:
         return None
     return Verdict("correct" if equal_numbers(right, found) else "incorrect", answer)
+
+
+def _boxed(response: Response) -> str | None:
+    return last_boxed(without_run_on(response.text, IN_BOX))
 
 
 def _is_right(gold: str, answer: str) -> bool:

@@ -64,6 +64,12 @@ def to_integer(text: str) -> int | None:
     number = read_integer(text, in_latex=True)
     if number is not None:
         return number
+    value = _given_by_equation(text)
+    return None if value is None or value.denominator != 1 else int(value)
+
+
+def _given_by_equation(text: str) -> Fraction | None:
+    """The number that all sides of an equation have, but for a name on the left."""
     if len(text) > LONGEST:
         return None
     first, *others = unwrap(text).split("=")
@@ -71,12 +77,12 @@ def to_integer(text: str) -> int | None:
     if len(found) != 1:
         return None
     (value,) = found
-    if value is None or value.denominator != 1:
+    if value is None:
         return None
     if _side(first) == value or (
         _QUANTITY.fullmatch(first) and not _NO_QUANTITY.search(first) and _side(first) is None
     ):
-        return int(value)
+        return value
     return None
 
 
@@ -127,8 +133,13 @@ def _gold_number(gold: str) -> Fraction:
 
 
 def to_number(text: str) -> Fraction | None:
-    """Read the line of an answer: one number, and marks of exclamation behind it, which are no factorial here."""
-    return read_number(re.sub(r"!{1,3}(?=[.*]{0,4}$)", "", text.strip()))
+    """Read the line of an answer: one number, or an equation that gives it (``x = 18``, ``9*2=18``, ``= 18``).
+
+    Marks of exclamation behind it are no factorial here, and a comma or semicolon there is no list.
+    """
+    line = re.sub(r"!{1,3}(?=[.*]{0,4}$)|(?<=[0-9])[,;]$", "", text.strip())
+    number = read_number(re.sub(r"^[=:]\s*(?=[-+$0-9.])", "", line))
+    return _given_by_equation(line) if number is None else number
 
 
 _MARK = re.compile(r"#{4,}")

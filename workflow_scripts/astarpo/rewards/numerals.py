@@ -60,10 +60,12 @@ seventh sevenths eighth eighths ninth ninths tenth tenths hundredth hundredths t
 zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen
 eighteen nineteen twenty thirty forty fifty sixty seventy eighty ninety tens infinity
 dozen dozens hundred hundreds thousand thousands million millions billion billions trillion trillions quadrillion
+quintillion sextillion septillion octillion googol gazillion zillion bazillion bln trn kilo mega giga micro nano
+sqrt root power exponent ppm ppb kidding joking joke jk lol hopefully nah psych
 couple gross score lakh lakhs crore crores mil mill mln bn mn tn myriad mille mio mrd milliard milliards milliarden
 millionen millones tausend hundert dutzend douzaine douzaines docena docenas
 """
-_NO_UNITS = frozenset(_OTHER_WORDS.split())
+NO_UNITS = frozenset(_OTHER_WORDS.split())
 _UNITS_OF_A_LETTER = frozenset(
     "mglLhstdCF"
 )  # other letters are variables, or abbreviate a multiplier
@@ -141,7 +143,7 @@ def _factor(tail: str, in_latex: bool) -> int | None:
 def _is_unit(words: list[str]) -> bool:
     for word in words:
         letters = re.split(r"[^\w]|\^", word)
-        if _WORD.fullmatch(word) is None or any(one.lower() in _NO_UNITS for one in letters):
+        if _WORD.fullmatch(word) is None or any(one.lower() in NO_UNITS for one in letters):
             return False
         if len(word) == 1 and word.isascii() and word not in _UNITS_OF_A_LETTER | {"a"}:
             return False

@@ -42,6 +42,8 @@ def parse(text: str) -> Any:
 
 _NEIGHBOURS = re.compile(
     r"(?<![\\A-Za-z_^{0-9.])[0-9.]+\s+[0-9.]|[0-9]\s*\\frac\s*\{[0-9]+\}\s*\{[0-9]+\}|[0-9]\s*_|\)\s*_|\.\s*\."
+    # A brace around one of them makes no difference, unless it holds the exponent or the argument of a command.
+    r"|(?<![\\A-Za-z_^0-9.])[0-9][0-9.]*\s*\{\s*[0-9]|(?:^|[-+=(,*/{]|\\pi)\s*\{\s*[0-9.]+\s*\}\s*\{?\s*[0-9]"
 )
 _CHAIN = re.compile(r"(?:[-+]\s*){6}|(?:\^\s*\{?\s*\w+\s*){8}")
 # What the parser evaluates at once, however large.

@@ -25,6 +25,10 @@ _OTHER_SCRIPT = re.compile(r"[^\W\d_a-zA-Z\u00b5\u0370-\u03ff\u00c0-\u024f]")
 # Numerals and denials in other scripts: with them the number is another one. Chinese, Korean, Russian, Arabic, Hindi.
 _TURNING = re.compile(
     "[\u4e07\u842c\u4ebf\u5104\u5343\u767e\u5341\u5146\u500d\u534a\u4e0d\u975e\u6ca1\u6c92\u5206\u6253\u6216\u548c]"
+    # About, less or more than, other than, squared, below zero: in Chinese and in Japanese.
+    "|\u7ea6|\u7d04|\u5c0f\u4e8e|\u5c0f\u65bc|\u5927\u4e8e|\u5927\u65bc|\u5c11\u4e8e|\u591a\u4e8e|\u8d85|\u81f3\u5c11|\u81f3\u591a"
+    "|\u4ee5\u4e0a|\u4ee5\u4e0b|\u4ee5\u5185|\u4ee5\u5916|\u4e0d\u8db3|\u5e73\u65b9(?![\u7c73\u5398\u5343\u516c\u5206])|\u96f6\u4e0b|\u51e0"
+    r"|(?<=[0-9])\s*\u591a|\u672a\u6e80|\u3088\u308a|\u30de\u30a4\u30ca\u30b9|\u306a\u3044|\u9664|[\u8d1f\u8ca0]"
     "|[\ub9cc\uc5b5\ucc9c\ubc31\uc544]"
     "|\u043c\u0438\u043b\u043b|\u0442\u044b\u0441|\u043d\u0435|\u043c\u043b\u043d"
     "|\u0645\u0644\u064a|\u0623\u0644\u0641|\u0644\u064a\u0633"

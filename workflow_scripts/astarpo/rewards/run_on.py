@@ -6,7 +6,7 @@ import re
 
 # Tokens that end a text, spelled out; the decoder leaves them out where the tokenizer knows them as special.
 _END = re.compile(
-    r"<\|(?:endoftext|end_of_text|eot_id|eom_id|im_end|end|return|eos)\|>"
+    r"<\|(?:endoftext|end_of_text|eot_id|eom_id|im_end|end|return|eos|EOT|END_OF_TURN_TOKEN)\|>"
     r"|<\uff5cend\u2581of\u2581sentence\uff5c>|<end_of_turn>|<eos>|</s>"
 )
 # The next turn of a conversation, or the next question of a list of examples.
@@ -18,7 +18,7 @@ _NEXT = re.compile(
     re.IGNORECASE,
 )
 AFTER_HASHES = re.compile(r"(?<!#)#{4,}+[^\n]{0,80}?[0-9]")
-IN_BOX = re.compile(r"\\(?:boxed|fbox)(?![A-Za-z])")
+IN_BOX = re.compile(r"\\(?:boxed|fbox|framebox)(?![A-Za-z])")
 ANYWHERE = re.compile(
     rf"{AFTER_HASHES.pattern}|{IN_BOX.pattern}|\banswer\s{{0,4}}(?:is\b|:)[^\n]{{0,40}}?[0-9]",
     re.IGNORECASE,

@@ -70,11 +70,16 @@ def _characters(text: str) -> str:
     return "".join(_CHARACTERS.get(one, one) for one in text)
 
 
-_SIZES = re.compile(r"\\(?:left|right|[bB]igg?[lrm]?|middle)(?![A-Za-z])\s*(?:\.(?=\s*$))?")
-_EMPTY = re.compile(
-    r"\\(?:displaystyle|textstyle|limits|nolimits|hfill|null|hspace\*?\s*\{[^{}]*\}|[hv]?phantom\s*\{[^{}]*\})(?![A-Za-z])"
+_SIZES = re.compile(
+    r"\\(?:left|right|middle)(?![A-Za-z])\s*\.|\\(?:left|right|[bB]igg?[lrm]?|middle)(?![A-Za-z])\s*"
 )
-_SPACES = re.compile(r"(?<!\\)\\[,;: ]|~|\\q?quad(?![A-Za-z])|&nbsp;|\\thinspace(?![A-Za-z])|\s+")
+_EMPTY = re.compile(
+    r"\\(?:displaystyle|textstyle|limits|nolimits|hfill|null|[hv]?phantom\s*\{[^{}]*\})(?![A-Za-z])"
+)
+_SPACES = re.compile(
+    r"(?<!\\)\\[,;: ]|~|\\q?quad(?![A-Za-z])|&nbsp;|\\thinspace(?![A-Za-z])|\\hspace\*?\s*\{[^{}]*\}|\s+"
+)
+_BRACKET_NAMES = {r"\lbrace": r"\{", r"\rbrace": r"\}", r"\lbrack": "[", r"\rbrack": "]"}
 _VARIANTS = (
     (re.compile(r"\\[dtc]frac(?![A-Za-z])"), r"\\frac"),
     (re.compile(r"\\(?:leqslant|leqq|leq)(?![A-Za-z])|<=|=<"), r"\\le "),
@@ -83,9 +88,15 @@ _VARIANTS = (
     (re.compile(r"\\gt(?![A-Za-z])"), ">"),
     (re.compile(r"\\neq(?![A-Za-z])|(?<![0-9)!])\s!=(?!=)"), r"\\ne "),
     (re.compile(r"\\div(?![A-Za-z])"), "/"),
+    (re.compile(r"\\(?:sfrac|nicefrac)(?![A-Za-z])"), r"\\frac"),
+    (re.compile(r"\\ast(?![A-Za-z])"), "*"),
+    (re.compile(r"\\l?dots(?![A-Za-z])|\\cdots(?![A-Za-z])"), "..."),
+    (re.compile(r"\\(?:mathbb|mathbf)\s*\{?\s*R(?![A-Za-z])\s*\}?(?!\s*\^)"), r"\\mathbb{R}"),
+    (re.compile(r"(?<=[)\]])\s*U\s*(?=[(\[])"), r"\\cup "),
+    (re.compile(r"(?<=\\mathbb\{R\})\s*-\s*(?=\\\{)"), r"\\setminus "),
     (re.compile(r"\\(?:varnothing|empty)(?![A-Za-z])"), r"\\emptyset"),
-    (re.compile(r"\\(?:lbrace|lvert|rvert|rbrace)(?![A-Za-z])"),
-     lambda m: {"\\lbrace": r"\{", "\\rbrace": r"\}"}.get(m[0], "|")),
+    (re.compile(r"\\(?:lbrace|lbrack|lvert|rvert|rbrace|rbrack)(?![A-Za-z])"),
+     lambda m: _BRACKET_NAMES.get(m[0], "|")),
     (re.compile(r"\\(?:Reals|R)(?![A-Za-z])"), r"\\mathbb{R}"),
     (re.compile(r"\\(?:simeq|thickapprox|doteq)(?![A-Za-z])"), r"\\approx "),
     (re.compile(r"(?<![A-Za-z])(?:np|numpy|math|sympy|sp)\."), ""),
@@ -94,7 +105,7 @@ _VARIANTS = (
 
 
 def _variants(text: str) -> str:
-    text = _EMPTY.sub("", _SIZES.sub("", text)).replace("\\!", "")
+    text = _EMPTY.sub("", _SIZES.sub(" ", text)).replace("\\!", "")
     text = _SPACES.sub(" ", text)
     for pattern, wanted in _VARIANTS:
         text = pattern.sub(wanted, text)
@@ -205,17 +216,22 @@ _REPEATING = re.compile(
     r"(?<![0-9.])([0-9]{0,20})\.([0-9]{0,20})(?:\\(?:overline|bar|dot)\s*\{([0-9]+)\}|\\(?:bar|dot)\s*([0-9])|\(([0-9]+)\))(?![0-9])"
 )
 
+# A digit three times before the dots.
+_ELLIPSIS = re.compile(
+    r"(?<![0-9.])([0-9]{0,20})\.([0-9]{0,20}?)([0-9])\3{2,20}\s?\.\.\.(?![0-9.])"
+)
+
 
 def _repeating_decimals(text: str) -> str:
-    r"""``0.1\overline{6}`` is ``(16-1)/90``."""
+    r"""``0.1\overline{6}`` is ``(16-1)/90``, and so is ``0.1666...``; ``0.16...`` is nothing."""
 
     def fraction(match: re.Match[str]) -> str:
         whole, head = match[1] or "0", match[2]
-        tail = match[3] or match[4] or match[5]
+        tail = next(one for one in match.groups()[2:] if one)
         top = int(whole + head + tail) - int(whole + head)
         return f"\\frac{{{top}}}{{{'9' * len(tail) + '0' * len(head)}}}"
 
-    return _REPEATING.sub(fraction, text)
+    return _ELLIPSIS.sub(fraction, _REPEATING.sub(fraction, text))
 
 
 _LOOSE_FRACTION = re.compile(r"\\frac\s*(?:([0-9A-Za-z])\s*([0-9A-Za-z])|([0-9A-Za-z])\s*(?=\{))")
@@ -247,7 +263,7 @@ _PRIME = re.compile(
     r"(?<=[A-Za-z])(?:\s?'+|\s?\^\s?\{\s?(?:\\prime\s*)+\}|\s?\^\s?\\prime(?![A-Za-z]))"
 )
 _PRODUCT = re.compile(
-    r"(?<![0-9A-Za-z._^\\}])([0-9]+(?:\.[0-9]+)?)\s*(?=\((?![^()]*\)_)|\\frac\s*\{(?![0-9]+\}\s*\{[0-9]+\}))"
+    r"(?<![0-9A-Za-z._^\\}])([0-9]+(?:\.[0-9]+)?)\s*(?=\((?![^()]*\)_)|\\[dt]?binom(?![A-Za-z])|\\frac\s*\{(?![0-9]+\}\s*\{[0-9]+\}))"
 )
 
 
@@ -273,6 +289,23 @@ def _products(text: str) -> str:
     return _BRACKETS.sub(r")\\cdot ", _PRODUCT.sub(r"\1\\cdot ", text))
 
 
+_REVERSED = re.compile(
+    r"(?P<left>[\[\]])(?P<inside>[^\[\](),]{0,200},[^\[\](),]{0,200})(?P<right>[\[\]])"
+)
+
+
+def _reversed_brackets(text: str) -> str:
+    """``]0,1[`` is ``(0,1)``, and ``[0,1[`` is ``[0,1)``; in a text that such a bracket begins or ends."""
+    if not (text.startswith("]") or text.endswith("[")):
+        return text
+    return _REVERSED.sub(
+        lambda m: (
+            ("(" if m["left"] == "]" else "[") + m["inside"] + (")" if m["right"] == "[" else "]")
+        ),
+        text,
+    )
+
+
 def _outside_of_words(step: Callable[[str], str]) -> Callable[[str], str]:
     def changed(text: str) -> str:
         pieces = re.split(r"(\\text\{[^{}]*\})", text)
@@ -283,5 +316,5 @@ def _outside_of_words(step: Callable[[str], str]) -> Callable[[str], str]:
 
 STEPS: tuple[Callable[[str], str], ...] = (
     _characters, _variants, _fonts, _over, _repeating_decimals, _fractions, _subscripts,
-    _outside_of_words(_program_text), _products,
+    _outside_of_words(_program_text), _products, _reversed_brackets,
 )  # fmt: skip

@@ -10,6 +10,8 @@ import re
 from functools import lru_cache
 from typing import NamedTuple
 
+from astarpo.rewards.numerals import NO_UNITS
+
 _SCALES = {
     "thousand": 3,
     "million": 6,
@@ -28,7 +30,9 @@ ninths tenth tenths twelfths sixteenths hundredth hundredths thousandth thousand
 thousands dozen dozens score pair pairs gross squared cubed factorial percent negative mod modulo base answer
 equal equals only otherwise impossible undefined
 """
-_TURNING = frozenset(_TURNING_WORDS.split())
+# Those of the verifiers of numbers as well, and letters that abbreviate a numeral.
+_TURNING = frozenset(_TURNING_WORDS.split()) | NO_UNITS
+_ABBREVIATIONS = frozenset(("k", "M", "MM", "B", "T", "bn", "mn"))
 # What sympy has no name for, or another one.
 _SPELLINGS = """
 inch: in; foot: ft; yard: yd yds; mile: mi; mile/hour: mph; kilometer/hour: kmh kph; pound: lb lbs; ounce: oz ounces
@@ -62,7 +66,7 @@ class Measured(NamedTuple):
 
 _POWER = r"(?:\s*\^\s*(?:\{\s*-?[0-9]\s*\}|-?[0-9]))?"
 _TEXT_UNIT = re.compile(
-    rf"(?P<value>.*[^\s\\])\s*(?P<unit>(?<![\^_{{])(?:\s*(?:/|\\cdot\s*)?\\text\{{[^{{}}]*\}}{_POWER})+)\s*$",
+    rf"(?P<value>.*?[^\s\\/])\s*(?P<unit>(?<![\^_{{])(?:\s*(?:/\s*|\\cdot\s*)?\\text\{{[^{{}}]*\}}{_POWER})+)\s*$",
     re.DOTALL,
 )
 _FRACTION_UNIT = re.compile(
@@ -123,7 +127,8 @@ def _with_words(text: str, letters: bool) -> Measured | None:
     power = 0
     if words[0].lower() in _SCALES:
         power, words = _SCALES[words[0].lower()], words[1:]
-    if any(word.lower() in _TURNING or word.lower() in _SCALES for word in words) or len(words) > 6:
+    turning = any(word.lower() in _TURNING or word.lower() in _SCALES for word in words)
+    if turning or (words[:1] and words[0] in _ABBREVIATIONS) or len(words) > 6:
         return None
     unit = _plain(match["unit"])
     return Measured(match["value"], power, unit.partition(" ")[2].strip() if power else unit)
