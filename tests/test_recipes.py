@@ -200,7 +200,7 @@ def test_a_model_that_the_hub_does_not_give() -> None:
 def test_data_that_the_hub_does_not_give() -> None:
     settings = {
         "source": {"kind": "hub", "id": "no-such/data", "name": None, "split": "train", "revision": None},
-        "columns": {}, "max_prompts": None,
+        "columns": {}, "max_prompts": None, "verifier": "integer",
     }  # fmt: skip
     with pytest.raises(
         InputError, match=r"'no-such/data' \(split 'train'\) cannot be loaded.*kind: local"

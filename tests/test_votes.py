@@ -79,7 +79,7 @@ def test_a_verifier_that_says_true_or_false_has_no_votes(evaluated):
         [False, False],
         [True, False],
     ]
-    scores = score_policies([{"policy": "tiny", "run": None}], [entry])
+    scores = score_policies([{"policy": "tiny", "run": None, "seed": None}], [entry])
     assert names(scores, "tiny", "b") == ["avg@2", "pass@1", "pass@2"]
     told = scores["tiny", "b", "sampled"].responses
     assert (told["no_answer_share"], told["null_share"]) == (0.25, 0.25)
@@ -99,7 +99,7 @@ def test_a_verifier_that_says_true_or_false_has_no_votes(evaluated):
 )
 def test_verdicts_with_texts_vote(evaluated, verifier, texts, share):
     entry = evaluated("b", "tiny", verifier, *texts)
-    scores = score_policies([{"policy": "tiny", "run": None}], [entry])
+    scores = score_policies([{"policy": "tiny", "run": None, "seed": None}], [entry])
     assert names(scores, "tiny", "b") == ["avg@2", "pass@1", "pass@2", "maj@2"]
     assert scores["tiny", "b", "sampled"].responses["no_answer_share"] == share
 
