@@ -251,7 +251,7 @@ def test_an_architecture_that_vllm_does_not_know(tmp_path):
 
 def test_a_training_follows_its_policy_and_goes_on_from_a_checkpoint(pair, folder, tmp_path):
     policy, sampler = pair
-    settings = replace(case.SETTINGS, steps=3, lr=1e-2, max_sampler_gap=1e-3)
+    settings = replace(case.SETTINGS, steps=3, lr=3e-3, max_sampler_gap=1e-3)
     prompts = case.prompts(policy)
 
     def trainer(steps: int) -> Trainer:
