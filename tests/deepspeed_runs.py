@@ -1,0 +1,111 @@
+"""The trainings that deepspeed_case.py runs in each process of torchrun."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+import training_case as case
+
+from astarpo import chunked
+from astarpo.sampling.engines import make_sampler
+from astarpo.training import deepspeed_engine, job, zero
+from astarpo.training.world import World, join_world
+
+
+class Recording(deepspeed_engine.DeepSpeedEngine):
+    """Keeps the gradient that each step is made with."""
+
+    gradients: list[dict[str, Any]]
+
+    def _step(self) -> float:
+        from deepspeed.utils import safe_get_full_grad
+
+        named = [pair for pair in self.policy.model.named_parameters() if pair[1].requires_grad]
+        self.gradients.append({name: safe_get_full_grad(weight).clone() for name, weight in named})
+        return super()._step()
+
+
+def config_that_spreads_all(*args: Any) -> dict[str, Any]:
+    """By itself DeepSpeed leaves small weights whole with ZeRO 3, and here all are small."""
+    config = made_config(*args)
+    config["zero_optimization"]["stage3_param_persistence_threshold"] = 0
+    return config
+
+
+class Chunks:
+    """Counts the tokens whose logits are computed at once, in chunks: `chunked` calls this."""
+
+    def __init__(self) -> None:
+        self.computed, self.sizes = chunked._tempered_logits, set[int]()
+
+    def __call__(self, hidden_NH: Any, *others: Any) -> Any:
+        self.sizes.add(len(hidden_NH))
+        return self.computed(hidden_NH, *others)
+
+
+def trainer(
+    folder: str, world: World, settings: dict[str, Any], machine: dict[str, Any]
+) -> case.CheckedTrainer:
+    """As training_case makes it, with the other engine."""
+    told, where = (
+        replace(case.SETTINGS, engine="deepspeed", **settings),
+        replace(case.MACHINE, **machine),
+    )
+    Recording.gradients = []
+    engine, sampled = job.make_engine(Path(folder), told, where, world, seed=0)
+    for policy in (engine.policy, sampled):
+        case.end_often(policy)
+    CHUNKS.sizes = set()  # without the eight tokens on which the heads are checked
+    sampler = make_sampler(
+        told.sampling_engine,
+        folder,
+        sampled,
+        asdict(where),
+        precision=told.precision,
+        longest=48,
+        trained=True,
+    )
+    some = case.prompts(sampled)
+    return case.CheckedTrainer(engine, sampler, some, some[:2], told, where, 0)
+
+
+def run(one: dict[str, Any], folder: str, world: World, out: Path) -> None:
+    """Train; with ``stop_after``, stop after so many steps and go on with a new engine."""
+    told = one.get("settings", {}), one.get("machine", {})
+    scratch = out / f"{one['name']}-{world.size}"
+    scratch.mkdir(parents=True, exist_ok=True)
+    if "stop_after" in one:
+        stopped = trainer(folder, world, *told)
+        stopped._ends = lambda number, _: number >= one["stop_after"]  # type: ignore[method-assign]
+        stopped.run(scratch)
+    made = trainer(folder, world, *told)
+    history = made.run(scratch)
+    weights = made.engine.full_weights()
+    if world.is_first:
+        torch.save(
+            {
+                "metrics": json.dumps(history.metrics),
+                "weights": weights,
+                "gradients": Recording.gradients,
+                "chunks": sorted(CHUNKS.sizes),
+            },
+            out / f"{one['name']}.pt",
+        )
+
+
+CHUNKS = Chunks()
+made_config = zero.deepspeed_config
+zero.deepspeed_config = config_that_spreads_all
+deepspeed_engine.DeepSpeedEngine = Recording  # type: ignore[misc]
+chunked._tempered_logits = CHUNKS
+
+
+def main(cases: str, folder: str, out: str) -> None:
+    """Run the cases of a JSON file, one after another."""
+    world = join_world("cpu")
+    for one in json.loads(Path(cases).read_text(encoding="utf-8")):
+        run(one, one.get("folder", folder), world, Path(out))
