@@ -35,7 +35,7 @@ test-vllm: .venv-engines/installed ## test sampling with vLLM on this CPU; it ge
 	OMP_NUM_THREADS=1 .venv-engines/bin/python -m pytest tests/test_vllm_engine.py
 
 test-deepspeed: .venv-engines/installed ## test training with DeepSpeed on two processes of this CPU; the same environment
-	OMP_NUM_THREADS=1 .venv-engines/bin/python -m pytest tests/test_deepspeed.py tests/test_adapters.py
+	OMP_NUM_THREADS=1 .venv-engines/bin/python -m pytest tests/test_deepspeed.py tests/test_lora.py
 
 test-trl: .venv-trl/installed ## test A*-PO and GRPO against TRL's trainers; it gets an environment of its own
 	.venv-trl/bin/python -m pytest tests/test_trl.py

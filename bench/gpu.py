@@ -103,7 +103,7 @@ def in_a_process(case: str) -> str:
 
 
 def device_name(device: str) -> str:
-    from astarpo.provenance import hardware
+    from astarpo.common.provenance import hardware
 
     if device == "cpu":
         return f"CPU ({hardware()})"
@@ -167,9 +167,9 @@ def make_engine(
     from setting import train_settings
     from transformers import Qwen2Config, Qwen2ForCausalLM
 
-    from astarpo.references.models import Policy
+    from astarpo.model.loading import Policy
     from astarpo.training.engine import TorchEngine
-    from astarpo.training.models import recompute_activations
+    from astarpo.training.model_setup import recompute_activations
 
     torch.manual_seed(0)
     config = Qwen2Config(**SHAPES[arguments.shape], attn_implementation="sdpa")
@@ -224,10 +224,10 @@ def step(engine: Any, settings: Any, arguments: argparse.Namespace, clock: Any) 
     from astarpo.objectives import METHODS, build_loss, build_prepare
     from astarpo.rewards.grading import Grade
     from astarpo.sampling import Completion
-    from astarpo.training.carried import Carried
-    from astarpo.training.passes import build_rollout
     from astarpo.training.prompts import TrainingPrompt
+    from astarpo.training.rollout_scoring import build_rollout
     from astarpo.training.rollouts import Responses
+    from astarpo.training.running_statistics import Carried
 
     draw = random.Random(0)
 

@@ -70,8 +70,8 @@ def of_a_dry_run(folder: Path) -> Measured:
 
 def of_values(folder: Path) -> list[Measured]:
     """Stage 1's estimate from files of a million graded samples each."""
-    from astarpo.columns import GRADED
-    from astarpo.files import write_table
+    from astarpo.common.columns import GRADED
+    from astarpo.common.files import write_table
 
     random = np.random.default_rng(0)
     files, rows = [], 1_000_000

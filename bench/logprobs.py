@@ -78,7 +78,7 @@ def _measure(chunk: int, tokens: int) -> tuple[float, float]:
     """Extra peak memory in GiB over weights, gradients and hidden states, and the best time in seconds."""
     import torch
 
-    from astarpo.chunked import Chunking, Head, log_probs_of_hidden
+    from astarpo.model.chunked_log_probs import Chunking, Head, log_probs_of_hidden
 
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     _stay_within_free_memory()
@@ -104,7 +104,7 @@ def _measure(chunk: int, tokens: int) -> tuple[float, float]:
 
 
 def _plain(logits_NV: Any, labels_N: Any, temperature: float) -> Any:
-    """As `astarpo.logprobs` without a head, given the logits of just the response tokens."""
+    """As `astarpo.model.log_probs` without a head, given the logits of just the response tokens."""
     all_log_probs_NV = (logits_NV.float() / temperature).log_softmax(-1)
     detached_NV = all_log_probs_NV.detach()
     _entropy_N = -(detached_NV.exp() * detached_NV).sum(-1)

@@ -18,7 +18,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "workflow_scripts")]
 
-from astarpo.boxed import last_boxed  # noqa: E402
+from astarpo.data.boxed import last_boxed  # noqa: E402
 from astarpo.rewards.latex import math  # noqa: E402
 from astarpo.rewards.verdicts import Response  # noqa: E402
 

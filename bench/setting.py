@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from astarpo.prompts import PromptSettings
+from astarpo.data.prompts import PromptSettings
 from astarpo.rewards.grading import GradingSettings
 from astarpo.sampling import SamplingSettings
 from astarpo.training.settings import TrainSettings

@@ -141,8 +141,8 @@ def peak_mib() -> float:
 
 
 def problems(arguments: argparse.Namespace, count: int) -> list[dict[str, Any]]:
-    from astarpo.columns import DATASET
-    from astarpo.files import read_table
+    from astarpo.common.columns import DATASET
+    from astarpo.common.files import read_table
 
     rows: list[dict[str, Any]] = read_table(arguments.dataset, DATASET).to_pylist()
     return rows[:count]
@@ -152,7 +152,7 @@ def measure_ours(arguments: argparse.Namespace) -> dict[str, float]:
     """Stage 1 as the sampling and grading rules do it, or stage 2 as the training does it."""
     import torch
 
-    from astarpo.references.models import load_policy
+    from astarpo.model.loading import load_policy
     from astarpo.sampling.transformers_engine import TransformersSampler
     from astarpo.training.prompts import TrainingPrompt
 
@@ -201,7 +201,7 @@ def our_stage2(
 ) -> dict[str, float]:
     from setting import train_settings
 
-    from astarpo.references.models import load_policy
+    from astarpo.model.loading import load_policy
     from astarpo.training.engine import TorchEngine
     from astarpo.training.loop import Trainer
     from astarpo.training.settings import MachineSettings

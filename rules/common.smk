@@ -14,15 +14,16 @@ from pathlib import Path
 
 sys.path.insert(0, "workflow_scripts")
 
-from astarpo.closure import import_closure
+from astarpo.common.code import import_closure
 from astarpo.config import Plan, load_config
 from astarpo.config.targets import NOTHING, Targets
-from astarpo.devices import check_enough, check_partitions, slurm_job
-from astarpo.errors import InputError
-from astarpo.lengths import check_folder
-from astarpo.model_files import HASHES, content_of
+from astarpo.common.devices import check_enough, check_partitions, slurm_job
+from astarpo.common.errors import InputError
+from astarpo.model.lengths import check_folder
+from astarpo.common.hashes import HASHES
+from astarpo.model.files import content_of
 from astarpo.sampling.engines import check_can_import
-from astarpo.training.compiled import check_can_compile
+from astarpo.training.compilation import check_can_compile
 from astarpo.training.trackers import check_in_environment, check_installed
 from snakemake.exceptions import WorkflowError
 from snakemake.settings.types import DeploymentMethod

@@ -4,7 +4,7 @@ Comes in: graded answers, manifests, metrics.
 Goes out: results/tables/, results/figures/{figure}.{png,pdf} (a rule a kind of figure), results/report.zip.
 """
 
-from astarpo.files import write_text
+from astarpo.common.files import write_text
 
 
 onstart:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from astarpo.columns import GENERATIONS, GRADED_ANSWERS
-from astarpo.files import write_table
+from astarpo.common.columns import GENERATIONS, GRADED_ANSWERS
+from astarpo.common.files import write_table
 
 
 def write_answers(folder, name, rewards, k=2, cut=()):

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
+from astarpo.common.errors import InputError
 from astarpo.config import load_config
-from astarpo.errors import InputError
 
 RUN = "runs__a_dash_star_dash_po"
 DEFAULT = yaml.safe_load((Path(__file__).parent.parent / "config" / "config.yaml").read_text())

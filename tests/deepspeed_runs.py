@@ -10,9 +10,11 @@ from typing import Any
 import torch
 import training_case as case
 
-from astarpo import chunked
+from astarpo.model import chunked_log_probs
 from astarpo.sampling.engines import make_sampler
-from astarpo.training import deepspeed_engine, job, zero
+from astarpo.training import job
+from astarpo.training.deepspeed import engine as deepspeed_engine
+from astarpo.training.deepspeed import optimizer
 from astarpo.training.world import World, join_world
 
 
@@ -37,10 +39,10 @@ def config_that_spreads_all(*args: Any) -> dict[str, Any]:
 
 
 class Chunks:
-    """Counts the tokens whose logits are computed at once, in chunks: `chunked` calls this."""
+    """Counts the tokens whose logits are computed at once, in chunks: `chunked_log_probs` calls this."""
 
     def __init__(self) -> None:
-        self.computed, self.sizes = chunked._tempered_logits, set[int]()
+        self.computed, self.sizes = chunked_log_probs._tempered_logits, set[int]()
 
     def __call__(self, hidden_NH: Any, *others: Any) -> Any:
         self.sizes.add(len(hidden_NH))
@@ -98,10 +100,10 @@ def run(one: dict[str, Any], folder: str, world: World, out: Path) -> None:
 
 
 CHUNKS = Chunks()
-made_config = zero.deepspeed_config
-zero.deepspeed_config = config_that_spreads_all
+made_config = optimizer.deepspeed_config
+optimizer.deepspeed_config = config_that_spreads_all
 deepspeed_engine.DeepSpeedEngine = Recording  # type: ignore[misc]
-chunked._tempered_logits = CHUNKS
+chunked_log_probs._tempered_logits = CHUNKS
 
 
 def main(cases: str, folder: str, out: str) -> None:

@@ -12,7 +12,7 @@ from math import sqrt
 
 import numpy as np
 
-from astarpo.differences import difference
+from astarpo.evaluation.differences import difference
 
 REPETITIONS = 400
 

@@ -11,7 +11,7 @@ import yaml
 from snakemake.utils import update_config
 
 from astarpo.config import Plan, load_config
-from astarpo.datasets import prepare
+from astarpo.data.datasets import prepare
 from astarpo.rewards import latex
 from astarpo.rewards.grading import GradingSettings, Item, grade
 from astarpo.rewards.verifiers import Response, boxed

@@ -10,15 +10,15 @@ import training_case
 import yaml
 from transformers import BloomConfig
 
+from astarpo.common.errors import InputError
 from astarpo.config import load_config
 from astarpo.config.plan import Plan
-from astarpo.errors import InputError
-from astarpo.logprobs import collate, token_log_probs
-from astarpo.references.attention import check_attention
-from astarpo.references.models import build_scratch_policy, load_policy, load_policy_without_weights
-from astarpo.references.prepare import prepare_reference
+from astarpo.model.attention import check_attention
+from astarpo.model.loading import build_scratch_policy, load_policy, load_policy_without_weights
+from astarpo.model.log_probs import collate, token_log_probs
 from astarpo.sampling import Request, SamplingSettings
 from astarpo.sampling.transformers_engine import TransformersSampler
+from astarpo.stage_one.reference import prepare_reference
 
 DEFAULT = yaml.safe_load(
     (Path(__file__).parents[1] / "config/config.yaml").read_text(encoding="utf-8")

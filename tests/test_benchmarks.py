@@ -5,7 +5,8 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from astarpo.benchmarks import (
+from astarpo.common.columns import SUMMARY
+from astarpo.evaluation.scores import (
     Answers,
     avg_at_k,
     interval_note,
@@ -15,7 +16,6 @@ from astarpo.benchmarks import (
     score,
     summary_rows,
 )
-from astarpo.columns import SUMMARY
 
 NULL = np.nan
 

@@ -3,9 +3,9 @@
 import model_case
 import pytest
 
-from astarpo.errors import InputError
-from astarpo.references.chat import check_chat_template, turn_end_token
-from astarpo.references.prepare import prepare_reference
+from astarpo.common.errors import InputError
+from astarpo.model.chat_template import check_chat_template, turn_end_token
+from astarpo.stage_one.reference import prepare_reference
 
 RAISES = (
     "{% for m in messages %}{% if m['role'] == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from astarpo.errors import InputError
+from astarpo.common.errors import InputError
 from astarpo.training import checkpoints
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from astarpo.closure import _imports, code_sha256, import_closure
+from astarpo.common.code import _imports, code_sha256, import_closure
 
 
 @pytest.fixture
@@ -10,7 +10,7 @@ def project(tmp_path):
     content = {
         "run.py": "import os\nfrom astarpo import cli\nfrom astarpo.a import f\n",
         "astarpo/__init__.py": "",
-        "astarpo/cli.py": "import argparse\n",
+        "astarpo/common/cli.py": "import argparse\n",
         "astarpo/a.py": "def f():\n    from astarpo.engines import fast\n    return fast\n",
         "astarpo/engines/__init__.py": "",
         "astarpo/engines/fast.py": "import astarpo.deep\n",

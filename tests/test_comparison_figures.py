@@ -12,12 +12,12 @@ import pytest
 import yaml
 
 import astarpo
-from astarpo.columns import COST, SUMMARY
+from astarpo.common.columns import COST, SUMMARY
+from astarpo.common.errors import InputError
+from astarpo.common.files import write_table
 from astarpo.config import Plan, load_config
 from astarpo.config.ablations import setting_of
-from astarpo.errors import InputError
 from astarpo.figures import ablation, style, tradeoff, training_time
-from astarpo.files import write_table
 
 SCRIPTS = Path(astarpo.__file__).parents[1]
 SIZE = {"width_in": 7.0, "height_in": 3.0, "dpi": 50}

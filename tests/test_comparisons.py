@@ -14,8 +14,8 @@ from answers_case import policy, write_answers
 
 import astarpo
 from astarpo import tables
-from astarpo.columns import DIFFERENCES
-from astarpo.files import write_json, write_table
+from astarpo.common.columns import DIFFERENCES
+from astarpo.common.files import write_json, write_table
 from astarpo.tables.ranking import Mark
 from astarpo.tables.validation import NEEDED
 

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from config_case import DEFAULT, RUN, changed, message, with_run
 
-from astarpo.closure import import_closure
+from astarpo.common.code import import_closure
+from astarpo.common.errors import InputError
 from astarpo.config import Plan, load_config
 from astarpo.config.methods import HYPERPARAMETERS
 from astarpo.config.targets import Targets
-from astarpo.errors import InputError
 from astarpo.objectives import METHODS
 from astarpo.training.settings import MachineSettings, TrainSettings
 
@@ -200,8 +200,8 @@ def test_rules_depend_on_the_engines_that_are_chosen():
         for path in set(import_closure(script, with_vllm.unused_modules()))
         - set(import_closure(script, usual.unused_modules()))
     }
-    # What is pushed into vLLM is taken from the model by adapters.py, also where there are none.
-    assert extra == {"adapters.py", "vllm_engine.py", "vllm_weights.py"}
+    # What is pushed into vLLM is taken from the model by lora.py, also where there are none.
+    assert extra == {"lora.py", "vllm_engine.py", "vllm_weights.py"}
 
 
 PPO = {
@@ -225,7 +225,7 @@ def test_a_critic_goes_with_every_engine_and_with_adapters(engine, sampling_engi
 
 def test_rules_depend_on_deepspeed_where_it_trains():
     with_it = Plan(load_config(changed(**{"runs__a-star-po__engine": "deepspeed"})))
-    assert not {"astarpo.training.deepspeed_engine"} & set(with_it.unused_modules())
+    assert not {"astarpo.training.deepspeed.engine"} & set(with_it.unused_modules())
     assert with_it.engines({"train_policy", "prepare_dataset"}) == ["deepspeed"]
     assert with_it.engines({"prepare_dataset"}) == []
 
@@ -402,7 +402,9 @@ def test_an_estimate_that_is_refreshed_brings_its_settings_along():
     told = json.loads(plan.training("mine"))["hyperparameters"]
     assert told["estimator"] == "log_mean_exp" and told["beta1"] == 0.5
     assert plan.modules_without_use("mine") == ()
-    assert Plan(load_config(DEFAULT)).modules_without_use("a-star-po") == ("astarpo.values",)
+    assert Plan(load_config(DEFAULT)).modules_without_use("a-star-po") == (
+        "astarpo.stage_one.values",
+    )
 
 
 def test_a_run_without_v_star_has_none_among_its_inputs():

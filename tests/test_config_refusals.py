@@ -10,11 +10,11 @@ import pytest
 from config_case import DEFAULT, RUN, changed, message, with_run
 from pydantic import ValidationError
 
-from astarpo.benchmarks import Answers, score
 from astarpo.config import load_config
 from astarpo.config.figure_checks import _families
 from astarpo.config.runs import Config
 from astarpo.config.schema import BenchmarkEntry, Section
+from astarpo.evaluation.scores import Answers, score
 
 INF, NAN = float("inf"), float("nan")
 

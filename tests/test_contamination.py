@@ -11,10 +11,12 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from astarpo.columns import DATASET
+from astarpo.common.columns import DATASET
+from astarpo.common.errors import InputError
+from astarpo.common.files import read_json, write_table
 from astarpo.config import Plan, load_config
 from astarpo.config.schema import DatasetEntry
-from astarpo.contamination import (
+from astarpo.data.contamination import (
     Settings,
     contaminated,
     find_matches,
@@ -22,9 +24,7 @@ from astarpo.contamination import (
     report,
     simplify,
 )
-from astarpo.datasets import prepare, read_source
-from astarpo.errors import InputError
-from astarpo.files import read_json, write_table
+from astarpo.data.datasets import prepare, read_source
 from astarpo.tables.contamination import contamination_page
 
 ROOT = Path(__file__).resolve().parent.parent

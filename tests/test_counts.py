@@ -2,11 +2,11 @@
 
 import pytest
 
-from astarpo.columns import GRADED
-from astarpo.counts import count_correct
-from astarpo.errors import InputError
-from astarpo.files import write_table
-from astarpo.selections import RULES
+from astarpo.common.columns import GRADED
+from astarpo.common.errors import InputError
+from astarpo.common.files import write_table
+from astarpo.stage_one.counts import count_correct
+from astarpo.stage_one.selections import RULES
 
 
 def block(path, rewards):

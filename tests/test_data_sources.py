@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from astarpo.common.errors import InputError
 from astarpo.config.schema import DatasetEntry
-from astarpo.datasets import describe_source, prepare, read_source
-from astarpo.errors import InputError
+from astarpo.data.datasets import describe_source, prepare, read_source
 from astarpo.rewards.countdown import countdown
 from astarpo.rewards.verifiers import Response, math
 

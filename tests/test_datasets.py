@@ -8,9 +8,9 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from astarpo import datasets
+from astarpo.common.errors import InputError
 from astarpo.config import Plan, load_config
-from astarpo.errors import InputError
+from astarpo.data import datasets
 
 COLUMNS = {
     "problem": "problem", "gold": "gold", "worked_solution": None, "gold_after": None,
@@ -201,7 +201,7 @@ def test_the_splits_of_the_embedded_default_share_no_problem():
 
 
 def test_no_right_answer_of_the_embedded_default_exceeds_max_new_tokens():
-    from astarpo.references.models import byte_tokenizer
+    from astarpo.model.loading import byte_tokenizer
 
     config = load_config(
         yaml.safe_load((Path(__file__).parent.parent / "config/config.yaml").read_text())

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from astarpo.devices import LOCKS, VISIBLE, check_partitions, visible_devices
-from astarpo.errors import InputError
+from astarpo.common.devices import LOCKS, VISIBLE, check_partitions, visible_devices
+from astarpo.common.errors import InputError
 
 ROOT = Path(__file__).resolve().parent.parent
 LAUNCH = ROOT / "workflow_scripts/launch.py"

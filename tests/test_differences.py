@@ -8,7 +8,13 @@ import numpy as np
 import pytest
 from simulation_case import REPETITIONS, shares_told, simulated
 
-from astarpo.differences import compare_seed_scores, difference, holm, seed_difference, verdict
+from astarpo.evaluation.differences import (
+    compare_seed_scores,
+    difference,
+    holm,
+    seed_difference,
+    verdict,
+)
 
 T_2, T_9 = 4.302653, 2.262157
 ONE_TWO_THREE = (1, 2, 3)

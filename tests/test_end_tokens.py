@@ -7,15 +7,15 @@ import pytest
 import torch
 import training_case
 
-from astarpo.columns import DATASET
-from astarpo.errors import InputError
-from astarpo.files import write_table
-from astarpo.references.end_tokens import describe_end_tokens, end_token_ids, tokenizer_end
-from astarpo.references.models import load_policy, load_policy_without_weights
-from astarpo.references.prepare import prepare_reference
-from astarpo.references.supervised import encode_solutions
+from astarpo.common.columns import DATASET
+from astarpo.common.errors import InputError
+from astarpo.common.files import write_table
+from astarpo.model.end_tokens import describe_end_tokens, end_token_ids, tokenizer_end
+from astarpo.model.loading import load_policy, load_policy_without_weights
 from astarpo.sampling import Request, SamplingSettings
 from astarpo.sampling.transformers_engine import TransformersSampler
+from astarpo.stage_one.reference import prepare_reference
+from astarpo.stage_one.warm_start import encode_solutions
 from astarpo.training.job import make_engine
 from astarpo.training.world import World
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from astarpo.closure import import_closure
+from astarpo.common.code import import_closure
 from astarpo.config.plan import DEEPSPEED_MODULES, LORA_MODULES, VLLM_MODULES
 
 ROOT = Path(__file__).resolve().parents[1]

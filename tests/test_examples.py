@@ -1,7 +1,7 @@
 """The page of responses: some of each kind, the same problems for each policy, nothing that a response could break."""
 
-from astarpo.columns import DATASET, GENERATIONS, GRADED
-from astarpo.files import write_table
+from astarpo.common.columns import DATASET, GENERATIONS, GRADED
+from astarpo.common.files import write_table
 from astarpo.tables.examples import EACH, choose_examples, examples_page
 
 

@@ -11,10 +11,10 @@ import pyarrow as pa
 import pytest
 
 import astarpo
-from astarpo.columns import COST, CURVES, SUMMARY, VALUES
-from astarpo.errors import InputError
+from astarpo.common.columns import COST, CURVES, SUMMARY, VALUES
+from astarpo.common.errors import InputError
+from astarpo.common.files import write_table
 from astarpo.figures import accuracy, pass_rates, style, time_by_phase, training_curves
-from astarpo.files import write_table
 
 SCRIPTS = Path(astarpo.__file__).parents[1]
 SIZE = {"width_in": 6.0, "height_in": 3.0, "dpi": 50}

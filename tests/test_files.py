@@ -3,8 +3,8 @@
 import pyarrow as pa
 import pytest
 
-from astarpo import files
-from astarpo.errors import InputError
+from astarpo.common import files
+from astarpo.common.errors import InputError
 
 SCHEMA = pa.schema([("name", pa.string()), ("count", pa.int64())])
 

@@ -6,7 +6,7 @@ from fractions import Fraction
 
 import pytest
 
-from astarpo.generators import chain_sums, countdowns, solve_chain_sum
+from astarpo.data.generators import chain_sums, countdowns, solve_chain_sum
 
 OPTIONS = {
     "count": 200,

@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from astarpo.config.schema import DatasetEntry
-from astarpo.datasets import prepare, read_rows
-from astarpo.golds import GoldLog, gold_warnings, is_missing
+from astarpo.data.datasets import prepare, read_rows
+from astarpo.data.golds import GoldLog, gold_warnings, is_missing
 
 SCRIPT = Path(__file__).parent.parent / "workflow_scripts/prepare_dataset.py"
 

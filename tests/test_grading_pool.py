@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from odd_verifiers import odd, stillborn
 
-from astarpo.errors import InputError
+from astarpo.common.errors import InputError
 from astarpo.rewards import pool as pools
 from astarpo.rewards import verifiers
 from astarpo.rewards.grading import Grader, GradingSettings, Item, grade

@@ -2,9 +2,9 @@
 
 import pytest
 
-from astarpo.columns import DATASET, GENERATIONS, IMPORTED
-from astarpo.errors import InputError
-from astarpo.files import write_table
+from astarpo.common.columns import DATASET, GENERATIONS, IMPORTED
+from astarpo.common.errors import InputError
+from astarpo.common.files import write_table
 from astarpo.rewards.grading import GradingSettings
 from astarpo.rewards.stage import grade_table
 

@@ -13,9 +13,9 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from astarpo.common.errors import InputError
+from astarpo.common.files import read_json, read_table, table_metadata
 from astarpo.config import Plan, load_config
-from astarpo.errors import InputError
-from astarpo.files import read_json, read_table, table_metadata
 from astarpo.sampling.imported import import_rows
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -7,7 +7,14 @@ from math import comb, sqrt
 import numpy as np
 import pytest
 
-from astarpo.intervals import critical_t, margin, p_value, share_interval, spread, two_sided_tail
+from astarpo.evaluation.intervals import (
+    critical_t,
+    margin,
+    p_value,
+    share_interval,
+    spread,
+    two_sided_tail,
+)
 
 T_2, T_9, T_63 = 4.302653, 2.262157, 1.998341  # 97.5 % points
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 import training_case as case
 
-from astarpo.objectives.parts import k3
+from astarpo.objectives.loss_terms import k3
 from astarpo.training.metrics import step_metrics
 
 

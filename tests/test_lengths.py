@@ -10,14 +10,14 @@ import training_case
 import yaml
 from transformers import BloomConfig, GemmaConfig, GPT2Config, LlamaConfig, MambaConfig, OPTConfig
 
+from astarpo.common.errors import InputError
+from astarpo.common.files import sha256, write_json
 from astarpo.config import load_config
 from astarpo.config.plan import Plan
-from astarpo.errors import InputError
-from astarpo.files import sha256, write_json
-from astarpo.lengths import Length, check_folder, check_lengths, position_limit
-from astarpo.references.prepare import prepare_reference
+from astarpo.model.lengths import Length, check_folder, check_lengths, position_limit
 from astarpo.sampling import SamplingSettings
 from astarpo.sampling.stage import sample_rows
+from astarpo.stage_one.reference import prepare_reference
 from astarpo.training.job import train
 
 DEFAULT = yaml.safe_load(

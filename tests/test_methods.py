@@ -20,12 +20,12 @@ from astarpo.objectives import (
     rebel,
     reinforce,
 )
-from astarpo.objectives.parts import k3, leave_one_out_mean, whiten
+from astarpo.objectives.loss_terms import k3, leave_one_out_mean, whiten
 from astarpo.objectives.rollout import Rollout
-from astarpo.training.carried import Carried
-from astarpo.training.gaps import GAPS
+from astarpo.stage_one.values import ESTIMATORS
 from astarpo.training.prompts import TrainingPrompt
-from astarpo.values import ESTIMATORS
+from astarpo.training.running_statistics import Carried
+from astarpo.training.sampler_gap import GAPS
 
 
 def rollout(rewards, groups=None, anchor=None, old=None, mask=None, **more):

@@ -8,9 +8,9 @@ import pytest
 import torch
 import training_case as case
 
-from astarpo.references.models import load_policy
+from astarpo.model.loading import load_policy
 from astarpo.training.microbatches import cut
-from astarpo.training.models import recompute_activations, recomputing
+from astarpo.training.model_setup import recompute_activations, recomputing
 
 ALONE = range(9)
 

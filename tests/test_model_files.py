@@ -11,14 +11,15 @@ import model_case
 import pytest
 import yaml
 
-from astarpo import model_files
+from astarpo.common import hashes
+from astarpo.common.files import sha256
+from astarpo.common.hashes import remembered_sha256
+from astarpo.common.provenance import content_sha256
 from astarpo.config import Plan, load_config
 from astarpo.config.targets import flat
-from astarpo.files import sha256
-from astarpo.model_files import content_of, files_of, remembered_sha256, weight_files
-from astarpo.provenance import content_sha256
-from astarpo.references.memory import parameters_of_folder
-from astarpo.references.models import load_policy
+from astarpo.model.files import content_of, files_of, weight_files
+from astarpo.model.loading import load_policy
+from astarpo.model.memory import parameters_of_folder
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -79,7 +80,7 @@ def test_a_folder_that_is_not_there_is_a_config_that_is_missing(tmp_path):
 def test_content_counts_even_where_size_and_times_are_as_before(
     folder, tmp_path, name, monkeypatch
 ):
-    monkeypatch.setattr(model_files.remembered_sha256, "__defaults__", (tmp_path / "h", 0))
+    monkeypatch.setattr(hashes.remembered_sha256, "__defaults__", (tmp_path / "h", 0))
     before = content_of(folder, tmp_path / "h")
     path = folder / name
     data, state = bytearray(path.read_bytes()), path.stat()

@@ -6,9 +6,9 @@ import pytest
 import torch
 import training_case as case
 
-from astarpo.columns import DATASET
-from astarpo.files import write_table
-from astarpo.references import prepare
+from astarpo.common.columns import DATASET
+from astarpo.common.files import write_table
+from astarpo.stage_one import reference
 
 SETTINGS = {
     "steps": 3, "updates_per_rollout": 2, "lr": 0.02, "lr_schedule": "linear", "lr_warmup_steps": 2,
@@ -144,15 +144,15 @@ def test_the_warm_start_takes_the_steps_of_adamw(tiny_folder, tmp_path, monkeypa
         "source": {"kind": "local", "path": str(tiny_folder)}, "warm_start": WARM_START, "torch_threads": 1,
         "prompting": {"chat_template": False, "system_prompt": None, "max_prompt_tokens": 16},
     }  # fmt: skip
-    made, load = [], prepare.make_policy
+    made, load = [], reference.make_policy
 
     def watch(*arguments):
         policy = load(*arguments)
         made.append(WatchedAlone(policy.model))
         return policy
 
-    monkeypatch.setattr(prepare, "make_policy", watch)
-    policy, _ = prepare.prepare_reference(settings, str(tmp_path / "d.parquet"), "cpu")
+    monkeypatch.setattr(reference, "make_policy", watch)
+    policy, _ = reference.prepare_reference(settings, str(tmp_path / "d.parquet"), "cpu")
     (watched,) = made
     watched.weights.append(flat(policy.model.parameters()))
     # Warm-up, the peak, and half of it where half of the cosine is left. Its epsilon is AdamW's usual one.

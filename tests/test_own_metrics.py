@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import training_case as case
 
-from astarpo.errors import InputError
+from astarpo.common.errors import InputError
 from astarpo.objectives import METHODS, SHARED_METRICS, a_star_po, check_metrics
 from astarpo.training.metrics import METRICS
 

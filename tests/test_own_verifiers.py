@@ -7,9 +7,9 @@ import os
 
 import pytest
 
+from astarpo.common.errors import InputError
 from astarpo.config.schema import DatasetEntry
-from astarpo.datasets import prepare
-from astarpo.errors import InputError
+from astarpo.data.datasets import prepare
 from astarpo.rewards import preparation
 from astarpo.rewards.grading import GradingSettings, Item, grade
 from astarpo.rewards.verdicts import Response

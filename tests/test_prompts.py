@@ -2,7 +2,7 @@
 
 import pytest
 
-from astarpo.prompts import PromptSettings, appended_tokens, encode_prompts, render
+from astarpo.data.prompts import PromptSettings, appended_tokens, encode_prompts, render
 
 TEMPLATE = (
     "{% for m in messages %}<{{ m['role'] }}>{{ m['content'] }}{% endfor %}"

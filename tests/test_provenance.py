@@ -4,8 +4,8 @@ import json
 import sys
 from pathlib import Path
 
-from astarpo import provenance
-from astarpo.files import sha256, write_json, write_table
+from astarpo.common import provenance
+from astarpo.common.files import sha256, write_json, write_table
 
 SCRIPT = Path(__file__).parent.parent / "workflow_scripts" / "train_policy.py"
 

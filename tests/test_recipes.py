@@ -17,17 +17,17 @@ import pytest
 import yaml
 from snakemake.utils import update_config
 
-from astarpo.columns import DATASET
+from astarpo.common.columns import DATASET
+from astarpo.common.errors import InputError
+from astarpo.common.files import write_table
 from astarpo.config import Plan, load_config
 from astarpo.config.targets import Targets
-from astarpo.datasets import prepare
-from astarpo.errors import InputError
-from astarpo.files import write_table
-from astarpo.references import memory
-from astarpo.references.models import load_hub_policy, load_policy
-from astarpo.references.prepare import prepare_reference
+from astarpo.data.datasets import prepare
+from astarpo.model import memory
+from astarpo.model.loading import load_hub_policy, load_policy
 from astarpo.sampling import SamplingSettings
 from astarpo.sampling.stage import sample_rows
+from astarpo.stage_one.reference import prepare_reference
 
 ROOT = Path(__file__).resolve().parent.parent
 RECIPES = ROOT / "config" / "recipes"

@@ -5,16 +5,16 @@ import json
 import pytest
 import torch
 
-from astarpo.columns import DATASET
-from astarpo.errors import InputError
-from astarpo.files import sha256, write_table
-from astarpo.references.models import (
+from astarpo.common.columns import DATASET
+from astarpo.common.errors import InputError
+from astarpo.common.files import sha256, write_table
+from astarpo.model.loading import (
     build_scratch_policy,
     byte_tokenizer,
     load_policy,
 )
-from astarpo.references.prepare import make_policy, prepare_reference
-from astarpo.references.supervised import (
+from astarpo.stage_one.reference import make_policy, prepare_reference
+from astarpo.stage_one.warm_start import (
     WarmStartSettings,
     batch_rows,
     encode_solutions,

@@ -39,46 +39,21 @@ FORBIDDEN_TEXTS = {
     ),
 }
 
-# A module imports only from rows above its own, and from its own row's entry itself.
-LAYERS = (
-    # What everything may use: no knowledge of the method.
-    ("errors", "boxed", "closure", "columns", "progress", "seeds"),
-    ("cli", "devices", "files"),
-    ("lengths", "model_files"),
-    ("provenance",),
-    ("precision", "optimisation"),
-    # The order in which data flows.
-    ("config",),
-    ("generators", "golds", "prompts"),
-    ("contamination",),
-    ("datasets",),
-    ("references",),
-    ("adapters",),
-    ("sampling",),
-    ("rewards",),
-    ("counts",),
-    ("selections", "values"),
-    ("chunked",),
-    ("logprobs",),
-    ("objectives",),
-    ("training",),
-    ("intervals",),
-    ("differences", "benchmarks"),
-    ("figures",),
-    ("tables",),
-    # What several scripts have in common.
-    ("commands",),
-    # What no stage uses.
-    ("watch",),
+# The rooms of the library, in the order in which data flows. A module imports only from its own room and those above.
+ROOMS = (
+    "common",
+    "data",
+    "model",
+    "stage_one",
+    "sampling",
+    "rewards",
+    "objectives",
+    "training",
+    "evaluation",
+    "figures",
+    "tables",
+    "config",  # composed of what the stages say of their settings; no stage imports it
 )
-
-# Imports against that order, each with its reason.
-EXCEPTIONS = {
-    ("config", "objectives"): "what a method asks of its settings is said once, by the method",
-    ("config", "rewards"): "a configuration names a verifier, and only those that exist",
-    ("references", "logprobs"): "the warm start maximises log-probabilities of worked solutions",
-    ("sampling", "logprobs"): "where a response ends is said once, for sampling and training",
-}
 
 
 def tracked_texts() -> list[Path]:
@@ -130,12 +105,12 @@ def test_help_is_answered_without_heavy_imports(script: Path) -> None:
 
 
 def name_of(path: Path) -> str:
-    """The part of the library that a file belongs to: its module, or the package at the top."""
+    """The room of the library that a file lies in."""
     return path.relative_to(LIBRARY).parts[0].removesuffix(".py")
 
 
 def library_imports(path: Path) -> Iterator[tuple[str, int]]:
-    """(part of the library, line) of each import from it, wherever in the code."""
+    """(room, line) of each import from it, wherever in the code."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             dotted = [alias.name for alias in node.names]
@@ -151,25 +126,19 @@ def library_imports(path: Path) -> Iterator[tuple[str, int]]:
                 yield parts[1], node.lineno
 
 
-def test_every_module_has_a_place_in_the_layers() -> None:
-    placed = [name for layer in LAYERS for name in layer]
-    parts = {name_of(path) for path in MODULES} - {"__init__"}
-    assert parts - set(placed) == set(), "give it a row in LAYERS"
-    assert set(placed) - parts == set(), "no such module any more"
-    assert len(placed) == len(set(placed))
+def test_every_module_lies_in_a_room() -> None:
+    rooms = {name_of(path) for path in MODULES} - {"__init__"}
+    assert rooms == set(ROOMS)
 
 
-def test_modules_import_only_from_the_layers_before_them() -> None:
-    row_of = {name: row for row, layer in enumerate(LAYERS) for name in layer}
-    against = {
-        (name_of(path), imported): f"{path.relative_to(ROOT)}:{line} imports {imported}"
+def test_modules_import_only_from_the_rooms_above_theirs() -> None:
+    against = [
+        f"{path.relative_to(ROOT)}:{line} imports {imported}"
         for path in MODULES
         for imported, line in library_imports(path)
-        if imported != name_of(path) and row_of[imported] >= row_of[name_of(path)]
-    }
-    surprising = [where for pair, where in against.items() if pair not in EXCEPTIONS]
-    assert not surprising, "\n".join(surprising)
-    assert set(EXCEPTIONS) == set(against), "an exception that is needed no more"
+        if name_of(path) in ROOMS and ROOMS.index(imported) > ROOMS.index(name_of(path))
+    ]
+    assert not against, "\n".join(against)
 
 
 def public_definitions(path: Path) -> Iterator[ast.FunctionDef | ast.ClassDef]:

@@ -260,7 +260,7 @@ SUMMARY_ONLY = {*TABLES, *FIGURES}
             id="library: objective",
         ),
         pytest.param(
-            append("workflow_scripts/astarpo/values.py"),
+            append("workflow_scripts/astarpo/stage_one/values.py"),
             {"estimate_values v-star", "estimate_values first-four", "plot_values values",
              *training(*MAIN, "other.seed-0"), *evaluation(*MAIN, "other.seed-0"), *TABLES, *FIGURES},
             id="library: values",

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from astarpo.boxed import last_boxed
-from astarpo.errors import InputError
+from astarpo.common.errors import InputError
+from astarpo.data.boxed import last_boxed
 from astarpo.rewards import latex, verifiers
 from astarpo.rewards.countdown import countdown
 from astarpo.rewards.expressions import evaluate

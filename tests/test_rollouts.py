@@ -14,10 +14,10 @@ import training_case as case
 from astarpo.rewards.grading import Grade, Grader, GradingSettings
 from astarpo.sampling import Completion, SamplingSettings
 from astarpo.sampling.transformers_engine import TransformersSampler
-from astarpo.training.carried import Carried
 from astarpo.training.metrics import step_metrics
 from astarpo.training.prompts import TrainingPrompt, prompts_of_step
 from astarpo.training.rollouts import PhaseClock, Responses, draw_responses, requests_for
+from astarpo.training.running_statistics import Carried
 
 SAMPLING = SamplingSettings(1.0, 1.0, 8)
 # Right is a response whose length is odd or even, as the gold answer says.

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from astarpo.errors import InputError
-from astarpo.logprobs import collate, token_log_probs
-from astarpo.references.models import load_policy_without_weights
+from astarpo.common.errors import InputError
+from astarpo.common.seeds import derive_seed, uniforms
+from astarpo.model.loading import load_policy_without_weights
+from astarpo.model.log_probs import collate, token_log_probs
 from astarpo.sampling import Request, SamplingSettings
 from astarpo.sampling.engines import check_engine
 from astarpo.sampling.seeded_choice import SeededChoice
 from astarpo.sampling.transformers_engine import TransformersSampler
-from astarpo.seeds import derive_seed, uniforms
 
 T1 = SamplingSettings(1.0, 1.0, 12)
 

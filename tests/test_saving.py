@@ -5,10 +5,10 @@ import json
 import model_case
 import pytest
 
-from astarpo.errors import InputError
-from astarpo.references.models import load_policy
-from astarpo.references.prepare import prepare_reference
-from astarpo.references.saving import check_can_save, repair_generation_config
+from astarpo.common.errors import InputError
+from astarpo.model.loading import load_policy
+from astarpo.model.saving import check_can_save, repair_generation_config
+from astarpo.stage_one.reference import prepare_reference
 
 
 def prepared(tmp_path, **generation):

@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 import training_case as case
 
-from astarpo.columns import DATASET, SELECTIONS, VALUES
-from astarpo.files import read_json, read_table, sha256, write_table
-from astarpo.provenance import manifest
+from astarpo.common.columns import DATASET, SELECTIONS, VALUES
+from astarpo.common.files import read_json, read_table, sha256, write_table
+from astarpo.common.provenance import manifest
 
 SCRIPTS = Path(__file__).resolve().parent.parent / "workflow_scripts"
 
@@ -215,7 +215,7 @@ def test_the_launcher_sends_everything_to_the_log_and_passes_the_status_on(tmp_p
 PROGRESS = f"""
 import sys
 sys.path.insert(0, {str(SCRIPTS)!r})
-from astarpo.progress import Progress
+from astarpo.common.progress import Progress
 with Progress("train", 3, "steps") as progress:
     for _ in range(3):
         progress.advance(reward=0.5)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from astarpo.seeds import derive_seed, uniforms, unit_hash
+from astarpo.common.seeds import derive_seed, uniforms, unit_hash
 
 
 def test_a_seed_depends_on_every_part_its_type_and_its_place():

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from astarpo.columns import GRADED
+from astarpo.common.columns import GRADED
+from astarpo.common.files import read_json, read_table, write_table
 from astarpo.config import Plan, load_config
-from astarpo.files import read_json, read_table, write_table
 
 SCRIPTS = Path(__file__).resolve().parent.parent / "workflow_scripts"
 MACHINE = json.dumps({"device": "cpu", "sampling_batch": 8})
@@ -201,7 +201,7 @@ def test_samples_of_a_problem_differ_and_equal_seeds_repeat_them(results, tmp_pa
 
 
 def test_the_recorded_seed_is_the_one_that_the_response_was_drawn_with(results, tmp_path):
-    from astarpo.references.models import load_policy
+    from astarpo.model.loading import load_policy
     from astarpo.sampling import Request, SamplingSettings
     from astarpo.sampling.transformers_engine import TransformersSampler
 
@@ -462,7 +462,7 @@ def test_what_was_drawn_is_graded_counted_and_valued(results, tmp_path, monkeypa
 def test_a_warm_start_moves_the_weights_and_says_what_it_learnt_from(results, tmp_path):
     import torch
 
-    from astarpo.references.models import load_policy
+    from astarpo.model.loading import load_policy
 
     steps = {"dataset": "sums", "steps": 8, "batch_size": 3, "lr": 0.01, "lr_schedule": "constant"}
     made = plan(references__tiny__warm_start=steps)

@@ -12,9 +12,9 @@ from answers_case import policy, write_answers
 
 import astarpo
 from astarpo import tables
-from astarpo.columns import COST, CURVES, DIFFERENCES, GRADED, SUMMARY
-from astarpo.errors import InputError
-from astarpo.files import read_table, sha256, write_json, write_table
+from astarpo.common.columns import COST, CURVES, DIFFERENCES, GRADED, SUMMARY
+from astarpo.common.errors import InputError
+from astarpo.common.files import read_table, sha256, write_json, write_table
 from astarpo.tables.ranking import Mark
 from astarpo.tables.trainings import NEEDED_METRICS, TIMINGS
 

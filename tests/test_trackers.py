@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import training_case as case
 
-from astarpo.errors import InputError
+from astarpo.common.errors import InputError
 from astarpo.training.trackers import check_in_environment, check_installed, followers
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -8,8 +8,8 @@ import torch
 import training_case as case
 from varied_verifier import varied
 
-from astarpo.errors import InputError, Interrupted
-from astarpo.files import sha256
+from astarpo.common.errors import InputError, Interrupted
+from astarpo.common.files import sha256
 from astarpo.rewards.grading import Grade
 from astarpo.training import loop
 from astarpo.training.loop import _shares
@@ -225,7 +225,7 @@ def test_groups_and_pairs_stay_together():
 def test_chunks_of_the_logits_change_the_run_by_rounding_only(tiny_folder, tmp_path, monkeypatch):
     plain = case.trainer(tiny_folder, log_prob_chunk_tokens=None)
     expected = plain.run(tmp_path).metrics[1]
-    monkeypatch.setattr("astarpo.logprobs.SMALL_LOGITS", 0)
+    monkeypatch.setattr("astarpo.model.log_probs.SMALL_LOGITS", 0)
     chunked = case.trainer(tiny_folder)
     assert set(chunked.engine.head_of) == {"policy", "reference"}
     (tmp_path / "chunked").mkdir()

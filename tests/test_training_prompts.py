@@ -4,10 +4,10 @@ from collections import Counter
 
 import pytest
 
-from astarpo.columns import DATASET, SELECTIONS, VALUES
-from astarpo.errors import InputError
-from astarpo.files import write_table
-from astarpo.prompts import PromptSettings
+from astarpo.common.columns import DATASET, SELECTIONS, VALUES
+from astarpo.common.errors import InputError
+from astarpo.common.files import write_table
+from astarpo.data.prompts import PromptSettings
 from astarpo.training.prompts import load_training_prompts, prompts_of_step
 
 PROMPTING = PromptSettings(False, None, 8)

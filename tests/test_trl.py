@@ -12,11 +12,11 @@ import pytest
 import torch
 import training_case as case
 
+from astarpo.model.loading import build_scratch_policy, load_policy
 from astarpo.objectives import build_loss, build_prepare
 from astarpo.objectives.rollout import Rollout
-from astarpo.references.models import build_scratch_policy, load_policy
+from astarpo.stage_one.values import ESTIMATORS
 from astarpo.training.engine import TorchEngine
-from astarpo.values import ESTIMATORS
 
 trl = pytest.importorskip(
     "trl", reason="TRL is not installed: `make test-trl` installs it", exc_type=ImportError

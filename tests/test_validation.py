@@ -2,8 +2,8 @@
 
 import pytest
 
-from astarpo.errors import InputError
-from astarpo.files import write_table
+from astarpo.common.errors import InputError
+from astarpo.common.files import write_table
 from astarpo.tables.validation import NEEDED, difference_table, rate_table, validation_rows
 
 

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from astarpo import values
+from astarpo.stage_one import values
 
 EIGHTHS = np.arange(9)
 N = np.full(9, 8)

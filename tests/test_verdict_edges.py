@@ -7,9 +7,9 @@ import json
 import numpy as np
 import pytest
 
-from astarpo.benchmarks import maj_at_k
-from astarpo.columns import DATASET, IMPORTED
-from astarpo.files import write_table
+from astarpo.common.columns import DATASET, IMPORTED
+from astarpo.common.files import write_table
+from astarpo.evaluation.scores import maj_at_k
 from astarpo.rewards.countdown import countdown
 from astarpo.rewards.grading import GradingSettings
 from astarpo.rewards.stage import grade_table

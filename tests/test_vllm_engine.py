@@ -15,14 +15,14 @@ import pytest
 import torch
 import training_case as case
 
-from astarpo.adapters import inject
-from astarpo.errors import InputError
-from astarpo.logprobs import collate, token_log_probs
-from astarpo.references.models import Policy, build_scratch_policy, load_policy
+from astarpo.common.errors import InputError
+from astarpo.common.seeds import derive_seed
+from astarpo.model.loading import Policy, build_scratch_policy, load_policy
+from astarpo.model.log_probs import collate, token_log_probs
+from astarpo.model.lora import inject
 from astarpo.sampling import Completion, Request, SamplingSettings
 from astarpo.sampling.transformers_engine import TransformersSampler
-from astarpo.seeds import derive_seed
-from astarpo.training import gaps
+from astarpo.training import sampler_gap
 from astarpo.training.engine import TorchEngine
 from astarpo.training.loop import Trainer
 
@@ -97,8 +97,8 @@ def gap(
     )
     with torch.no_grad():
         log_probs_BT, _ = token_log_probs(policy.model, batch, temperature)
-    sampled_BT = gaps.pad([one.log_probs for one in drawn], log_probs_BT.shape[1])
-    return gaps.summarise([gaps.token_gaps(log_probs_BT, sampled_BT, batch.mask_BT)])
+    sampled_BT = sampler_gap.pad([one.log_probs for one in drawn], log_probs_BT.shape[1])
+    return sampler_gap.summarise([sampler_gap.token_gaps(log_probs_BT, sampled_BT, batch.mask_BT)])
 
 
 def disturb(model: Any, only: str = "") -> None:
@@ -192,7 +192,7 @@ def test_a_tied_head_that_is_not_pushed_is_caught(pair, monkeypatch):
     asked = requests(policy)
     found = gap(policy, asked, sampler.sample(asked, T1))
     with pytest.raises(InputError, match="other weights"):
-        gaps.check(found, 0.01, 1)
+        sampler_gap.check(found, 0.01, 1)
 
 
 def test_a_stale_prefix_cache_is_caught(pair, monkeypatch):
@@ -204,7 +204,7 @@ def test_a_stale_prefix_cache_is_caught(pair, monkeypatch):
     monkeypatch.setattr(sampler.engine, "reset_prefix_cache", lambda: True)  # forgotten
     found = gap(policy, asked, sampler.sample(asked, T1))
     with pytest.raises(InputError, match="max_sampler_gap"):
-        gaps.check(found, 0.01, 1)
+        sampler_gap.check(found, 0.01, 1)
     monkeypatch.undo()
     sampler.weights_changed()
     assert gap(policy, asked, sampler.sample(asked, T1))["sampler_gap_max"] < 1e-4
@@ -282,7 +282,7 @@ def test_a_sampler_that_keeps_old_weights_stops_the_training(pair, folder, tmp_p
 
 def test_a_size_that_vllm_cannot_compute_is_said_at_the_start(tmp_path):
     code = (
-        "import sys; from astarpo.references.models import build_scratch_policy as build;"
+        "import sys; from astarpo.model.loading import build_scratch_policy as build;"
         "from astarpo.sampling.vllm_engine import VllmMachine, VllmSampler;"
         "made = build(seed=0, layers=1, hidden_size=32, intermediate_size=32, heads=4, kv_heads=4,"
         " max_positions=64, whole_tokens=[]); made.save(sys.argv[1]);"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from astarpo.columns import DATASET, GENERATIONS, GRADED_ANSWERS
-from astarpo.files import write_table
+from astarpo.common.columns import DATASET, GENERATIONS, GRADED_ANSWERS
+from astarpo.common.files import write_table
 from astarpo.rewards.grading import GradingSettings
 from astarpo.rewards.stage import add_answer_classes, grade_table
 from astarpo.tables.evaluations import read_answers, score_policies

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from astarpo.watch import read_trainings, table
+from astarpo.training.watch import read_trainings, table
 
 SCRIPT = Path(__file__).resolve().parent.parent / "workflow_scripts" / "watch.py"
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from astarpo.prompts import PromptSettings
+from astarpo.data.prompts import PromptSettings
 from astarpo.rewards.grading import GradingSettings
 from astarpo.sampling import SamplingSettings
 from astarpo.sampling.transformers_engine import TransformersSampler

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from astarpo import cli
-from astarpo.columns import DATASET
-from astarpo.contamination import Settings, report
-from astarpo.files import read_table, write_json
-from astarpo.provenance import provenance
+from astarpo.common import cli
+from astarpo.common.columns import DATASET
+from astarpo.common.files import read_table, write_json
+from astarpo.common.provenance import provenance
+from astarpo.data.contamination import Settings, report
 
 
 def main() -> None:

@@ -11,10 +11,10 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from astarpo import cli
-from astarpo.columns import DIFFERENCES, SUMMARY
-from astarpo.errors import InputError
-from astarpo.files import read_json, write_text
+from astarpo.common import cli
+from astarpo.common.columns import DIFFERENCES, SUMMARY
+from astarpo.common.errors import InputError
+from astarpo.common.files import read_json, write_text
 
 FILES = ("generations", "graded", "metrics")
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from astarpo import cli
-from astarpo.columns import VALUES
-from astarpo.counts import count_correct
-from astarpo.files import write_table
-from astarpo.provenance import provenance
-from astarpo.values import ESTIMATORS, standard_error
+from astarpo.common import cli
+from astarpo.common.columns import VALUES
+from astarpo.common.files import write_table
+from astarpo.common.provenance import provenance
+from astarpo.stage_one.counts import count_correct
+from astarpo.stage_one.values import ESTIMATORS, standard_error
 
 
 def main() -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from astarpo import cli
-from astarpo.columns import DATASET, GENERATIONS
-from astarpo.files import read_table, write_table
-from astarpo.provenance import provenance
+from astarpo.common import cli
+from astarpo.common.columns import DATASET, GENERATIONS
+from astarpo.common.files import read_table, write_table
+from astarpo.common.provenance import provenance
+from astarpo.common.seeds import derive_seed
 from astarpo.sampling import SamplingSettings
-from astarpo.seeds import derive_seed
 
 
 def main() -> None:

@@ -12,9 +12,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from astarpo import cli
-from astarpo.errors import InputError
-from astarpo.progress import Progress
+from astarpo.common import cli
+from astarpo.common.errors import InputError
+from astarpo.common.progress import Progress
 
 CHUNK = 1000
 FORMATS = (".jsonl", ".parquet")
@@ -77,7 +77,7 @@ def main() -> None:
 
 
 def _read(path: str) -> list[dict[str, Any]]:
-    from astarpo.datasets import read_rows
+    from astarpo.data.datasets import read_rows
 
     rows = []
     for number, raw in enumerate(read_rows({"kind": "local", "path": path}), start=1):
@@ -102,7 +102,7 @@ def _read(path: str) -> list[dict[str, Any]]:
 
 
 def _write(path: str, rows: list[dict[str, Any]]) -> None:
-    from astarpo.files import write_table, write_text
+    from astarpo.common.files import write_table, write_text
 
     if path.endswith(".jsonl"):
         write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))

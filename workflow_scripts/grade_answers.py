@@ -1,7 +1,7 @@
 """Grade the answers to a benchmark: a verdict, a reward and the extracted answer for each."""
 
-from astarpo import cli
-from astarpo.commands.grade_responses import grade_responses
+from astarpo.common import cli
+from astarpo.rewards.command import grade_responses
 
 
 def main() -> None:

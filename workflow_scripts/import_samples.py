@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 
-from astarpo import cli
-from astarpo.columns import DATASET, IMPORTED
-from astarpo.datasets import shard_of
-from astarpo.files import read_table, write_json, write_table
-from astarpo.provenance import manifest, provenance
+from astarpo.common import cli
+from astarpo.common.columns import DATASET, IMPORTED
+from astarpo.common.files import read_table, write_json, write_table
+from astarpo.common.provenance import manifest, provenance
+from astarpo.data.datasets import shard_of
 from astarpo.sampling.imported import import_rows
 
 

@@ -17,10 +17,10 @@ import socket
 import sys
 from pathlib import Path
 
-from astarpo import cli
-from astarpo.devices import VISIBLE, claim, slurm_job
+from astarpo.common import cli
+from astarpo.common.devices import VISIBLE, claim, slurm_job
 
-TERMINAL_FD = "ASTARPO_TERMINAL_FD"  # astarpo.progress draws its bar there
+TERMINAL_FD = "ASTARPO_TERMINAL_FD"  # astarpo.common.progress draws its bar there
 OPTIONS = ("--log", "--gpus", "--processes", "--nodes")
 PORTS = (20000, 30000)  # the processes of a job meet on one of these
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from astarpo import cli
-from astarpo.columns import COST, SUMMARY
-from astarpo.files import read_table
+from astarpo.common import cli
+from astarpo.common.columns import COST, SUMMARY
+from astarpo.common.files import read_table
 
 
 def main() -> None:

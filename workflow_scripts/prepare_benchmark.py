@@ -1,7 +1,7 @@
 """Prepare a benchmark: read its source, check and filter its rows, render its prompts, write a card."""
 
-from astarpo import cli
-from astarpo.commands.prepare_task import prepare_task
+from astarpo.common import cli
+from astarpo.data.command import prepare_task
 
 
 def main() -> None:

@@ -8,10 +8,10 @@ import shutil
 import time
 from pathlib import Path
 
-from astarpo import cli
-from astarpo.files import write_json
-from astarpo.lengths import Length
-from astarpo.provenance import manifest, provenance
+from astarpo.common import cli
+from astarpo.common.files import write_json
+from astarpo.common.provenance import manifest, provenance
+from astarpo.model.lengths import Length
 
 
 def main() -> None:
@@ -32,7 +32,7 @@ def main() -> None:
     settings = cli.parse_settings(arguments.settings)
     machine = cli.parse_settings(arguments.machine)
 
-    from astarpo.references.prepare import prepare_reference
+    from astarpo.stage_one.reference import prepare_reference
 
     started = time.monotonic()
     inputs = cli.numbered("model_files", arguments.model_files)

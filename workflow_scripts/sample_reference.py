@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from astarpo import cli
-from astarpo.columns import DATASET, GENERATIONS
-from astarpo.datasets import shard_of
-from astarpo.files import read_table, write_json, write_table
-from astarpo.provenance import manifest, provenance
+from astarpo.common import cli
+from astarpo.common.columns import DATASET, GENERATIONS
+from astarpo.common.files import read_table, write_json, write_table
+from astarpo.common.provenance import manifest, provenance
+from astarpo.common.seeds import derive_seed
+from astarpo.data.datasets import shard_of
 from astarpo.sampling import SamplingSettings
-from astarpo.seeds import derive_seed
 
 
 def main() -> None:

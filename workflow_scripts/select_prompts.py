@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from astarpo import cli
-from astarpo.columns import SELECTIONS
-from astarpo.counts import count_correct
-from astarpo.errors import InputError
-from astarpo.files import write_table
-from astarpo.provenance import provenance
-from astarpo.selections import RULES
+from astarpo.common import cli
+from astarpo.common.columns import SELECTIONS
+from astarpo.common.errors import InputError
+from astarpo.common.files import write_table
+from astarpo.common.provenance import provenance
+from astarpo.stage_one.counts import count_correct
+from astarpo.stage_one.selections import RULES
 
 
 def main() -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from astarpo import cli
-from astarpo.files import read_json, write_text
+from astarpo.common import cli
+from astarpo.common.files import read_json, write_text
 
 
 def main() -> None:

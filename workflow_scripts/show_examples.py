@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from astarpo import cli
-from astarpo.files import write_text
-from astarpo.progress import Progress
+from astarpo.common import cli
+from astarpo.common.files import write_text
+from astarpo.common.progress import Progress
 
 
 def main() -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from astarpo import cli
-from astarpo.columns import COST, CURVES, DIFFERENCES, SUMMARY
-from astarpo.files import write_text
-from astarpo.provenance import provenance
+from astarpo.common import cli
+from astarpo.common.columns import COST, CURVES, DIFFERENCES, SUMMARY
+from astarpo.common.files import write_text
+from astarpo.common.provenance import provenance
 
 
 def main() -> None:

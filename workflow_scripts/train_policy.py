@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 
-from astarpo import cli
-from astarpo.provenance import provenance
+from astarpo.common import cli
+from astarpo.common.provenance import provenance
 
 
 def main() -> None:

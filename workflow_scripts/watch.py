@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-from astarpo.watch import read_trainings, table
+from astarpo.training.watch import read_trainings, table
 
 CLEAR = "\x1b[H\x1b[2J"
 

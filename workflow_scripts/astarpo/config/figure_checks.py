@@ -94,7 +94,7 @@ def _first_benchmark(config: Config) -> str:
 
 
 def _families(benchmark: BenchmarkEntry) -> list[str]:
-    """Families of metrics that its protocols give, see `benchmarks.score`."""
+    """Families of metrics that its protocols give, see `scores.score`."""
     found: dict[str, None] = {}
     for protocol in benchmark.protocols.values():
         greedy = protocol.k == 1 and protocol.temperature == 0

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Mapping
 from typing import Any
 
-from astarpo.errors import InputError
+from astarpo.common.errors import InputError
 
 
 def expand(entries: Mapping[str, Any], registry: str) -> dict[str, Any]:

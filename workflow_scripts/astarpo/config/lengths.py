@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from astarpo.config.runs import Config
 from astarpo.config.schema import SelectionEntry, ValueEntry
-from astarpo.lengths import Length
+from astarpo.model.lengths import Length
 
 
 def lengths_of(config: Config, reference: str) -> list[Length]:

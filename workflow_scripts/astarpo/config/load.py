@@ -7,11 +7,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from astarpo.common.errors import InputError
 from astarpo.config.checks import reference_errors
 from astarpo.config.grids import expand
 from astarpo.config.methods import METHOD_RUNS
 from astarpo.config.runs import Config
-from astarpo.errors import InputError
 
 MOST_SHOWN = 20  # a sweep can have a mistake in each of its runs
 LONGEST_SHOWN = 60  # characters of a value

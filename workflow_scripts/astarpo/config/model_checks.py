@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from astarpo.config.lengths import lengths_of
 from astarpo.config.runs import Config
 from astarpo.config.schema import Scratch
-from astarpo.lengths import length_problem
+from astarpo.model.lengths import length_problem
 
 
 def model_errors(config: Config) -> Iterator[str]:

@@ -15,8 +15,8 @@ from astarpo.config.ablations import ablation_points
 from astarpo.config.lengths import lengths_of
 from astarpo.config.runs import HYPERPARAMETERS, Ablation, Config, Run
 from astarpo.config.schema import StageOneSampling, TaskEntry
-from astarpo.lengths import Length
-from astarpo.model_files import files_of
+from astarpo.model.files import files_of
+from astarpo.model.lengths import Length
 from astarpo.rewards.verifiers import is_own, own_file
 
 Inputs = dict[str, Any]
@@ -24,8 +24,8 @@ TASK_KEYS = (
     "source", "columns", "hash_range", "max_prompts", "drop_duplicates", "template", "verifier",
 )  # fmt: skip
 VLLM_MODULES = ("astarpo.sampling.vllm_engine", "astarpo.sampling.vllm_weights")
-DEEPSPEED_MODULES = ("astarpo.training.deepspeed_engine",)
-LORA_MODULES = ("astarpo.adapters",)
+DEEPSPEED_MODULES = ("astarpo.training.deepspeed.engine",)
+LORA_MODULES = ("astarpo.model.lora",)
 TRAIN_KEYS = (
     "method", "steps", "max_generated_tokens", "prompts_per_batch", "responses_per_prompt", "updates_per_rollout",
     "lr", "lr_schedule", "lr_warmup_steps", "adam_betas", "adam_eps", "weight_decay", "max_grad_norm",
@@ -304,7 +304,7 @@ class Plan:
     def modules_without_use(self, run: str) -> tuple[str, ...]:
         """Library modules that a training imports and does not use."""
         running = getattr(self.config.runs[run], "value_update", "none") == "running"
-        return () if running else ("astarpo.values",)
+        return () if running else ("astarpo.stage_one.values",)
 
     def answer_inputs(self, policy: str, benchmark: str) -> Inputs:
         """The policy and the problems."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from astarpo.errors import InputError
+from astarpo.common.errors import InputError
 from astarpo.figures.scores import Row, costs_of, main_scores, percent_error, score_label
 from astarpo.figures.style import (
     REFERENCE_COLOUR,

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from astarpo.benchmarks import interval_note
-from astarpo.errors import InputError
+from astarpo.common.errors import InputError
+from astarpo.evaluation.intervals import OVER_BOTH, OVER_PROBLEMS
+from astarpo.evaluation.scores import interval_note
 from astarpo.figures.style import (
     GREY,
     MARKERS,
@@ -23,7 +24,6 @@ from astarpo.figures.style import (
     styled,
     wrapped,
 )
-from astarpo.intervals import OVER_BOTH, OVER_PROBLEMS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from astarpo.benchmarks import interval_note
-from astarpo.errors import InputError
+from astarpo.common.errors import InputError
+from astarpo.evaluation.scores import interval_note
 from astarpo.figures.style import wrapped
 
 Row = Mapping[str, Any]

@@ -11,7 +11,7 @@ from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar
 
-from astarpo.errors import InputError
+from astarpo.common.errors import InputError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

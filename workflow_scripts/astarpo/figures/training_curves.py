@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from astarpo.errors import InputError
+from astarpo.common.errors import InputError
 from astarpo.figures.style import (
     GREY,
     Look,

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal
 
-from astarpo.errors import InputError
+from astarpo.common.errors import InputError
 from astarpo.objectives import a_star_po, grpo, oapl, ppo, rebel, reinforce
 
 Anchor = Literal["reference", "iterate", "lagged"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from astarpo.objectives import a_star_po
-from astarpo.objectives.parts import group_soft_value, group_sums
+from astarpo.objectives.loss_terms import group_soft_value, group_sums
 from astarpo.objectives.rollout import Rollout
 
 if TYPE_CHECKING:

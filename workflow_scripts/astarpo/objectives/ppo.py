@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from astarpo.objectives.parts import clipped_objective, whiten
+from astarpo.objectives.loss_terms import clipped_objective, whiten
 from astarpo.objectives.rollout import Rollout
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from astarpo.objectives.parts import group_sums
+from astarpo.objectives.loss_terms import group_sums
 from astarpo.objectives.rollout import Rollout
 
 if TYPE_CHECKING:

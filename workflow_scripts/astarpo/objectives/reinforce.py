@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from astarpo.objectives.parts import leave_one_out_mean
+from astarpo.objectives.loss_terms import leave_one_out_mean
 from astarpo.objectives.rollout import Rollout
 
 if TYPE_CHECKING:

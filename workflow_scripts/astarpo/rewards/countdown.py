@@ -6,9 +6,9 @@ import json
 from collections import Counter
 from typing import Any
 
-from astarpo.boxed import last_boxed
-from astarpo.rewards.clothes import unwrap
+from astarpo.data.boxed import last_boxed
 from astarpo.rewards.expressions import NotAnExpression, evaluate
+from astarpo.rewards.markup import unwrap
 from astarpo.rewards.run_on import IN_BOX, without_run_on
 from astarpo.rewards.verdicts import Response, Verdict
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from fractions import Fraction
 
-from astarpo.rewards.clothes import unwrap
+from astarpo.rewards.markup import unwrap
 
 LONGEST, DEEPEST = 1000, 50  # characters of an expression, and parentheses within parentheses
 _SIGNS = (

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Self
 
-from astarpo.errors import InputError
+from astarpo.common.errors import InputError
 from astarpo.rewards.pool import GradingPool
 from astarpo.rewards.verdicts import Response, Status
 from astarpo.rewards.verifiers import Canary, find_entry, problem_with

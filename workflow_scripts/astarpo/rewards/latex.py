@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import logging
 
-from astarpo.boxed import last_boxed
-from astarpo.rewards.clothes import LONGEST, unwrap
+from astarpo.data.boxed import last_boxed
 from astarpo.rewards.comparison import has_value, same
 from astarpo.rewards.kinds import read
+from astarpo.rewards.markup import LONGEST, unwrap
 from astarpo.rewards.parsing import refuse_threads
 from astarpo.rewards.run_on import IN_BOX, without_run_on
 from astarpo.rewards.values import equal_numbers, plain_number

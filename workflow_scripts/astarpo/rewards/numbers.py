@@ -6,9 +6,9 @@ import re
 from collections import deque
 from fractions import Fraction
 
-from astarpo.boxed import last_boxed
-from astarpo.rewards.clothes import unwrap
+from astarpo.data.boxed import last_boxed
 from astarpo.rewards.expressions import NotAnExpression, evaluate
+from astarpo.rewards.markup import unwrap
 from astarpo.rewards.numerals import (
     LONGEST,
     MULTIPLIERS,

@@ -7,7 +7,7 @@ import re
 import unicodedata
 from fractions import Fraction
 
-from astarpo.rewards.clothes import unwrap
+from astarpo.rewards.markup import unwrap
 
 LONGEST = 3000  # characters; 1,000 digits on either side of the point, and what stands around them
 

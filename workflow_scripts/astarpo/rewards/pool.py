@@ -13,7 +13,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Self
 
-from astarpo.errors import InputError
+from astarpo.common.errors import InputError
 from astarpo.rewards.worker import READY, Limits, Outcome, Question, serve
 
 GRACE_S = 1.0  # a worker that outlives its own wall clock by this much is killed by the pool

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from astarpo.errors import InputError
+from astarpo.common.errors import InputError
 from astarpo.rewards.grading import NULL_STATUSES, Grader, GradingSettings, Item
 from astarpo.rewards.pool import GradingPool
 from astarpo.rewards.verdicts import Response

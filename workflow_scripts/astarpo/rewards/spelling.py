@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from astarpo.rewards.clothes import closing, unwrap
+from astarpo.rewards.markup import closing, unwrap
 
 # Functions as program text writes them.
 FUNCTIONS = (

@@ -9,10 +9,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from astarpo.columns import DATASET, GENERATIONS
-from astarpo.errors import InputError
-from astarpo.files import read_table
-from astarpo.progress import Progress
+from astarpo.common.columns import DATASET, GENERATIONS
+from astarpo.common.errors import InputError
+from astarpo.common.files import read_table
+from astarpo.common.progress import Progress
 from astarpo.rewards.equivalence import Asked, Problem, answer_classes
 from astarpo.rewards.grading import Grade, Grader, GradingSettings, Item, status_counts
 from astarpo.rewards.verifiers import Response, right_response, takes_answers

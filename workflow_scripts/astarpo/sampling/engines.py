@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from astarpo.errors import InputError
-from astarpo.references.models import Policy
+from astarpo.common.errors import InputError
+from astarpo.model.loading import Policy
 from astarpo.sampling import Sampler
 from astarpo.sampling.transformers_engine import TransformersSampler
 

@@ -7,8 +7,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from astarpo.datasets import describe_source, normalise, read_rows
-from astarpo.errors import InputError
+from astarpo.common.errors import InputError
+from astarpo.data.datasets import describe_source, normalise, read_rows
 
 Row = dict[str, Any]
 Sample = dict[str, Any]

@@ -6,12 +6,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from astarpo.errors import InputError
-from astarpo.lengths import Length, check_folder
-from astarpo.progress import Progress
-from astarpo.prompts import PromptSettings, encode_prompts
-from astarpo.references.memory import LOADING, check_fits, parameters_of_folder
-from astarpo.references.models import Policy, load_policy, load_policy_without_weights
+from astarpo.common.errors import InputError
+from astarpo.common.progress import Progress
+from astarpo.data.prompts import PromptSettings, encode_prompts
+from astarpo.model.lengths import Length, check_folder
+from astarpo.model.loading import Policy, load_policy, load_policy_without_weights
+from astarpo.model.memory import LOADING, check_fits, parameters_of_folder
 from astarpo.sampling import Completion, Request, SamplingSettings
 from astarpo.sampling.engines import check_engine, make_sampler
 
@@ -92,7 +92,7 @@ def _draw(
 ) -> list[Completion]:
     import torch
 
-    from astarpo.precision import autocast
+    from astarpo.model.precision import autocast
 
     torch.set_num_threads(asking["torch_threads"])
     sampler = make_sampler(

@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from astarpo.logprobs import response_length
+from astarpo.common.seeds import uniforms
+from astarpo.model.log_probs import response_length
 from astarpo.sampling import Completion, Request, SamplingSettings
-from astarpo.sampling.attention import groups_together
-from astarpo.sampling.drawing import Drawing
-from astarpo.seeds import uniforms
+from astarpo.sampling.generation import Drawing
+from astarpo.sampling.grouped_query_attention import groups_together
 
 if TYPE_CHECKING:
     from torch import Tensor

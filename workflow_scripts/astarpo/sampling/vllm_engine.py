@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from astarpo.errors import InputError
-from astarpo.files import read_json
+from astarpo.common.errors import InputError
+from astarpo.common.files import read_json
 from astarpo.sampling import Completion, Request, SamplingSettings
 from astarpo.sampling.vllm_weights import WeightLink
 

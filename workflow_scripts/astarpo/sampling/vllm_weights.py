@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from astarpo.adapters import plain_weights
+from astarpo.model.lora import plain_weights
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -20,7 +20,7 @@ class WeightLink:
 
     Both sides are in one process, so weights are compared value by value, those that were equal when both had been
     loaded from the same files. On a CPU vLLM packs the linear layers, and shows them no more: what it samples with
-    them is compared with the trainer's log-probabilities, see `training.gaps`.
+    them is compared with the trainer's log-probabilities, see `training.sampler_gap`.
 
     Args:
         engine: ``vllm.LLM`` with one worker in this process.

@@ -8,10 +8,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from astarpo.closure import code_sha256
-from astarpo.errors import InputError
-from astarpo.files import read_json, sha256
-from astarpo.provenance import content_sha256, read_provenance
+from astarpo.common.code import code_sha256
+from astarpo.common.errors import InputError
+from astarpo.common.files import read_json, sha256
+from astarpo.common.provenance import content_sha256, read_provenance
 
 PROVENANCE_COLUMNS = (
     "file", "rule", "code_sha256", "current_code_sha256", "code_changed",

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from astarpo.benchmarks import Scores
-from astarpo.differences import difference, holm, verdict
-from astarpo.intervals import OVER_BOTH, OVER_PROBLEMS
+from astarpo.evaluation.differences import difference, holm, verdict
+from astarpo.evaluation.intervals import OVER_BOTH, OVER_PROBLEMS
+from astarpo.evaluation.scores import Scores
 from astarpo.tables.evaluations import Entry, Key, with_pooled
 
 

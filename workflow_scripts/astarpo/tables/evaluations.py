@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from astarpo.benchmarks import Answers, Scores, pool, score, summary_rows
-from astarpo.columns import GENERATIONS, GRADED_ANSWERS
-from astarpo.errors import InputError
-from astarpo.files import read_table
+from astarpo.common.columns import GENERATIONS, GRADED_ANSWERS
+from astarpo.common.errors import InputError
+from astarpo.common.files import read_table
+from astarpo.evaluation.scores import Answers, Scores, pool, score, summary_rows
 
 Entry = Mapping[str, Any]
 Key = tuple[str, str, str]  # policy, benchmark, protocol

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
-from astarpo.columns import DATASET, GENERATIONS, GRADED
-from astarpo.files import read_table
+from astarpo.common.columns import DATASET, GENERATIONS, GRADED
+from astarpo.common.files import read_table
 from astarpo.tables.page import STYLE, page
 
 Row = dict[str, Any]

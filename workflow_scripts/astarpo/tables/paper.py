@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from astarpo.errors import InputError
+from astarpo.common.errors import InputError
 from astarpo.tables.text import TextTable
 
 Row = Mapping[str, Any]

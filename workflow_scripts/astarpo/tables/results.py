@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from astarpo.benchmarks import interval_note
-from astarpo.intervals import OVER_BOTH, OVER_PROBLEMS
+from astarpo.evaluation.intervals import OVER_BOTH, OVER_PROBLEMS
+from astarpo.evaluation.scores import interval_note
 
 Row = Mapping[str, Any]
 FAMILIES = ("greedy", "avg", "pass", "maj")

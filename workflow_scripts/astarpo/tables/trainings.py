@@ -8,8 +8,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from astarpo.errors import InputError
-from astarpo.files import read_json, read_table
+from astarpo.common.errors import InputError
+from astarpo.common.files import read_json, read_table
 
 Entry = Mapping[str, Any]
 DISTANCES = ("kl_per_token", "kl_per_sequence", "log_ratio_per_token", "log_ratio")

@@ -8,9 +8,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from astarpo.differences import compare_seed_scores
-from astarpo.errors import InputError
-from astarpo.files import read_table
+from astarpo.common.errors import InputError
+from astarpo.common.files import read_table
+from astarpo.evaluation.differences import compare_seed_scores
 from astarpo.tables.comparisons import prompts_seen
 from astarpo.tables.ranking import TIED, UNTOLD
 from astarpo.tables.text import TextTable

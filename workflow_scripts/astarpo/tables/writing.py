@@ -11,7 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from astarpo.files import write_table, write_text
+from astarpo.common.files import write_table, write_text
 from astarpo.tables.text import TextTable
 
 Row = Mapping[str, Any]

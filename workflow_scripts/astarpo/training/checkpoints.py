@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from astarpo.errors import InputError
+from astarpo.common.errors import InputError
 from astarpo.training.world import World
 
 ALONE = World()

@@ -5,9 +5,9 @@ from __future__ import annotations
 import copy
 from typing import TYPE_CHECKING, Any
 
-from astarpo.adapters import without_adapters
-from astarpo.logprobs import Batch
-from astarpo.optimisation import set_learning_rate
+from astarpo.model.learning_rate import set_learning_rate
+from astarpo.model.log_probs import Batch
+from astarpo.model.lora import without_adapters
 from astarpo.training.settings import TrainSettings
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ class Critic:
     def __init__(self, base: Any, settings: TrainSettings) -> None:
         import torch
 
-        from astarpo.training.value_model import ValueModel
+        from astarpo.training.critic_model import ValueModel
 
         self.peak_lr: float = settings.hyperparameters["critic_lr"]
         self.max_grad_norm = settings.max_grad_norm
@@ -42,7 +42,7 @@ class Critic:
         """Values of the states before the response tokens.
 
         Args:
-            batch: from `logprobs.collate`; the state before a token is where that token is predicted.
+            batch: from `log_probs.collate`; the state before a token is where that token is predicted.
 
         Returns:
             fp32 [B, T], 0 where masked.

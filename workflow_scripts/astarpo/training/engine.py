@@ -8,17 +8,17 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from astarpo.adapters import adapters_off
-from astarpo.logprobs import Batch, collate, token_log_probs
+from astarpo.model.learning_rate import learning_rate, set_learning_rate
+from astarpo.model.loading import Policy
+from astarpo.model.log_probs import Batch, collate, token_log_probs
+from astarpo.model.lora import adapters_off
+from astarpo.model.precision import autocast
 from astarpo.objectives import METHODS, normaliser_of
-from astarpo.objectives.parts import k3
-from astarpo.optimisation import learning_rate, set_learning_rate
-from astarpo.precision import autocast
-from astarpo.references.models import Policy
-from astarpo.training import gaps, models
-from astarpo.training.compiled import CompiledModel
+from astarpo.objectives.loss_terms import k3
+from astarpo.training import model_setup, sampler_gap
+from astarpo.training.compilation import CompiledModel
 from astarpo.training.critic import Critic
-from astarpo.training.lagged import LaggedWeights
+from astarpo.training.lagged_policy import LaggedWeights
 from astarpo.training.microbatches import MicroBatch, cut
 from astarpo.training.settings import TrainSettings
 from astarpo.training.world import World
@@ -57,11 +57,13 @@ class TorchEngine:
         self.policy, self.reference = policy, reference
         self.settings, self.micro_batch = settings, micro_batch
         self.micro_batch_tokens = micro_batch_tokens
-        models.switch_off_dropout(policy.model)
+        model_setup.switch_off_dropout(policy.model)
         reference.model.eval()
         if settings.lora is None:  # else the two are one model
             reference.model.requires_grad_(False)
-        self.head_of = models.heads(policy.model, reference.model, settings.log_prob_chunk_tokens)
+        self.head_of = model_setup.heads(
+            policy.model, reference.model, settings.log_prob_chunk_tokens
+        )
         trained = [weight for weight in policy.model.parameters() if weight.requires_grad]
         self.called: dict[str, Any] = {"policy": policy.model, "reference": reference.model}
         if settings.compile_model:
@@ -200,7 +202,7 @@ class TorchEngine:
             loss: of the method.
             update: optimizer steps made so far.
             sampled_BT: the sampler's log-probabilities of all rows, if the policy is still the one that sampled.
-            left: share of the training that is left, see `optimisation.learning_rate`.
+            left: share of the training that is left, see `learning_rate.learning_rate`.
 
         Returns:
             Sums over sequences or tokens, and what the optimizer did; see `training.metrics`.
@@ -239,7 +241,7 @@ class TorchEngine:
             return {}
         # To the CPU first: a tensor that was sent comes back on the sender's GPU.
         every = self.world.gather([one.cpu() for one in found_N])
-        return gaps.summarise([one for own in every for one in own])
+        return sampler_gap.summarise([one for own in every for one in own])
 
     def _clear_gradients(self) -> None:
         self.optimizer.zero_grad(set_to_none=True)
@@ -271,7 +273,7 @@ class TorchEngine:
             name: value[part.rows, :width] if name.endswith("_BT") else value[part.rows]
             for name, value in targets.items()
         }
-        with self.autocast(), models.recomputing(self.policy.model):
+        with self.autocast(), model_setup.recomputing(self.policy.model):
             log_probs_BT, entropy_BT = self._score(
                 "policy", batch,
                 entropy="with_gradient" if settings.entropy_coefficient else "detached",
@@ -285,7 +287,7 @@ class TorchEngine:
         self._backward(total if counts else total * 0.0)
         if sampled_BT is not None and counts:
             cut_BT = sampled_BT[part.rows, :width]
-            found_N.append(gaps.token_gaps(log_probs_BT, cut_BT, batch.mask_BT))
+            found_N.append(sampler_gap.token_gaps(log_probs_BT, cut_BT, batch.mask_BT))
         log_ratio_BT = log_probs_BT.detach() - reference_log_probs_BT[part.rows, :width]
         log_ratio_B = log_ratio_BT.sum(-1)
         # In double precision: of a response's tokens most differ by less than fp32 can tell from rounding.

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from astarpo.adapters import inject, merged
-from astarpo.errors import InputError
-from astarpo.files import read_json, sha256, write_json, write_table, write_text
-from astarpo.lengths import Length, check_folder
-from astarpo.objectives import METHODS, uses_v_star
-from astarpo.provenance import manifest
-from astarpo.references.memory import (
+from astarpo.common.errors import InputError
+from astarpo.common.files import read_json, sha256, write_json, write_table, write_text
+from astarpo.common.provenance import manifest
+from astarpo.model.lengths import Length, check_folder
+from astarpo.model.loading import Policy, load_policy
+from astarpo.model.lora import inject, merged
+from astarpo.model.memory import (
     LOADING,
     TRAINING,
     TRAINING_WITH_CRITIC,
@@ -24,15 +24,15 @@ from astarpo.references.memory import (
     parameters_of_folder,
     sampler_bytes,
 )
-from astarpo.references.models import Policy, load_policy
+from astarpo.objectives import METHODS, uses_v_star
 from astarpo.sampling.engines import check_can_import, check_engine, make_sampler
 from astarpo.training import checkpoints
-from astarpo.training.card import model_card
-from astarpo.training.compiled import check_can_compile
+from astarpo.training.compilation import check_can_compile
 from astarpo.training.engine import TorchEngine
 from astarpo.training.loop import History, Trainer
 from astarpo.training.metrics import TIMINGS, metrics_schema
-from astarpo.training.models import recompute_activations
+from astarpo.training.model_card import model_card
+from astarpo.training.model_setup import recompute_activations
 from astarpo.training.prompts import TrainingPrompt, load_training_prompts
 from astarpo.training.settings import MachineSettings, TrainSettings
 from astarpo.training.trackers import check_installed
@@ -175,7 +175,7 @@ def make_engine(
     if settings.engine == "torch":
         budget = machine.micro_batch, machine.micro_batch_tokens
         return TorchEngine(policy, reference, settings, *budget), policy
-    from astarpo.training.deepspeed_engine import DeepSpeedEngine
+    from astarpo.training.deepspeed.engine import DeepSpeedEngine
 
     whole = load_policy(folder, machine.device) if machine.zero_stage == 3 else None
     if whole is not None and settings.lora is not None:

@@ -11,18 +11,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from astarpo.errors import InputError, Interrupted
+from astarpo.common.errors import InputError, Interrupted
+from astarpo.common.progress import Progress
 from astarpo.objectives import METHODS, build_loss, build_prepare
-from astarpo.progress import Progress
 from astarpo.rewards.grading import Grader
 from astarpo.sampling import Sampler
-from astarpo.training import checkpoints, gaps
-from astarpo.training.carried import Carried
+from astarpo.training import checkpoints, sampler_gap
 from astarpo.training.engine import TorchEngine
 from astarpo.training.metrics import METRICS, PHASES, TIMINGS, peak_memory_bytes, step_metrics
-from astarpo.training.passes import build_rollout
 from astarpo.training.prompts import TrainingPrompt, prompts_of_step
+from astarpo.training.rollout_scoring import build_rollout
 from astarpo.training.rollouts import PhaseClock, Responses, draw_responses, requests_for
+from astarpo.training.running_statistics import Carried
 from astarpo.training.settings import MachineSettings, TrainSettings
 from astarpo.training.trackers import followers
 
@@ -151,7 +151,7 @@ class Trainer:
         if not rows:
             raise InputError(f"step {step}: every grade is null, nothing is left to train on")
         updates = self._update(drawn, rows, step, clock)
-        gaps.check(updates[0], settings.max_sampler_gap, step)
+        sampler_gap.check(updates[0], settings.max_sampler_gap, step)
         self.sampler.weights_changed()
         self.carried.learn(
             [drawn.prompts[row] for row in rows], [drawn.grades[row].reward or 0.0 for row in rows]
@@ -205,13 +205,15 @@ class Trainer:
             self.carried, clock,
         )  # fmt: skip
         targets = self.prepare(rollout)
-        sampled_BT = gaps.pad(
+        sampled_BT = sampler_gap.pad(
             [drawn.completions[row].log_probs for row in rows], reference_BT.shape[1]
         )
         lagged: dict[str, float] = {}
         if self.method.anchor == "lagged":  # the policy that sampled is the anchor
             anchor_BT = rollout.anchor_log_probs_BT
-            lagged = gaps.summarise([gaps.token_gaps(anchor_BT, sampled_BT, rollout.mask_BT)])
+            lagged = sampler_gap.summarise(
+                [sampler_gap.token_gaps(anchor_BT, sampled_BT, rollout.mask_BT)]
+            )
         made = (step - 1) * self.settings.updates_per_rollout
         limit = self.settings.max_generated_tokens
         left = None if limit is None else 1 - self.history.generated_tokens() / limit
@@ -256,10 +258,10 @@ class Trainer:
         )
         width = max(map(len, responses))
         log_probs_BT = self.engine.log_probs("policy", parts, len(asked), width)
-        sampled_BT = gaps.pad([one.log_probs for one in drawn], width)
-        mask_BT = gaps.pad([[1.0] * len(one) for one in responses], width).bool()
-        found = gaps.summarise([gaps.token_gaps(log_probs_BT, sampled_BT, mask_BT)])
-        gaps.check(found, self.settings.max_sampler_gap, 0)
+        sampled_BT = sampler_gap.pad([one.log_probs for one in drawn], width)
+        mask_BT = sampler_gap.pad([[1.0] * len(one) for one in responses], width).bool()
+        found = sampler_gap.summarise([sampler_gap.token_gaps(log_probs_BT, sampled_BT, mask_BT)])
+        sampler_gap.check(found, self.settings.max_sampler_gap, 0)
         return found
 
     def _restore(self, scratch: Path) -> int:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from astarpo.training.gaps import GAPS
+from astarpo.training.sampler_gap import GAPS
 
 STATUSES = ("correct", "incorrect", "no_answer", "timeout", "error")
 METRICS = pa.schema(

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from astarpo.logprobs import Batch
+from astarpo.model.log_probs import Batch
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from astarpo.columns import DATASET, SELECTIONS, VALUES
-from astarpo.errors import InputError
-from astarpo.files import read_table
-from astarpo.prompts import PromptSettings, encode_prompts
+from astarpo.common.columns import DATASET, SELECTIONS, VALUES
+from astarpo.common.errors import InputError
+from astarpo.common.files import read_table
+from astarpo.data.prompts import PromptSettings, encode_prompts
 
 
 @dataclass(frozen=True)

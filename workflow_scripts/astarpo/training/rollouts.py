@@ -8,10 +8,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from astarpo.common.seeds import derive_seed
 from astarpo.rewards.grading import Grade, Grader, Item
 from astarpo.rewards.verifiers import Response
 from astarpo.sampling import Completion, Request, Sampler, SamplingSettings
-from astarpo.seeds import derive_seed
 from astarpo.training.prompts import TrainingPrompt
 from astarpo.training.world import World
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Self
 
-from astarpo.errors import InputError
-from astarpo.prompts import PromptSettings
+from astarpo.common.errors import InputError
+from astarpo.data.prompts import PromptSettings
 from astarpo.rewards.grading import GradingSettings
 from astarpo.sampling import SamplingSettings
 
@@ -29,8 +29,8 @@ class TrainSettings:
         lora: ``rank``, ``alpha`` and ``targets`` of the adapters that alone are trained; None: all weights are.
         engine, precision, torch_threads, compile_model: what does the arithmetic.
         sampling_engine: what draws the rollouts.
-        max_sampler_gap: largest mean gap between its log-probabilities and the trainer's, see `training.gaps`.
-        log_prob_chunk_tokens: response tokens whose logits exist at a time, see `chunked`; None: all of them.
+        max_sampler_gap: largest mean gap between its log-probabilities and the trainer's, see `training.sampler_gap`.
+        log_prob_chunk_tokens: response tokens whose logits exist at a time, see `chunked_log_probs`; None: all of them.
         sampling, prompting, grading: as in stage 1.
     """
 
@@ -91,7 +91,7 @@ class MachineSettings:
         micro_batch: sequences in one forward and backward pass.
         micro_batch_tokens: most tokens in one pass, padding included; None: any number.
         activation_checkpointing: compute activations again in the backward pass instead of keeping them.
-        zero_stage, offload_optimizer, offload_parameters: of DeepSpeed, see `training.zero`.
+        zero_stage, offload_optimizer, offload_parameters: of DeepSpeed, see `training.deepspeed.optimizer`.
         sampling_batch: responses drawn at a time.
         checkpoint_every: steps between checkpoints.
         grading_workers: processes that judge responses where that is slow.

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
-from astarpo.errors import InputError
+from astarpo.common.errors import InputError
 
 PACKAGES = {"tensorboard": "tensorboard", "wandb": "wandb"}
 

@@ -1,0 +1,84 @@
+"""What every command-line script shares: the settings argument and errors without a traceback."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from astarpo.common.errors import InputError, Interrupted
+
+EXIT_BAD_INPUT = 1
+EXIT_INTERRUPTED = 75  # EX_TEMPFAIL: run the same command again and it goes on
+
+
+def parser(description: str | None) -> argparse.ArgumentParser:
+    """Make an argument parser with the option that every stage has, ``--settings``.
+
+    Args:
+        description: the script's docstring, shown by ``--help``.
+
+    Returns:
+        A parser; ``arguments.settings`` is the JSON text as it was received, see `parse_settings`.
+    """
+    made = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    made.add_argument(
+        "--settings", required=True, metavar="JSON", help="the stage's settings, one JSON object"
+    )
+    return made
+
+
+def parse_settings(text: str) -> dict[str, Any]:
+    """Read a JSON object given on the command line.
+
+    Raises:
+        InputError: the text is no JSON object.
+    """
+    try:
+        settings = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise InputError(f"--settings is no JSON ({error}): {text!r}") from error
+    if not isinstance(settings, dict):
+        raise InputError(f"--settings must be a JSON object, but is: {text!r}")
+    return settings
+
+
+def parse_block(name: str) -> tuple[int, int]:
+    """Read a block's name, ``s<sample block>-p<prompt shard>``.
+
+    Raises:
+        InputError: it is none.
+    """
+    match = re.fullmatch(r"s(\d+)-p(\d+)", name)
+    if match is None:
+        raise InputError(
+            f"--block {name!r}: must be s<sample block>-p<prompt shard>, for example s0-p0"
+        )
+    return int(match.group(1)), int(match.group(2))
+
+
+def numbered(name: str, paths: Sequence[str]) -> dict[str, str]:
+    """Name several files of one option, for the record of inputs: ``graded-0``, ``graded-1``, ..."""
+    return {f"{name}-{index}": path for index, path in enumerate(paths)}
+
+
+def one_or_numbered(name: str, paths: Sequence[str]) -> dict[str, str]:
+    """As `numbered`, but a single file keeps the plain name."""
+    return {name: paths[0]} if len(paths) == 1 else numbered(name, paths)
+
+
+def run(main: Callable[[], None]) -> None:
+    """Run a script's ``main``; an `InputError` becomes one message and exit status 1."""
+    try:
+        main()
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(EXIT_BAD_INPUT)
+    except Interrupted as error:
+        print(f"stopped: {error}", file=sys.stderr)
+        sys.exit(EXIT_INTERRUPTED)

@@ -1,0 +1,139 @@
+"""Reading and writing tables and JSON: errors that name the file, writes that are whole or absent."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from astarpo.common.errors import InputError
+
+
+def read_table(path: str | Path, schema: pa.Schema | None = None) -> pa.Table:
+    """Read a parquet file.
+
+    Args:
+        path: the file.
+        schema: the columns that must be there, with their types; others are left out. None reads all.
+
+    Returns:
+        The table, its metadata kept.
+
+    Raises:
+        InputError: the file is missing, is no parquet, or lacks a column.
+    """
+    import pyarrow.parquet as pq
+
+    try:
+        table = pq.read_table(path)
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: no such file; run the stage that makes it first") from error
+    except (pa.ArrowInvalid, OSError) as error:
+        raise InputError(f"{path}: not a readable parquet file ({error})") from error
+    if schema is None:
+        return table
+    missing = [name for name in schema.names if name not in table.column_names]
+    if missing:
+        raise InputError(
+            f"{path}: column {missing[0]!r} is missing; it has {', '.join(table.column_names)}"
+        )
+    try:
+        return table.select(schema.names).cast(schema.with_metadata(table.schema.metadata))
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        raise InputError(f"{path}: a column has another type than expected ({error})") from error
+
+
+def write_table(
+    path: str | Path,
+    rows: Iterable[dict[str, Any]] | pa.Table,
+    schema: pa.Schema,
+    metadata: dict[str, Any] | None = None,
+) -> None:
+    """Write a parquet file under a temporary name and rename it, so that a reader never sees half of one.
+
+    Args:
+        path: the file to make; missing folders are made.
+        rows: dictionaries with the schema's keys, or a table.
+        schema: columns and types, in the order of the file.
+        metadata: JSON values kept in the file, read again by `table_metadata`.
+    """
+    import pyarrow.parquet as pq
+
+    table = rows if isinstance(rows, pa.Table) else pa.Table.from_pylist(list(rows), schema=schema)
+    encoded = {key: json.dumps(value, sort_keys=True) for key, value in (metadata or {}).items()}
+    table = table.select(schema.names).cast(schema).replace_schema_metadata(encoded)
+    partial = _partial(path)
+    pq.write_table(table, partial)
+    os.replace(partial, path)
+
+
+def table_metadata(path: str | Path) -> dict[str, Any]:
+    """Read the JSON metadata that `write_table` put into a parquet file.
+
+    Raises:
+        InputError: the file is missing or is no parquet.
+    """
+    import pyarrow.parquet as pq
+
+    try:
+        raw = pq.read_schema(path).metadata or {}
+    except (FileNotFoundError, pa.ArrowInvalid, OSError) as error:
+        raise InputError(f"{path}: not a readable parquet file ({error})") from error
+    own = {key.decode(): value for key, value in raw.items() if not key.startswith(b"ARROW:")}
+    return {key: json.loads(value) for key, value in own.items() if key != "pandas"}
+
+
+def read_json(path: str | Path) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        InputError: the file is missing or is no JSON.
+    """
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: no such file; run the stage that makes it first") from error
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not a readable JSON file ({error})") from error
+
+
+def write_json(path: str | Path, value: Any) -> None:
+    """Write a JSON file, indented, keys sorted, whole or not at all."""
+    write_text(path, json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write a text file, whole or not at all."""
+    partial = _partial(path)
+    partial.write_text(text, encoding="utf-8")
+    os.replace(partial, path)
+
+
+def sha256(path: str | Path) -> str:
+    """Hash a file, or a folder by the names and hashes of all files in it.
+
+    Returns:
+        64 hexadecimal digits.
+    """
+    path = Path(path)
+    digest = hashlib.sha256()
+    if path.is_dir():
+        for file in sorted(file for file in path.rglob("*") if file.is_file()):
+            if file.name != ".snakemake_timestamp":
+                digest.update(f"{file.relative_to(path)}\0{sha256(file)}\n".encode())
+        return digest.hexdigest()
+    with path.open("rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _partial(path: str | Path) -> Path:
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path.with_name(f"{path.name}.partial")

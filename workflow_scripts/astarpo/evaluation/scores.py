@@ -1,0 +1,234 @@
+"""Scores of a policy on a benchmark: avg@k, pass@k, maj@k, greedy, with intervals."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import comb
+from typing import Any
+
+import numpy as np
+
+from astarpo.evaluation.intervals import OVER_BOTH, OVER_PROBLEMS, share_interval
+
+MOST_NAMED = 3  # in the note on intervals
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Graded answers of one policy to one benchmark by one protocol; rows and columns correspond.
+
+    Attributes:
+        prompt_ids: P ids, one a problem.
+        rewards_PK: 1, 0 or NaN (not known: counted as wrong), [P, k].
+        classes_PK: P lists of k numbers, equal where the answers mean the same; None where there is none.
+        truncated_PK: whether the response was cut at the token limit, bool [P, k].
+        tokens_PK: length of the response in tokens, [P, k].
+        no_answer_PK: whether the verifier found no answer in the response, bool [P, k]; None: in none of them.
+        has_texts: whether each verdict comes with the text of the answer; a verifier of one's own may say True or
+            False and no more.
+    """
+
+    prompt_ids: tuple[str, ...]
+    rewards_PK: np.ndarray
+    classes_PK: Sequence[Sequence[int | None]]
+    truncated_PK: np.ndarray
+    tokens_PK: np.ndarray
+    no_answer_PK: np.ndarray | None = None
+    has_texts: bool = True
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What each problem contributes to each metric.
+
+    Attributes:
+        prompt_ids: P ids, one a problem.
+        metrics: (name, k) -> float64 [S, P] in [0, 1], for example ``("pass@4", 4)``; a row a seed.
+        responses: what the responses are like: ``truncated_share`` (cut at the token limit), ``null_share``
+            (grade not known), ``no_answer_share`` (the verifier found none) and ``mean_response_tokens``.
+        seeds: of a run, a row each, in ascending order; None for a policy that is given as it is: a reference,
+            or one seed looked at by itself.
+    """
+
+    prompt_ids: tuple[str, ...]
+    metrics: Mapping[tuple[str, int], np.ndarray]
+    responses: Mapping[str, float]
+    seeds: tuple[int, ...] | None = None
+
+
+def avg_at_k(rewards_PK: np.ndarray) -> np.ndarray:
+    """Share of right responses of each problem, [P]; NaN rewards count as wrong."""
+    shares_P: np.ndarray = (rewards_PK == 1.0).mean(axis=1)
+    return shares_P
+
+
+def pass_at_k(n_correct_P: np.ndarray, n: int, k: int) -> np.ndarray:
+    """Chance that at least one of ``k`` responses is right, estimated without bias from ``n``.
+
+    pass@k = 1 - C(n - c, k) / C(n, k)    (Chen et al. 2021, arXiv 2107.03374, equation 1)
+
+    Args:
+        n_correct_P: c, right responses of each problem, integers [P].
+        n: responses of each problem.
+        k: at most ``n``.
+
+    Returns:
+        float64 [P] in [0, 1].
+
+    Raises:
+        ValueError: ``k`` is not in 1 .. ``n``.
+    """
+    if not 1 <= k <= n:
+        raise ValueError(f"pass@{k} needs 1 to n = {n} responses")
+    of_count_C = np.array([1.0 - comb(n - c, k) / comb(n, k) for c in range(n + 1)])
+    return np.asarray(of_count_C[n_correct_P])
+
+
+def maj_at_k(rewards_PK: np.ndarray, classes_PK: Sequence[Sequence[int | None]]) -> np.ndarray:
+    """Whether the answer given most often is right (self-consistency, Wang et al. 2022).
+
+    Answers that mean the same vote together. Of answers given equally often the first to appear wins; a
+    response without an answer has no vote as long as any other has one. The winner is right if at least half
+    of the responses that gave it are graded right: equal answers differ in grade where a response was cut or
+    the grader failed.
+
+    Args:
+        rewards_PK: 1, 0 or NaN, [P, k].
+        classes_PK: P lists of k numbers, equal for equal answers, None for none.
+
+    Returns:
+        float64 [P], each 0 or 1.
+    """
+    right_PK = np.asarray(rewards_PK == 1.0)
+    return np.array([_majority(*row) for row in zip(classes_PK, right_PK, strict=True)])
+
+
+def _majority(answers: Sequence[int | None], right_K: np.ndarray) -> float:
+    votes: Counter[int | None] = Counter(answer for answer in answers if answer is not None)
+    votes = votes or Counter(answers)
+    # Of equals, max gives the one that was counted first.
+    winner = max(votes, key=lambda answer: votes[answer])
+    gave_K = np.array([answer == winner for answer in answers])
+    return float(2 * right_K[gave_K].sum() >= gave_K.sum())
+
+
+def score(answers: Answers, temperature: float, vote: bool = True) -> Scores:
+    """Score answers problem by problem.
+
+    Args:
+        answers: of one policy to one benchmark by one protocol.
+        temperature: of the protocol; one response at temperature 0 is ``greedy``.
+        vote: whether the answers to this benchmark have texts to vote with.
+
+    Returns:
+        ``greedy``, or ``avg@k``, ``pass@k'`` for each k' from 1 to k, and with votes ``maj@k``.
+    """
+    rewards_PK = answers.rewards_PK
+    k = rewards_PK.shape[1]
+    metrics: dict[tuple[str, int], np.ndarray]
+    if k == 1 and temperature == 0:
+        metrics = {("greedy", 1): avg_at_k(rewards_PK)}
+    else:
+        n_correct_P = np.asarray(rewards_PK == 1.0).sum(axis=1)
+        metrics = {(f"avg@{k}", k): avg_at_k(rewards_PK)}
+        for drawn in range(1, k + 1):
+            metrics[f"pass@{drawn}", drawn] = pass_at_k(n_correct_P, k, drawn)
+        if vote:
+            metrics[f"maj@{k}", k] = maj_at_k(rewards_PK, answers.classes_PK)
+    return Scores(
+        answers.prompt_ids,
+        {key: values_P[None, :] for key, values_P in metrics.items()},
+        {
+            "truncated_share": float(answers.truncated_PK.mean()),
+            "null_share": float(np.isnan(rewards_PK).mean()),
+            "no_answer_share": (
+                0.0 if answers.no_answer_PK is None else float(answers.no_answer_PK.mean())
+            ),
+            "mean_response_tokens": float(answers.tokens_PK.mean()),
+        },
+    )
+
+
+def pool(scores: Mapping[int, Scores]) -> Scores:
+    """Put the seeds of a run together.
+
+    Args:
+        scores: of each seed, on the same problems by the same protocol.
+
+    Returns:
+        The scores of all seeds; the means of ``responses``.
+
+    Raises:
+        ValueError: the seeds answered other problems, or were scored by other metrics.
+    """
+    seeds = tuple(sorted(scores))
+    first = scores[seeds[0]]
+    for other in scores.values():
+        if other.prompt_ids != first.prompt_ids or other.metrics.keys() != first.metrics.keys():
+            raise ValueError("scores of seeds on different problems or metrics cannot be pooled")
+    return Scores(
+        first.prompt_ids,
+        {
+            key: np.concatenate([scores[seed].metrics[key] for seed in seeds])
+            for key in first.metrics
+        },
+        {
+            name: float(np.mean([one.responses[name] for one in scores.values()]))
+            for name in first.responses
+        },
+        seeds,
+    )
+
+
+def summary_rows(scores: Scores, labels: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Make the rows of the summary table for a policy on a benchmark.
+
+    Args:
+        scores: of the policy, or pooled.
+        labels: ``policy``, ``run``, ``method``, ``reference``, ``dataset``, ``seed``, ``benchmark``
+            and ``protocol``.
+
+    Returns:
+        A row a metric, with the columns of `columns.SUMMARY`. A run's intervals are over problems and seeds; those of a
+        reference, of a single seed and of a run that has only one are over problems.
+    """
+    seeds_vary = scores.seeds is not None and len(scores.seeds) > 1
+    rows = []
+    for (name, k), values_SP in scores.metrics.items():
+        interval = share_interval(values_SP, seeds_vary)
+        rows.append(
+            {
+                **labels,
+                "metric": name,
+                "k": k,
+                "value": interval.value,
+                "ci_low": interval.low,
+                "ci_high": interval.high,
+                "n_problems": len(scores.prompt_ids),
+                **scores.responses,
+                "interval_over": OVER_BOTH if seeds_vary else OVER_PROBLEMS,
+            }
+        )
+    return rows
+
+
+def interval_note(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Say what the intervals of a table or figure are over.
+
+    Args:
+        rows: of the summary; the runs' rows that are no single seed decide.
+
+    Returns:
+        For example ``95 % interval over problems and seeds``.
+    """
+    runs = {row["run"]: row["interval_over"] for row in rows if row["run"] and row["seed"] is None}
+    one_seed = [run for run, over in runs.items() if over != OVER_BOTH]
+    if not runs:
+        return f"95 % interval over {OVER_PROBLEMS}"
+    if len(one_seed) == len(runs):
+        return f"95 % interval over {OVER_PROBLEMS}: one seed"
+    note = f"95 % interval over {OVER_BOTH}"
+    names = ", ".join(one_seed) if len(one_seed) <= MOST_NAMED else f"{len(one_seed)} runs"
+    return f"{note}; over {OVER_PROBLEMS} for {names}: one seed" if one_seed else note

@@ -1,0 +1,151 @@
+"""Log-probabilities of response tokens under a model: one function for policy and reference."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from astarpo.model.chunked_log_probs import SMALL_LOGITS, Chunking, Head
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Prompts with their responses, padded on the right.
+
+    Padding on the right needs no attention mask in a causal model: no real token sees what comes after it.
+
+    Attributes:
+        input_ids_BS: prompt, response and padding.
+        labels_BT: the response tokens, any id where masked.
+        mask_BT: True at response tokens, up to and including the first end token.
+        positions_BT: where in ``input_ids_BS`` the token stands that predicts each label.
+    """
+
+    input_ids_BS: Tensor
+    labels_BT: Tensor
+    mask_BT: Tensor
+    positions_BT: Tensor
+
+
+def response_length(token_ids: Sequence[int], end_token_ids: Sequence[int]) -> int:
+    """Count the tokens up to and including the first end token; all of them where there is none.
+
+    The pad token plays no part: it may be one of the end tokens.
+    """
+    for index, token in enumerate(token_ids):
+        if token in end_token_ids:
+            return index + 1
+    return len(token_ids)
+
+
+def collate(
+    prompts: Sequence[Sequence[int]],
+    responses: Sequence[Sequence[int]],
+    end_token_ids: Sequence[int],
+    device: torch.device | str = "cpu",
+) -> Batch:
+    """Lay prompts and responses out as one right-padded batch.
+
+    Args:
+        prompts: B lists of token ids, none empty.
+        responses: B lists of token ids; what follows the first end token is dropped.
+        end_token_ids: each id that ends a response, see `model.end_tokens`.
+        device: where the tensors are made.
+    """
+    import torch
+
+    lengths = [response_length(response, end_token_ids) for response in responses]
+    width = max(len(prompt) + length for prompt, length in zip(prompts, lengths, strict=True))
+    size = (len(prompts), max(lengths))
+    input_ids_BS = torch.zeros((len(prompts), width), dtype=torch.long)
+    labels_BT, positions_BT = (
+        torch.zeros(size, dtype=torch.long),
+        torch.zeros(size, dtype=torch.long),
+    )
+    mask_BT = torch.zeros(size, dtype=torch.bool)
+    for row, (prompt, response, length) in enumerate(zip(prompts, responses, lengths, strict=True)):
+        tokens = torch.tensor([*prompt, *response[:length]], dtype=torch.long)
+        input_ids_BS[row, : len(tokens)] = tokens
+        labels_BT[row, :length] = tokens[len(prompt) :]
+        positions_BT[row, :length] = torch.arange(len(prompt) - 1, len(tokens) - 1)
+        mask_BT[row, :length] = True
+    return Batch(
+        *(tensor.to(device) for tensor in (input_ids_BS, labels_BT, mask_BT, positions_BT))
+    )
+
+
+def token_log_probs(
+    model: Any,
+    batch: Batch,
+    temperature: float,
+    entropy: Literal["none", "detached", "with_gradient"] = "none",
+    head: Head | None = None,
+    chunk_tokens: int = 0,
+    small_logits: int | None = None,
+) -> tuple[Tensor, Tensor | None]:
+    """Log-probability of each response token, ln softmax(logits / temperature)[token].
+
+    Args:
+        model: a causal language model with ``logits_to_keep`` (transformers).
+        batch: from `collate`.
+        temperature: the sampling temperature, > 0: the policy that is trained is the one that sampled.
+        entropy: whether to compute the entropy of each next-token distribution as well, and for what.
+        head: the model's, from `chunked_log_probs.find_head`: large logits are then never held all at once.
+        chunk_tokens: with ``head``, response tokens that go through it at a time.
+        small_logits: so many logits, or fewer, are computed at once all the same; None: `chunked_log_probs.SMALL_LOGITS`.
+
+    Returns:
+        ``log_probs_BT`` in fp32, 0 where masked, and ``entropy_BT`` in nats, 0 where masked (or None).
+
+    Raises:
+        FloatingPointError: a log-probability is not finite.
+    """
+    import torch
+
+    first = int(batch.positions_BT[batch.mask_BT].min()) if bool(batch.mask_BT.any()) else 0
+    kept = batch.input_ids_BS.shape[1] - first
+    limit = SMALL_LOGITS if small_logits is None else small_logits
+    if head is not None and len(batch.input_ids_BS) * kept * head.vocabulary > limit:
+        how = Chunking(temperature, chunk_tokens, entropy)
+        log_probs_N, entropy_N = _in_chunks(model, batch, head, how)
+    else:
+        log_probs_N, entropy_N = _at_once(model, batch, temperature, entropy, first, kept)
+    if not torch.isfinite(log_probs_N).all():
+        raise FloatingPointError("a response token has a log-probability that is not finite")
+    entropy_BT = None if entropy == "none" else _scatter(entropy_N, batch.mask_BT)
+    return _scatter(log_probs_N, batch.mask_BT), entropy_BT
+
+
+def _in_chunks(model: Any, batch: Batch, head: Head, how: Chunking) -> tuple[Tensor, Tensor]:
+    """Only hidden states that predict a response token go through the head."""
+    hidden_BSH = model.base_model(input_ids=batch.input_ids_BS, use_cache=False).last_hidden_state
+    rows, columns = batch.mask_BT.nonzero(as_tuple=True)
+    hidden_NH = hidden_BSH[rows, batch.positions_BT[rows, columns]]
+    return head.log_probs(hidden_NH, batch.labels_BT[rows, columns], how)
+
+
+def _at_once(
+    model: Any, batch: Batch, temperature: float, entropy: str, first: int, kept: int
+) -> tuple[Tensor, Tensor]:
+    """From the logits of the last ``kept`` positions, ``first`` and on; without entropy, its place is taken."""
+    logits_BKV = model(input_ids=batch.input_ids_BS, use_cache=False, logits_to_keep=kept).logits
+    rows, columns = batch.mask_BT.nonzero(as_tuple=True)
+    logits_NV = logits_BKV[rows, batch.positions_BT[rows, columns] - first].float() / temperature
+    all_log_probs_NV = logits_NV.log_softmax(-1)
+    log_probs_N = all_log_probs_NV.gather(-1, batch.labels_BT[rows, columns][:, None])[:, 0]
+    if entropy == "none":
+        return log_probs_N, log_probs_N
+    source_NV = all_log_probs_NV if entropy == "with_gradient" else all_log_probs_NV.detach()
+    return log_probs_N, -(source_NV.exp() * source_NV).sum(-1)
+
+
+def _scatter(values_N: Tensor, mask_BT: Tensor) -> Tensor:
+    import torch
+
+    zeros_BT = torch.zeros(mask_BT.shape, dtype=values_N.dtype, device=values_N.device)
+    return zeros_BT.masked_scatter(mask_BT, values_N)

@@ -1,0 +1,43 @@
+"""The command line of grade_samples and grade_answers."""
+
+from __future__ import annotations
+
+from astarpo.common import cli
+from astarpo.common.columns import GRADED, GRADED_ANSWERS
+from astarpo.common.files import write_table
+from astarpo.common.provenance import provenance
+from astarpo.rewards.grading import GradingSettings
+from astarpo.rewards.stage import add_answer_classes, grade_table
+
+
+def grade_responses(script: str, description: str | None, merge_answers: bool) -> None:
+    """Grade samples or answers: a verdict, a reward and the extracted answer for each response.
+
+    Args:
+        script: the calling script's ``__file__``.
+        description: its docstring.
+        merge_answers: also say which answers to a problem mean the same.
+    """
+    parser = cli.parser(description)
+    parser.add_argument("--generations", required=True, help="parquet file, a row a response")
+    parser.add_argument("--problems", required=True, help="parquet file with the gold answers")
+    parser.add_argument("--verifier", help="the file of the problems' verifier, if it has its own")
+    parser.add_argument("--workers", type=int, default=1, help="processes that judge what is slow")
+    parser.add_argument("--out", required=True, help="parquet file, a row a grade")
+    arguments = parser.parse_args()
+    settings = GradingSettings(**cli.parse_settings(arguments.settings))
+    inputs = {"generations": arguments.generations, "problems": arguments.problems}
+    if arguments.verifier is not None:
+        inputs["verifier"] = arguments.verifier
+    made_from = provenance(script, arguments.settings, inputs)
+    rows, counts = grade_table(
+        arguments.generations, arguments.problems, settings, arguments.workers
+    )
+    if merge_answers:
+        add_answer_classes(rows, arguments.problems, settings, arguments.workers)
+    schema = GRADED_ANSWERS if merge_answers else GRADED
+    write_table(arguments.out, rows, schema, {"provenance": made_from, "statuses": counts})
+    print(
+        "statuses:",
+        ", ".join(f"{count} {status}" for status, count in sorted(counts.items())) or "none",
+    )

@@ -1,0 +1,1 @@
+"""Stage 1: the reference policy, its warm start, and V* estimated from its graded samples."""

@@ -1,0 +1,54 @@
+"""Stage 1 in numbers: how often the reference solved each prompt among its first N samples."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from astarpo.common.columns import GRADED
+from astarpo.common.errors import InputError
+from astarpo.common.files import read_table
+
+
+def count_correct(graded: Sequence[str], n: int) -> tuple[list[str], np.ndarray, np.ndarray]:
+    """Count graded and right responses of each prompt among its samples 0 to ``n - 1``.
+
+    Null grades (timeout, error) count in neither.
+
+    Args:
+        graded: parquet files of graded blocks.
+        n: N, samples a prompt.
+
+    Returns:
+        Prompt ids (sorted), number of grades [P], number of right responses [P].
+
+    Raises:
+        InputError: a prompt does not have its ``n`` samples, or one twice.
+    """
+    table = pa.concat_tables(
+        read_table(path, GRADED)
+        .select(["prompt_id", "sample_index", "reward"])
+        .replace_schema_metadata()
+        for path in graded
+    )
+    table = table.filter(pc.less(table["sample_index"], n))
+    counts = (
+        table.group_by("prompt_id")
+        .aggregate([("sample_index", "count_distinct"), ("sample_index", "count"), ("reward", "count"),
+                    ("reward", "sum")])
+        .sort_by("prompt_id")
+    )  # fmt: skip
+    prompt_ids = counts["prompt_id"].to_pylist()
+    for name in ("sample_index_count_distinct", "sample_index_count"):
+        found = counts[name].to_numpy()
+        if (found != n).any():
+            wrong = int(np.flatnonzero(found != n)[0])
+            raise InputError(
+                f"prompt {prompt_ids[wrong]} has {found[wrong]} samples instead of {n} in "
+                f"{', '.join(graded[:3])}{' ...' if len(graded) > 3 else ''}; sample its blocks again"
+            )
+    correct = np.nan_to_num(counts["reward_sum"].to_numpy(zero_copy_only=False)).astype(np.int64)
+    return prompt_ids, counts["reward_count"].to_numpy().astype(np.int64), correct

@@ -1,0 +1,205 @@
+"""From settings to a reference policy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from astarpo.common.columns import DATASET
+from astarpo.common.errors import InputError
+from astarpo.common.files import read_table
+from astarpo.data.prompts import PromptSettings, appended_tokens, encode_prompts
+from astarpo.model.attention import SDPA
+from astarpo.model.chat_template import check_chat_template, turn_end_token
+from astarpo.model.end_tokens import describe_end_tokens, end_token_ids, tokenizer_end
+from astarpo.model.lengths import Length, check_lengths, position_limit
+from astarpo.model.loading import (
+    Policy,
+    build_scratch_policy,
+    hub_policy_without_weights,
+    load_hub_policy,
+    load_policy,
+    load_policy_without_weights,
+)
+from astarpo.model.memory import (
+    LOADING,
+    WARM_START,
+    check_fits,
+    parameters_of_folder,
+    parameters_on_hub,
+)
+from astarpo.model.saving import check_can_save, repair_generation_config
+from astarpo.stage_one.warm_start import WarmStartSettings, encode_solutions, warm_start
+
+
+def prepare_reference(
+    settings: dict[str, Any], dataset: str | None, device: str, lengths: Sequence[Length] = ()
+) -> tuple[Policy, dict[str, Any]]:
+    """Make or load a model and warm it up if the settings say so.
+
+    Whatever would spoil later stages is refused before the weights are read.
+
+    Args:
+        settings: ``source``, ``warm_start`` (or None), ``attention`` unless it is sdpa; with a warm start ``prompting``
+            and ``torch_threads``, with a chat template ``prompting``.
+        dataset: parquet file with worked solutions, for the warm start.
+        device: where to train.
+        lengths: what the configuration will give the model to read.
+
+    Returns:
+        The policy, and facts for its manifest: parameters, end tokens, warm-start loss, prompts left out.
+
+    Raises:
+        InputError: the model cannot be had or cannot be used as the configuration wants, or the data set has no
+            worked solutions.
+    """
+    import torch
+
+    if settings["warm_start"] is not None:
+        torch.set_num_threads(settings["torch_threads"])
+    source, attention = settings["source"], settings.get("attention", SDPA)
+    ends = _check(source, attention, settings.get("prompting") or {}, lengths)
+    _check_fits(source, settings["warm_start"] is not None, device)
+    policy = replace(make_policy(source, device, attention), end_token_ids=ends)
+    repaired = repair_generation_config(policy.model)
+    if repaired is not None:
+        print(repaired, flush=True)
+    check_can_save(policy.model, policy.tokenizer)
+    facts: dict[str, Any] = {
+        "parameters": sum(p.numel() for p in policy.model.parameters()),
+        "end_token_ids": ends,
+    }
+    if settings["warm_start"] is None:
+        return policy, facts
+    return policy, {**facts, **_warm_start(policy, settings, dataset)}
+
+
+def _check(
+    source: dict[str, Any], attention: str, prompting: dict[str, Any], lengths: Sequence[Length]
+) -> list[int]:
+    """Check a model by its small files; say what ends its responses, and return those tokens."""
+    bare = _without_weights(source, attention)
+    limit = _positions(bare)
+    print(f"positions: {'no limit is known, so none is checked' if limit is None else limit}")
+    name = source.get("path") or source.get("id") or "the model from scratch"
+    check_lengths(name, limit, lengths)
+    first = tokenizer_end(bare.tokenizer)
+    if prompting.get("chat_template"):
+        check_chat_template(bare.tokenizer, prompting["system_prompt"])
+        of_turn = turn_end_token(bare.tokenizer, bare.end_token_ids)
+        if of_turn is None:
+            print("the chat template ends an assistant's turn with no token of its own")
+        first = first if of_turn is None else of_turn
+    ends = end_token_ids(bare.model, bare.tokenizer, first)
+    print(describe_end_tokens(bare.model, bare.tokenizer, ends))
+    appended = appended_tokens(bare.tokenizer)
+    if appended:
+        shown = bare.tokenizer.convert_ids_to_tokens(appended)
+        print(f"the tokenizer writes {shown} behind every text; prompts are taken without it")
+    print(end="", flush=True)
+    return ends
+
+
+def _positions(policy: Policy) -> int | None:
+    return position_limit(policy.model.config.get_text_config(decoder=True).to_dict())
+
+
+def _without_weights(source: dict[str, Any], attention: str) -> Policy:
+    if source["kind"] == "hub":
+        return hub_policy_without_weights(source["id"], source["revision"], attention)
+    if source["kind"] == "local":
+        return load_policy_without_weights(source["path"], attention)
+    return make_policy(source, "cpu", attention)
+
+
+def _check_fits(source: dict[str, Any], warm_start: bool, device: str) -> None:
+    if source["kind"] == "local":
+        name, parameters = source["path"], parameters_of_folder(source["path"])
+    elif source["kind"] == "hub":
+        name, parameters = source["id"], parameters_on_hub(source["id"], source["revision"])
+    else:
+        return
+    check_fits(name, parameters, WARM_START if warm_start else LOADING, device)
+
+
+def make_policy(source: dict[str, Any], device: str, attention: str = SDPA) -> Policy:
+    """Make or load the model that a source describes.
+
+    Args:
+        source: ``{"kind": "scratch" | "hub" | "local", ...}`` as in the configuration.
+        device: where to put it.
+        attention: one of transformers' implementations.
+    """
+    options = {key: value for key, value in source.items() if key != "kind"}
+    if source["kind"] == "scratch":
+        policy = build_scratch_policy(**options, attention=attention)
+        return replace(policy, model=policy.model.to(device))
+    if source["kind"] == "hub":
+        return load_hub_policy(options["id"], options["revision"], device, attention)
+    return load_policy(options["path"], device, attention)
+
+
+def _warm_start(policy: Policy, settings: dict[str, Any], dataset: str | None) -> dict[str, Any]:
+    """Train the policy in place; return facts for the manifest."""
+    if dataset is None:
+        raise InputError("the warm start needs --dataset")
+    prompts, solutions, too_long = _worked_solutions(
+        policy, dataset, PromptSettings(**settings["prompting"])
+    )
+    fitting = _within_positions(policy, prompts, solutions)
+    left_out = len(prompts) - len(fitting)
+    if left_out:
+        print(
+            f"{left_out} worked solutions have, with their prompts, more tokens than the model has positions and are "
+            "left out",
+            flush=True,
+        )
+    prompts, solutions = [prompts[row] for row in fitting], [solutions[row] for row in fitting]
+    steps = {**settings["warm_start"], "adam_betas": tuple(settings["warm_start"]["adam_betas"])}
+    losses = warm_start(policy, prompts, solutions, WarmStartSettings(**steps))
+    tail = losses[-max(len(losses) // 20, 1) :]
+    return {
+        "warm_start_loss": sum(tail) / len(tail),
+        "warm_start_prompts": len(prompts),
+        "warm_start_prompts_too_long": too_long,
+        "warm_start_solutions_too_long": left_out,
+    }
+
+
+def _within_positions(
+    policy: Policy, prompts: Sequence[Sequence[int]], solutions: Sequence[str]
+) -> list[int]:
+    """Rows whose prompt and solution, end token included, the model can read."""
+    limit = _positions(policy)
+    lengths = [
+        len(prompt) + len(response)
+        for prompt, response in zip(prompts, encode_solutions(policy, solutions), strict=True)
+    ]
+    return [row for row, length in enumerate(lengths) if limit is None or length <= limit]
+
+
+def _worked_solutions(
+    policy: Policy, dataset: str, prompting: PromptSettings
+) -> tuple[list[list[int]], list[str], int]:
+    rows = read_table(dataset, DATASET).to_pylist()
+    for row in rows:
+        if row["worked_solution"] is None:
+            raise InputError(
+                f"{dataset}: prompt {row['prompt_id']} has no worked solution; name its column in "
+                "columns.worked_solution, or leave the warm start out"
+            )
+    encoded = encode_prompts(
+        policy.tokenizer,
+        [row["prompt_id"] for row in rows],
+        [row["prompt"] for row in rows],
+        prompting,
+    )
+    if not encoded.prompt_ids:
+        raise InputError(
+            f"{dataset}: all {len(rows)} prompts are longer than max_prompt_tokens "
+            f"({prompting.max_prompt_tokens}); raise it in the reference's entry"
+        )
+    solutions = {row["prompt_id"]: row["worked_solution"] for row in rows}
+    kept = [solutions[prompt_id] for prompt_id in encoded.prompt_ids]
+    return encoded.token_ids, kept, len(encoded.too_long)

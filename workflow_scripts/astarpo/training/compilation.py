@@ -1,0 +1,63 @@
+"""Compiled forward passes: torch.compile makes kernels of what a model does between its matrix products."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from astarpo.common.errors import InputError
+
+
+@dataclass(frozen=True)
+class CompiledModel:
+    """A model that is called in place of the original, with the original's weights.
+
+    Each part is compiled at its first call, for batches of any shape.
+
+    Attributes:
+        model: a causal language model (transformers).
+    """
+
+    model: Any
+
+    @cached_property
+    def _whole(self) -> Any:
+        return _compile(self.model)
+
+    @cached_property
+    def base_model(self) -> Any:
+        """The model without its head, compiled; see `log_probs`."""
+        return _compile(self.model.base_model)
+
+    def __call__(self, **inputs: Any) -> Any:
+        """What the original returns for these inputs, but for rounding."""
+        return self._whole(**inputs)
+
+
+def _compile(model: Any) -> Any:
+    import torch
+
+    return torch.compile(model, dynamic=True)
+
+
+def check_can_compile(device: str) -> None:
+    """Refuse to compile where there is no compiler, before any model is read.
+
+    Args:
+        device: ``cpu`` or ``cuda``: C++ for the one, C for what starts kernels of the other.
+
+    Raises:
+        InputError: naming the command that is missing.
+    """
+    known = (
+        [os.environ.get("CXX"), "g++", "clang++"] if device == "cpu"
+        else [os.environ.get("CC"), "gcc", "clang"]
+    )  # fmt: skip
+    if not any(command and shutil.which(command) for command in known):
+        raise InputError(
+            f"compile_model: true needs a compiler, but there is no {known[1]}: install it (on Debian: apt-get install "
+            "g++), or set compile_model: false"
+        )

@@ -1,0 +1,176 @@
+"""The DeepSpeed engine: ZeRO 0 to 3 on one or many devices, with the arithmetic of the plain one."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from astarpo.common.errors import InputError
+from astarpo.model.loading import Policy
+from astarpo.model.log_probs import Batch
+from astarpo.training.deepspeed import optimizer
+from astarpo.training.deepspeed.critic import SpreadCritic
+from astarpo.training.deepspeed.modules import ScoredModel
+from astarpo.training.engine import TorchEngine, Which
+from astarpo.training.lagged_policy import LaggedWeights
+from astarpo.training.settings import MachineSettings, TrainSettings
+from astarpo.training.world import World
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+TAG, CRITIC_TAG = "deepspeed", "critic"
+
+
+class DeepSpeedEngine(TorchEngine):
+    """As `TorchEngine`, with optimizer, gradients and parameters spread over processes as the ZeRO stage says.
+
+    Every process cuts the whole batch into the same micro-batches and takes every ``world.size``-th, so
+    the sums that make a gradient are those of one process, in another order.
+
+    Args:
+        policy, reference, settings: as for `TorchEngine`; in bfloat16 both models' weights become bfloat16, and the
+            fp32 masters are DeepSpeed's. The reference is whole in every process.
+        machine: micro-batches, ZeRO stage, offload.
+        world: the processes of this training.
+        whole: with ZeRO 3, another copy of the policy that is kept up to date and whole, to sample from.
+    """
+
+    def __init__(
+        self,
+        policy: Policy,
+        reference: Policy,
+        settings: TrainSettings,
+        machine: MachineSettings,
+        world: World,
+        whole: Policy | None = None,
+    ) -> None:
+        super().__init__(
+            policy, reference, settings, machine.micro_batch, machine.micro_batch_tokens
+        )
+        self.world, self.stage, self.whole = world, machine.zero_stage, whole
+        self.in_bfloat16 = settings.precision == "bfloat16"
+        model = policy.model
+        if self.stage == 3:
+            model = ScoredModel(model, self.head_of.get("policy"))
+        self.engine, self.optimizer = optimizer.initialize(model, settings, machine)
+        if self.critic is not None:
+            self.critic = SpreadCritic(self.critic, settings, machine)
+        # Each weight as DeepSpeed has it, so that equal weights give equal log-probabilities; it leaves buffers alone.
+        for other in filter(None, (reference, whole)):
+            pairs = zip(other.model.parameters(), policy.model.parameters(), strict=True)
+            for weight, trained_weight in pairs:
+                weight.data = weight.data.to(trained_weight.dtype)
+        self._refresh_whole()
+        if self.lagged is not None:
+            self._lag(whole or policy)
+
+    def _lag(self, sampled: Policy) -> None:
+        """Keep the lagged weights beside those of the policy that is sampled from, which is whole."""
+        self.lagged = LaggedWeights(sampled.model)
+        self.called["lagged"] = sampled.model
+        if "policy" in self.head_of:
+            linear = sampled.model.get_output_embeddings()
+            self.head_of["lagged"] = replace(self.head_of["policy"], linear=linear)
+
+    def _score(self, which: Which, batch: Batch, **more: Any) -> tuple[Tensor, Tensor | None]:
+        if self.stage < 3:
+            return super()._score(which, batch, **more)
+        if which == "policy" or (which == "reference" and self.settings.lora is not None):
+            found: tuple[Tensor, Tensor | None] = self.engine(batch=batch, **self._how(), **more)
+            return found
+        # Cut as the policy's are: equal weights shall give equal log-probabilities.
+        return super()._score(which, batch, small_logits=0, **more)
+
+    def autocast(self) -> Any:
+        """Nothing: in bfloat16 the weights are bfloat16 already."""
+        return nullcontext()
+
+    def _clear_gradients(self) -> None:
+        """DeepSpeed does so after each step."""
+
+    def _next_is_last(self, last: bool) -> None:
+        for engine in self._engines().values():
+            engine.set_gradient_accumulation_boundary(is_boundary=last)
+
+    def _engines(self) -> dict[str, Any]:
+        """DeepSpeed's engines, by the names of their checkpoints."""
+        critic = {CRITIC_TAG: self.critic.engine} if isinstance(self.critic, SpreadCritic) else {}
+        return {TAG: self.engine, **critic}
+
+    def _values_with_gradient(self, batch: Batch) -> dict[str, Tensor]:
+        if not isinstance(self.critic, SpreadCritic):
+            return {}
+        return {"values_BT": self.critic.values_to_learn(batch)}
+
+    def _backward(self, total: Tensor) -> None:
+        # DeepSpeed takes the mean over processes; the loss is already a share of the whole batch's mean.
+        self.engine.backward(total * self.world.size)
+        if isinstance(self.critic, SpreadCritic):
+            self.critic.backward()
+
+    def _step(self) -> float:
+        norm = optimizer.step(self.engine)
+        self._refresh_whole()
+        return norm
+
+    def _refresh_whole(self) -> None:
+        if self.whole is None:
+            return
+        import torch
+
+        with torch.no_grad():
+            for mine, theirs in zip(
+                self.whole.model.parameters(), self.policy.model.parameters(), strict=True
+            ):
+                mine.copy_(self._gathered(theirs))
+
+    def _gathered(self, weight: Any) -> Tensor:
+        """A parameter as it is used in passes, whole."""
+        import deepspeed
+
+        if self.stage < 3:
+            return weight.detach()
+        with deepspeed.zero.GatheredParameters([weight]):
+            return weight.detach().clone()
+
+    def full_weights(self) -> dict[str, Tensor]:
+        """The fp32 masters by name, whole, in every process; all processes must ask."""
+        from deepspeed.utils import safe_get_full_fp32_param
+
+        found = {}
+        for name, weight in self.policy.model.named_parameters():
+            master = (
+                safe_get_full_fp32_param(weight) if self.stage == 3 or self.in_bfloat16 else None
+            )
+            whole = self._gathered(weight) if master is None else master
+            found[name] = whole.float().cpu().clone()
+        return found
+
+    def save_shards(self, folder: Path) -> None:
+        """Write weights, masters and moments, each process its own."""
+        for tag, engine in self._engines().items():
+            engine.save_checkpoint(str(folder), tag=tag, save_latest=False)
+
+    def load_shards(self, folder: Path) -> None:
+        """Read what `save_shards` wrote.
+
+        Raises:
+            InputError: the files are not whole.
+        """
+        if not all(optimizer.load(one, str(folder), tag) for tag, one in self._engines().items()):
+            raise InputError(
+                f"{folder}: DeepSpeed cannot read this checkpoint; delete the folder, and an older one serves"
+            )
+        self._refresh_whole()
+
+    def state(self) -> dict[str, Any]:
+        """The lagged weights, where there are any; all else is in the shards."""
+        return {} if self.lagged is None else {"lagged": self.lagged.weights}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """See `state` and `load_shards`."""
+        if self.lagged is not None:
+            self.lagged.load(state["lagged"])

@@ -1,0 +1,95 @@
+"""What is computed of a rollout before its updates, and the form in which methods are given it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from astarpo.objectives import METHODS, uses_reference, uses_v_star
+from astarpo.objectives.rollout import Rollout
+from astarpo.training.engine import TorchEngine
+from astarpo.training.microbatches import MicroBatch
+from astarpo.training.rollouts import PhaseClock, Responses
+from astarpo.training.running_statistics import Carried
+from astarpo.training.settings import TrainSettings
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def build_rollout(
+    engine: TorchEngine,
+    settings: TrainSettings,
+    drawn: Responses,
+    rows: Sequence[int],
+    parts: Sequence[MicroBatch],
+    carried: Carried,
+    clock: PhaseClock,
+) -> tuple[Rollout, Tensor]:
+    """Make the passes without gradient that a method asks for, and lay all out as one batch.
+
+    Args:
+        engine: holds the weights, before the first update on this rollout.
+        settings: of the run.
+        drawn: responses with their grades.
+        rows: those that are trained on; B of them.
+        parts: the micro-batches, which hold each of the B rows once.
+        carried: what earlier rollouts left.
+        clock: see `training.metrics` on what is booked where.
+
+    Returns:
+        The rollout, and ``reference_log_probs_BT``, which every method needs for its metrics.
+    """
+    import torch
+
+    method = METHODS[settings.method]
+    completions = [drawn.completions[row] for row in rows]
+    size = (len(rows), max(len(completion.token_ids) for completion in completions))
+    booked = "reference" if uses_reference(settings.method, settings.hyperparameters) else "metrics"
+    with clock.phase(booked):
+        reference_BT = engine.log_probs("reference", parts, *size)
+    iterate_BT, anchor_BT = None, reference_BT
+    with clock.phase("reference"):
+        if method.needs_old_log_probs or method.anchor == "iterate":
+            iterate_BT = engine.log_probs("policy", parts, *size)
+        if method.anchor == "lagged":
+            anchor_BT = engine.log_probs("lagged", parts, *size)
+        values_BT = engine.values(parts, *size)
+    if method.anchor == "iterate":
+        assert iterate_BT is not None
+        anchor_BT = iterate_BT
+    response_ids_BT, mask_BT = _tokens(parts, reference_BT)
+    device = reference_BT.device
+    v_star_B = None
+    if uses_v_star(settings.method, settings.hyperparameters):
+        v_star = [carried.v_star(drawn.prompts[row]) for row in rows]
+        v_star_B = torch.tensor(v_star, device=device)
+    rollout = Rollout(
+        prompt_ids=[drawn.prompts[row].prompt_id for row in rows],
+        group_ids_B=torch.tensor([drawn.group_ids[row] for row in rows], device=device),
+        response_ids_BT=response_ids_BT,
+        mask_BT=mask_BT,
+        sampler_log_probs_B=torch.tensor([c.logprob_sum for c in completions], device=device),
+        old_log_probs_BT=iterate_BT,
+        anchor_log_probs_BT=anchor_BT,
+        v_star_B=v_star_B,
+        reward_B=torch.tensor([drawn.grades[row].reward for row in rows], device=device),
+        status=[drawn.grades[row].status for row in rows],
+        finish_reason=[c.finish_reason for c in completions],
+        old_values_BT=values_BT,
+        running_mean=carried.running_mean,
+    )
+    return rollout, reference_BT
+
+
+def _tokens(parts: Sequence[MicroBatch], like_BT: Tensor) -> tuple[Tensor, Tensor]:
+    """Response tokens and mask of all rows, put together again from the micro-batches."""
+    import torch
+
+    response_ids_BT = torch.zeros(like_BT.shape, dtype=torch.long, device=like_BT.device)
+    mask_BT = torch.zeros(like_BT.shape, dtype=torch.bool, device=like_BT.device)
+    for part in parts:
+        width = part.batch.mask_BT.shape[1]
+        mask_BT[part.rows, :width] = part.batch.mask_BT
+        response_ids_BT[part.rows, :width] = part.batch.labels_BT
+    return response_ids_BT, mask_BT

@@ -1,0 +1,68 @@
+"""How far the sampler's log-probabilities are from the trainer's: what shows stale weights and stale caches."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from astarpo.common.errors import InputError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+GAPS = ("sampler_gap_mean", "sampler_gap_p95", "sampler_gap_max")
+
+
+def pad(rows: Sequence[Sequence[float]], width: int) -> Tensor:
+    """Lay the sampler's log-probabilities of the tokens out as fp32 [B, width], 0 behind each row's end."""
+    import torch
+
+    padded_BT = torch.zeros((len(rows), width))
+    for row, values in enumerate(rows):
+        padded_BT[row, : len(values)] = torch.tensor(values)
+    return padded_BT
+
+
+def token_gaps(log_probs_BT: Tensor, sampled_BT: Tensor, mask_BT: Tensor) -> Tensor:
+    """Gap of each response token, |ln p_trainer - ln p_sampler| in nats, one after another [N].
+
+    Args:
+        log_probs_BT: the trainer's.
+        sampled_BT: the sampler's, of the same tokens under the same weights.
+        mask_BT: True at response tokens.
+    """
+    return (log_probs_BT.detach() - sampled_BT.to(log_probs_BT.device)).abs()[
+        mask_BT.to(log_probs_BT.device)
+    ]
+
+
+def summarise(gaps_N: Sequence[Tensor]) -> dict[str, float]:
+    """Mean, 95th percentile and largest of all gaps, in nats a token, by the names in `GAPS`."""
+    import torch
+
+    # By rank and without interpolation: torch.quantile refuses more than 16 million values.
+    ordered_N: Tensor = torch.sort(torch.cat(list(gaps_N)).double()).values
+    p95 = ordered_N[min(int(0.95 * len(ordered_N)), len(ordered_N) - 1)]
+    return dict(zip(GAPS, map(float, (ordered_N.mean(), p95, ordered_N[-1])), strict=True))
+
+
+def check(found: dict[str, float], limit: float | None, step: int) -> None:
+    """Stop a training whose sampler draws from another policy than the trained one.
+
+    Args:
+        found: from `summarise`.
+        limit: largest mean gap that is let through, in nats a token; None: any.
+        step: for the message; 0 is the look before training.
+
+    Raises:
+        InputError: the mean gap is above the limit, or no number.
+    """
+    mean, p95, largest = (found[name] for name in GAPS)
+    if limit is None or mean <= limit:
+        return
+    raise InputError(
+        f"step {step}: log-probabilities of sampler and trainer differ by {mean:.2g} nats a token (95 %: {p95:.2g}, "
+        f"largest: {largest:.2g}), above max_sampler_gap ({limit:g}). The sampler has other weights, another "
+        "temperature or a coarser precision: set precision: float32 or sampling_engine: transformers for the "
+        "reference, or raise max_sampler_gap if such a gap is to be"
+    )
