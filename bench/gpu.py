@@ -25,21 +25,42 @@ sys.path[:0] = [str(ROOT / "workflow_scripts")]
 
 SHAPES = {
     "qwen2.5-1.5b": {
-        "hidden_size": 1536, "num_hidden_layers": 28, "num_attention_heads": 12, "num_key_value_heads": 2,
-        "intermediate_size": 8960, "vocab_size": 151_936, "max_position_embeddings": 4096, "tie_word_embeddings": True,
+        "hidden_size": 1536,
+        "num_hidden_layers": 28,
+        "num_attention_heads": 12,
+        "num_key_value_heads": 2,
+        "intermediate_size": 8960,
+        "vocab_size": 151_936,
+        "max_position_embeddings": 4096,
+        "tie_word_embeddings": True,
     },
     "tiny": {
-        "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 1,
-        "intermediate_size": 64, "vocab_size": 300, "max_position_embeddings": 128, "tie_word_embeddings": True,
+        "hidden_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 1,
+        "intermediate_size": 64,
+        "vocab_size": 300,
+        "max_position_embeddings": 128,
+        "tie_word_embeddings": True,
     },
-}  # fmt: skip
+}
 GRPO = {
-    "clip": 0.2, "clip_high": 0.2, "kl_coefficient": 1e-3, "scale_by_std": True, "std_epsilon": 1e-6,
+    "clip": 0.2,
+    "clip_high": 0.2,
+    "kl_coefficient": 1e-3,
+    "scale_by_std": True,
+    "std_epsilon": 1e-6,
     "average": "sequences",
-}  # fmt: skip
+}
 PPO = {
-    "critic_lr": 1e-5, "clip": 0.2, "value_clip": 0.5, "gamma": 1.0, "gae_lambda": 1.0, "kl_coefficient": 1e-3,
-}  # fmt: skip
+    "critic_lr": 1e-5,
+    "clip": 0.2,
+    "value_clip": 0.5,
+    "gamma": 1.0,
+    "gae_lambda": 1.0,
+    "kl_coefficient": 1e-3,
+}
 CHUNK = 512
 # name: method, its settings, responses a prompt, response tokens whose logits exist at a time
 CASES: dict[str, tuple[str, dict[str, Any], int, int | None]] = {
@@ -58,9 +79,7 @@ def main() -> None:
         print(json.dumps(measure(arguments)))
         return
     peak = json.loads(in_a_process("matmul"))["teraflops"]
-    print(
-        f"{device_name(arguments.device)}: fastest matrix product {peak:.3g} TFLOP/s, {arguments.precision}"
-    )
+    print(f"{device_name(arguments.device)}: fastest matrix product {peak:.3g} TFLOP/s, {arguments.precision}")
     print("case                           reference             update                peak memory")
     for name in CASES:
         try:
@@ -79,12 +98,8 @@ def main() -> None:
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--device", choices=["cuda", "cpu"], default="cuda", help="where")
-    parser.add_argument(
-        "--shape", choices=sorted(SHAPES), default="qwen2.5-1.5b", help="of the model"
-    )
-    parser.add_argument(
-        "--precision", choices=["bfloat16", "float32"], default="bfloat16", help="of passes"
-    )
+    parser.add_argument("--shape", choices=sorted(SHAPES), default="qwen2.5-1.5b", help="of the model")
+    parser.add_argument("--precision", choices=["bfloat16", "float32"], default="bfloat16", help="of passes")
     parser.add_argument("--prompts", type=int, default=256, help="in a batch")
     parser.add_argument("--prompt-tokens", type=int, default=256, help="longest prompt")
     parser.add_argument("--response-tokens", type=int, default=1024, help="longest response")
@@ -117,14 +132,26 @@ def save(name: str, found: dict[str, Any], peak: float, device: str) -> None:
 
     command = "python bench/gpu.py " + " ".join(sys.argv[1:])
     rows: Any = [
-        {"name": f"{name}, {part} on {device_name(device)}", "ours": found[part]["tokens_per_s"], "theirs": None,
-         "ratio": found[part]["teraflops"] / peak, "unit": "tokens/s", "command": command}
+        {
+            "name": f"{name}, {part} on {device_name(device)}",
+            "ours": found[part]["tokens_per_s"],
+            "theirs": None,
+            "ratio": found[part]["teraflops"] / peak,
+            "unit": "tokens/s",
+            "command": command,
+        }
         for part in ("reference", "update")
-    ]  # fmt: skip
+    ]
     rows.append(
-        {"name": f"{name}, peak memory on {device_name(device)}", "ours": found["gib"], "theirs": None, "ratio": None,
-         "unit": "GiB", "command": command}
-    )  # fmt: skip
+        {
+            "name": f"{name}, peak memory on {device_name(device)}",
+            "ours": found["gib"],
+            "theirs": None,
+            "ratio": None,
+            "unit": "GiB",
+            "command": command,
+        }
+    )
     record(rows, shown=False)
 
 
@@ -179,9 +206,15 @@ def make_engine(
     reference.model.load_state_dict(policy.model.state_dict())
     recompute_activations(policy.model)
     settings = train_settings(
-        method, hyperparameters, arguments.prompts, responses, arguments.response_tokens,
-        precision=arguments.precision, log_prob_chunk_tokens=chunk, weight_decay=0.01,
-    )  # fmt: skip
+        method,
+        hyperparameters,
+        arguments.prompts,
+        responses,
+        arguments.response_tokens,
+        precision=arguments.precision,
+        log_prob_chunk_tokens=chunk,
+        weight_decay=0.01,
+    )
     return TorchEngine(policy, reference, settings, 10**6, arguments.micro_batch_tokens), settings
 
 
@@ -192,19 +225,13 @@ def measure_engine(engine: Any, settings: Any, arguments: argparse.Namespace) ->
     from astarpo.training.rollouts import PhaseClock
 
     on_gpu = arguments.device == "cuda"
-    step(
-        engine, settings, replace_prompts(arguments, max(1, arguments.prompts // 64)), PhaseClock()
-    )
+    step(engine, settings, replace_prompts(arguments, max(1, arguments.prompts // 64)), PhaseClock())
     if on_gpu:
         torch.cuda.reset_peak_memory_stats()
     clock = PhaseClock()
     tokens = step(engine, settings, arguments, clock)
     weights = sum(weight.numel() for weight in engine.policy.model.parameters())
-    used = (
-        torch.cuda.max_memory_allocated()
-        if on_gpu
-        else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    )
+    used = torch.cuda.max_memory_allocated() if on_gpu else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     # Forward and backward are 6 operations a weight and token, a pass without gradient 2 (attention is left out).
     return {
         part: {
@@ -237,16 +264,16 @@ def step(engine: Any, settings: Any, arguments: argparse.Namespace, clock: Any) 
 
     size = settings.responses_per_prompt
     prompts = [
-        TrainingPrompt(str(n), ids(arguments.prompt_tokens), "", "integer", 0.5)
-        for n in range(arguments.prompts)
+        TrainingPrompt(str(n), ids(arguments.prompt_tokens), "", "integer", 0.5) for n in range(arguments.prompts)
     ]
     repeated = [prompt for prompt in prompts for _ in range(size)]
     answers = [ids(arguments.response_tokens) for _ in repeated]
     drawn = Responses(
-        repeated, [n // size for n in range(len(repeated))],
+        repeated,
+        [n // size for n in range(len(repeated))],
         [Completion(one, "", "stop", 0.0, []) for one in answers],
         [Grade(float(draw.random() < 0.5), "correct", None) for _ in repeated],
-    )  # fmt: skip
+    )
     rows = list(range(len(repeated)))
     pairs = drawn.group_ids if METHODS[settings.method].pairs else None
     parts = engine.micro_batches([p.token_ids for p in repeated], answers, rows, pairs)
@@ -257,9 +284,7 @@ def step(engine: Any, settings: Any, arguments: argparse.Namespace, clock: Any) 
     loss = build_loss(settings.method, settings.hyperparameters, arguments.response_tokens)
     width = max(map(len, answers))
     with clock.phase("again"):
-        seconds = timed(
-            lambda: engine.log_probs("reference", parts, len(rows), width), arguments.device
-        )
+        seconds = timed(lambda: engine.log_probs("reference", parts, len(rows), width), arguments.device)
     clock.seconds["reference"] = seconds
     clock.seconds["update"] = timed(
         lambda: engine.update(parts, targets, rollout.anchor_log_probs_BT, loss, 0),

@@ -97,9 +97,13 @@ def compare(name: str, pairs: list[tuple[str, str]], of_theirs: int) -> Measured
     fast = len(pairs) / median_seconds(warm_grader, lambda grader: ours(grader, pairs))
     slow = len(sample) / median_seconds(lambda: None, lambda _: plain_loop(sample))
     return {
-        "name": name, "ours": fast, "theirs": slow, "ratio": fast / slow, "unit": "responses/s",
+        "name": name,
+        "ours": fast,
+        "theirs": slow,
+        "ratio": fast / slow,
+        "unit": "responses/s",
         "command": COMMAND,
-    }  # fmt: skip
+    }
 
 
 def resident_mib(pid: int | str = "self") -> float:
@@ -121,10 +125,16 @@ def memory(pairs: list[tuple[str, str]], rounds: int) -> list[Measured]:
                 readings.append((resident_mib(), max(workers)))
     graded = len(pairs) * rounds
     return [
-        {"name": f"memory of the {who} after {graded:,} responses, and after a quarter", "ours": last,
-         "theirs": first, "ratio": first / last, "unit": "MiB", "command": COMMAND}
+        {
+            "name": f"memory of the {who} after {graded:,} responses, and after a quarter",
+            "ours": last,
+            "theirs": first,
+            "ratio": first / last,
+            "unit": "MiB",
+            "command": COMMAND,
+        }
         for who, first, last in zip(("parent", "largest worker"), *readings, strict=True)
-    ]  # fmt: skip
+    ]
 
 
 def main() -> None:

@@ -34,8 +34,7 @@ def main() -> None:
 
 
 def within(name: str, ours: float, limit: float, unit: str) -> Measured:
-    return {"name": name, "ours": ours, "theirs": limit, "ratio": limit / ours, "unit": unit,
-            "command": COMMAND}  # fmt: skip
+    return {"name": name, "ours": ours, "theirs": limit, "ratio": limit / ours, "unit": unit, "command": COMMAND}
 
 
 def seconds_of(command: list[str]) -> float:
@@ -47,9 +46,7 @@ def seconds_of(command: list[str]) -> float:
 def of_help() -> Measured:
     """The slowest script, each at its best of three."""
     scripts = sorted((ROOT / "workflow_scripts").glob("*.py"))
-    best = {
-        path.name: min(seconds_of([sys.executable, str(path), "--help"]) for _ in range(3)) for path in scripts
-    }  # fmt: skip
+    best = {path.name: min(seconds_of([sys.executable, str(path), "--help"]) for _ in range(3)) for path in scripts}
     slowest = max(best, key=lambda name: best[name])
     return within(f"--help of the slowest script ({slowest})", best[slowest], 0.5, "s")
 
@@ -58,14 +55,23 @@ def of_a_dry_run(folder: Path) -> Measured:
     """A sweep of one seed over learning rates, each run evaluated on both benchmarks of the default."""
     rates = [f"{1e-6 * (1 + index)}" for index in range(RUNS)]
     sweep = folder / "sweep.yaml"
-    sweep.write_text(
-        f"runs:\n  sweep: {{base: a-star-po, seeds: [0], grid: {{lr: [{', '.join(rates)}]}}}}\n"
-    )
-    command = [sys.executable, "-m", "snakemake", "-n", "--quiet", "all", "--cores", "2", "--configfile",
-               "config/config.yaml", str(sweep), "--", "evaluate"]  # fmt: skip
-    return within(
-        f"dry run of a sweep of {RUNS} runs, two benchmarks", seconds_of(command), 10.0, "s"
-    )
+    sweep.write_text(f"runs:\n  sweep: {{base: a-star-po, seeds: [0], grid: {{lr: [{', '.join(rates)}]}}}}\n")
+    command = [
+        sys.executable,
+        "-m",
+        "snakemake",
+        "-n",
+        "--quiet",
+        "all",
+        "--cores",
+        "2",
+        "--configfile",
+        "config/config.yaml",
+        str(sweep),
+        "--",
+        "evaluate",
+    ]
+    return within(f"dry run of a sweep of {RUNS} runs, two benchmarks", seconds_of(command), 10.0, "s")
 
 
 def of_values(folder: Path) -> list[Measured]:
@@ -88,8 +94,16 @@ def of_values(folder: Path) -> list[Measured]:
         files.append(str(folder / f"{number}.parquet"))
         write_table(files[-1], pa.table(columns), GRADED, {})
     settings = json.dumps({"n": EACH, "estimator": "log_mean_exp", "beta1": 0.5})
-    command = [sys.executable, "workflow_scripts/estimate_values.py", "--settings", settings, "--graded",
-               *files, "--out", str(folder / "values.parquet")]  # fmt: skip
+    command = [
+        sys.executable,
+        "workflow_scripts/estimate_values.py",
+        "--settings",
+        settings,
+        "--graded",
+        *files,
+        "--out",
+        str(folder / "values.parquet"),
+    ]
     started = time.perf_counter()
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)

@@ -28,13 +28,9 @@ VOCABULARY, HIDDEN, ROUNDS = 151_936, 256, 3
 def main() -> None:
     """Measure the plain side, then each chunk size; the first is the one that is recorded."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument(
-        "--tokens", type=int, default=4 * 2048, help="response tokens of both sides"
-    )
+    parser.add_argument("--tokens", type=int, default=4 * 2048, help="response tokens of both sides")
     parser.add_argument("--chunks", default="512", help="chunk sizes, with commas")
-    parser.add_argument(
-        "--side", type=int, help="measure one side here: its chunk size; 0 is plain"
-    )
+    parser.add_argument("--side", type=int, help="measure one side here: its chunk size; 0 is plain")
     arguments = parser.parse_args()
     if arguments.side is not None:
         print(*_measure(arguments.side, arguments.tokens))
@@ -53,12 +49,16 @@ def _record(what: str, ours: tuple[float, float], plain: tuple[float, float]) ->
     from report import record
 
     rows: Any = [
-        {"name": f"log-probs, {what}: {part}", "ours": one, "theirs": other,
-         "ratio": other / one, "unit": unit, "command": COMMAND}
-        for part, unit, one, other in zip(
-            ("extra peak memory", "time"), ("GiB", "s"), ours, plain, strict=True
-        )
-    ]  # fmt: skip
+        {
+            "name": f"log-probs, {what}: {part}",
+            "ours": one,
+            "theirs": other,
+            "ratio": other / one,
+            "unit": unit,
+            "command": COMMAND,
+        }
+        for part, unit, one, other in zip(("extra peak memory", "time"), ("GiB", "s"), ours, plain, strict=True)
+    ]
     record(rows)
 
 

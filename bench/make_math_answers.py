@@ -26,9 +26,12 @@ FORMS = [
     (r"{n}+{m}i", r"{m}i+{n}", r"{n}-{m}i"),
     (r"\frac{{1}}{{{n}x+{m}}}", r"({n}x+{m})^{{-1}}", r"\frac{{1}}{{{m}x+{n}}}"),
     (r"\log_{{{m}}} {n}", r"\frac{{\ln {n}}}{{\ln {m}}}", r"\log_{{{n}}} {m}"),
-    (r"\begin{{pmatrix}} {n} \\ {m} \end{{pmatrix}}", r"\begin{{pmatrix}}{n}\\{m}\end{{pmatrix}}",
-     r"\begin{{pmatrix}} {m} \\ {n} \end{{pmatrix}}"),
-]  # fmt: skip
+    (
+        r"\begin{{pmatrix}} {n} \\ {m} \end{{pmatrix}}",
+        r"\begin{{pmatrix}}{n}\\{m}\end{{pmatrix}}",
+        r"\begin{{pmatrix}} {m} \\ {n} \end{{pmatrix}}",
+    ),
+]
 GOLDS = 400
 PRIMES = [n for n in range(2, 100) if all(n % d for d in range(2, n))]
 

@@ -45,11 +45,7 @@ def respelled(gold: str) -> str | None:
         return rf"{scientific[1]} \times 10^{{{int(scientific[2])}}}"
     if re.fullmatch(r"[-+]?[0-9]*\.?[0-9]+", gold):
         value = Fraction(gold)
-        return (
-            f"{value}.0"
-            if value.denominator == 1
-            else rf"\frac{{{value.numerator}}}{{{value.denominator}}}"
-        )
+        return f"{value}.0" if value.denominator == 1 else rf"\frac{{{value.numerator}}}{{{value.denominator}}}"
     quotient = re.fullmatch(r"(-?)([0-9]+)\./([0-9]+)", gold)
     if quotient is not None:
         return rf"{quotient[1]}\frac{{{quotient[2]}}}{{{quotient[3]}}}"
@@ -68,11 +64,7 @@ def respelled(gold: str) -> str | None:
 def main() -> None:
     """Count and print."""
     folder = Path(os.environ["ASTARPO_DATA_DIR"]) / "minerva_math"
-    rows = [
-        json.loads(line)
-        for path in sorted(folder.glob("*.jsonl"))
-        for line in path.open(encoding="utf-8")
-    ]
+    rows = [json.loads(line) for path in sorted(folder.glob("*.jsonl")) for line in path.open(encoding="utf-8")]
     golds = [last_boxed(row["solution"]) or "" for row in rows]
     spelled = [(gold, respelled(gold)) for gold in golds]
     asked = [(gold, other) for gold, other in spelled if other is not None]
@@ -81,9 +73,7 @@ def main() -> None:
         for gold, other in asked
         if math(gold, Response(f"\\boxed{{{other}}}", [], "stop")).status != "correct"
     ]
-    print(
-        f"{len(golds)} gold answers, {len(asked)} spelled in another way, {len(missed)} of those not met:"
-    )
+    print(f"{len(golds)} gold answers, {len(asked)} spelled in another way, {len(missed)} of those not met:")
     for gold, other in missed:
         print(f"    {gold}    {other}")
 

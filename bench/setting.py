@@ -30,14 +30,34 @@ def train_settings(
         changes: any other of its settings.
     """
     usual: dict[str, Any] = {
-        "steps": 10, "max_generated_tokens": None, "updates_per_rollout": 1, "lr": LR, "lr_schedule": "constant",
-        "lr_warmup_steps": 0, "adam_betas": (0.9, 0.999), "adam_eps": 1e-8, "weight_decay": 0.0, "max_grad_norm": 1.0,
-        "entropy_coefficient": 0.0, "validate_every": 10**6, "lora": None, "engine": "torch", "precision": "float32",
-        "torch_threads": 1, "compile_model": False, "log_prob_chunk_tokens": 512, "sampling_engine": "transformers",
+        "steps": 10,
+        "max_generated_tokens": None,
+        "updates_per_rollout": 1,
+        "lr": LR,
+        "lr_schedule": "constant",
+        "lr_warmup_steps": 0,
+        "adam_betas": (0.9, 0.999),
+        "adam_eps": 1e-8,
+        "weight_decay": 0.0,
+        "max_grad_norm": 1.0,
+        "entropy_coefficient": 0.0,
+        "validate_every": 10**6,
+        "lora": None,
+        "engine": "torch",
+        "precision": "float32",
+        "torch_threads": 1,
+        "compile_model": False,
+        "log_prob_chunk_tokens": 512,
+        "sampling_engine": "transformers",
         "max_sampler_gap": None,
-    }  # fmt: skip
+    }
     return TrainSettings(
-        method=method, hyperparameters=hyperparameters, prompts_per_batch=prompts, responses_per_prompt=responses,
-        sampling=SamplingSettings(1.0, 1.0, tokens), prompting=PromptSettings(False, None, 1024), grading=GRADING,
+        method=method,
+        hyperparameters=hyperparameters,
+        prompts_per_batch=prompts,
+        responses_per_prompt=responses,
+        sampling=SamplingSettings(1.0, 1.0, tokens),
+        prompting=PromptSettings(False, None, 1024),
+        grading=GRADING,
         **{**usual, **changes},
-    )  # fmt: skip
+    )

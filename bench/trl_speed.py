@@ -26,8 +26,11 @@ sys.path[:0] = [str(ROOT / "workflow_scripts")]
 
 SAMPLES, BETA1, BETA2 = 8, 0.5, 1e-3
 UNITS = {
-    "stage 1": "responses/s", "stage 2": "s a step", "peak memory, stage 1": "MiB", "peak memory, stage 2": "MiB",
-}  # fmt: skip
+    "stage 1": "responses/s",
+    "stage 2": "s a step",
+    "peak memory, stage 1": "MiB",
+    "peak memory, stage 2": "MiB",
+}
 
 
 def main() -> None:
@@ -57,9 +60,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--dataset", default="results/datasets/sums.parquet", help="prompts")
     parser.add_argument("--prompts", type=int, default=128, help="prompts a step")
     parser.add_argument("--tokens", type=int, default=48, help="longest response")
-    parser.add_argument(
-        "--steps", type=int, default=5, help="steps that are timed, after one that is not"
-    )
+    parser.add_argument("--steps", type=int, default=5, help="steps that are timed, after one that is not")
     parser.add_argument("--stage1-prompts", type=int, default=128, help="prompts of stage 1")
     parser.add_argument("--micro-batch", type=int, default=32, help="ours, in sequences")
     parser.add_argument("--sampling-batch", type=int, default=256, help="ours, in sequences")
@@ -68,9 +69,7 @@ def parse() -> argparse.Namespace:
         action="store_true",
         help="ours with compile_model: true; two steps more are not timed",
     )
-    parser.add_argument(
-        "--their-batches", default="32,64,128", help="per_device_train_batch_size to try"
-    )
+    parser.add_argument("--their-batches", default="32,64,128", help="per_device_train_batch_size to try")
     parser.add_argument("--rounds", type=int, default=5, help="of both sides, in turns")
     parser.add_argument("--threads", type=int, default=1, help="of both sides")
     parser.add_argument("--side", choices=["ours", "theirs"], help="measure one side here")
@@ -113,15 +112,12 @@ def in_a_process(side: str, arguments: argparse.Namespace, batch: str) -> dict[s
     return found
 
 
-def report(
-    arguments: argparse.Namespace, batch: str, rounds: dict[str, list[dict[str, float]]]
-) -> None:
+def report(arguments: argparse.Namespace, batch: str, rounds: dict[str, list[dict[str, float]]]) -> None:
     """Medians of the rounds, as a ratio that is above 1 where ours is better."""
     from report import record
 
     median = {
-        side: {name: statistics.median(one[name] for one in found) for name in UNITS}
-        for side, found in rounds.items()
+        side: {name: statistics.median(one[name] for one in found) for name in UNITS} for side, found in rounds.items()
     }
     size = f"{arguments.prompts} prompts, {arguments.tokens} tokens, TRL's batch {batch}"
     size += ", ours compiled" if arguments.compile else ""
@@ -130,9 +126,15 @@ def report(
         ours, theirs = median["ours"][name], median["theirs"][name]
         ratio = ours / theirs if unit == "responses/s" else theirs / ours
         rows.append(
-            {"name": f"A*-PO, {arguments.name} ({size}): {name}", "ours": ours, "theirs": theirs, "ratio": ratio,
-             "unit": unit, "command": "python bench/trl_speed.py " + " ".join(sys.argv[1:])}
-        )  # fmt: skip
+            {
+                "name": f"A*-PO, {arguments.name} ({size}): {name}",
+                "ours": ours,
+                "theirs": theirs,
+                "ratio": ratio,
+                "unit": unit,
+                "command": "python bench/trl_speed.py " + " ".join(sys.argv[1:]),
+            }
+        )
     record(rows)
 
 
@@ -158,18 +160,14 @@ def measure_ours(arguments: argparse.Namespace) -> dict[str, float]:
 
     torch.set_num_threads(arguments.threads)
     policy = load_policy(arguments.model)
-    sampler = TransformersSampler(
-        policy.model, policy.tokenizer, policy.end_token_ids, arguments.sampling_batch
-    )
-    needed = arguments.stage1_prompts or arguments.prompts * (
-        arguments.steps + warm_up_steps(arguments)
-    )
+    sampler = TransformersSampler(policy.model, policy.tokenizer, policy.end_token_ids, arguments.sampling_batch)
+    needed = arguments.stage1_prompts or arguments.prompts * (arguments.steps + warm_up_steps(arguments))
     prompts = [
         TrainingPrompt(
             row["prompt_id"], policy.tokenizer(row["prompt"])["input_ids"], row["gold"], row["verifier"], 0.5
         )
         for row in problems(arguments, needed)
-    ]  # fmt: skip
+    ]
     if arguments.stage1_prompts:
         return our_stage1(sampler, prompts, arguments.tokens)
     return our_stage2(policy, sampler, prompts, arguments)
@@ -196,9 +194,7 @@ def our_stage1(sampler: Any, prompts: list[Any], tokens: int) -> dict[str, float
     return {"stage 1": len(prompts) * SAMPLES / seconds, "peak memory, stage 1": peak_mib()}
 
 
-def our_stage2(
-    policy: Any, sampler: Any, prompts: list[Any], arguments: argparse.Namespace
-) -> dict[str, float]:
+def our_stage2(policy: Any, sampler: Any, prompts: list[Any], arguments: argparse.Namespace) -> dict[str, float]:
     from setting import train_settings
 
     from astarpo.model.loading import load_policy
@@ -207,14 +203,26 @@ def our_stage2(
     from astarpo.training.settings import MachineSettings
 
     settings = train_settings(
-        "a_star_po", {"beta2": BETA2}, arguments.prompts, 1, arguments.tokens,
-        steps=arguments.steps + warm_up_steps(arguments), torch_threads=arguments.threads,
+        "a_star_po",
+        {"beta2": BETA2},
+        arguments.prompts,
+        1,
+        arguments.tokens,
+        steps=arguments.steps + warm_up_steps(arguments),
+        torch_threads=arguments.threads,
         compile_model=arguments.compile,
-    )  # fmt: skip
+    )
     machine = MachineSettings(
-        "cpu", devices=1, nodes=1, micro_batch=arguments.micro_batch, sampling_batch=arguments.sampling_batch,
-        checkpoint_every=10**6, grading_workers=1, max_minutes=None, trackers=(),
-    )  # fmt: skip
+        "cpu",
+        devices=1,
+        nodes=1,
+        micro_batch=arguments.micro_batch,
+        sampling_batch=arguments.sampling_batch,
+        checkpoint_every=10**6,
+        grading_workers=1,
+        max_minutes=None,
+        trackers=(),
+    )
     engine = TorchEngine(policy, load_policy(arguments.model), settings, arguments.micro_batch)
     trainer = Trainer(engine, sampler, prompts, [], settings, machine, 0)
     times = [time.perf_counter()]
@@ -240,9 +248,7 @@ def measure_theirs(arguments: argparse.Namespace) -> dict[str, float]:
     torch.set_num_threads(arguments.threads)
     grader = Grader(GRADING, 1)
 
-    def reward(
-        prompts: list[str], completions: list[str], gold: Any, verifier: Any, **_: Any
-    ) -> list[float]:
+    def reward(prompts: list[str], completions: list[str], gold: Any, verifier: Any, **_: Any) -> list[float]:
         items = [
             Item(name, answer, Response(text, [], "stop"))
             for name, answer, text in zip(verifier, gold, completions, strict=True)
@@ -257,25 +263,44 @@ def measure_theirs(arguments: argparse.Namespace) -> dict[str, float]:
 
     count = arguments.stage1_prompts or arguments.prompts * (arguments.steps + 1)
     rows = problems(arguments, count)
-    data = Dataset.from_list(
-        [{name: row[name] for name in ("prompt", "gold", "verifier")} for row in rows]
-    )
+    data = Dataset.from_list([{name: row[name] for name in ("prompt", "gold", "verifier")} for row in rows])
     batch = arguments.their_batch
     with tempfile.TemporaryDirectory() as folder, grader:
         config = A2POConfig(
-            folder, per_device_train_batch_size=batch, gradient_accumulation_steps=arguments.prompts // batch,
-            max_steps=arguments.steps + 1, learning_rate=LR, lr_scheduler_type="constant", warmup_steps=0,
-            max_grad_norm=1.0, weight_decay=0.0, use_cpu=True, bf16=False, report_to=[], save_strategy="no",
-            logging_strategy="no", disable_tqdm=True, gradient_checkpointing=False, num_value_samples=SAMPLES,
-            beta1=BETA1, beta2=BETA2, max_completion_length=arguments.tokens, max_prompt_length=1024,
-            temperature=1.0, filter_all_incorrect=False,
-        )  # fmt: skip
+            folder,
+            per_device_train_batch_size=batch,
+            gradient_accumulation_steps=arguments.prompts // batch,
+            max_steps=arguments.steps + 1,
+            learning_rate=LR,
+            lr_scheduler_type="constant",
+            warmup_steps=0,
+            max_grad_norm=1.0,
+            weight_decay=0.0,
+            use_cpu=True,
+            bf16=False,
+            report_to=[],
+            save_strategy="no",
+            logging_strategy="no",
+            disable_tqdm=True,
+            gradient_checkpointing=False,
+            num_value_samples=SAMPLES,
+            beta1=BETA1,
+            beta2=BETA2,
+            max_completion_length=arguments.tokens,
+            max_prompt_length=1024,
+            temperature=1.0,
+            filter_all_incorrect=False,
+        )
         model = AutoModelForCausalLM.from_pretrained(arguments.model, dtype=torch.float32)
         tokenizer = AutoTokenizer.from_pretrained(arguments.model, padding_side="left")
         trainer = A2POTrainer(
-            model=model, reward_funcs=reward, args=config, train_dataset=data, processing_class=tokenizer,
+            model=model,
+            reward_funcs=reward,
+            args=config,
+            train_dataset=data,
+            processing_class=tokenizer,
             callbacks=[Clock()],
-        )  # fmt: skip
+        )
         if arguments.stage1_prompts:
             started = time.perf_counter()
             trainer._estimate_optimal_values()

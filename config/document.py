@@ -17,9 +17,7 @@ from astarpo.config.document import readme, schema_json  # noqa: E402
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--check", action="store_true", help="write nothing; fail if a file is out of date"
-    )
+    parser.add_argument("--check", action="store_true", help="write nothing; fail if a file is out of date")
     check = parser.parse_args().check
     for path, text in ((FOLDER / "README.md", readme()), (FOLDER / "schema.json", schema_json())):
         if check and (not path.is_file() or path.read_text(encoding="utf-8") != text):

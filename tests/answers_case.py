@@ -37,6 +37,11 @@ def write_answers(folder, name, rewards, k=2, cut=()):
 def policy(name, seed=None, run=None):
     method, dataset = ("a_star_po", "sums") if run else (None, None)
     return {
-        "policy": name, "run": run, "seed": seed, "method": method, "reference": "tiny",
-        "dataset": dataset, "value": None,
-    }  # fmt: skip
+        "policy": name,
+        "run": run,
+        "seed": seed,
+        "method": method,
+        "reference": "tiny",
+        "dataset": dataset,
+        "value": None,
+    }

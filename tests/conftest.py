@@ -38,9 +38,15 @@ def tiny_policy() -> Any:
     from astarpo.model.loading import build_scratch_policy
 
     return build_scratch_policy(
-        seed=0, layers=2, hidden_size=16, intermediate_size=32, heads=2, kv_heads=1,
-        max_positions=64, whole_tokens=["\\boxed{"],
-    )  # fmt: skip
+        seed=0,
+        layers=2,
+        hidden_size=16,
+        intermediate_size=32,
+        heads=2,
+        kv_heads=1,
+        max_positions=64,
+        whole_tokens=["\\boxed{"],
+    )
 
 
 @pytest.fixture(scope="session")

@@ -49,9 +49,7 @@ class Chunks:
         return self.computed(hidden_NH, *others)
 
 
-def trainer(
-    folder: str, world: World, settings: dict[str, Any], machine: dict[str, Any]
-) -> case.CheckedTrainer:
+def trainer(folder: str, world: World, settings: dict[str, Any], machine: dict[str, Any]) -> case.CheckedTrainer:
     """As training_case makes it, with the other engine."""
     told, where = (
         replace(case.SETTINGS, engine="deepspeed", **settings),

@@ -28,10 +28,18 @@ def llama(vocabulary: int, positions: int = 64, **more: Any) -> Any:
     from transformers import LlamaConfig, LlamaForCausalLM
 
     config = LlamaConfig(
-        vocab_size=vocabulary, hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2,
-        num_key_value_heads=1, max_position_embeddings=positions, bos_token_id=None, eos_token_id=1, pad_token_id=0,
+        vocab_size=vocabulary,
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        max_position_embeddings=positions,
+        bos_token_id=None,
+        eos_token_id=1,
+        pad_token_id=0,
         **more,
-    )  # fmt: skip
+    )
     return _seeded(LlamaForCausalLM, config)
 
 
@@ -40,9 +48,15 @@ def gpt2(vocabulary: int, positions: int = 64) -> Any:
     from transformers import GPT2Config, GPT2LMHeadModel
 
     config = GPT2Config(
-        vocab_size=vocabulary, n_positions=positions, n_embd=16, n_layer=2, n_head=2, bos_token_id=None,
-        eos_token_id=1, pad_token_id=0,
-    )  # fmt: skip
+        vocab_size=vocabulary,
+        n_positions=positions,
+        n_embd=16,
+        n_layer=2,
+        n_head=2,
+        bos_token_id=None,
+        eos_token_id=1,
+        pad_token_id=0,
+    )
     return _seeded(GPT2LMHeadModel, config)
 
 
@@ -51,11 +65,23 @@ def gemma2(vocabulary: int, cap: float | None = 0.5) -> Any:
     from transformers import Gemma2Config, Gemma2ForCausalLM
 
     config = Gemma2Config(
-        vocab_size=vocabulary, hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2,
-        num_key_value_heads=1, head_dim=8, query_pre_attn_scalar=1, sliding_window=8, max_position_embeddings=64,
-        attn_logit_softcapping=cap, final_logit_softcapping=30.0, initializer_range=0.5, bos_token_id=None,
-        eos_token_id=1, pad_token_id=0,
-    )  # fmt: skip
+        vocab_size=vocabulary,
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        head_dim=8,
+        query_pre_attn_scalar=1,
+        sliding_window=8,
+        max_position_embeddings=64,
+        attn_logit_softcapping=cap,
+        final_logit_softcapping=30.0,
+        initializer_range=0.5,
+        bos_token_id=None,
+        eos_token_id=1,
+        pad_token_id=0,
+    )
     return _seeded(Gemma2ForCausalLM, config, attn_implementation="eager")
 
 

@@ -56,9 +56,7 @@ def shares_told(seeds=3, shared_data=True, repetitions=REPETITIONS, **how):
 def main() -> None:
     """Print how often two runs are called different, over the seeds' standard deviation."""
     repetitions = int(sys.argv[1])
-    print(
-        "| seeds | true difference | deviation of the seeds | problems alone | problems and seeds |"
-    )
+    print("| seeds | true difference | deviation of the seeds | problems alone | problems and seeds |")
     print("| ---: | ---: | ---: | ---: | ---: |")
     cases = [(3, 0, seed_sd) for seed_sd in (0.5, 1, 1.5, 2, 3)]
     cases += [(seeds, 0, seed_sd) for seeds in (2, 5, 10) for seed_sd in (1, 3)]

@@ -18,8 +18,12 @@ from astarpo.rewards.verifiers import Response, boxed
 
 RECIPES = Path(__file__).resolve().parent.parent / "config/recipes"
 FILES = [
-    "paper_math", "math_qwen2.5_1.5b", "local/paper_math", "benchmarks_math", "local/benchmarks_math",
-]  # fmt: skip
+    "paper_math",
+    "math_qwen2.5_1.5b",
+    "local/paper_math",
+    "benchmarks_math",
+    "local/benchmarks_math",
+]
 GSM8K = ["paper_gsm8k", "gsm8k_qwen2.5_1.5b", "local/paper_gsm8k"]
 # Rows in the file, and what is dropped. 675 of OlympiadBench are the file's; the paper's numbers imply 674.
 COUNTS: dict[str, tuple[int, dict[str, int]]] = {
@@ -56,9 +60,7 @@ def test_benchmarks(data_dir, name):
     assert (card["rows_in"], card["rows_dropped"]) == (count, dropped)
     assert len(rows) == card["rows_kept"] == count - sum(dropped.values())
     assert len(card["sha256"]) == 64 and "{problem}" in card["template"]
-    assert (
-        card["example"]["prompt"] == rows[0]["prompt"] and rows[0]["problem"] in rows[0]["prompt"]
-    )
+    assert card["example"]["prompt"] == rows[0]["prompt"] and rows[0]["problem"] in rows[0]["prompt"]
 
 
 @pytest.mark.parametrize(
@@ -107,9 +109,6 @@ def test_leading_zeros_and_floats(data_dir):
         )
     assert golds["aime-2024"][1].startswith("0") and golds["amc23"][1].endswith(".0")
     items = [
-        Item(verifier, gold, Response(boxed(str(int(float(gold)))), [], "stop"))
-        for verifier, gold in golds.values()
+        Item(verifier, gold, Response(boxed(str(int(float(gold)))), [], "stop")) for verifier, gold in golds.values()
     ]
-    assert [one.status for one in grade(items, GradingSettings("incorrect", 1, 9))] == [
-        "correct"
-    ] * 2
+    assert [one.status for one in grade(items, GradingSettings("incorrect", 1, 9))] == ["correct"] * 2

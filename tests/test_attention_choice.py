@@ -20,9 +20,7 @@ from astarpo.sampling import Request, SamplingSettings
 from astarpo.sampling.transformers_engine import TransformersSampler
 from astarpo.stage_one.reference import prepare_reference
 
-DEFAULT = yaml.safe_load(
-    (Path(__file__).parents[1] / "config/config.yaml").read_text(encoding="utf-8")
-)
+DEFAULT = yaml.safe_load((Path(__file__).parents[1] / "config/config.yaml").read_text(encoding="utf-8"))
 IDS = torch.tensor([[5, 9, 30, 31, 32, 33, 40, 41, 42, 43, 44, 45]])
 
 
@@ -52,8 +50,10 @@ def test_a_model_that_caps_its_scores_is_refused_with_sdpa_which_leaves_the_cap_
 
 def test_the_choice_is_kept_in_the_folder_and_holds_in_sampling_and_training(capped, tmp_path):
     settings = {
-        "source": {"kind": "local", "path": capped}, "warm_start": None, "attention": "eager",
-    }  # fmt: skip
+        "source": {"kind": "local", "path": capped},
+        "warm_start": None,
+        "attention": "eager",
+    }
     policy, _ = prepare_reference(settings, None, "cpu")
     policy.save(tmp_path / "prepared")
     policy = load_policy(tmp_path / "prepared")
@@ -78,9 +78,15 @@ def test_the_choice_is_kept_in_the_folder_and_holds_in_sampling_and_training(cap
 
 def test_implementations_agree_and_the_usual_one_leaves_no_trace(tmp_path):
     options = {
-        "seed": 0, "layers": 2, "hidden_size": 64, "intermediate_size": 64, "heads": 4, "kv_heads": 2,
-        "max_positions": 64, "whole_tokens": [],
-    }  # fmt: skip
+        "seed": 0,
+        "layers": 2,
+        "hidden_size": 64,
+        "intermediate_size": 64,
+        "heads": 4,
+        "kv_heads": 2,
+        "max_positions": 64,
+        "whole_tokens": [],
+    }
     usual, other = (
         build_scratch_policy(**options),
         build_scratch_policy(**options, attention="eager"),

@@ -23,8 +23,11 @@ def test_the_gpu_benchmark_runs_on_a_cpu(tmp_path):
     ]
     done = subprocess.run(
         [sys.executable, str(ROOT / "bench/gpu.py"), "--device", "cpu", "--shape", "tiny", *sizes],
-        cwd=tmp_path, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     assert "failed" not in done.stdout
     rows = json.loads((tmp_path / "results/bench/bench.json").read_text())

@@ -71,9 +71,7 @@ def test_maj(classes, rewards, expected):
 
 def test_one_response_at_temperature_zero_is_greedy():
     scores = score(answers([[1], [0], [NULL], [1]]), temperature=0.0)
-    assert {key: value.tolist() for key, value in scores.metrics.items()} == {
-        ("greedy", 1): [[1.0, 0.0, 0.0, 1.0]]
-    }
+    assert {key: value.tolist() for key, value in scores.metrics.items()} == {("greedy", 1): [[1.0, 0.0, 0.0, 1.0]]}
     assert scores.responses["null_share"] == 0.25
 
 
@@ -96,8 +94,11 @@ def test_score_of_six_samples():
     }
     assert [k for _, k in scores.metrics] == [6, 1, 2, 3, 4, 5, 6, 6]
     assert scores.responses == {
-        "truncated_share": 0.25, "null_share": 0.0, "no_answer_share": 0.0, "mean_response_tokens": 10.0,
-    }  # fmt: skip
+        "truncated_share": 0.25,
+        "null_share": 0.0,
+        "no_answer_share": 0.0,
+        "mean_response_tokens": 10.0,
+    }
 
 
 def test_one_sampled_response_is_not_greedy():
@@ -126,9 +127,7 @@ def test_summary_rows_have_the_columns_of_the_table():
     names = ("policy", "run", "method", "reference", "dataset", "seed", "benchmark", "protocol")
     rows = summary_rows(score(answers([[1, 1], [1, 1]]), 1.0), dict.fromkeys(names))
     assert all(list(row) == SUMMARY.names for row in rows)
-    assert [(row["metric"], row["k"]) for row in rows] == [
-        ("avg@2", 2), ("pass@1", 1), ("pass@2", 2), ("maj@2", 2)
-    ]  # fmt: skip
+    assert [(row["metric"], row["k"]) for row in rows] == [("avg@2", 2), ("pass@1", 1), ("pass@2", 2), ("maj@2", 2)]
     # Of two problems all right: Clopper and Pearson's lower limit, 0.025^(1/2).
     for row in rows:
         assert (row["value"], row["ci_high"], row["n_problems"]) == (1.0, 1.0, 2)

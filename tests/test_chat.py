@@ -41,7 +41,7 @@ def test_templates_that_say_both_messages_pass(template):
         (DROPS, r"system_prompt = 'Think\.'.* leaves the system message out without a word: leave"),
         ("{{ messages[0]['content'] }}", "leaves the user message out"),
     ],
-)  # fmt: skip
+)
 def test_templates_that_refuse_or_drop_a_message_are_refused_with_a_system_prompt(template, said):
     with pytest.raises(InputError, match=said):
         check_chat_template(made(template), "Think.")
@@ -56,7 +56,7 @@ def test_templates_that_refuse_or_drop_a_message_are_refused_with_a_system_promp
         ("{{ raise_exception('not for chats') }}", r"chat template fails \(not for chats\): set"),
         ("Hello.", "leaves the user's message out"),
     ],
-)  # fmt: skip
+)
 def test_templates_of_no_use_are_refused_in_any_case(template, said):
     with pytest.raises(InputError, match=said):
         check_chat_template(made(template), None)
@@ -97,7 +97,9 @@ def test_preparing_a_reference_refuses_before_the_weights_are_read(tmp_path, tem
     (tmp_path / "m/model.safetensors").unlink()
     prompting = {"chat_template": True, "system_prompt": "Think."}
     settings = {
-        "source": {"kind": "local", "path": path}, "warm_start": None, "prompting": prompting,
-    }  # fmt: skip
+        "source": {"kind": "local", "path": path},
+        "warm_start": None,
+        "prompting": prompting,
+    }
     with pytest.raises(InputError, match="chat template"):
         prepare_reference(settings, None, "cpu")

@@ -38,10 +38,8 @@ def plain(hidden_NH, labels_N, head, temperature):
 @pytest.mark.parametrize(
     ("temperature", "scale", "softcap", "bias"),
     [(1.0, 1.0, None, False), (0.7, 1.0, None, True), (0.7, 0.25, 2.5, True), (1.3, 1.0, 1.5, False)],
-)  # fmt: skip
-def test_equals_the_full_softmax_in_value_and_gradient(
-    chunk, entropy, temperature, scale, softcap, bias
-):
+)
+def test_equals_the_full_softmax_in_value_and_gradient(chunk, entropy, temperature, scale, softcap, bias):
     hidden_NH, labels_N, linear, random = case(bias=bias)
     head = Head(linear, scale, softcap)
     upstream_N, upstream_entropy_N = torch.randn(2, 7, generator=random, dtype=torch.float64)
@@ -52,9 +50,7 @@ def test_equals_the_full_softmax_in_value_and_gradient(
         loss = loss + (entropy_N * upstream_entropy_N).sum()
     expected = torch.autograd.grad(loss, variables)
 
-    found_N, found_entropy_N = log_probs_of_hidden(
-        hidden_NH, labels_N, head, Chunking(temperature, chunk, entropy)
-    )
+    found_N, found_entropy_N = log_probs_of_hidden(hidden_NH, labels_N, head, Chunking(temperature, chunk, entropy))
     loss = (found_N * upstream_N).sum()
     if entropy == "with_gradient":
         loss = loss + (found_entropy_N * upstream_entropy_N).sum()
@@ -80,9 +76,7 @@ def test_gradcheck():
 
 def test_no_token_gives_no_log_prob_and_no_gradient():
     hidden_NH, labels_N, linear, _ = case(count=0)
-    found_N, _ = log_probs_of_hidden(
-        hidden_NH, labels_N, Head(linear, 1.0, None), Chunking(1.0, 4, "none")
-    )
+    found_N, _ = log_probs_of_hidden(hidden_NH, labels_N, Head(linear, 1.0, None), Chunking(1.0, 4, "none"))
     found_N.sum().backward()
     assert found_N.shape == (0,) and not linear.weight.grad.any()
 
@@ -147,9 +141,7 @@ def test_bfloat16_differs_by_rounding_only(tiny_policy, always):
 def test_small_logits_are_not_cut(tiny_policy):
     batch = collate([[5, 6]], [[10, 11, 1]], END)
     expected_BT, _ = token_log_probs(tiny_policy.model, batch, 0.7)
-    found_BT, _ = token_log_probs(
-        tiny_policy.model, batch, 0.7, head=find_head(tiny_policy.model), chunk_tokens=1
-    )
+    found_BT, _ = token_log_probs(tiny_policy.model, batch, 0.7, head=find_head(tiny_policy.model), chunk_tokens=1)
     assert torch.equal(found_BT, expected_BT)
 
 
@@ -158,10 +150,20 @@ def small(architecture, **options):
     from transformers import AutoConfig, AutoModelForCausalLM
 
     config = AutoConfig.for_model(
-        architecture, vocab_size=40, hidden_size=16, intermediate_size=32, num_hidden_layers=1,
-        num_attention_heads=2, num_key_value_heads=1, head_dim=8, max_position_embeddings=64,
-        pad_token_id=0, bos_token_id=1, eos_token_id=1, **options,
-    )  # fmt: skip
+        architecture,
+        vocab_size=40,
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        head_dim=8,
+        max_position_embeddings=64,
+        pad_token_id=0,
+        bos_token_id=1,
+        eos_token_id=1,
+        **options,
+    )
     torch.manual_seed(0)
     return AutoModelForCausalLM.from_config(config).eval()
 

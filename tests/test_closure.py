@@ -10,7 +10,7 @@ def project(tmp_path):
     content = {
         "run.py": "import os\nfrom astarpo import cli\nfrom astarpo.a import f\n",
         "astarpo/__init__.py": "",
-        "astarpo/common/cli.py": "import argparse\n",
+        "astarpo/cli.py": "import argparse\n",
         "astarpo/a.py": "def f():\n    from astarpo.engines import fast\n    return fast\n",
         "astarpo/engines/__init__.py": "",
         "astarpo/engines/fast.py": "import astarpo.deep\n",
@@ -32,14 +32,22 @@ def names(project, **options):
 
 def test_closure(project):
     assert names(project) == [
-        "__init__.py", "a.py", "cli.py", "deep.py", "engines/__init__.py", "engines/fast.py",
-    ]  # fmt: skip
+        "__init__.py",
+        "a.py",
+        "cli.py",
+        "deep.py",
+        "engines/__init__.py",
+        "engines/fast.py",
+    ]
 
 
 def test_an_engine_that_is_not_chosen_is_left_out_with_what_only_it_needs(project):
     assert names(project, leave_out=("astarpo.engines.fast",)) == [
-        "__init__.py", "a.py", "cli.py", "engines/__init__.py",
-    ]  # fmt: skip
+        "__init__.py",
+        "a.py",
+        "cli.py",
+        "engines/__init__.py",
+    ]
 
 
 def test_the_hash_sees_the_closure_and_nothing_else(project):

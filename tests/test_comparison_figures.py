@@ -39,12 +39,21 @@ def summary() -> pa.Table:
             rows.append(
                 dict.fromkeys(SUMMARY.names)
                 | {
-                    "policy": policy, "run": run, "method": method, "reference": "tiny", "seed": seed,
-                    "benchmark": "sums", "protocol": "sampled", "metric": metric, "k": k, "value": value,
-                    "ci_low": value - 0.05, "ci_high": value + 0.03,
+                    "policy": policy,
+                    "run": run,
+                    "method": method,
+                    "reference": "tiny",
+                    "seed": seed,
+                    "benchmark": "sums",
+                    "protocol": "sampled",
+                    "metric": metric,
+                    "k": k,
+                    "value": value,
+                    "ci_low": value - 0.05,
+                    "ci_high": value + 0.03,
                     "interval_over": "problems and seeds" if run and seed is None else "problems",
                 }
-            )  # fmt: skip
+            )
     return pa.Table.from_pylist(rows, SUMMARY)
 
 
@@ -52,21 +61,30 @@ def cost() -> pa.Table:
     rows = [
         dict.fromkeys(COST.names)
         | {
-            "run": run, "method": method, "seed": seed, "stage1_seconds": stage1,
-            "stage2_seconds": 600.0 + 120 * seed, "peak_memory_bytes": 2**30, "kl_per_token": 0.1,
+            "run": run,
+            "method": method,
+            "seed": seed,
+            "stage1_seconds": stage1,
+            "stage2_seconds": 600.0 + 120 * seed,
+            "peak_memory_bytes": 2**30,
+            "kl_per_token": 0.1,
             "kl_per_sequence": 2.0 + seed,
         }
         for run, method, _, stage1 in RUNS
         for seed in (0, 1)
-    ]  # fmt: skip
+    ]
     return pa.Table.from_pylist(rows, COST)
 
 
 TRADEOFF = {**SIZE, "kind": "tradeoff", "runs": None, "benchmark": None, "metric": "avg"}
 ABLATION = {
-    **SIZE, "kind": "ablation", "x": "beta2", "points": {"go-1": 0.01, "go-2": 0.001}, "benchmark": None,
+    **SIZE,
+    "kind": "ablation",
+    "x": "beta2",
+    "points": {"go-1": 0.01, "go-2": 0.001},
+    "benchmark": None,
     "metric": "greedy",
-}  # fmt: skip
+}
 TIME = {**SIZE, "kind": "training_time", "runs": None}
 
 
@@ -139,9 +157,7 @@ def test_bars_are_means_with_stage_one_in_them():
 
 
 def test_what_is_not_there_is_named():
-    with pytest.raises(
-        InputError, match="no 'maj' of benchmark 'sums'; it has sums avg, sums greedy"
-    ):
+    with pytest.raises(InputError, match="no 'maj' of benchmark 'sums'; it has sums avg, sums greedy"):
         tradeoff.draw(summary(), cost(), {**TRADEOFF, "metric": "maj"})
     with pytest.raises(InputError, match="no 'avg' of benchmark 'gone'"):
         tradeoff.draw(summary(), cost(), {**TRADEOFF, "benchmark": "gone"})
@@ -155,9 +171,18 @@ def test_scripts_draw(tmp_path, settings):
     write_table(tmp_path / "cost.parquet", cost(), COST)
     options = ["--summary", tmp_path / "summary.parquet"] if settings is not TIME else []
     command = [
-        sys.executable, SCRIPTS / f"plot_{settings['kind']}.py", "--settings", json.dumps(settings), *options,
-        "--cost", tmp_path / "cost.parquet", "--out-png", tmp_path / "a.png", "--out-pdf", tmp_path / "a.pdf",
-    ]  # fmt: skip
+        sys.executable,
+        SCRIPTS / f"plot_{settings['kind']}.py",
+        "--settings",
+        json.dumps(settings),
+        *options,
+        "--cost",
+        tmp_path / "cost.parquet",
+        "--out-png",
+        tmp_path / "a.png",
+        "--out-pdf",
+        tmp_path / "a.pdf",
+    ]
     subprocess.run(list(map(str, command)), check=True)
     assert (tmp_path / "a.png").read_bytes()[:4] == b"\x89PNG"
     assert (tmp_path / "a.pdf").read_bytes()[:4] == b"%PDF"

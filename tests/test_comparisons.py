@@ -23,8 +23,12 @@ T_63 = 1.998341  # the 97.5 % point of Student's t
 
 # Five policies on 64 problems, 4 answers each, seed by seed: how many of the problems' answers are all right.
 RIGHT = {
-    "tiny": (20,), "good": (40, 41, 42), "same": (41, 41, 41), "poor": (30, 31, 32), "one": (60,),
-}  # fmt: skip
+    "tiny": (20,),
+    "good": (40, 41, 42),
+    "same": (41, 41, 41),
+    "poor": (30, 31, 32),
+    "one": (60,),
+}
 TERMS = {"dataset": "d", "selection": None, "prompts_per_batch": 4}
 
 
@@ -148,9 +152,7 @@ def test_marks_go_by_the_corrected_verdicts(tmp_path):
     assert marks(three) == {"good": Mark(1), "same": Mark(1), "poor": Mark(2)}
     three["same"] = (41, 41, 40)
     assert marks(three) == {"good": Mark(1), "same": Mark(2, "="), "poor": Mark(0)}
-    assert marks(RIGHT) == {
-        "one": Mark(1), "good": Mark(2, "?"), "same": Mark(2, "?"), "poor": Mark(0, "?")
-    }  # fmt: skip
+    assert marks(RIGHT) == {"one": Mark(1), "good": Mark(2, "?"), "same": Mark(2, "?"), "poor": Mark(0, "?")}
 
 
 def test_changes_are_the_differences_to_the_reference_with_their_verdicts(tmp_path):
@@ -214,9 +216,7 @@ def test_a_finished_folder_is_compared_anew(tmp_path):
         *runs,
     ):  # as the workflow writes them: from the folder that `results` is in
         entry |= {
-            key: f"results/{Path(entry[key]).name}"
-            for key in ("generations", "graded", "metrics")
-            if key in entry
+            key: f"results/{Path(entry[key]).name}" for key in ("generations", "graded", "metrics") if key in entry
         }
     write_json(folder / "tables" / "plan.json", plan)
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}

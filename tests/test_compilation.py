@@ -19,9 +19,7 @@ needs_a_compiler = pytest.mark.skipif(
 
 
 @needs_a_compiler
-def test_a_training_has_the_numbers_of_a_plain_one_and_resumes_to_the_last_bit(
-    tiny_folder, tmp_path
-):
+def test_a_training_has_the_numbers_of_a_plain_one_and_resumes_to_the_last_bit(tiny_folder, tmp_path):
     for name in ("plain", "whole", "stopped"):
         (tmp_path / name).mkdir()
     plain = case.trainer(tiny_folder).run(tmp_path / "plain").metrics

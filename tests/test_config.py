@@ -85,15 +85,13 @@ from astarpo.training.settings import MachineSettings, TrainSettings
         ({f"{RUN}__grid": {"lr": [1e-3, "1e-3"]}}, "two entries expand to the name 'a-star-po-1e-3'"),
         ({"machine__device": "tpu"}, "machine.device = 'tpu': must be 'cpu' or 'cuda'"),
     ],
-)  # fmt: skip
+)
 def test_a_mistake_is_named(changes, expected):
     assert expected in message(changed(**changes))
 
 
 def test_all_mistakes_come_in_one_message():
-    text = message(
-        changed(**{f"{RUN}__beta2": 0, "values__v_dash_star__beta1": 0, "machine__devise": "cpu"})
-    )
+    text = message(changed(**{f"{RUN}__beta2": 0, "values__v_dash_star__beta1": 0, "machine__devise": "cpu"}))
     assert text.startswith("the configuration has 3 errors:")
     assert all(word in text for word in ("beta2", "beta1", "devise"))
 
@@ -143,9 +141,7 @@ def test_a_base_whose_name_begins_with_an_underscore_is_no_run():
 
 def test_order_of_keys_is_no_difference():
     def backwards(value):
-        return (
-            {k: backwards(value[k]) for k in reversed(value)} if isinstance(value, dict) else value
-        )
+        return {k: backwards(value[k]) for k in reversed(value)} if isinstance(value, dict) else value
 
     one, two = Plan(load_config(DEFAULT)), Plan(load_config(backwards(DEFAULT)))
     assert one.training("a-star-po") == two.training("a-star-po")
@@ -157,12 +153,16 @@ def test_order_of_keys_is_no_difference():
 def settings_of(config):
     plan = Plan(load_config(config))
     return {
-        "dataset": plan.dataset("sums"), "reference": plan.reference("tiny"),
-        "samples": plan.samples("tiny", "sums"), "grading": plan.grading("sums"),
-        "selection": plan.selection("solved"), "value": plan.value("v-star"),
-        "training": plan.training("a-star-po"), "asking": plan.asking("tiny", "held-out", "sampled"),
+        "dataset": plan.dataset("sums"),
+        "reference": plan.reference("tiny"),
+        "samples": plan.samples("tiny", "sums"),
+        "grading": plan.grading("sums"),
+        "selection": plan.selection("solved"),
+        "value": plan.value("v-star"),
+        "training": plan.training("a-star-po"),
+        "asking": plan.asking("tiny", "held-out", "sampled"),
         "figure": plan.figure("accuracy"),
-    }  # fmt: skip
+    }
 
 
 @pytest.mark.parametrize(
@@ -215,11 +215,7 @@ PPO = {
 @pytest.mark.parametrize("sampling_engine", ["transformers", "vllm"])
 def test_a_critic_goes_with_every_engine_and_with_adapters(engine, sampling_engine):
     run = {**PPO, "engine": engine, "lora": {"rank": 4}}
-    config = load_config(
-        changed(
-            runs__b=run, references__tiny__sampling_engine=sampling_engine, machine__zero_stage=3
-        )
-    )
+    config = load_config(changed(runs__b=run, references__tiny__sampling_engine=sampling_engine, machine__zero_stage=3))
     assert (config.runs["b"].method, config.runs["b"].engine) == ("ppo", engine)
 
 
@@ -253,7 +249,7 @@ def test_rules_depend_on_deepspeed_where_it_trains():
             "runs.a-star-po.compile_model: cannot go with machine.activation_checkpointing",
         ),
     ],
-)  # fmt: skip
+)
 def test_settings_of_engines_that_contradict_each_other(changes, said):
     with pytest.raises(InputError) as caught:
         load_config(changed(**changes))
@@ -273,9 +269,7 @@ def test_scripts_can_read_what_the_plan_writes():
     assert told.sampling.max_new_tokens == 40
     assert MachineSettings.from_json(json.loads(plan.machine())).max_minutes is None
     with pytest.raises(InputError, match="settings.steps is missing"):
-        TrainSettings.from_json(
-            {k: v for k, v in json.loads(plan.training("a-star-po")).items() if k != "steps"}
-        )
+        TrainSettings.from_json({k: v for k, v in json.loads(plan.training("a-star-po")).items() if k != "steps"})
 
 
 def test_walltime_leaves_time_to_save():
@@ -290,9 +284,7 @@ def test_blocks_hold_the_first_n_samples():
 
 
 def test_policies_and_their_benchmarks():
-    config = changed(
-        runs__other={**DEFAULT["runs"]["a-star-po"], "seeds": [5], "benchmarks": ["one-more-term"]}
-    )
+    config = changed(runs__other={**DEFAULT["runs"]["a-star-po"], "seeds": [5], "benchmarks": ["one-more-term"]})
     plan = Plan(load_config(config))
     assert plan.policies() == ["tiny", *(f"a-star-po.seed-{s}" for s in (0, 1, 2)), "other.seed-5"]
     assert plan.benchmarks_of("other.seed-5") == ["one-more-term"]
@@ -307,9 +299,17 @@ def test_the_tables_are_told_every_file_once():
     assert len(files) == len(set(files))
     expected = json.loads(targets.tables_plan())["expected"]
     assert {e["rule"] for e in expected} == {
-        "prepare_dataset", "prepare_benchmark", "prepare_reference", "sample_reference", "grade_samples",
-        "select_prompts", "estimate_values", "train_policy", "generate_answers", "grade_answers",
-    }  # fmt: skip
+        "prepare_dataset",
+        "prepare_benchmark",
+        "prepare_reference",
+        "sample_reference",
+        "grade_samples",
+        "select_prompts",
+        "estimate_values",
+        "train_policy",
+        "generate_answers",
+        "grade_answers",
+    }
     assert all(Path(e["script"]).name == f"{e['rule']}.py" for e in expected)
 
 
@@ -402,13 +402,9 @@ def test_an_estimate_that_is_refreshed_brings_its_settings_along():
     told = json.loads(plan.training("mine"))["hyperparameters"]
     assert told["estimator"] == "log_mean_exp" and told["beta1"] == 0.5
     assert plan.modules_without_use("mine") == ()
-    assert Plan(load_config(DEFAULT)).modules_without_use("a-star-po") == (
-        "astarpo.stage_one.values",
-    )
+    assert Plan(load_config(DEFAULT)).modules_without_use("a-star-po") == ("astarpo.stage_one.values",)
 
 
 def test_a_run_without_v_star_has_none_among_its_inputs():
     plan = Plan(load_config(with_run(method="grpo")))
-    assert "values" not in plan.training_inputs("mine") and "selection" in plan.training_inputs(
-        "mine"
-    )
+    assert "values" not in plan.training_inputs("mine") and "selection" in plan.training_inputs("mine")

@@ -26,6 +26,4 @@ def test_every_key_of_every_section_is_explained():
 def test_the_embedded_default_satisfies_the_schema():
     import json
 
-    jsonschema.validate(
-        yaml.safe_load((CONFIG / "config.yaml").read_text()), json.loads(schema_json())
-    )
+    jsonschema.validate(yaml.safe_load((CONFIG / "config.yaml").read_text()), json.loads(schema_json()))

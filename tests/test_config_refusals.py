@@ -80,16 +80,17 @@ MAY_BE_EMPTY = ("template", "verifier", "system_prompt")
     ("section", "key", "schema"),
     [
         param
-        for param in fields(
-            lambda schema: schema.get("type") == "string" and not schema.keys() & {"enum", "const"}
-        )
+        for param in fields(lambda schema: schema.get("type") == "string" and not schema.keys() & {"enum", "const"})
         if param.values[1] not in MAY_BE_EMPTY or param.values[0].__name__ == "Columns"
     ],
 )
 def test_no_text_is_empty(section, key, schema):
     assert set(errors(section, key, "")) & {
-        "string_too_short", "blank", "string_pattern_mismatch", "kind_of_file",
-    }  # fmt: skip
+        "string_too_short",
+        "blank",
+        "string_pattern_mismatch",
+        "kind_of_file",
+    }
 
 
 LISTS = fields(lambda schema: schema.get("type") == "array" and "prefixItems" not in schema)
@@ -256,8 +257,14 @@ HELD_OUT = "benchmarks__held_dash_out"
         ),
         (
             {
-                "runs__b": {**{key: value for key, value in DEFAULT["runs"]["a-star-po"].items()
-                               if key not in ("value", "beta2")}, "method": "grpo"},
+                "runs__b": {
+                    **{
+                        key: value
+                        for key, value in DEFAULT["runs"]["a-star-po"].items()
+                        if key not in ("value", "beta2")
+                    },
+                    "method": "grpo",
+                },
                 "figures__f": {"kind": "ablation", "x": "beta2", "runs": ["a-star-po", "b"]},
             },
             "figures.f.runs: 'b' has no key 'beta2'; take it out of the list",
@@ -266,7 +273,7 @@ HELD_OUT = "benchmarks__held_dash_out"
         ({"figures__f": {"kind": "ablation", "x": "model_dump"}}, "figures.f.x = 'model_dump': no run has this key"),
         ({"figures__f": {"kind": "ablation", "x": "value.copy"}}, "figures.f.x = 'value.copy': no run has this key"),
     ],
-)  # fmt: skip
+)
 def test_nonsense_is_refused(changes, expected):
     assert expected in message(changed(**changes))
 
@@ -290,7 +297,7 @@ def test_nonsense_is_refused(changes, expected):
         ),
         ({"method": "oapl", "beta1": 1e16}, "runs.mine.beta1 = 1e+16: must be at most 1e+06"),
     ],
-)  # fmt: skip
+)
 def test_nonsense_of_a_method_is_refused(keys, expected):
     assert expected in message(with_run(**keys))
 
@@ -305,16 +312,21 @@ def test_nonsense_of_a_method_is_refused(keys, expected):
         {f"{RUN}__prompts_per_batch": 1024, f"{RUN}__max_prompt_tokens": 32},
         {f"{SCRATCH}__kv_heads": 2, f"{SCRATCH}__hidden_size": 8},
         {f"{SUMS}__columns": {"gold_after": "\n"}},
-        {"references__tiny__system_prompt": "", f"{SCRATCH}": {"kind": "hub", "id": "a/b"},
-         "references__tiny__chat_template": True},
+        {
+            "references__tiny__system_prompt": "",
+            f"{SCRATCH}": {"kind": "hub", "id": "a/b"},
+            "references__tiny__chat_template": True,
+        },
         {"figures__f": {"kind": "ablation", "x": "selection"}},
         {"figures__f": {"kind": "ablation", "x": "value.n", "metric": "maj", "benchmark": "one-more-term"}},
-        {"runs__b": {"base": "a-star-po", "benchmarks": ["one-more-term"]},
-         "figures__f": {"kind": "tradeoff", "benchmark": "held-out"}},
+        {
+            "runs__b": {"base": "a-star-po", "benchmarks": ["one-more-term"]},
+            "figures__f": {"kind": "tradeoff", "benchmark": "held-out"},
+        },
         {"figures__accuracy__dpi": 9000},
         {f"{RUN}__engine": "deepspeed", "machine__offload_optimizer": True},
     ],
-)  # fmt: skip
+)
 def test_values_at_the_edge_are_taken(changes):
     assert isinstance(load_config(changed(**changes)), Config)
 

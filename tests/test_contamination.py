@@ -98,10 +98,17 @@ def test_simplifying_twice_is_simplifying_once(text):
 
 def rows(*problems: str) -> list[dict]:
     return [
-        {"prompt_id": f"id-{n}", "problem": text, "prompt": text, "gold": "1", "verifier": "integer",
-         "worked_solution": None, "source_index": n}
+        {
+            "prompt_id": f"id-{n}",
+            "problem": text,
+            "prompt": text,
+            "gold": "1",
+            "verifier": "integer",
+            "worked_solution": None,
+            "source_index": n,
+        }
         for n, text in enumerate(problems)
-    ]  # fmt: skip
+    ]
 
 
 def test_counts_are_of_problems_not_of_pairs():
@@ -116,23 +123,45 @@ def test_the_scripts(tmp_path):
     for name, texts in (("ours", ["a <b> c d"]), ("theirs", ["a <b> c d", "e"])):
         write_table(tmp_path / f"{name}.parquet", rows(*texts), DATASET)
     done = subprocess.run(
-        [sys.executable, ROOT / "workflow_scripts/check_contamination.py", "--settings",
-         json.dumps({"ngram": 3, "threshold": 0.5}), "--dataset", tmp_path / "ours.parquet",
-         "--benchmark", tmp_path / "theirs.parquet", "--out", tmp_path / "found.json"],
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
+        [
+            sys.executable,
+            ROOT / "workflow_scripts/check_contamination.py",
+            "--settings",
+            json.dumps({"ngram": 3, "threshold": 0.5}),
+            "--dataset",
+            tmp_path / "ours.parquet",
+            "--benchmark",
+            tmp_path / "theirs.parquet",
+            "--out",
+            tmp_path / "found.json",
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert "1 of 2 problems of theirs are in ours, 1 with near duplicates" in done.stdout
     subprocess.run(
-        [sys.executable, ROOT / "workflow_scripts/show_contamination.py", "--settings", "{}",
-         "--found", tmp_path / "found.json", "--out-csv", tmp_path / "c.csv", "--out-html", tmp_path / "c.html"],
+        [
+            sys.executable,
+            ROOT / "workflow_scripts/show_contamination.py",
+            "--settings",
+            "{}",
+            "--found",
+            tmp_path / "found.json",
+            "--out-csv",
+            tmp_path / "c.csv",
+            "--out-html",
+            tmp_path / "c.html",
+        ],
         check=True,
-    )  # fmt: skip
+    )
     assert "ours,theirs,1,2,1,1,1,1,3,0.5" in (tmp_path / "c.csv").read_text()
     page = (tmp_path / "c.html").read_text()
     assert "a &lt;b&gt; c d" in page and "50% of the 3-grams" in page
     assert read_json(tmp_path / "found.json")["provenance"]["inputs"].keys() == {
-        "dataset", "benchmark",
-    }  # fmt: skip
+        "dataset",
+        "benchmark",
+    }
     assert "no benchmark in use" in contamination_page([])
 
 
@@ -164,12 +193,12 @@ def test_a_new_benchmark_is_an_input_of_the_data_set_only_where_it_says_so():
     assert ("sums", "held-out") in plan.contaminations()
     assert ("sums-warm-start", "one-more-term") in plan.contaminations()
     asked = Plan(load_config(config(decontaminate=["held-out"])))
-    assert asked.dataset_inputs("datasets", "sums") == {
-        "benchmark": ["results/benchmarks/held-out.parquet"]
-    }
+    assert asked.dataset_inputs("datasets", "sums") == {"benchmark": ["results/benchmarks/held-out.parquet"]}
     assert json.loads(asked.dataset("sums"))["decontaminate"] == {
-        "near": True, "ngram": 8, "threshold": 0.7,
-    }  # fmt: skip
+        "near": True,
+        "ngram": 8,
+        "threshold": 0.7,
+    }
     with pytest.raises(InputError, match="datasets.sums.decontaminate = 'gone': no such entry"):
         load_config(config(decontaminate=["gone"]))
 
@@ -191,9 +220,7 @@ def read_lines(path: Path) -> list[dict]:
 
 def test_the_known_twins_of_math_are_found(data_dir):
     train, test = (read_lines(data_dir / f"math/{split}.jsonl") for split in ("train", "test"))
-    matches = find_matches(
-        [row["problem"] for row in train], [row["problem"] for row in test], Settings(8, 0.7)
-    )
+    matches = find_matches([row["problem"] for row in train], [row["problem"] for row in test], Settings(8, 0.7))
     exact = {
         (train[m.dataset_index]["unique_id"], test[m.benchmark_index]["unique_id"])
         for m in matches
@@ -205,13 +232,9 @@ def test_the_known_twins_of_math_are_found(data_dir):
 def test_the_two_problems_of_olympiadbench_in_math_are_found(data_dir):
     train = read_lines(data_dir / "math/train.jsonl")
     olympiad = read_lines(data_dir / "olympiadbench/test.jsonl")
-    matches = find_matches(
-        [row["problem"] for row in train], [row["question"] for row in olympiad], Settings(8, 0.7)
-    )
+    matches = find_matches([row["problem"] for row in train], [row["question"] for row in olympiad], Settings(8, 0.7))
     exact = {
-        (train[m.dataset_index]["unique_id"], olympiad[m.benchmark_index]["id"])
-        for m in matches
-        if m.kind == "exact"
+        (train[m.dataset_index]["unique_id"], olympiad[m.benchmark_index]["id"]) for m in matches if m.kind == "exact"
     }
     assert exact == {
         ("train/intermediate_algebra/753.json", 2791),
@@ -224,9 +247,11 @@ def test_the_split_of_math_in_12000_and_500(data_dir):
     columns = {"problem": "problem", "gold": "solution", "gold_boxed": True}
     paths = [str(data_dir / f"math/{split}.jsonl") for split in ("train", "test")]
     entry = {
-        "source": {"kind": "local", "path": paths}, "columns": columns, "verifier": "math",
+        "source": {"kind": "local", "path": paths},
+        "columns": columns,
+        "verifier": "math",
         "drop_duplicates": False,
-    }  # fmt: skip
+    }
     told = DatasetEntry.model_validate(entry).model_dump(mode="json")
     told["decontaminate"] = {"near": False, "ngram": 8, "threshold": 0.7}
     source = {"kind": "local", "path": str(data_dir / "math500/test.jsonl")}
@@ -235,6 +260,7 @@ def test_the_split_of_math_in_12000_and_500(data_dir):
     kept, card = prepare(told, "math-12k", {"math-500": problems})
     assert card["rows_in"] == 12_500
     assert card["rows_dropped"] == {
-        "in benchmark math-500 (exact)": 500, "no answer in its box": 2,
-    }  # fmt: skip
+        "in benchmark math-500 (exact)": 500,
+        "no answer in its box": 2,
+    }
     assert len(kept) == 11_998

@@ -11,10 +11,15 @@ from astarpo.stage_one.selections import RULES
 
 def block(path, rewards):
     rows = [
-        {"prompt_id": prompt, "sample_index": index, "reward": reward,
-         "status": "correct" if reward else "incorrect", "answer": None}
+        {
+            "prompt_id": prompt,
+            "sample_index": index,
+            "reward": reward,
+            "status": "correct" if reward else "incorrect",
+            "answer": None,
+        }
         for (prompt, index), reward in rewards.items()
-    ]  # fmt: skip
+    ]
     write_table(path, rows, GRADED)
     return str(path)
 

@@ -15,9 +15,12 @@ from astarpo.rewards.countdown import countdown
 from astarpo.rewards.verifiers import Response, math
 
 GSM8K = {
-    "problem": "question", "gold": "answer", "gold_after": "####", "worked_solution": "answer",
+    "problem": "question",
+    "gold": "answer",
+    "gold_after": "####",
+    "worked_solution": "answer",
     "worked_solution_remove": "<<[^>]*>>",
-}  # fmt: skip
+}
 MATH = {"problem": "problem", "gold": "solution", "gold_boxed": True, "worked_solution": "solution"}
 
 
@@ -51,9 +54,7 @@ def test_math_rows_take_the_last_box_and_drop_what_has_none(tmp_path):
         r"$\boxed{}$",
         "no box",
     ]
-    path = write(
-        tmp_path, [{"problem": f"p{n}", "solution": text} for n, text in enumerate(solutions)]
-    )
+    path = write(tmp_path, [{"problem": f"p{n}", "solution": text} for n, text in enumerate(solutions)])
     rows, card = prepare(settings(path, MATH, "math"), "math")
     assert [row["gold"] for row in rows] == [r"\frac{1}{2}", "(2,2), (6,2)"]
     assert card["rows_dropped"] == {"no answer in its box": 2}
@@ -91,9 +92,7 @@ def test_answers_of_math_are_read_as_mathematics(data_dir):
 
 
 def test_a_row_without_the_mark_is_an_error_that_names_it(tmp_path):
-    path = write(
-        tmp_path, [{"question": "q", "answer": "#### 1"}, {"question": "r", "answer": "2"}]
-    )
+    path = write(tmp_path, [{"question": "q", "answer": "#### 1"}, {"question": "r", "answer": "2"}])
     with pytest.raises(InputError, match=r"rows.jsonl, row 2: no '####' in column 'answer'"):
         prepare(settings(path, GSM8K, "gsm8k"), "gsm8k")
 
@@ -106,13 +105,8 @@ def test_a_source_is_named_in_messages():
 def test_countdown_problems_with_their_verifier():
     entry = {"source": {"kind": "countdown", "count": 50, "seed": 1}, "verifier": "countdown"}
     rows, card = prepare(DatasetEntry.model_validate(entry).model_dump(mode="json"), "countdown")
-    assert card["rows_kept"] == len(rows) >= 45 and set(card["rows_dropped"]) <= {
-        "duplicate problem"
-    }
-    assert (
-        countdown(rows[0]["gold"], Response(rows[0]["worked_solution"], [], "stop")).status
-        == "correct"
-    )
+    assert card["rows_kept"] == len(rows) >= 45 and set(card["rows_dropped"]) <= {"duplicate problem"}
+    assert countdown(rows[0]["gold"], Response(rows[0]["worked_solution"], [], "stop")).status == "correct"
 
 
 def test_a_data_set_that_mixes_kinds_of_answers(tmp_path):

@@ -13,18 +13,28 @@ from astarpo.config import Plan, load_config
 from astarpo.data import datasets
 
 COLUMNS = {
-    "problem": "problem", "gold": "gold", "worked_solution": None, "gold_after": None,
-    "gold_boxed": False, "worked_solution_remove": None, "verifier": None,
-}  # fmt: skip
+    "problem": "problem",
+    "gold": "gold",
+    "worked_solution": None,
+    "gold_after": None,
+    "gold_boxed": False,
+    "worked_solution_remove": None,
+    "verifier": None,
+}
 GSM8K = {"problem": "question", "gold": "answer", "worked_solution": "answer", "gold_after": "####"}
 
 
 def settings(source, columns=None, **changes):
     return {
-        "source": source, "columns": {**COLUMNS, **(columns or {})}, "hash_range": [0.0, 1.0],
-        "max_prompts": None, "drop_duplicates": True, "template": "{problem} =", "verifier": "integer",
+        "source": source,
+        "columns": {**COLUMNS, **(columns or {})},
+        "hash_range": [0.0, 1.0],
+        "max_prompts": None,
+        "drop_duplicates": True,
+        "template": "{problem} =",
+        "verifier": "integer",
         **changes,
-    }  # fmt: skip
+    }
 
 
 def local(tmp_path, lines, name="data.jsonl"):
@@ -68,9 +78,7 @@ def test_prompt_ids_depend_on_the_problem_alone(tmp_path):
     some = [{"problem": f"{n}+1", "gold": n + 1} for n in range(5)]
     forwards, _ = datasets.prepare(settings(local(tmp_path, some, "a.jsonl")), "d")
     backwards, _ = datasets.prepare(settings(local(tmp_path, some[::-1], "b.jsonl")), "d")
-    assert {r["prompt_id"]: r["problem"] for r in forwards} == {
-        r["prompt_id"]: r["problem"] for r in backwards
-    }
+    assert {r["prompt_id"]: r["problem"] for r in forwards} == {r["prompt_id"]: r["problem"] for r in backwards}
 
 
 def test_hash_ranges_cut_the_rows_without_loss_or_overlap(tmp_path):
@@ -157,9 +165,7 @@ def test_missing_and_unreadable_files(tmp_path):
 
 def test_parquet_files_are_read_too(tmp_path):
     pq.write_table(pa.table({"problem": ["1+1"], "gold": [2]}), tmp_path / "d.parquet")
-    rows, _ = datasets.prepare(
-        settings({"kind": "local", "path": str(tmp_path / "d.parquet")}), "d"
-    )
+    rows, _ = datasets.prepare(settings({"kind": "local", "path": str(tmp_path / "d.parquet")}), "d")
     assert rows[0]["gold"] == "2"
 
 
@@ -182,9 +188,7 @@ def test_shards_cover_all_prompts_evenly():
 
 
 def test_the_splits_of_the_embedded_default_share_no_problem():
-    config = load_config(
-        yaml.safe_load((Path(__file__).parent.parent / "config/config.yaml").read_text())
-    )
+    config = load_config(yaml.safe_load((Path(__file__).parent.parent / "config/config.yaml").read_text()))
     plan = Plan(config)
     problems = {
         name: {row["problem"] for row in datasets.prepare(json.loads(text), name)[0]}
@@ -203,9 +207,7 @@ def test_the_splits_of_the_embedded_default_share_no_problem():
 def test_no_right_answer_of_the_embedded_default_exceeds_max_new_tokens():
     from astarpo.model.loading import byte_tokenizer
 
-    config = load_config(
-        yaml.safe_load((Path(__file__).parent.parent / "config/config.yaml").read_text())
-    )
+    config = load_config(yaml.safe_load((Path(__file__).parent.parent / "config/config.yaml").read_text()))
     reference = config.references["tiny"]
     tokenizer = byte_tokenizer(reference.source.whole_tokens, reference.source.max_positions)
 

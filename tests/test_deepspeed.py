@@ -18,9 +18,7 @@ from snakemake.utils import update_config
 
 from astarpo.model.loading import build_scratch_policy, load_policy
 
-pytest.importorskip(
-    "deepspeed", reason="DeepSpeed is not installed: `make test-deepspeed` installs it"
-)
+pytest.importorskip("deepspeed", reason="DeepSpeed is not installed: `make test-deepspeed` installs it")
 
 # A batch of 8 prompts in micro-batches of one: 8 of them in one process, 4 in each of two.
 SETTINGS = {"prompts_per_batch": 8, "lr": 1e-2, "log_prob_chunk_tokens": None}
@@ -30,11 +28,15 @@ LORA = {"rank": 4, "alpha": 8.0, "targets": "all-linear"}
 PPO = {
     "method": "ppo",
     "hyperparameters": {
-        "critic_lr": 1e-2, "clip": 0.2, "value_clip": 0.5, "gamma": 1.0, "gae_lambda": 0.95,
+        "critic_lr": 1e-2,
+        "clip": 0.2,
+        "value_clip": 0.5,
+        "gamma": 1.0,
+        "gae_lambda": 0.95,
         "kl_coefficient": 0.1,
     },
     "updates_per_rollout": 2,
-}  # fmt: skip
+}
 OAPL = {
     "method": "oapl",
     "hyperparameters": {"beta1": 0.5, "beta2": 1.0, "sync_every": 3},
@@ -80,10 +82,7 @@ TWO = [
         "name": "pairs",
         "settings": {"method": "rebel", "hyperparameters": {"eta": 1.0}, "responses_per_prompt": 2},
     },
-    *(
-        {"name": f"lora-{stage}", "settings": {"lora": LORA}, "machine": {"zero_stage": stage}}
-        for stage in (2, 3)
-    ),
+    *({"name": f"lora-{stage}", "settings": {"lora": LORA}, "machine": {"zero_stage": stage}} for stage in (2, 3)),
     {"name": "bfloat16", "settings": {"precision": "bfloat16", "max_sampler_gap": None}},
     {
         "name": "bfloat16-3",
@@ -103,16 +102,27 @@ def start(processes: int, cases: list[dict[str, Any]], folder: Path, out: Path) 
     told = [
         {**one, "settings": {**SETTINGS, **one.get("settings", {})}, "machine": {**MACHINE, **one.get("machine", {})}}
         for one in cases
-    ]  # fmt: skip
+    ]
     path = out / f"cases-{processes}.json"
     path.write_text(json.dumps(told))
     here = Path(__file__).parent
     done = subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}",
-         str(here / "deepspeed_case.py"), str(path), str(folder), str(out)],
+        [
+            sys.executable,
+            "-m",
+            "torch.distributed.run",
+            "--standalone",
+            f"--nproc-per-node={processes}",
+            str(here / "deepspeed_case.py"),
+            str(path),
+            str(folder),
+            str(out),
+        ],
         env={**os.environ, "PYTHONPATH": f"{here}:{here.parent / 'workflow_scripts'}", "OMP_NUM_THREADS": "1"},
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-8000:]
 
 
@@ -145,9 +155,15 @@ def test_every_process_samples_with_its_own_vllm(tmp_path):
         "machine": {"zero_stage": 3, "sampler_memory_share": 0.02},
     }
     wide = build_scratch_policy(  # wide enough for vLLM's attention
-        seed=0, layers=2, hidden_size=64, intermediate_size=64, heads=2, kv_heads=1,
-        max_positions=64, whole_tokens=["\\boxed{"],
-    )  # fmt: skip
+        seed=0,
+        layers=2,
+        hidden_size=64,
+        intermediate_size=64,
+        heads=2,
+        kv_heads=1,
+        max_positions=64,
+        whole_tokens=["\\boxed{"],
+    )
     wide.save(tmp_path / "model")
     adapted = {**one, "name": "vllm-lora", "settings": {**one["settings"], "lora": LORA}}
     start(2, [one, adapted], tmp_path / "model", tmp_path)
@@ -160,16 +176,12 @@ def test_every_process_samples_with_its_own_vllm(tmp_path):
         assert kept == (name == "vllm-lora")
 
 
-def result(
-    out: Path, name: str
-) -> tuple[list[dict[str, Any]], dict[str, Any], list[dict[str, Any]]]:
+def result(out: Path, name: str) -> tuple[list[dict[str, Any]], dict[str, Any], list[dict[str, Any]]]:
     found = torch.load(out / f"{name}.pt")
     return json.loads(found["metrics"]), found["weights"], found["gradients"]
 
 
-def plain(
-    folder: Path, scratch: Path, **changes: Any
-) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+def plain(folder: Path, scratch: Path, **changes: Any) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     scratch.mkdir(exist_ok=True)
     machine = replace(case.MACHINE, **MACHINE)
     made = case.trainer(folder, machine=machine, **{**SETTINGS, **changes})
@@ -286,15 +298,16 @@ def test_the_workflow_trains_on_two_processes_and_exports(tmp_path):
     target = "results/runs/spread/seed-0/manifest.json"
     done = subprocess.run(
         [sys.executable, "-m", "snakemake", "--cores", "2", "--configfile", "spread.yaml", "--", target],
-        cwd=tmp_path, capture_output=True, text=True, check=False,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
         env={**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
-    )  # fmt: skip
+    )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]
     log = (tmp_path / "results/logs/train_policy/spread/seed-0.log").read_text()
     assert log.count("training on") == 1 and "is deprecated" not in log
-    assert list(
-        (tmp_path / "results/checkpoints/spread/seed-0").glob("*/world-2/step-000004/deepspeed")
-    )
+    assert list((tmp_path / "results/checkpoints/spread/seed-0").glob("*/world-2/step-000004/deepspeed"))
     names = [
         {name for name, _ in load_policy(tmp_path / folder / "model").model.named_parameters()}
         for folder in ("results/runs/spread/seed-0", "results/references/tiny")

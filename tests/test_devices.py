@@ -41,13 +41,9 @@ def command(folder: Path, name: str, body: str) -> None:
     path.chmod(0o755)
 
 
-def launch(
-    folder: Path, log: str, gpus: int, seconds: float = 60.0, **environment: str
-) -> subprocess.Popen[bytes]:
+def launch(folder: Path, log: str, gpus: int, seconds: float = 60.0, **environment: str) -> subprocess.Popen[bytes]:
     options = ["--log", log, "--gpus", str(gpus), "show.py", str(seconds)]
-    return subprocess.Popen(
-        [sys.executable, str(LAUNCH), *options], cwd=folder, env={**os.environ, **environment}
-    )
+    return subprocess.Popen([sys.executable, str(LAUNCH), *options], cwd=folder, env={**os.environ, **environment})
 
 
 def said(log: Path, text: str) -> str:
@@ -117,7 +113,7 @@ def test_allocations_of_slurm_do_not_meet(tmp_path):
         (1, "", "this machine has none that can be used (CUDA_VISIBLE_DEVICES=);"),
         (1, "7", "CUDA_VISIBLE_DEVICES=7 names GPU 7, but this machine has 2 GPUs, numbered from 0;"),
     ],
-)  # fmt: skip
+)
 def test_a_device_that_does_not_exist(gpus, visible, expected, tmp_path):
     environment = {} if visible is None else {VISIBLE: visible}
     assert launch(tmp_path, "1.log", gpus, **environment).wait() == 1
@@ -137,9 +133,7 @@ def test_the_variable_is_read_as_cuda_reads_it(visible, names, monkeypatch):
 def test_partitions(tmp_path):
     command(tmp_path, "sinfo", "echo batch; echo a100")
     check_partitions({"train_policy": "a100", "summarize": "batch,a100"})
-    with pytest.raises(
-        InputError, match="no SLURM partition for summarize: name one in the profile"
-    ):
+    with pytest.raises(InputError, match="no SLURM partition for summarize: name one in the profile"):
         check_partitions({"train_policy": "a100", "summarize": None})
     with pytest.raises(InputError, match="slurm_partition = 'gpu' of train_policy: .* a100, batch"):
         check_partitions({"train_policy": "gpu", "summarize": "batch"})
@@ -148,8 +142,10 @@ def test_partitions(tmp_path):
 def snakemake(*options: str) -> str:
     done = subprocess.run(
         [sys.executable, "-m", "snakemake", "train", "--forceall", "--nolock", *options],
-        cwd=ROOT, capture_output=True, text=True,
-    )  # fmt: skip
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 1, done.stdout + done.stderr
     return done.stdout + done.stderr
 

@@ -20,9 +20,7 @@ T_2, T_9 = 4.302653, 2.262157
 ONE_TWO_THREE = (1, 2, 3)
 
 
-@pytest.mark.parametrize(
-    ("seed_sd", "least_before"), [(0.5, 0.08), (1, 0.2), (1.5, 0.33), (2, 0.45), (3, 0.6)]
-)
+@pytest.mark.parametrize(("seed_sd", "least_before"), [(0.5, 0.08), (1, 0.2), (1.5, 0.33), (2, 0.45), (3, 0.6)])
 def test_two_equal_methods_are_rarely_called_different(seed_sd, least_before):
     """Three seeds, 512 problems, 8 answers each; docs/statistics.md has the numbers of more repetitions.
 
@@ -36,11 +34,16 @@ def test_two_equal_methods_are_rarely_called_different(seed_sd, least_before):
 @pytest.mark.parametrize(
     "how",
     [
-        {"seeds": 2}, {"seeds": 5}, {"interaction": 0.1}, {"interaction": 0.1, "seeds": 5}, {"shared": 0.8},
-        {"shared_data": False}, {"shared_data": False, "interaction": 0.1},
+        {"seeds": 2},
+        {"seeds": 5},
+        {"interaction": 0.1},
+        {"interaction": 0.1, "seeds": 5},
+        {"shared": 0.8},
+        {"shared_data": False},
+        {"shared_data": False, "interaction": 0.1},
         {"shared_data": False, "shared": 0.8},
     ],
-)  # fmt: skip
+)
 def test_nor_with_other_numbers_of_seeds_or_where_methods_suit_other_problems(how):
     assert shares_told(seed_sd=1.0, **how)[0] <= 0.08
 
@@ -109,9 +112,12 @@ def test_swapping_the_two_mirrors_the_interval_and_order_does_not_matter():
         assert (-value, -high, -low) == pytest.approx(found.interval)
         assert swapped.p_value == pytest.approx(found.p_value)
         mixed = difference(
-            a_SP[order_S][:, order_P], b_SP[order_S][:, order_P],
-            tuple(numbers[order_S]), tuple(numbers[order_S]), shared,
-        )  # fmt: skip
+            a_SP[order_S][:, order_P],
+            b_SP[order_S][:, order_P],
+            tuple(numbers[order_S]),
+            tuple(numbers[order_S]),
+            shared,
+        )
         assert mixed.interval == pytest.approx(found.interval)
         assert mixed.p_value == pytest.approx(found.p_value)
 
@@ -190,16 +196,22 @@ def test_what_is_clear_alone_may_be_tied_among_many_runs():
 def test_many_runs_are_compared_with_a_correction():
     # b - a is 10, 11, 12 points: t = 11 sqrt(3), p = 0.0027; c has one seed and counts for nothing.
     scores = {
-        "a": {0: 0.50, 1: 0.51, 2: 0.52}, "b": {0: 0.60, 1: 0.62, 2: 0.64}, "c": {0: 0.2},
+        "a": {0: 0.50, 1: 0.51, 2: 0.52},
+        "b": {0: 0.60, 1: 0.62, 2: 0.64},
+        "c": {0: 0.2},
         "d": {0: 0.55, 1: 0.50, 2: 0.53},
-    }  # fmt: skip
+    }
     two = compare_seed_scores({name: scores[name] for name in "ab"})
     assert two["b", "a"][1] == "a_better"
     found = compare_seed_scores(scores)
     assert {pair: one[1] for pair, one in found.items()} == {
-        ("b", "d"): "tied", ("b", "a"): "a_better", ("b", "c"): "cannot_tell", ("d", "a"): "tied",
-        ("d", "c"): "cannot_tell", ("a", "c"): "cannot_tell",
-    }  # fmt: skip
+        ("b", "d"): "tied",
+        ("b", "a"): "a_better",
+        ("b", "c"): "cannot_tell",
+        ("d", "a"): "tied",
+        ("d", "c"): "cannot_tell",
+        ("a", "c"): "cannot_tell",
+    }
     # Seeds that saw other data are not paired.
     apart = compare_seed_scores(scores, {"a": "x", "b": "y"})
     assert not apart["b", "a"][0].paired_by_seed and two["b", "a"][0].paired_by_seed
@@ -225,9 +237,12 @@ def test_holm_is_never_below_the_p_value_and_keeps_their_order():
 @pytest.mark.parametrize(
     ("value", "p", "expected"),
     [
-        (0.1, 0.049, "a_better"), (-0.1, 0.049, "b_better"), (0.1, 0.051, "tied"), (-0.1, 1.0, "tied"),
+        (0.1, 0.049, "a_better"),
+        (-0.1, 0.049, "b_better"),
+        (0.1, 0.051, "tied"),
+        (-0.1, 1.0, "tied"),
         (0.9, None, "cannot_tell"),
     ],
-)  # fmt: skip
+)
 def test_verdicts(value, p, expected):
     assert verdict(value, p) == expected

@@ -21,9 +21,16 @@ from astarpo.training.world import World
 
 CHAT = {"chat_template": True, "system_prompt": None}
 STEPS = {
-    "steps": 1, "batch_size": 2, "lr": 1e-9, "lr_schedule": "constant", "lr_warmup_steps": 0,
-    "adam_betas": [0.9, 0.95], "weight_decay": 0.0, "max_grad_norm": 1.0, "seed": 0,
-}  # fmt: skip
+    "steps": 1,
+    "batch_size": 2,
+    "lr": 1e-9,
+    "lr_schedule": "constant",
+    "lr_warmup_steps": 0,
+    "adam_betas": [0.9, 0.95],
+    "weight_decay": 0.0,
+    "max_grad_norm": 1.0,
+    "seed": 0,
+}
 
 
 @pytest.fixture
@@ -34,9 +41,7 @@ def made():
 @pytest.fixture
 def source(tmp_path, made):
     """A model whose three sources of end tokens disagree, as those of many published ones do."""
-    path = model_case.folder(
-        tmp_path / "source", model_case.llama(len(made)), made, eos_token_id=[7]
-    )
+    path = model_case.folder(tmp_path / "source", model_case.llama(len(made)), made, eos_token_id=[7])
     return {"kind": "local", "path": path}
 
 
@@ -46,9 +51,7 @@ def ids(made, *tokens):
 
 def test_generation_config_and_tokenizer_are_taken_together(source, made):
     policy = load_policy(source["path"])
-    assert (
-        policy.end_token_ids == [7, 1] == load_policy_without_weights(source["path"]).end_token_ids
-    )
+    assert policy.end_token_ids == [7, 1] == load_policy_without_weights(source["path"]).end_token_ids
     policy.model.generation_config.eos_token_id = None
     assert end_token_ids(policy.model, policy.tokenizer) == [1]
     assert end_token_ids(policy.model, policy.tokenizer, first=9) == [9, 1]
@@ -62,9 +65,7 @@ def test_a_model_whose_responses_would_never_end_is_refused(source, made):
     size = len(made)
     policy.model.generation_config.eos_token_id = [size, size - 1]
     assert end_token_ids(policy.model, policy.tokenizer) == [size - 1, 1]
-    assert f"; {size} cannot be drawn" in describe_end_tokens(
-        policy.model, policy.tokenizer, [size - 1, 1]
-    )
+    assert f"; {size} cannot be drawn" in describe_end_tokens(policy.model, policy.tokenizer, [size - 1, 1])
     policy.tokenizer.eos_token = None
     policy.model.generation_config.eos_token_id = size
     with pytest.raises(InputError, match=rf"\({size} is beyond its {size} tokens\).*never end"):
@@ -156,14 +157,19 @@ def test_sampling_ends_with_whichever_comes(source, made, tmp_path, end):
 
 
 @pytest.mark.parametrize(("chat", "token"), [(True, "<|im_end|>"), (False, "<|endoftext|>")])
-def test_a_warm_start_teaches_the_end_of_the_turn_or_else_the_tokenizers(
-    source, made, tmp_path, chat, token
-):
+def test_a_warm_start_teaches_the_end_of_the_turn_or_else_the_tokenizers(source, made, tmp_path, chat, token):
     rows = [
-        {"prompt_id": f"p{i}", "problem": f"{i}", "prompt": f"{i}", "gold": "2", "verifier": "integer",
-         "worked_solution": "9", "source_index": i}
+        {
+            "prompt_id": f"p{i}",
+            "problem": f"{i}",
+            "prompt": f"{i}",
+            "gold": "2",
+            "verifier": "integer",
+            "worked_solution": "9",
+            "source_index": i,
+        }
         for i in range(4)
-    ]  # fmt: skip
+    ]
     write_table(tmp_path / "d.parquet", rows, DATASET)
     prompting = {"chat_template": chat, "system_prompt": None, "max_prompt_tokens": 40}
     steps = {**STEPS, "steps": 40, "lr": 3e-2}
@@ -182,10 +188,17 @@ def test_a_warm_start_teaches_the_end_of_the_turn_or_else_the_tokenizers(
 
 def test_solutions_beyond_the_models_positions_are_left_out_and_counted(source, tmp_path, capsys):
     rows = [
-        {"prompt_id": f"p{i}", "problem": f"{i}", "prompt": f"{i}", "gold": "2", "verifier": "integer",
-         "worked_solution": "2" * length, "source_index": i}
+        {
+            "prompt_id": f"p{i}",
+            "problem": f"{i}",
+            "prompt": f"{i}",
+            "gold": "2",
+            "verifier": "integer",
+            "worked_solution": "2" * length,
+            "source_index": i,
+        }
         for i, length in enumerate([1, 62, 63, 1])
-    ]  # fmt: skip
+    ]
     write_table(tmp_path / "d.parquet", rows, DATASET)
     prompting = {"chat_template": False, "system_prompt": None, "max_prompt_tokens": 4}
     settings = {"source": source, "warm_start": STEPS, "prompting": prompting, "torch_threads": 1}

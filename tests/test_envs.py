@@ -117,13 +117,9 @@ def rules_with_scripts() -> list[tuple[str, str, str]]:
     for path in sorted((ROOT / "rules").glob("*.smk")):
         for rule in re.split(r"^rule ", path.read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]:
             script = re.search(r'code\("(\w+)"', rule)
-            environment = re.search(
-                r"conda:\s+(?:\"\.\./envs/(\w+)\.yaml\"|SAMPLING_ENV|TRAINING_ENV)", rule
-            )
+            environment = re.search(r"conda:\s+(?:\"\.\./envs/(\w+)\.yaml\"|SAMPLING_ENV|TRAINING_ENV)", rule)
             if script:
-                assert environment, (
-                    f"{path.name}: rule {rule.split(':')[0]} has no conda environment"
-                )
+                assert environment, f"{path.name}: rule {rule.split(':')[0]} has no conda environment"
                 found += [
                     (rule.split(":")[0], script[1], name)
                     for name in ([environment[1]] if environment[1] else ["torch", "engines-cuda"])
@@ -132,15 +128,9 @@ def rules_with_scripts() -> list[tuple[str, str, str]]:
 
 
 @pytest.mark.parametrize(("rule", "script", "environment"), rules_with_scripts())
-def test_a_rule_imports_only_what_its_environment_installs(
-    rule: str, script: str, environment: str
-) -> None:
+def test_a_rule_imports_only_what_its_environment_installs(rule: str, script: str, environment: str) -> None:
     path = SCRIPTS / f"{script}.py"
-    left_out = (
-        ()
-        if environment.startswith("engines")
-        else ((*VLLM_MODULES, *DEEPSPEED_MODULES, *LORA_MODULES))
-    )
+    left_out = () if environment.startswith("engines") else ((*VLLM_MODULES, *DEEPSPEED_MODULES, *LORA_MODULES))
     imported = third_party([path, *import_closure(path, leave_out=left_out)])
     assert imported <= set(names_pinned(environment))
 

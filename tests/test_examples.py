@@ -9,13 +9,22 @@ def write(folder, rewards, response="r", finish="stop"):
     """One problem a reward, one sample each."""
     ids = [f"p{n}" for n in range(len(rewards))]
     problem = {
-        "problem": "q", "prompt": "the prompt", "gold": "42", "verifier": "integer", "worked_solution": None,
+        "problem": "q",
+        "prompt": "the prompt",
+        "gold": "42",
+        "verifier": "integer",
+        "worked_solution": None,
         "source_index": 0,
-    }  # fmt: skip
+    }
     drawn = {
-        "sample_index": 0, "seed": 0, "response_token_ids": [1], "response": response,
-        "finish_reason": finish, "n_tokens": 7, "logprob_sum": 0.0,
-    }  # fmt: skip
+        "sample_index": 0,
+        "seed": 0,
+        "response_token_ids": [1],
+        "response": response,
+        "finish_reason": finish,
+        "n_tokens": 7,
+        "logprob_sum": 0.0,
+    }
     status = {1.0: "correct", 0.0: "incorrect", None: "timeout"}
     grades = [
         {"prompt_id": i, "sample_index": 0, "reward": r, "status": status[r], "answer": None}

@@ -23,31 +23,46 @@ SIZE = {"width_in": 6.0, "height_in": 3.0, "dpi": 50}
 def curves(runs=(("go", "a_star_po"),), seeds=(0, 1), steps=3, names=("reward", "kl_per_sequence")):
     rows = [
         {
-            "run": run, "method": method, "seed": seed, "step": step, "seconds": 60.0 * step,
-            "generated_tokens": step, "name": name, "value": float(step + seed),
+            "run": run,
+            "method": method,
+            "seed": seed,
+            "step": step,
+            "seconds": 60.0 * step,
+            "generated_tokens": step,
+            "name": name,
+            "value": float(step + seed),
         }
         for run, method in runs
         for seed in seeds
         for step in range(1, steps + 1)
         for name in names
-    ]  # fmt: skip
+    ]
     return pa.Table.from_pylist(rows, CURVES)
 
 
 def summary(metrics=("greedy", "avg@8", "pass@8", "pass@2", "maj@8")):
     rows = []
-    for policy, run, seed, value in (
-        ("tiny", None, None, 0.4), ("go", "go", None, 0.6), ("go.seed-0", "go", 0, 0.55)
-    ):  # fmt: skip
+    for policy, run, seed, value in (("tiny", None, None, 0.4), ("go", "go", None, 0.6), ("go.seed-0", "go", 0, 0.55)):
         for metric in metrics:
             row = {
-                "policy": policy, "run": run, "method": run and "a_star_po", "reference": "tiny",
-                "dataset": None, "seed": seed, "benchmark": "sums", "protocol": metric[:3],
-                "metric": metric, "k": int(metric.split("@")[1]) if "@" in metric else 1,
-                "value": value, "ci_low": value - 0.1, "ci_high": value + 0.05, "n_problems": 9,
-                "truncated_share": 0.0, "null_share": 0.0,
+                "policy": policy,
+                "run": run,
+                "method": run and "a_star_po",
+                "reference": "tiny",
+                "dataset": None,
+                "seed": seed,
+                "benchmark": "sums",
+                "protocol": metric[:3],
+                "metric": metric,
+                "k": int(metric.split("@")[1]) if "@" in metric else 1,
+                "value": value,
+                "ci_low": value - 0.1,
+                "ci_high": value + 0.05,
+                "n_problems": 9,
+                "truncated_share": 0.0,
+                "null_share": 0.0,
                 "interval_over": "problems and seeds" if policy == "go" else "problems",
-            }  # fmt: skip
+            }
             rows.append(row)
     return pa.Table.from_pylist(rows, SUMMARY)
 
@@ -87,24 +102,32 @@ def cost():
     rows = [
         dict.fromkeys(COST.names)
         | {
-            "run": run, "method": method, "seed": seed, "stage1_seconds": stage1,
-            "generate_seconds": 100.0 + 100 * seed, "grade_seconds": 10.0,
-            "reference_seconds": 20.0, "update_seconds": 30.0,
+            "run": run,
+            "method": method,
+            "seed": seed,
+            "stage1_seconds": stage1,
+            "generate_seconds": 100.0 + 100 * seed,
+            "grade_seconds": 10.0,
+            "reference_seconds": 20.0,
+            "update_seconds": 30.0,
         }
         for run, method, stage1 in (("go", "a_star_po", 60.0), ("base", "grpo", None))
         for seed in (0, 1)
-    ]  # fmt: skip
+    ]
     return pa.Table.from_pylist(rows, COST)
 
 
 FIGURES = {
     "plot_training_curves": (
-        training_curves.draw, "curves", curves, {"kind": "training_curves", "runs": None, "x": "step"}
+        training_curves.draw,
+        "curves",
+        curves,
+        {"kind": "training_curves", "runs": None, "x": "step"},
     ),
     "plot_accuracy": (accuracy.draw, "summary", summary, {"kind": "accuracy", "runs": None}),
     "plot_values": (pass_rates.draw, "values", values, {"kind": "values", "value": "n2"}),
     "plot_time": (time_by_phase.draw, "cost", cost, {"kind": "time", "runs": None}),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("script", FIGURES)
@@ -114,10 +137,17 @@ def test_scripts_write_both_files_and_equal_bytes(tmp_path, script):
     style.save(draw(table(), settings), tmp_path / "a.png", tmp_path / "a.pdf", settings["dpi"])
     write_table(tmp_path / "table.parquet", table(), table().schema)
     command = [
-        sys.executable, SCRIPTS / f"{script}.py", "--settings", json.dumps(settings),
-        f"--{option}", tmp_path / "table.parquet",
-        "--out-png", tmp_path / "b.png", "--out-pdf", tmp_path / "b.pdf",
-    ]  # fmt: skip
+        sys.executable,
+        SCRIPTS / f"{script}.py",
+        "--settings",
+        json.dumps(settings),
+        f"--{option}",
+        tmp_path / "table.parquet",
+        "--out-png",
+        tmp_path / "b.png",
+        "--out-pdf",
+        tmp_path / "b.pdf",
+    ]
     subprocess.run(list(map(str, command)), check=True)
     for kind in ("png", "pdf"):
         assert (tmp_path / f"a.{kind}").read_bytes() == (tmp_path / f"b.{kind}").read_bytes()
@@ -134,9 +164,7 @@ def draw_curves(table, **changed):
 
 def test_training_curves_draw_the_mean_over_the_seeds():
     figure = draw_curves(curves())
-    assert [panel.get_ylabel().split("\n")[0] for panel in figure.axes] == [
-        "training reward", "KL to the reference"
-    ]  # fmt: skip
+    assert [panel.get_ylabel().split("\n")[0] for panel in figure.axes] == ["training reward", "KL to the reference"]
     thin_0, thin_1, thick = figure.axes[0].lines
     assert thin_0.get_ydata().tolist() == [1.0, 2.0, 3.0]
     assert thin_1.get_ydata().tolist() == [2.0, 3.0, 4.0]
@@ -193,8 +221,7 @@ def test_accuracy_has_a_panel_a_metric_and_the_largest_k():
 def test_the_note_on_intervals_stays_inside_the_figure():
     name = "a-run-with-a-name-as-long-as-sweeps-give-them-1e-4"
     rows = [
-        {key: name if value == "go" else value for key, value in row.items()}
-        | {"interval_over": "problems"}
+        {key: name if value == "go" else value for key, value in row.items()} | {"interval_over": "problems"}
         for row in summary().to_pylist()
     ] + summary().to_pylist()
     figure = accuracy.draw(pa.Table.from_pylist(rows, SUMMARY), {**SIZE, "runs": None})

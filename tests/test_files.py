@@ -55,7 +55,4 @@ def test_the_hash_of_a_folder_sees_names_and_content_but_not_times(tmp_path):
 
     first = folder("a", {"x": "1", "sub/y": "2"})
     assert first == folder("b", {"sub/y": "2", "x": "1", ".snakemake_timestamp": "now"})
-    assert (
-        len({first, folder("c", {"x": "1", "sub/z": "2"}), folder("d", {"x": "2", "sub/y": "2"})})
-        == 3
-    )
+    assert len({first, folder("c", {"x": "1", "sub/z": "2"}), folder("d", {"x": "2", "sub/y": "2"})}) == 3

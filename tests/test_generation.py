@@ -42,9 +42,7 @@ def drawn(policy, asked, batch_size, settings=T1):
     return sampler.sample(asked, settings)
 
 
-@pytest.mark.parametrize(
-    "settings", [T1, SamplingSettings(0.7, 0.9, 30), SamplingSettings(0.0, 1.0, 8)]
-)
+@pytest.mark.parametrize("settings", [T1, SamplingSettings(0.7, 0.9, 30), SamplingSettings(0.0, 1.0, 8)])
 def test_samples_are_those_of_requests_drawn_alone(tiny_policy, settings):
     asked = requests([[40, 41, 42], [50, 51], [60]], 12)
     together = drawn(tiny_policy, asked, 36, settings)

@@ -34,9 +34,7 @@ def test_the_seed_decides():
 
 
 def test_terms_stay_within_bounds():
-    terms = {
-        row["problem"].count("+") + row["problem"].count("-") + 1 for row in chain_sums(**OPTIONS)
-    }
+    terms = {row["problem"].count("+") + row["problem"].count("-") + 1 for row in chain_sums(**OPTIONS)}
     assert terms == {2, 3, 4}
 
 

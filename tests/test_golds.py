@@ -39,7 +39,7 @@ def golds(rows):
 
 @pytest.mark.parametrize(
     "spelling", ["0.00001", "1e-05", "27.0", "478.0", "2.50", "-0.0", "1E400", "12345678901234567890.5"]
-)  # fmt: skip
+)
 def test_numbers_of_json_keep_their_spelling(tmp_path, spelling):
     path = write(tmp_path, f'{{"problem": "p", "gold": {spelling}}}')
     assert golds(prepare(settings(path), "d")[0]) == [spelling]
@@ -66,7 +66,7 @@ def test_spelled_numbers_are_numbers_for_everybody_else(tmp_path):
         (pa.array([2, None, 3]), ["2", "3"]),
         (pa.array([2.0, float("nan"), None]), ["2.0"]),
     ],
-)  # fmt: skip
+)
 def test_numbers_of_parquet_have_no_exponent(tmp_path, column, expected):
     problems = [f"p{n}" for n in range(len(column))]
     pq.write_table(pa.table({"problem": problems, "gold": column}), tmp_path / "d.parquet")
@@ -116,18 +116,12 @@ def test_unreadable_golds_are_listed_by_row(tmp_path):
         *(json.dumps({"problem": f"p{n}", "gold": n if n % 3 else "n" * 300}) for n in range(21)),
     )
     rows, card = prepare(settings(path, "integer"), "d")
-    assert len(rows) == 14 and card["rows_dropped"] == {
-        "gold answer does not verify against itself": 7
-    }
+    assert len(rows) == 14 and card["rows_dropped"] == {"gold answer does not verify against itself": 7}
     assert [one["row"] for one in card["unreadable_golds"]] == [1, 4, 7, 10, 13, 16, 19]
     assert {one["gold"] for one in card["unreadable_golds"]} == {"n" * 200}
     (line,) = gold_warnings(card)
     assert line.startswith("warning: verifier 'integer' cannot read 7 gold answers (row 1: 'nnn")
-    assert (
-        "row 13: " in line
-        and "row 16: " not in line
-        and line.endswith("; and 2 more, see the card)")
-    )
+    assert "row 13: " in line and "row 16: " not in line and line.endswith("; and 2 more, see the card)")
 
 
 def test_a_row_without_a_usable_answer_takes_the_place_of_none(tmp_path):
@@ -136,9 +130,7 @@ def test_a_row_without_a_usable_answer_takes_the_place_of_none(tmp_path):
     assert (
         golds(rows) == ["2"]
         and rows[0]["prompt_id"]
-        == prepare(settings(write(tmp_path, '{"problem": "p", "gold": "2"}'), "integer"), "d")[0][
-            0
-        ]["prompt_id"]
+        == prepare(settings(write(tmp_path, '{"problem": "p", "gold": "2"}'), "integer"), "d")[0][0]["prompt_id"]
     )
     assert card["differing_duplicates"] == []
 
@@ -147,18 +139,17 @@ def test_a_row_without_a_usable_answer_takes_the_place_of_none(tmp_path):
 def test_duplicate_problems_whose_golds_differ_are_listed(tmp_path, drop):
     path = write(
         tmp_path,
-        r'{"problem": "p", "gold": "\\frac{1}{2}"}', '{"problem": "q", "gold": "1"}',
-        '{"problem": "p", "gold": "1/2"}', '{"problem": "q", "gold": "1 "}', '{"problem": "p", "gold": "2"}',
-    )  # fmt: skip
+        r'{"problem": "p", "gold": "\\frac{1}{2}"}',
+        '{"problem": "q", "gold": "1"}',
+        '{"problem": "p", "gold": "1/2"}',
+        '{"problem": "q", "gold": "1 "}',
+        '{"problem": "p", "gold": "2"}',
+    )
     rows, card = prepare(settings(path, drop_duplicates=drop), "d")
     assert len(rows) == (2 if drop else 5)
-    assert card["differing_duplicates"] == [
-        {"row": 5, "gold": "2", "first_row": 1, "first_gold": r"\frac{1}{2}"}
-    ]
+    assert card["differing_duplicates"] == [{"row": 5, "gold": "2", "first_row": 1, "first_gold": r"\frac{1}{2}"}]
     (line,) = gold_warnings(card)
-    assert line == (
-        r"warning: 1 duplicate problem (row 5: '2', but row 1: '\\frac{1}{2}'); their gold answers differ"
-    )
+    assert line == (r"warning: 1 duplicate problem (row 5: '2', but row 1: '\\frac{1}{2}'); their gold answers differ")
 
 
 @pytest.mark.parametrize(
@@ -169,14 +160,22 @@ def test_duplicate_problems_whose_golds_differ_are_listed(tmp_path, drop):
         ("integer", "7", "7.0", False),
         ("multiple", "integer: 7", "math: 7", False),
         ("multiple", "integer: 7", "math: 8", True),
-        ("countdown", '{"numbers": [2, 3], "target": 6, "solution": "2*3"}',
-         '{"numbers": [3, 2], "target": 6, "solution": "3*2"}', False),
-        ("countdown", '{"numbers": [2, 3], "target": 6, "solution": "2*3"}',
-         '{"numbers": [2, 3], "target": 5, "solution": "2+3"}', True),
+        (
+            "countdown",
+            '{"numbers": [2, 3], "target": 6, "solution": "2*3"}',
+            '{"numbers": [3, 2], "target": 6, "solution": "3*2"}',
+            False,
+        ),
+        (
+            "countdown",
+            '{"numbers": [2, 3], "target": 6, "solution": "2*3"}',
+            '{"numbers": [2, 3], "target": 5, "solution": "2+3"}',
+            True,
+        ),
         ("mine.py:f", "a", " a", False),
         ("mine.py:f", "a", "b", True),
     ],
-)  # fmt: skip
+)
 def test_whether_two_golds_differ_is_for_their_verifier_to_say(verifier, first, second, differ):
     log = GoldLog(verifier)
     assert log.occurrence(1, "p", first) == 1
@@ -192,18 +191,30 @@ def test_nothing_is_said_where_all_is_well(tmp_path):
 def test_the_script_says_it_on_the_terminal_and_in_the_card(tmp_path):
     path = write(
         tmp_path,
-        '{"problem": "p", "gold": "x"}', '{"problem": "q", "gold": "1"}', '{"problem": "q", "gold": "2"}',
-    )  # fmt: skip
+        '{"problem": "p", "gold": "x"}',
+        '{"problem": "q", "gold": "1"}',
+        '{"problem": "q", "gold": "2"}',
+    )
     done = subprocess.run(
-        [sys.executable, SCRIPT, "--settings", json.dumps(settings(path, "integer")), "--source", path,
-         "--out", tmp_path / "d.parquet", "--out-card", tmp_path / "d.card.json"],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        [
+            sys.executable,
+            SCRIPT,
+            "--settings",
+            json.dumps(settings(path, "integer")),
+            "--source",
+            path,
+            "--out",
+            tmp_path / "d.parquet",
+            "--out-card",
+            tmp_path / "d.card.json",
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     assert "verifier 'integer' cannot read 1 gold answer (row 1: 'x')" in done.stdout
-    assert (
-        "1 duplicate problem (row 3: '2', but row 2: '1'); their gold answers differ" in done.stdout
-    )
+    assert "1 duplicate problem (row 3: '2', but row 2: '1'); their gold answers differ" in done.stdout
     card = json.loads((tmp_path / "d.card.json").read_text())
     assert [one["row"] for one in card["unreadable_golds"]] == [1]
     assert [one["row"] for one in card["differing_duplicates"]] == [3]

@@ -20,16 +20,23 @@ ROWS = [
     {"id": "e", "gold": r"\sqrt{8}", "response": r"\boxed{2\sqrt{2}}", "finish_reason": None},
 ]
 GRADES = [
-    (1.0, "correct"), (0.0, "incorrect"), (0.0, "no_answer"), (0.0, "incorrect"), (1.0, "correct"),
-]  # fmt: skip
+    (1.0, "correct"),
+    (0.0, "incorrect"),
+    (0.0, "no_answer"),
+    (0.0, "incorrect"),
+    (1.0, "correct"),
+]
 
 
 def run(folder, source, target="out.jsonl", verifier="math", *more):
     command = [sys.executable, SCRIPT, "--input", folder / source, "--output", folder / target]
     return subprocess.run(
         [*map(str, command), "--verifier", str(verifier), *more],
-        capture_output=True, text=True, check=False, cwd=folder,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=folder,
+    )
 
 
 def write(path, rows):
@@ -68,9 +75,7 @@ def test_truncated_as_judged(tmp_path):
 
 
 def test_a_verifier_in_a_file_and_a_null_grade(tmp_path):
-    (tmp_path / "mine.py").write_text(
-        "def f(gold, response):\n    return {'2': True, '3': False}[response.text]\n"
-    )
+    (tmp_path / "mine.py").write_text("def f(gold, response):\n    return {'2': True, '3': False}[response.text]\n")
     write(tmp_path / "in.jsonl", [{"gold": "g", "response": text} for text in "234"])
     done = run(tmp_path, "in.jsonl", "out.parquet", "mine.py:f")
     assert done.stdout == "3 responses, 1 right: 1 correct, 1 error, 1 incorrect\n", done.stderr

@@ -123,8 +123,13 @@ def test_what_is_judged_at_once_and_what_the_workers_judge_come_back_in_order(gr
     quick = item(r"\boxed{3}", gold="2", verifier="integer")
     grades = grader.grade([item("x"), quick, item("x"), quick, quick, item("none")])
     assert [one.status for one in grades] == [
-        "correct", "incorrect", "correct", "incorrect", "incorrect", "no_answer",
-    ]  # fmt: skip
+        "correct",
+        "incorrect",
+        "correct",
+        "incorrect",
+        "incorrect",
+        "no_answer",
+    ]
 
 
 def test_nothing_is_started_for_quick_verifiers():
@@ -195,15 +200,23 @@ def test_adversarial_mathematics_is_answered():
     slow = r"\boxed{\int_0^\infty \frac{\sin x^3}{x+e^x} dx}"
     deep = r"\boxed{" + "{" * 10_000 + "1" + "}" * 10_000 + "}"
     texts = [
-        tower, slow, deep, r"\boxed{" + "1+" * 500_000 + "1}", r"\boxed{" * 10_000, "x" * 10**6,
-        r"\boxed{" + r"\frac{1}{" * 900 + "1" + "}" * 900 + "}", r"\boxed{10^{10^{10}}}", r"\boxed{9!!!!!!!!}",
-        r"\boxed{\int_0^1 x^{x^{x^x}} dx}", r"\boxed{\sum_{n=1}^{10^9} n}", r"\boxed{0^{-1}}",
-    ]  # fmt: skip
+        tower,
+        slow,
+        deep,
+        r"\boxed{" + "1+" * 500_000 + "1}",
+        r"\boxed{" * 10_000,
+        "x" * 10**6,
+        r"\boxed{" + r"\frac{1}{" * 900 + "1" + "}" * 900 + "}",
+        r"\boxed{10^{10^{10}}}",
+        r"\boxed{9!!!!!!!!}",
+        r"\boxed{\int_0^1 x^{x^{x^x}} dx}",
+        r"\boxed{\sum_{n=1}^{10^9} n}",
+        r"\boxed{0^{-1}}",
+    ]
     settings = GradingSettings("incorrect", 1.0, 10**6, 3.0)
     with Grader(settings, workers=2) as made:
         grades = made.grade(
-            [item(text, r"\sqrt{2}", "math") for text in texts]
-            + [item(r"\boxed{2^{1/2}}", r"\sqrt{2}", "math")]
+            [item(text, r"\sqrt{2}", "math") for text in texts] + [item(r"\boxed{2^{1/2}}", r"\sqrt{2}", "math")]
         )
     assert grades[-1].reward == 1.0
     for text, one in zip(texts, grades, strict=False):

@@ -14,10 +14,7 @@ SETTINGS = GradingSettings("incorrect", 0.02, 20)
 @pytest.fixture
 def files(tmp_path):
     problem = {"problem": "1+1", "prompt": "1+1", "verifier": "integer", "worked_solution": None}
-    rows = [
-        {"prompt_id": name, "gold": gold, "source_index": 0, **problem}
-        for name, gold in (("a", "2"), ("b", "3"))
-    ]
+    rows = [{"prompt_id": name, "gold": gold, "source_index": 0, **problem} for name, gold in (("a", "2"), ("b", "3"))]
     write_table(tmp_path / "problems", rows, DATASET)
     texts = [
         ("b", 0, "\\boxed{3}", "stop"),
@@ -25,10 +22,18 @@ def files(tmp_path):
         ("a", 0, "\\boxed{2}", "length"),
     ]
     drawn = [
-        {"prompt_id": name, "sample_index": index, "seed": 0, "response_token_ids": [1], "response": text,
-         "finish_reason": reason, "n_tokens": 1, "logprob_sum": 0.0}
+        {
+            "prompt_id": name,
+            "sample_index": index,
+            "seed": 0,
+            "response_token_ids": [1],
+            "response": text,
+            "finish_reason": reason,
+            "n_tokens": 1,
+            "logprob_sum": 0.0,
+        }
         for name, index, text, reason in texts
-    ]  # fmt: skip
+    ]
     write_table(tmp_path / "generations", drawn, GENERATIONS)
     return str(tmp_path / "generations"), str(tmp_path / "problems")
 
@@ -36,8 +41,10 @@ def files(tmp_path):
 def test_grades_in_the_order_of_the_responses(files):
     rows, counts = grade_table(*files, SETTINGS)
     assert [(row["prompt_id"], row["sample_index"], row["reward"]) for row in rows] == [
-        ("b", 0, 1.0), ("a", 1, 0.0), ("a", 0, 0.0),
-    ]  # fmt: skip
+        ("b", 0, 1.0),
+        ("a", 1, 0.0),
+        ("a", 0, 0.0),
+    ]
     assert counts == {"correct": 1, "incorrect": 2} and rows[1]["answer"] == "3"
 
 

@@ -28,10 +28,15 @@ PROMPTS = [
 def wide(path: Path, rows: list[dict[str, Any]], **changes: Any) -> dict[str, Any]:
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     return {
-        "source": {"kind": "local", "path": str(path)}, "problem": "problem", "prompt": None,
-        "response": "response_{i}", "reward": None, "finish_reason": None, "max_unmatched": 0.0,
+        "source": {"kind": "local", "path": str(path)},
+        "problem": "problem",
+        "prompt": None,
+        "response": "response_{i}",
+        "reward": None,
+        "finish_reason": None,
+        "max_unmatched": 0.0,
         **changes,
-    }  # fmt: skip
+    }
 
 
 def row(problem: str, *responses: str, **more: Any) -> dict[str, Any]:
@@ -46,22 +51,31 @@ def test_samples_find_their_prompt_by_its_text_in_any_order(tmp_path):
     told = wide(tmp_path / "s.jsonl", [row("2  + 2 ", "b0", "b1"), row("1 + 1", "a0", "a1")])
     rows, counts = import_rows(told, PROMPTS, range(1, 2))
     assert [(r["prompt_id"], r["sample_index"], r["response"]) for r in rows] == [
-        ("a", 1, "a1"), ("b", 1, "b1"),
-    ]  # fmt: skip
+        ("a", 1, "a1"),
+        ("b", 1, "b1"),
+    ]
     assert rows[0]["seed"] is None and rows[0]["imported_reward"] is None
     assert counts == {
-        "samples_per_prompt": 2, "prompts_matched": 2, "prompts_unmatched": 0,
-        "problems_in_source": 2, "problems_in_source_unused": 0,
-    }  # fmt: skip
+        "samples_per_prompt": 2,
+        "prompts_matched": 2,
+        "prompts_unmatched": 0,
+        "problems_in_source": 2,
+        "problems_in_source_unused": 0,
+    }
 
 
 def test_the_columns_that_the_papers_authors_publish(tmp_path):
     """Their files hold the rendered prompt as a chat of one message, responses and rewards, and no bare problem."""
     rows = [
-        {"prompt": [{"role": "user", "content": prompt["prompt"]}],
-         "response_0": "x", "response_1": "y", "eval_0": 1, "eval_1": 0.0}
+        {
+            "prompt": [{"role": "user", "content": prompt["prompt"]}],
+            "response_0": "x",
+            "response_1": "y",
+            "eval_0": 1,
+            "eval_1": 0.0,
+        }
         for prompt in PROMPTS
-    ]  # fmt: skip
+    ]
     told = wide(tmp_path / "s.jsonl", rows, problem=None, prompt="prompt", reward="eval_{i}")
     found, _ = import_rows(told, PROMPTS, range(2))
     assert [r["imported_reward"] for r in found] == [1.0, 0.0, 1.0, 0.0]
@@ -70,10 +84,7 @@ def test_the_columns_that_the_papers_authors_publish(tmp_path):
 
 def test_a_row_a_response(tmp_path):
     texts = ["a0", "b0", "a1", "b1"]
-    rows = [
-        {"problem": PROMPTS[n % 2]["problem"], "text": text, "end": "stop"}
-        for n, text in enumerate(texts)
-    ]
+    rows = [{"problem": PROMPTS[n % 2]["problem"], "text": text, "end": "stop"} for n, text in enumerate(texts)]
     told = wide(tmp_path / "s.jsonl", rows, response="text", finish_reason="end")
     found, _ = import_rows(told, PROMPTS, range(2))
     assert [r["response"] for r in found] == ["a0", "a1", "b0", "b1"]
@@ -155,11 +166,23 @@ def test_contradictions_are_refused_at_the_start(samples, message):
 def snakemake(folder: Path, *options: str) -> str:
     files = [str(ROOT / "config/config.yaml"), str(ROOT / "tests/configs/smoke.yaml"), "mine.yaml"]
     done = subprocess.run(
-        [sys.executable, "-m", "snakemake", "--snakefile", "Snakefile", "--cores", "1", *options,
-         "--configfile", *files],
-        cwd=folder, capture_output=True, text=True,
+        [
+            sys.executable,
+            "-m",
+            "snakemake",
+            "--snakefile",
+            "Snakefile",
+            "--cores",
+            "1",
+            *options,
+            "--configfile",
+            *files,
+        ],
+        cwd=folder,
+        capture_output=True,
+        text=True,
         env={**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
-    )  # fmt: skip
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout + done.stderr
 
@@ -170,18 +193,15 @@ def test_stage_one_from_imported_samples(tmp_path):
     (tmp_path / "mine.yaml").write_text("{}\n")
     snakemake(tmp_path, "results/datasets/sums.parquet")
     problems = read_table(tmp_path / "results/datasets/sums.parquet").to_pylist()
-    rows = [
-        row(p["problem"], *[rf"\boxed{{{p['gold']}}}"] * 3, "so it is 7", eval_0=1, eval_1=0)
-        for p in problems
-    ]
+    rows = [row(p["problem"], *[rf"\boxed{{{p['gold']}}}"] * 3, "so it is 7", eval_0=1, eval_1=0) for p in problems]
     (tmp_path / "samples.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
     samples = {
-        "reference": "tiny", "source": {"kind": "local", "path": "samples.jsonl"},
-        "problem": "problem", "response": "response_{i}",
-    }  # fmt: skip
-    (tmp_path / "mine.yaml").write_text(
-        yaml.safe_dump({"datasets": {"sums": {"samples": samples}}})
-    )
+        "reference": "tiny",
+        "source": {"kind": "local", "path": "samples.jsonl"},
+        "problem": "problem",
+        "response": "response_{i}",
+    }
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump({"datasets": {"sums": {"samples": samples}}}))
 
     printed = snakemake(tmp_path, "results/values/v-star.parquet")
 
@@ -191,9 +211,15 @@ def test_stage_one_from_imported_samples(tmp_path):
     assert len(values) == 64 and {(v["n"], v["n_correct"]) for v in values} == {(4, 3)}
     block = tmp_path / "results/samples/tiny/sums/block-s0-p0.parquet"
     assert pq.read_schema(block).names[:-1] == [
-        "prompt_id", "sample_index", "seed", "response_token_ids", "response", "finish_reason",
-        "n_tokens", "logprob_sum",
-    ]  # fmt: skip
+        "prompt_id",
+        "sample_index",
+        "seed",
+        "response_token_ids",
+        "response",
+        "finish_reason",
+        "n_tokens",
+        "logprob_sum",
+    ]
     manifest = read_json(block.with_name("block-s0-p0.manifest.json"))
     assert manifest["imported"]["prompts_matched"] == 64
     assert table_metadata(block)["imported"]["source"] == samples["source"]
@@ -204,9 +230,7 @@ def test_stage_one_from_imported_samples(tmp_path):
     (tmp_path / "samples.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
     samples = {**samples, "reward": "eval_{i}"}
     del samples["response"]
-    (tmp_path / "mine.yaml").write_text(
-        yaml.safe_dump({"datasets": {"sums": {"samples": samples}}})
-    )
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump({"datasets": {"sums": {"samples": samples}}}))
     snakemake(tmp_path, "results/values/v-star.parquet")
     values = read_table(tmp_path / "results/values/v-star.parquet").to_pylist()
     assert {(v["n"], v["n_correct"]) for v in values} == {(4, 1)}
@@ -218,8 +242,11 @@ def test_what_the_tables_expect_of_imported_samples():
     raw = default_config()
     source = {"kind": "local", "path": "samples.jsonl"}
     raw["datasets"]["sums"]["samples"] = {
-        "reference": "tiny", "source": source, "problem": "problem", "response": "response_{i}",
-    }  # fmt: skip
+        "reference": "tiny",
+        "source": source,
+        "problem": "problem",
+        "response": "response_{i}",
+    }
     plan = json.loads(Targets(Plan(load_config(raw))).tables_plan())
     rules = {entry["rule"]: entry for entry in plan["expected"]}
     assert "sample_reference" not in rules
@@ -233,9 +260,11 @@ def test_a_verifier_of_ones_own_in_the_workflow(tmp_path):
     verifier = tmp_path / "mine.py"
     verifier.write_text("def ends(gold, response):\n    return response.text.endswith(gold)\n")
     samples = {
-        "reference": "tiny", "source": {"kind": "local", "path": "samples.jsonl"},
-        "problem": "problem", "response": "response_{i}",
-    }  # fmt: skip
+        "reference": "tiny",
+        "source": {"kind": "local", "path": "samples.jsonl"},
+        "problem": "problem",
+        "response": "response_{i}",
+    }
     sums = {"samples": samples, "verifier": "mine.py:ends"}
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump({"datasets": {"sums": sums}}))
     (tmp_path / "samples.jsonl").write_text("")

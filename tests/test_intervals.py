@@ -54,9 +54,10 @@ def test_parts_estimate_the_variance_of_the_mean_without_bias():
     generator = np.random.default_rng(3)
     seed_sd, problem_sd, rest_sd, many = 0.3, 1.0, 0.7, 4000
     tables = (
-        generator.normal(0, seed_sd, (many, 3, 1)) + generator.normal(0, problem_sd, (many, 1, 20))
+        generator.normal(0, seed_sd, (many, 3, 1))
+        + generator.normal(0, problem_sd, (many, 1, 20))
         + generator.normal(0, rest_sd, (many, 3, 20))
-    )  # fmt: skip
+    )
     found = [spread(table.mean(axis=0), [table]) for table in tables]
     estimated = np.mean([one.seeds + one.problems for one in found])
     true = seed_sd**2 / 3 + problem_sd**2 / 20 + rest_sd**2 / 60
@@ -170,9 +171,7 @@ def clopper_pearson(right: int, of: int) -> tuple[float, float]:
             low, high = (middle, high) if chance(middle) < 0.025 else (low, middle)
         return low
 
-    return (solved(at_least) if right else 0.0), (
-        1 - solved(lambda q: at_most(1 - q)) if right < of else 1.0
-    )
+    return (solved(at_least) if right else 0.0), (1 - solved(lambda q: at_most(1 - q)) if right < of else 1.0)
 
 
 @pytest.mark.parametrize("rows", [(1, False), (3, True), (1, True)])
@@ -198,9 +197,7 @@ def test_one_of_sixty_four_is_no_surer_than_none():
 def test_shares_of_one_answer_each_are_near_the_exact_interval(right, of):
     found = share_interval(np.array([[1.0] * right + [0.0] * (of - right)]), False)
     low, high = clopper_pearson(right, of)
-    assert found.low == pytest.approx(low, abs=0.015) and found.high == pytest.approx(
-        high, abs=0.015
-    )
+    assert found.low == pytest.approx(low, abs=0.015) and found.high == pytest.approx(high, abs=0.015)
 
 
 def test_half_right_by_hand():
@@ -231,9 +228,7 @@ def test_order_of_problems_and_seeds_does_not_matter_and_wrong_mirrors_right(n_s
 
 def test_seeds_that_agree_narrow_the_interval_and_seeds_that_do_not_widen_it():
     one, agree, differ = scores(1), scores(3, seed_sd=0.0), scores(3, seed_sd=0.15)
-    wide, usual, narrow = (
-        np.ptp(share_interval(table, True)[1:]) for table in (differ, one, agree)
-    )
+    wide, usual, narrow = (np.ptp(share_interval(table, True)[1:]) for table in (differ, one, agree))
     assert wide > 1.5 * usual and narrow < 1.2 * usual
 
 

@@ -49,9 +49,7 @@ def test_kl_and_log_ratio_of_an_update_by_hand(tiny_folder):
     graded = [_Known()] * 3
     found = step_metrics(graded, [_Drawn(n) for n in lengths], [sums])
     assert found["kl_per_sequence"] == pytest.approx(sum(kl) / 3, rel=1e-4)
-    assert found["kl_per_token"] == pytest.approx(
-        sum(a / n for a, n in zip(kl, lengths, strict=True)) / 3, rel=1e-4
-    )
+    assert found["kl_per_token"] == pytest.approx(sum(a / n for a, n in zip(kl, lengths, strict=True)) / 3, rel=1e-4)
     assert found["log_ratio"] == pytest.approx(sum(ratio) / 3, rel=1e-4)
     assert found["log_ratio_per_token"] == pytest.approx(
         sum(a / n for a, n in zip(ratio, lengths, strict=True)) / 3, rel=1e-4

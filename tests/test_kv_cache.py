@@ -37,9 +37,7 @@ def test_it_returns_what_transformers_own_layer_returns():
     growing, plain = layers()
     for step, tokens in enumerate([5, 1, 1, 40, 1, 1]):
         keys, values = states(tokens, seed=step)
-        for found, expected in zip(
-            growing.update(keys, values), plain.update(keys, values), strict=True
-        ):
+        for found, expected in zip(growing.update(keys, values), plain.update(keys, values), strict=True):
             assert torch.equal(found, expected)
         assert growing.get_seq_length() == plain.get_seq_length()
 
@@ -84,9 +82,15 @@ def test_a_model_that_keeps_something_else_has_none():
 @pytest.mark.parametrize("kv_heads", [1, 2])
 def test_a_model_reads_the_same_through_it(kv_heads):
     policy = build_scratch_policy(
-        seed=0, layers=2, hidden_size=16, intermediate_size=32, heads=2, kv_heads=kv_heads, max_positions=64,
+        seed=0,
+        layers=2,
+        hidden_size=16,
+        intermediate_size=32,
+        heads=2,
+        kv_heads=kv_heads,
+        max_positions=64,
         whole_tokens=[],
-    )  # fmt: skip
+    )
     ids_BS = torch.arange(30).reshape(2, 15) + 3
     logits = []
     with torch.no_grad():

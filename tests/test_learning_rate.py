@@ -28,7 +28,5 @@ def test_the_share_that_is_left_takes_the_place_of_the_steps():
 
 
 def test_an_unknown_schedule_is_refused():
-    with pytest.raises(
-        ValueError, match="unknown schedule 'step'; known are constant, linear, cosine"
-    ):
+    with pytest.raises(ValueError, match="unknown schedule 'step'; known are constant, linear, cosine"):
         learning_rate(1.0, "step", 0, 4, 1)

@@ -20,9 +20,7 @@ from astarpo.sampling.stage import sample_rows
 from astarpo.stage_one.reference import prepare_reference
 from astarpo.training.job import train
 
-DEFAULT = yaml.safe_load(
-    (Path(__file__).parents[1] / "config/config.yaml").read_text(encoding="utf-8")
-)
+DEFAULT = yaml.safe_load((Path(__file__).parents[1] / "config/config.yaml").read_text(encoding="utf-8"))
 MACHINE = {"device": "cpu", "sampling_batch": 4}
 
 
@@ -60,7 +58,7 @@ LLAMA3 = {"rope_type": "llama3", "factor": 8.0, "original_max_position_embedding
         ({"max_seq_len": 2048, "attn_config": {"alibi": False}}, 2048),
         ({"max_position_embeddings": -1}, None),
     ],
-)  # fmt: skip
+)
 def test_stretched_and_absent_positions(config, limit):
     assert position_limit(config) == limit
 
@@ -94,7 +92,7 @@ def changed(path: str, value: object) -> dict:
         ("benchmarks/held-out/protocols/greedy/max_new_tokens", ["benchmarks.held-out.protocols.greedy"]),
         ("datasets/sums/sampling/max_new_tokens", ["datasets.sums.sampling", "runs.a-star-po"]),
     ],
-)  # fmt: skip
+)
 def test_a_model_from_scratch_is_checked_in_the_configuration(path, keys):
     load_config(changed(path, 96))  # 32 tokens of prompt and 128 positions
     with pytest.raises(InputError) as refused:
@@ -143,8 +141,10 @@ def test_sampling_refuses_what_the_model_cannot_read_and_answers_up_to_there(tmp
     path = model_case.folder(tmp_path / "m", make(len(made)), made)
     asking = {
         "prompting": {"chat_template": False, "system_prompt": None, "max_prompt_tokens": 4},
-        "engine": "transformers", "precision": "float32", "torch_threads": 1,
-    }  # fmt: skip
+        "engine": "transformers",
+        "precision": "float32",
+        "torch_threads": 1,
+    }
 
     def draw(longest):
         rows = [{"prompt_id": "p", "prompt": "1+1="}]
@@ -168,12 +168,6 @@ def test_a_training_is_refused_before_its_models_are_loaded(tmp_path):
     (tmp_path / "model/model.safetensors").unlink()
     reference = tmp_path / "manifest.json"
     write_json(reference, {"outputs": {"model": sha256(tmp_path / "model")}})
-    told = replace(
-        training_case.SETTINGS, method="grpo", hyperparameters={}, sampling=SamplingSettings(1.0, 1.0, 33)
-    )  # fmt: skip
-    with pytest.raises(
-        InputError, match=r"the training: .* make 65, but .*/model has 64 positions"
-    ):
-        train(
-            asdict(told), asdict(training_case.MACHINE), 0, {"reference": str(reference)}, {}, "s"
-        )
+    told = replace(training_case.SETTINGS, method="grpo", hyperparameters={}, sampling=SamplingSettings(1.0, 1.0, 33))
+    with pytest.raises(InputError, match=r"the training: .* make 65, but .*/model has 64 positions"):
+        train(asdict(told), asdict(training_case.MACHINE), 0, {"reference": str(reference)}, {}, "s")

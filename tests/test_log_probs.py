@@ -55,9 +55,7 @@ def test_padding_and_company_change_nothing(tiny_policy):
     prompts, responses = [[5, 6], [5, 6, 7, 8, 9]], [[10, 11, 1], [12, 13, 14, 15, 16, 1]]
     together, _ = token_log_probs(tiny_policy.model, collate(prompts, responses, END), 1.0)
     for row in range(2):
-        alone, _ = token_log_probs(
-            tiny_policy.model, collate([prompts[row]], [responses[row]], END), 1.0
-        )
+        alone, _ = token_log_probs(tiny_policy.model, collate([prompts[row]], [responses[row]], END), 1.0)
         length = len(responses[row])
         assert torch.allclose(together[row, :length], alone[0], atol=1e-5)
         assert (together[row, length:] == 0).all()

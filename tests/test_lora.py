@@ -15,9 +15,7 @@ from astarpo.training.job import _bytes_each, make_engine
 from astarpo.training.world import World
 
 LORA = {"rank": 4, "alpha": 8.0, "targets": ["q_proj", "down_proj"]}
-pytest.importorskip(
-    "peft", reason="peft is not installed: `make test-deepspeed` installs it and runs this"
-)
+pytest.importorskip("peft", reason="peft is not installed: `make test-deepspeed` installs it and runs this")
 
 
 def log_probs(policy):

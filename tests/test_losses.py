@@ -28,13 +28,18 @@ def rollout(rewards: list[float], groups: list[int], **more: Any) -> Rollout:
     """A batch of responses of as many tokens as ``anchor_log_probs_BT`` has, none of them masked."""
     anchor_BT = more["anchor_log_probs_BT"]
     fields: dict[str, Any] = {
-        "prompt_ids": [f"p{group}" for group in groups], "group_ids_B": torch.tensor(groups),
+        "prompt_ids": [f"p{group}" for group in groups],
+        "group_ids_B": torch.tensor(groups),
         "response_ids_BT": torch.zeros(anchor_BT.shape, dtype=torch.long),
         "mask_BT": torch.ones(anchor_BT.shape, dtype=torch.bool),
-        "sampler_log_probs_B": torch.zeros(len(rewards)), "old_log_probs_BT": None, "v_star_B": None,
-        "reward_B": torch.tensor(rewards), "status": ["correct"] * len(rewards),
-        "finish_reason": ["stop"] * len(rewards), **more,
-    }  # fmt: skip
+        "sampler_log_probs_B": torch.zeros(len(rewards)),
+        "old_log_probs_BT": None,
+        "v_star_B": None,
+        "reward_B": torch.tensor(rewards),
+        "status": ["correct"] * len(rewards),
+        "finish_reason": ["stop"] * len(rewards),
+        **more,
+    }
     return Rollout(**fields)
 
 
@@ -43,9 +48,7 @@ def test_grpo_clips_low_and_high_apart():
     zero, mask = torch.zeros(2, 1), torch.ones(2, 1, dtype=torch.bool)
     log_probs = torch.tensor([[1.5], [0.5]]).log()
     targets = {"advantage_B": torch.tensor([1.0, -1.0]), "old_log_probs_BT": zero}
-    found, sums = grpo.loss(
-        log_probs, mask, targets, 2, max_new_tokens=4, **{**GRPO, "kl_coefficient": 0.0}
-    )
+    found, sums = grpo.loss(log_probs, mask, targets, 2, max_new_tokens=4, **{**GRPO, "kl_coefficient": 0.0})
     assert found.item() == pytest.approx((-1.3 + 0.9) / 2)
     assert sums["ratio_clip_fraction"] == 2
 
@@ -72,9 +75,7 @@ def ppo_targets() -> dict[str, Any]:
     """Rewards 1 and 0 at the end; values 0.2, 0.3 and 0.1, 0.4; policy, old policy and reference alike."""
     zero = torch.zeros(2, 2)
     values = torch.tensor([[0.2, 0.3], [0.1, 0.4]])
-    batch = rollout(
-        [1.0, 0.0], [0, 1], anchor_log_probs_BT=zero, old_log_probs_BT=zero, old_values_BT=values
-    )
+    batch = rollout([1.0, 0.0], [0, 1], anchor_log_probs_BT=zero, old_log_probs_BT=zero, old_values_BT=values)
     return ppo.prepare(batch, gamma=1.0, gae_lambda=1.0, kl_coefficient=0.1)
 
 
@@ -94,9 +95,12 @@ def test_ppo_trains_policy_and_critic():
     """Ratio 1 and advantage 2, value 0 and return 1: -2 + 1/2, and a gradient for both."""
     zero = torch.zeros(1, 1)
     targets = {
-        "advantage_BT": torch.full((1, 1), 2.0), "return_BT": torch.ones(1, 1), "old_values_BT": zero,
-        "old_log_probs_BT": zero, "explained_variance_B": torch.zeros(1),
-    }  # fmt: skip
+        "advantage_BT": torch.full((1, 1), 2.0),
+        "return_BT": torch.ones(1, 1),
+        "old_values_BT": zero,
+        "old_log_probs_BT": zero,
+        "explained_variance_B": torch.zeros(1),
+    }
     log_probs, values = torch.zeros(1, 1, requires_grad=True), torch.zeros(1, 1, requires_grad=True)
     mask = torch.ones(1, 1, dtype=torch.bool)
     found, _ = ppo.loss(log_probs, mask, targets, 1, values_BT=values, clip=0.2, value_clip=0.5)

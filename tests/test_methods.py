@@ -37,11 +37,17 @@ def rollout(rewards, groups=None, anchor=None, old=None, mask=None, **more):
     fields = {
         "prompt_ids": [f"p{n}" for n in range(len(rewards))],
         "group_ids_B": torch.tensor(groups if groups is not None else list(range(len(rewards)))),
-        "response_ids_BT": torch.zeros(size, dtype=torch.long), "mask_BT": mask_BT,
-        "sampler_log_probs_B": torch.zeros(len(rewards)), "old_log_probs_BT": old,
-        "anchor_log_probs_BT": anchor_BT, "v_star_B": None, "reward_B": reward_B,
-        "status": ["correct"] * len(rewards), "finish_reason": ["stop"] * len(rewards), **more,
-    }  # fmt: skip
+        "response_ids_BT": torch.zeros(size, dtype=torch.long),
+        "mask_BT": mask_BT,
+        "sampler_log_probs_B": torch.zeros(len(rewards)),
+        "old_log_probs_BT": old,
+        "anchor_log_probs_BT": anchor_BT,
+        "v_star_B": None,
+        "reward_B": reward_B,
+        "status": ["correct"] * len(rewards),
+        "finish_reason": ["stop"] * len(rewards),
+        **more,
+    }
     return Rollout(**fields)
 
 
@@ -157,12 +163,13 @@ def test_ppo_value_clip_by_hand():
     """Old value 0, return 1: at value 0.8 the clipped one is 0.5, and its error of 0.25 is the larger."""
     mask, zero = torch.ones(1, 1, dtype=torch.bool), torch.zeros(1, 1)
     targets = {
-        "advantage_BT": zero, "return_BT": torch.ones(1, 1), "old_values_BT": zero, "old_log_probs_BT": zero,
+        "advantage_BT": zero,
+        "return_BT": torch.ones(1, 1),
+        "old_values_BT": zero,
+        "old_log_probs_BT": zero,
         "explained_variance_B": torch.zeros(1),
-    }  # fmt: skip
-    found, sums = ppo.loss(
-        zero, mask, targets, 1, values_BT=torch.full((1, 1), 0.8), clip=0.2, value_clip=0.5
-    )
+    }
+    found, sums = ppo.loss(zero, mask, targets, 1, values_BT=torch.full((1, 1), 0.8), clip=0.2, value_clip=0.5)
     assert found.item() == pytest.approx(0.125) and sums["value_clip_fraction"] == 1
 
 
@@ -212,14 +219,10 @@ def test_reinforce_is_a_star_po_up_to_two_beta2(kl_in_reward):
         torch.manual_seed(1)
         log_probs = torch.randn(3, 2).requires_grad_()
         if module is a_star_po:
-            found, _ = a_star_po.loss(
-                log_probs, batch.mask_BT, a_star_po.prepare(batch), 3, beta2=beta2
-            )
+            found, _ = a_star_po.loss(log_probs, batch.mask_BT, a_star_po.prepare(batch), 3, beta2=beta2)
         else:
             targets = reinforce.prepare(batch, baseline="v_star")
-            found, _ = reinforce.loss(
-                log_probs, batch.mask_BT, targets, 3, beta2=beta2, kl_in_reward=kl_in_reward
-            )
+            found, _ = reinforce.loss(log_probs, batch.mask_BT, targets, 3, beta2=beta2, kl_in_reward=kl_in_reward)
         found.backward()
         grads.append(log_probs.grad)
     same = torch.allclose(grads[0], 2 * beta2 * grads[1], atol=1e-7)
@@ -238,15 +241,15 @@ def test_gradient_of_a_star_po_where_policy_and_reference_are_equal():
 @pytest.mark.parametrize(
     ("baseline", "expected"),
     [
-        ("zero", [1.0, 0.0, 1.0, 1.0]), ("batch_mean", [0.25, -0.75, 0.25, 0.25]),
-        ("running_mean", [0.6, -0.4, 0.6, 0.6]), ("leave_one_out", [1.0, -1.0, 0.0, 0.0]),
+        ("zero", [1.0, 0.0, 1.0, 1.0]),
+        ("batch_mean", [0.25, -0.75, 0.25, 0.25]),
+        ("running_mean", [0.6, -0.4, 0.6, 0.6]),
+        ("leave_one_out", [1.0, -1.0, 0.0, 0.0]),
         ("v_star", [0.5, -0.5, 0.5, 0.5]),
     ],
-)  # fmt: skip
+)
 def test_baselines(baseline, expected):
-    batch = rollout(
-        [1.0, 0.0, 1.0, 1.0], [0, 0, 1, 1], v_star_B=torch.full((4,), 0.5), running_mean=0.4
-    )
+    batch = rollout([1.0, 0.0, 1.0, 1.0], [0, 0, 1, 1], v_star_B=torch.full((4,), 0.5), running_mean=0.4)
     found = reinforce.prepare(batch, baseline=baseline)["advantage_B"]
     assert found.tolist() == pytest.approx(expected)
 
@@ -296,9 +299,16 @@ def test_training_on_a_bandit_finds_the_optimal_policy(method, beta2):
     optimizer = torch.optim.Adam([logits], lr=0.05)
     anchor, mask = reference.log()[:, None], torch.ones(4, 1, dtype=torch.bool)
     batch = rollout(reward.tolist(), mask=mask, anchor=anchor, v_star_B=v_star.expand(4))
-    own = {"beta2": beta2, "value_update": "none"} if method == "a_star_po" else {
-        "beta2": beta2, "baseline": "v_star", "kl_in_reward": True, "baseline_decay": 0.0,
-    }  # fmt: skip
+    own = (
+        {"beta2": beta2, "value_update": "none"}
+        if method == "a_star_po"
+        else {
+            "beta2": beta2,
+            "baseline": "v_star",
+            "kl_in_reward": True,
+            "baseline_decay": 0.0,
+        }
+    )
     targets = build_prepare(method, own)(batch)
     loss = build_loss(method, own)
     for _ in range(600):
@@ -308,7 +318,7 @@ def test_training_on_a_bandit_finds_the_optimal_policy(method, beta2):
         total = sum(
             weights[a] * loss(log_pi[a : a + 1, None], mask[:1], {k: v[a : a + 1] for k, v in targets.items()}, 1)[0]
             for a in range(4)
-        )  # fmt: skip
+        )
         total.backward()
         optimizer.step()
     log_pi = logits.detach().log_softmax(0)
@@ -318,9 +328,15 @@ def test_training_on_a_bandit_finds_the_optimal_policy(method, beta2):
 # method.md 5: bias / standard deviation of V_hat at beta1 = 0.5.
 @pytest.mark.parametrize(
     ("p", "n", "bias", "deviation"),
-    [(0.05, 8, -0.028, 0.16), (0.125, 8, -0.042, 0.21), (0.25, 1, -0.227, 0.43), (0.5, 8, -0.020, 0.15),
-     (0.5, 32, -0.005, 0.07), (0.75, 4, -0.018, 0.14)],
-)  # fmt: skip
+    [
+        (0.05, 8, -0.028, 0.16),
+        (0.125, 8, -0.042, 0.21),
+        (0.25, 1, -0.227, 0.43),
+        (0.5, 8, -0.020, 0.15),
+        (0.5, 32, -0.005, 0.07),
+        (0.75, 4, -0.018, 0.14),
+    ],
+)
 def test_bias_and_spread_of_the_estimate(p, n, bias, deviation):
     """By the exact binomial distribution, and the bias shrinks as N grows."""
     from math import comb, exp, log
@@ -341,14 +357,19 @@ def test_bias_and_spread_of_the_estimate(p, n, bias, deviation):
 # beta2, eta and the weights of the KL terms are large: what they multiply has a part in the numbers.
 SETTINGS = {
     "a_star_po": {"beta2": 0.5, "value_update": "running", "estimator": "log_mean_exp", "beta1": 0.5},
-    "grpo": {"clip": 0.2, "clip_high": 0.28, "kl_coefficient": 0.1, "scale_by_std": True, "std_epsilon": 1e-6,
-             "average": "sequences"},
-    "ppo": {"critic_lr": 1e-2, "clip": 0.2, "value_clip": 0.5, "gamma": 1.0, "gae_lambda": 0.95,
-            "kl_coefficient": 0.1},
+    "grpo": {
+        "clip": 0.2,
+        "clip_high": 0.28,
+        "kl_coefficient": 0.1,
+        "scale_by_std": True,
+        "std_epsilon": 1e-6,
+        "average": "sequences",
+    },
+    "ppo": {"critic_lr": 1e-2, "clip": 0.2, "value_clip": 0.5, "gamma": 1.0, "gae_lambda": 0.95, "kl_coefficient": 0.1},
     "rebel": {"eta": 1.0},
     "reinforce": {"baseline": "running_mean", "beta2": 0.5, "kl_in_reward": True, "baseline_decay": 0.9},
     "oapl": {"beta1": 1.0, "beta2": 0.5, "sync_every": 2},
-}  # fmt: skip
+}
 # Prompts in a batch, and responses to each: enough for groups with different rewards in each batch.
 SIZES = {"grpo": (4, 4), "rebel": (8, 2), "oapl": (4, 4)}
 
@@ -356,9 +377,14 @@ SIZES = {"grpo": (4, 4), "rebel": (8, 2), "oapl": (4, 4)}
 def trainer(folder, method, machine=case.MACHINE, **changes):
     prompts, responses = SIZES.get(method, (8, 1))
     return case.trainer(
-        folder, machine=machine, method=method, hyperparameters=SETTINGS[method],
-        prompts_per_batch=prompts, responses_per_prompt=responses, **changes,
-    )  # fmt: skip
+        folder,
+        machine=machine,
+        method=method,
+        hyperparameters=SETTINGS[method],
+        prompts_per_batch=prompts,
+        responses_per_prompt=responses,
+        **changes,
+    )
 
 
 def deterministic(history):
@@ -372,19 +398,14 @@ def test_every_method_has_settings_here_and_in_the_configuration(method):
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_a_training_killed_and_resumed_ends_as_it_would_have(
-    tiny_folder, tmp_path, monkeypatch, method
-):
+def test_a_training_killed_and_resumed_ends_as_it_would_have(tiny_folder, tmp_path, monkeypatch, method):
     whole = trainer(tiny_folder, method)
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
     expected = deterministic(whole.run(tmp_path / "a"))
     assert len(expected) == 5
     for row in expected[1:]:
-        assert all(
-            row[name] is not None
-            for name in ("loss", "kl_per_token", "grad_norm", *METHODS[method].metrics)
-        )
+        assert all(row[name] is not None for name in ("loss", "kl_per_token", "grad_norm", *METHODS[method].metrics))
     every_two = replace(case.MACHINE, checkpoint_every=2)
     killed = trainer(tiny_folder, method, every_two)
     original = killed._step
@@ -436,9 +457,7 @@ def same(ones, others):
 
 
 @pytest.mark.parametrize("method", [name for name in METHODS if METHODS[name].anchor != "lagged"])
-def test_only_a_lagged_method_draws_from_another_policy_than_it_trains(
-    tiny_folder, tmp_path, method
-):
+def test_only_a_lagged_method_draws_from_another_policy_than_it_trains(tiny_folder, tmp_path, method):
     made = trainer(tiny_folder, method)
     made.run(tmp_path)
     assert made.engine.lagged is None

@@ -36,9 +36,7 @@ def test_groups_stay_whole():
     assert cut(range(6), lengths, 1, None, groups) == [[2, 3], [4, 5], [0, 1]]
 
 
-@pytest.mark.parametrize(
-    "changes", [{"micro_batch_tokens": 20}, {"activation_checkpointing": True}]
-)
+@pytest.mark.parametrize("changes", [{"micro_batch_tokens": 20}, {"activation_checkpointing": True}])
 def test_what_saves_memory_changes_no_number(tiny_folder, tmp_path, changes):
     for name in ("a", "b"):
         (tmp_path / name).mkdir()

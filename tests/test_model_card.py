@@ -5,11 +5,16 @@ import json
 from astarpo.training.model_card import model_card
 
 SETTINGS = {
-    "method": "a_star_po", "hyperparameters": {"beta2": 1e-3}, "steps": 20, "prompts_per_batch": 4,
-    "updates_per_rollout": 1, "lr": 1e-4, "lr_schedule": "linear",
+    "method": "a_star_po",
+    "hyperparameters": {"beta2": 1e-3},
+    "steps": 20,
+    "prompts_per_batch": 4,
+    "updates_per_rollout": 1,
+    "lr": 1e-4,
+    "lr_schedule": "linear",
     "sampling": {"temperature": 1.0, "top_p": 1.0, "max_new_tokens": 8},
     "prompting": {"chat_template": False, "system_prompt": None, "max_prompt_tokens": 9},
-}  # fmt: skip
+}
 MADE_FROM = {
     "settings": json.dumps(SETTINGS),
     "inputs": {"reference": "ab", "dataset": "cd"},
@@ -24,16 +29,16 @@ def test_the_card_says_what_the_run_was():
     card = model_card(MADE_FROM, METRICS, {"prompts": 17})
     assert card.startswith("---\nlibrary_name: transformers\n")
     for line in (
-        "| method | a_star_po (beta2 = 0.001) |", "| seed | 3 |", "| training prompts | 17 |",
+        "| method | a_star_po (beta2 = 0.001) |",
+        "| seed | 3 |",
+        "| training prompts | 17 |",
         "| reward on training prompts | 0.075 in the first tenth of the steps, 0.975 in the last |",
         "| KL to the reference | 0.500 nats a response in the last tenth |",
         "| dataset | `cd` |\n| reference | `ab` |",
-    ):  # fmt: skip
+    ):
         assert line in card
     assert json.loads(card.split("```json\n")[1].split("\n```")[0]) == SETTINGS
 
 
 def test_equal_runs_get_equal_cards():
-    assert model_card(MADE_FROM, METRICS, {"prompts": 1}) == model_card(
-        MADE_FROM, METRICS, {"prompts": 1}
-    )
+    assert model_card(MADE_FROM, METRICS, {"prompts": 1}) == model_card(MADE_FROM, METRICS, {"prompts": 1})

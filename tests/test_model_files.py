@@ -41,9 +41,13 @@ def test_weights_tokenizer_template_and_generation_config_are_read_and_other_fil
     (folder / "original").mkdir()
     (folder / "original/params.json").write_text("{}")
     assert names(files_of(folder)) == [
-        "chat_template.jinja", "config.json", "generation_config.json", "model.safetensors", "tokenizer.json",
+        "chat_template.jinja",
+        "config.json",
+        "generation_config.json",
+        "model.safetensors",
+        "tokenizer.json",
         "tokenizer_config.json",
-    ]  # fmt: skip
+    ]
 
 
 def test_every_shard_counts_also_one_that_is_missing(folder):
@@ -76,10 +80,8 @@ def test_a_folder_that_is_not_there_is_a_config_that_is_missing(tmp_path):
 @pytest.mark.parametrize(
     "name",
     ["model.safetensors", "tokenizer.json", "chat_template.jinja", "generation_config.json", "config.json"],
-)  # fmt: skip
-def test_content_counts_even_where_size_and_times_are_as_before(
-    folder, tmp_path, name, monkeypatch
-):
+)
+def test_content_counts_even_where_size_and_times_are_as_before(folder, tmp_path, name, monkeypatch):
     monkeypatch.setattr(hashes.remembered_sha256, "__defaults__", (tmp_path / "h", 0))
     before = content_of(folder, tmp_path / "h")
     path = folder / name
@@ -96,7 +98,7 @@ def test_times_and_places_do_not_count(folder, tmp_path):
     for path in folder.iterdir():
         path.touch()
     shutil.copytree(folder, tmp_path / "copy")
-    assert content_of(folder, tmp_path / "h") == before == content_of(tmp_path / "copy", tmp_path / "h")  # fmt: skip
+    assert content_of(folder, tmp_path / "h") == before == content_of(tmp_path / "copy", tmp_path / "h")
     (folder / "added_tokens.json").write_text("{}")
     assert content_of(folder, tmp_path / "h") != before
 
@@ -125,9 +127,7 @@ def test_nothing_is_remembered_where_nothing_can_be_written(tmp_path):
     assert remembered_sha256(tmp_path / "a", tmp_path / "h", small=0).startswith("ba7816bf")
 
 
-def test_the_record_of_a_reference_has_every_file_under_the_name_that_the_tables_look_for(
-    folder, tmp_path
-):
+def test_the_record_of_a_reference_has_every_file_under_the_name_that_the_tables_look_for(folder, tmp_path):
     raw = yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8"))
     del raw["references"]["tiny"]["warm_start"]
     raw["references"]["tiny"]["source"] = {"kind": "local", "path": str(folder)}
@@ -137,19 +137,29 @@ def test_the_record_of_a_reference_has_every_file_under_the_name_that_the_tables
     def prepare(settings):
         script = ROOT / "workflow_scripts/prepare_reference.py"
         return subprocess.run(
-            [sys.executable, script, "--settings", settings, "--lengths", plan.reference_lengths("tiny"),
-             "--model-files", *inputs["model_files"], "--out-model", "out/model",
-             "--out-manifest", "out/manifest.json"],
-            cwd=tmp_path, capture_output=True, text=True, check=False,
-        )  # fmt: skip
+            [
+                sys.executable,
+                script,
+                "--settings",
+                settings,
+                "--lengths",
+                plan.reference_lengths("tiny"),
+                "--model-files",
+                *inputs["model_files"],
+                "--out-model",
+                "out/model",
+                "--out-manifest",
+                "out/manifest.json",
+            ],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
 
     # The tiny model has 64 positions, and the default asks for 32 + 48.
     refused = prepare(plan.reference("tiny"))
-    assert (
-        refused.returncode == 1
-        and "make 80, but" in refused.stderr
-        and not (tmp_path / "out").exists()
-    )
+    assert refused.returncode == 1 and "make 80, but" in refused.stderr and not (tmp_path / "out").exists()
     model_case.folder(folder, model_case.llama(261, 128), model_case.tokenizer())
     assert prepare(plan.reference("tiny")).returncode == 0
     recorded = json.loads((tmp_path / "out/manifest.json").read_text())["inputs"]

@@ -52,10 +52,17 @@ def project(finished: Path, tmp_path: Path) -> Path:
 
 BELOW_TRAINING = evaluation("a-star-po.seed-0") | TABLES | FIGURES
 BELOW_REFERENCE = {
-    "prepare_reference tiny", *(f"sample_reference tiny sums s{s}-p0" for s in (0, 1)),
-    *(f"grade_samples tiny sums s{s}-p0" for s in (0, 1)), "select_prompts solved", "estimate_values v-star",
-    "train_policy a-star-po 0", "plot_values values", *evaluation(*POLICIES), *TABLES, *FIGURES,
-}  # fmt: skip
+    "prepare_reference tiny",
+    *(f"sample_reference tiny sums s{s}-p0" for s in (0, 1)),
+    *(f"grade_samples tiny sums s{s}-p0" for s in (0, 1)),
+    "select_prompts solved",
+    "estimate_values v-star",
+    "train_policy a-star-po 0",
+    "plot_values values",
+    *evaluation(*POLICIES),
+    *TABLES,
+    *FIGURES,
+}
 
 
 def replace_weights(folder: Path) -> None:
@@ -98,16 +105,14 @@ def ask_for_more(folder: Path, longest: int = 90) -> None:
         pytest.param(replace_weights, BELOW_REFERENCE, id="other weights of the same size and time"),
         pytest.param(edit_template, BELOW_REFERENCE, id="another chat template"),
         pytest.param(delete_reference, BELOW_REFERENCE, id="the reference's model is deleted"),
-        pytest.param(
-            delete_trained, {"train_policy a-star-po 0", *BELOW_TRAINING}, id="a trained model is deleted"
-        ),
+        pytest.param(delete_trained, {"train_policy a-star-po 0", *BELOW_TRAINING}, id="a trained model is deleted"),
         pytest.param(
             ask_for_more,
             {*evaluation(*POLICIES, benchmarks=("held-out",)), *TABLES, *FIGURES},
             id="longer answers prepare no model again",
         ),
     ],
-)  # fmt: skip
+)
 def test_an_edit_reruns_exactly_what_depends_on_it(project, edit, expected):
     edit(project)
     assert would_run(project, "reference") == Counter(dict.fromkeys(expected, 1))
@@ -120,19 +125,13 @@ def test_a_deleted_model_is_made_again_for_whatever_needs_it(project):
 
 
 def test_everything_includes_the_models_of_references_and_runs(project):
-    models = [
-        path
-        for path in Targets(Plan(load_config(config(project)))).all()
-        if path.endswith("/model")
-    ]
+    models = [path for path in Targets(Plan(load_config(config(project)))).all() if path.endswith("/model")]
     assert models == ["results/references/tiny/model", "results/runs/a-star-po/seed-0/model"]
 
 
 def test_what_a_finished_reference_cannot_read_is_refused_before_any_job_starts(project):
     ask_for_more(project, 97)  # 32 tokens of prompt and 128 positions
-    said = (
-        r"benchmarks\.held-out\.protocols\.sampled: .* make 129, but models/own has 128 positions"
-    )
+    said = r"benchmarks\.held-out\.protocols\.sampled: .* make 129, but models/own has 128 positions"
     before = {path: path.stat().st_mtime_ns for path in (project / "results").rglob("*.parquet")}
     with pytest.raises(AssertionError, match=said):
         snakemake(project, "--cores", "1")

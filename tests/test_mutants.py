@@ -60,9 +60,7 @@ def test_every_test_that_must_fail_exists():
 def project(tmp_path: Path) -> Path:
     """A checkout with one function and one test, which leaves the function's second line alone."""
     (tmp_path / "half.py").write_text("def half(x):\n    y = x / 2\n    return y + 0\n")
-    (tmp_path / "test_half.py").write_text(
-        "import half\n\n\ndef test_half():\n    assert half.half(6) == 3\n"
-    )
+    (tmp_path / "test_half.py").write_text("import half\n\n\ndef test_half():\n    assert half.half(6) == 3\n")
     (tmp_path / "ignored.py").write_text("raise SystemExit\n")
     (tmp_path / ".gitignore").write_text("ignored.py\n")
     subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)
@@ -70,9 +68,7 @@ def project(tmp_path: Path) -> Path:
 
 
 def mutant(original: str, replacement: str, **more: Any) -> mutants.Mutant:
-    return mutants.Mutant(
-        "m", "half.py", original, replacement, more.pop("tests", ("test_half.py",)), **more
-    )
+    return mutants.Mutant("m", "half.py", original, replacement, more.pop("tests", ("test_half.py",)), **more)
 
 
 def run(code: str, project: Path) -> subprocess.CompletedProcess[str]:
@@ -86,9 +82,7 @@ def run(code: str, project: Path) -> subprocess.CompletedProcess[str]:
 def attempt(project: Path, *tried: mutants.Mutant, jobs: int = 1) -> str:
     """What the tool says of some mutants of a project, its last line being an error if there is one."""
     tried_ones = f"[{', '.join(map(repr, tried))}]"
-    code = (
-        f"tried = {tried_ones}; print(report(tried, dead_of(tried, Path('.').resolve(), {jobs})))"
-    )
+    code = f"tried = {tried_ones}; print(report(tried, dead_of(tried, Path('.').resolve(), {jobs})))"
     done = run(code, project)
     return done.stdout + done.stderr
 
@@ -150,9 +144,7 @@ def test_the_limit_is_one_of_each_mutant_and_not_of_all_tests_without_any(projec
 
 
 def test_a_part_of_the_list_is_named_or_spread_evenly():
-    assert [one.name for one in mutants.choose(LISTED, ["solved-keeps-all"], None)] == [
-        "solved-keeps-all"
-    ]
+    assert [one.name for one in mutants.choose(LISTED, ["solved-keeps-all"], None)] == ["solved-keeps-all"]
     assert mutants.choose(LISTED, [], None) == LISTED
     ten = mutants.choose(LISTED, [], 10)
     places = [LISTED.index(one) for one in ten]

@@ -10,20 +10,25 @@ from astarpo.objectives.rollout import Rollout
 def rollout(anchor_BT, mask_BT, reward_B, v_star_B):
     count = len(reward_B)
     return Rollout(
-        prompt_ids=[f"p{i}" for i in range(count)], group_ids_B=torch.arange(count),
-        response_ids_BT=torch.zeros(mask_BT.shape, dtype=torch.long), mask_BT=mask_BT,
-        sampler_log_probs_B=torch.zeros(count), old_log_probs_BT=None, anchor_log_probs_BT=anchor_BT,
-        v_star_B=v_star_B, reward_B=reward_B, status=["correct"] * count, finish_reason=["stop"] * count,
-    )  # fmt: skip
+        prompt_ids=[f"p{i}" for i in range(count)],
+        group_ids_B=torch.arange(count),
+        response_ids_BT=torch.zeros(mask_BT.shape, dtype=torch.long),
+        mask_BT=mask_BT,
+        sampler_log_probs_B=torch.zeros(count),
+        old_log_probs_BT=None,
+        anchor_log_probs_BT=anchor_BT,
+        v_star_B=v_star_B,
+        reward_B=reward_B,
+        status=["correct"] * count,
+        finish_reason=["stop"] * count,
+    )
 
 
 def example():
     mask_BT = torch.tensor([[True, True, False], [True, True, True]])
     anchor_BT = torch.tensor([[-1.0, -2.0, 0.0], [-0.5, -0.5, -1.0]])
     log_probs_BT = torch.tensor([[-0.5, -1.5, 0.0], [-1.0, -1.0, -2.0]], requires_grad=True)
-    targets = a_star_po.prepare(
-        rollout(anchor_BT, mask_BT, torch.tensor([1.0, 0.0]), torch.tensor([0.25, 0.5]))
-    )
+    targets = a_star_po.prepare(rollout(anchor_BT, mask_BT, torch.tensor([1.0, 0.0]), torch.tensor([0.25, 0.5])))
     return log_probs_BT, mask_BT, targets
 
 
@@ -59,9 +64,7 @@ def test_sums_over_micro_batches_are_the_loss_of_the_whole():
     log_probs_BT, mask_BT, targets = example()
     whole, _ = a_star_po.loss(log_probs_BT, mask_BT, targets, 2, beta2=0.1)
     parts = sum(
-        a_star_po.loss(
-            log_probs_BT[row], mask_BT[row], {k: v[row] for k, v in targets.items()}, 2, beta2=0.1
-        )[0]
+        a_star_po.loss(log_probs_BT[row], mask_BT[row], {k: v[row] for k, v in targets.items()}, 2, beta2=0.1)[0]
         for row in (slice(0, 1), slice(1, 2))
     )
     assert parts.item() == pytest.approx(whole.item())

@@ -11,19 +11,35 @@ from astarpo.common.files import write_table
 from astarpo.stage_one import reference
 
 SETTINGS = {
-    "steps": 3, "updates_per_rollout": 2, "lr": 0.02, "lr_schedule": "linear", "lr_warmup_steps": 2,
-    "adam_betas": (0.7, 0.8), "adam_eps": 1e-3, "weight_decay": 0.3, "max_grad_norm": 0.01,
-}  # fmt: skip
+    "steps": 3,
+    "updates_per_rollout": 2,
+    "lr": 0.02,
+    "lr_schedule": "linear",
+    "lr_warmup_steps": 2,
+    "adam_betas": (0.7, 0.8),
+    "adam_eps": 1e-3,
+    "weight_decay": 0.3,
+    "max_grad_norm": 0.01,
+}
 # Six updates: two of warm-up, then four that fall from the peak by a quarter of it each.
 SHARES_OF_PEAK = [0.5, 1.0, 1.0, 0.75, 0.5, 0.25]
 HOW = {"betas": (0.7, 0.8), "eps": 1e-3, "decay": 0.3, "longest": 0.01}
 DEFAULTS = [
-    {"betas": (0.9, 0.8)}, {"betas": (0.7, 0.999)}, {"eps": 1e-8}, {"decay": 0.0}, {"decay": 0.01},
+    {"betas": (0.9, 0.8)},
+    {"betas": (0.7, 0.999)},
+    {"eps": 1e-8},
+    {"decay": 0.0},
+    {"decay": 0.01},
     {"longest": float("inf")},
-]  # fmt: skip
+]
 PPO = {
-    "critic_lr": 0.05, "clip": 0.2, "value_clip": 0.5, "gamma": 1.0, "gae_lambda": 0.95, "kl_coefficient": 0.1,
-}  # fmt: skip
+    "critic_lr": 0.05,
+    "clip": 0.2,
+    "value_clip": 0.5,
+    "gamma": 1.0,
+    "gae_lambda": 0.95,
+    "kl_coefficient": 0.1,
+}
 NEAR, FAR = 2e-6, 1e-4
 
 
@@ -67,8 +83,7 @@ class Watched:
         """The largest difference to AdamW by hand, over all weights and steps."""
         expected = adamw(self.weights[0], self.gradients, rates, **how)
         return max(
-            float((found - wanted).abs().max())
-            for found, wanted in zip(self.weights[1:], expected, strict=True)
+            float((found - wanted).abs().max()) for found, wanted in zip(self.weights[1:], expected, strict=True)
         )
 
 
@@ -128,22 +143,38 @@ def test_gradients_within_the_norm_are_left_as_they_are(tiny_folder, tmp_path):
 
 
 WARM_START = {
-    "steps": 4, "batch_size": 2, "lr": 0.02, "lr_schedule": "cosine", "lr_warmup_steps": 2,
-    "adam_betas": [0.7, 0.8], "weight_decay": 0.3, "max_grad_norm": 0.05, "seed": 0,
-}  # fmt: skip
+    "steps": 4,
+    "batch_size": 2,
+    "lr": 0.02,
+    "lr_schedule": "cosine",
+    "lr_warmup_steps": 2,
+    "adam_betas": [0.7, 0.8],
+    "weight_decay": 0.3,
+    "max_grad_norm": 0.05,
+    "seed": 0,
+}
 
 
 def test_the_warm_start_takes_the_steps_of_adamw(tiny_folder, tmp_path, monkeypatch):
     rows = [
-        {"prompt_id": f"p{i}", "problem": f"{i}", "prompt": f"{i}\n", "gold": "2", "verifier": "integer",
-         "worked_solution": f"{i}+1={i + 1}", "source_index": i}
+        {
+            "prompt_id": f"p{i}",
+            "problem": f"{i}",
+            "prompt": f"{i}\n",
+            "gold": "2",
+            "verifier": "integer",
+            "worked_solution": f"{i}+1={i + 1}",
+            "source_index": i,
+        }
         for i in range(8)
-    ]  # fmt: skip
+    ]
     write_table(tmp_path / "d.parquet", rows, DATASET)
     settings = {
-        "source": {"kind": "local", "path": str(tiny_folder)}, "warm_start": WARM_START, "torch_threads": 1,
+        "source": {"kind": "local", "path": str(tiny_folder)},
+        "warm_start": WARM_START,
+        "torch_threads": 1,
         "prompting": {"chat_template": False, "system_prompt": None, "max_prompt_tokens": 16},
-    }  # fmt: skip
+    }
     made, load = [], reference.make_policy
 
     def watch(*arguments):

@@ -16,7 +16,7 @@ from astarpo.training.metrics import METRICS
 SUMS = {"kl", "log_ratio_squared", "sequences", "tokens", "clipped"}
 
 
-def with_spread(log_probs_BT: Any, mask_BT: Any, targets: Any, normaliser: Any, *, beta2: float) -> Any:  # fmt: skip
+def with_spread(log_probs_BT: Any, mask_BT: Any, targets: Any, normaliser: Any, *, beta2: float) -> Any:
     """A*-PO's loss with a metric of its own."""
     loss, sums = a_star_po.loss(log_probs_BT, mask_BT, targets, normaliser, beta2=beta2)
     return loss, {**sums, "spread": targets["advantage_B"].abs().sum()}
@@ -28,8 +28,8 @@ def with_spread(log_probs_BT: Any, mask_BT: Any, targets: Any, normaliser: Any, 
         ({"loss": with_spread}, "loss of method 'a_star_po' returns the metrics spread, which the method does not"),
         ({"metrics": {"spread": "tokens"}}, "method 'a_star_po' declares the metrics spread, which its loss does not"),
     ],
-)  # fmt: skip
-def test_the_first_update_refuses_what_does_not_agree(changes, said, tiny_folder, tmp_path, monkeypatch):  # fmt: skip
+)
+def test_the_first_update_refuses_what_does_not_agree(changes, said, tiny_folder, tmp_path, monkeypatch):
     monkeypatch.setitem(METHODS, "a_star_po", replace(METHODS["a_star_po"], **changes))
     trainer = case.trainer(tiny_folder)
     before = case.weights(trainer).clone()

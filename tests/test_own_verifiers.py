@@ -48,15 +48,13 @@ def body(*lines):
         (body("sys.exit(3)"), "SystemExit: 3"),
         (body("os._exit(3)"), "the verifier ended its process (exit status 3)"),
     ],
-)  # fmt: skip
+)
 def test_a_verifier_that_cannot_judge_is_refused_when_data_is_prepared(tmp_path, code, expected):
     with pytest.raises(InputError) as caught:
         prepared(tmp_path, code)
     text = str(caught.value)
     assert expected in text and "\n" not in text
-    assert text.startswith(
-        f"verifier {tmp_path / 'mine.py'}:check gives no verdict on the gold answer '1'"
-    )
+    assert text.startswith(f"verifier {tmp_path / 'mine.py'}:check gives no verdict on the gold answer '1'")
     assert "check is called as check(gold, response)" in text
 
 
@@ -82,19 +80,13 @@ def test_three_different_gold_answers_are_tried(tmp_path, bad):
 
 
 def test_the_gold_answer_is_the_response_as_well_and_ended_by_itself(tmp_path):
-    code = body(
-        f"open({str(tmp_path / 'log')!r}, 'a').write(f'{{gold}} {{response}};')", "return False"
-    )
+    code = body(f"open({str(tmp_path / 'log')!r}, 'a').write(f'{{gold}} {{response}};')", "return False")
     rows, _ = prepared(tmp_path, code)
     assert len(rows) == 4
-    assert (tmp_path / "log").read_text() == "".join(
-        f"{gold} {Response(gold, [0], 'stop')};" for gold in "123"
-    )
+    assert (tmp_path / "log").read_text() == "".join(f"{gold} {Response(gold, [0], 'stop')};" for gold in "123")
 
 
-@pytest.mark.parametrize(
-    "said", ["True", "False", "None", "Verdict('no_answer', None)", "Verdict('incorrect', '')"]
-)
+@pytest.mark.parametrize("said", ["True", "False", "None", "Verdict('no_answer', None)", "Verdict('incorrect', '')"])
 def test_every_verdict_is_welcome(tmp_path, said):
     rows, _ = prepared(tmp_path, body(f"return {said}"))
     assert len(rows) == 4

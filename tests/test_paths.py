@@ -29,7 +29,10 @@ def test_a_data_file_with_a_space_and_a_quote_in_its_name(tmp_path: Path) -> Non
     command = ["results/datasets/mine.parquet", "--cores", "1", "--configfile", "mine.yaml"]
     done = subprocess.run(
         [sys.executable, "-m", "snakemake", *command],
-        cwd=project, env=environment, capture_output=True, text=True,
-    )  # fmt: skip
+        cwd=project,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "1 of 1 rows kept" in (project / "results/logs/prepare_dataset/mine.log").read_text()

@@ -15,9 +15,7 @@ def test_render_leaves_other_braces_alone():
 
 
 def test_too_long_is_left_out_and_named(tiny_policy):
-    found = encode_prompts(
-        tiny_policy.tokenizer, ["a", "b", "c"], ["12", "12345", "1"], PromptSettings(False, None, 2)
-    )
+    found = encode_prompts(tiny_policy.tokenizer, ["a", "b", "c"], ["12", "12345", "1"], PromptSettings(False, None, 2))
     assert found.prompt_ids == ["a", "c"] and found.too_long == ["b"]
     assert [len(tokens) for tokens in found.token_ids] == [2, 1]
 
@@ -86,6 +84,4 @@ def appending(*ends):
     raw.post_processor = processors.TemplateProcessing(
         " ".join(["<s> $A", *ends]), special_tokens=[(word, words[word]) for word in ("<s>", *ends)]
     )
-    return PreTrainedTokenizerFast(
-        tokenizer_object=raw, bos_token="<s>", eos_token="</s>", unk_token="<unk>"
-    )
+    return PreTrainedTokenizerFast(tokenizer_object=raw, bos_token="<s>", eos_token="</s>", unk_token="<unk>")

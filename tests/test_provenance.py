@@ -14,9 +14,7 @@ def test_the_same_files_give_the_same_provenance(tmp_path):
     (tmp_path / "data").write_text("x")
     first = provenance.provenance(SCRIPT, '{"a":1}', {"dataset": tmp_path / "data"})
     assert first == provenance.provenance(SCRIPT, '{"a":1}', {"dataset": tmp_path / "data"})
-    assert (
-        first["inputs"] == {"dataset": sha256(tmp_path / "data")} and first["settings"] == '{"a":1}'
-    )
+    assert first["inputs"] == {"dataset": sha256(tmp_path / "data")} and first["settings"] == '{"a":1}'
 
 
 def test_a_manifest_stands_for_its_outputs_not_for_its_times(tmp_path):

@@ -147,7 +147,7 @@ def test_kinds(answer, kind):
 @pytest.mark.parametrize(
     ("left", "name"),
     [("x", "x"), ("f(x)", "f(x)"), ("m+n", "m+n"), ("AB", "AB"), ("x_1", "x_1"), ("2x", ""), ("x^2", ""), ("ry+x", "")],
-)  # fmt: skip
+)
 def test_what_an_equation_gives_the_value_of(left, name):
     assert name_of(left) == name
 

@@ -17,8 +17,11 @@ def drawn_edges():
 def real_edges():
     done = subprocess.run(
         [sys.executable, "-m", "snakemake", "--rulegraph", "mermaid-js"],
-        cwd=ROOT, capture_output=True, text=True, check=True,
-    )  # fmt: skip
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     names = dict(re.findall(r"(id\d+)\[(\w+)\]", done.stdout))
     return {(names[a], names[b]) for a, b in re.findall(r"(id\d+) --> (id\d+)", done.stdout)}
 
@@ -26,9 +29,7 @@ def real_edges():
 def test_the_drawn_workflow_is_the_real_one():
     drawn, real = drawn_edges(), real_edges()
     assert drawn <= real
-    assert {rule for edge in drawn for rule in edge} == {rule for edge in real for rule in edge} - {
-        "all"
-    }
+    assert {rule for edge in drawn for rule in edge} == {rule for edge in real for rule in edge} - {"all"}
 
 
 def test_links_lead_somewhere():

@@ -56,7 +56,7 @@ COMBINATIONS = [
     ["ablations", "ablations_full"],
     ["long_context_r1_distill_1.5b"],
     ["long_context_r1_distill_1.5b", "local/long_context_r1_distill_1.5b"],
-]  # fmt: skip
+]
 
 AROUND_THE_DEFAULT = (
     "comparison",
@@ -72,9 +72,7 @@ def merged(names: list[str]) -> dict[str, Any]:
     if not set(names).isdisjoint(AROUND_THE_DEFAULT):
         update_config(config, yaml.safe_load((ROOT / "config/config.yaml").read_text("utf-8")))
     for name in names:
-        update_config(
-            config, yaml.safe_load((RECIPES / f"{name}.yaml").read_text(encoding="utf-8"))
-        )
+        update_config(config, yaml.safe_load((RECIPES / f"{name}.yaml").read_text(encoding="utf-8")))
     return config
 
 
@@ -85,8 +83,12 @@ def plan(names: list[str]) -> Plan:
 def dry_run(options: list[str], folder: Path = ROOT) -> str:
     done = subprocess.run(
         [sys.executable, "-m", "snakemake", "-n", "--nolock", *options],
-        cwd=folder, env={**os.environ, "HF_HUB_OFFLINE": "1"}, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        cwd=folder,
+        env={**os.environ, "HF_HUB_OFFLINE": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -105,9 +107,7 @@ def documented_commands() -> list[list[str]]:
     """The commands that the recipes' comments show, braces expanded as a shell does."""
     commands = []
     for path in sorted(RECIPES.rglob("*.yaml")):
-        for line in re.findall(
-            r"^#\s+snakemake (.*)$", path.read_text(encoding="utf-8"), re.MULTILINE
-        ):
+        for line in re.findall(r"^#\s+snakemake (.*)$", path.read_text(encoding="utf-8"), re.MULTILINE):
             expanded = subprocess.run(
                 ["bash", "-c", f"printf '%s\\n' {line}"], capture_output=True, text=True, check=True
             )
@@ -200,11 +200,11 @@ def test_a_model_that_the_hub_does_not_give() -> None:
 def test_data_that_the_hub_does_not_give() -> None:
     settings = {
         "source": {"kind": "hub", "id": "no-such/data", "name": None, "split": "train", "revision": None},
-        "columns": {}, "max_prompts": None, "verifier": "integer",
-    }  # fmt: skip
-    with pytest.raises(
-        InputError, match=r"'no-such/data' \(split 'train'\) cannot be loaded.*kind: local"
-    ):
+        "columns": {},
+        "max_prompts": None,
+        "verifier": "integer",
+    }
+    with pytest.raises(InputError, match=r"'no-such/data' \(split 'train'\) cannot be loaded.*kind: local"):
         prepare(settings, "mine")
 
 
@@ -249,9 +249,16 @@ ASKING = {
 }
 MACHINE = {"device": "cpu", "sampling_batch": 4}
 WARM_START = {
-    "steps": 1, "batch_size": 1, "lr": 1e-3, "lr_schedule": "constant", "lr_warmup_steps": 0,
-    "adam_betas": [0.9, 0.999], "weight_decay": 0.0, "max_grad_norm": 1.0, "seed": 0,
-}  # fmt: skip
+    "steps": 1,
+    "batch_size": 1,
+    "lr": 1e-3,
+    "lr_schedule": "constant",
+    "lr_warmup_steps": 0,
+    "adam_betas": [0.9, 0.999],
+    "weight_decay": 0.0,
+    "max_grad_norm": 1.0,
+    "seed": 0,
+}
 
 
 def sample(folder: Path, prompt: str) -> list[dict[str, Any]]:
@@ -265,16 +272,16 @@ def test_prompts_that_are_all_too_long(tiny_folder: Path, tmp_path: Path) -> Non
         sample(tiny_folder, "1+1+1+1")
     write_table(tmp_path / "data.parquet", rows("1+1+1+1"), DATASET)
     settings = {
-        "source": {"kind": "local", "path": str(tiny_folder)}, "warm_start": WARM_START,
-        "prompting": PROMPTING, "torch_threads": 1,
-    }  # fmt: skip
+        "source": {"kind": "local", "path": str(tiny_folder)},
+        "warm_start": WARM_START,
+        "prompting": PROMPTING,
+        "torch_threads": 1,
+    }
     with pytest.raises(InputError, match=r"1 .*longer than max_prompt_tokens \(4\)"):
         prepare_reference(settings, str(tmp_path / "data.parquet"), "cpu")
 
 
-def test_a_model_that_does_not_fit(
-    tiny_folder: Path, tiny_policy: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_model_that_does_not_fit(tiny_folder: Path, tiny_policy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     parameters = sum(p.numel() for p in tiny_policy.model.parameters())
     assert memory.parameters_of_folder(tiny_folder) == parameters
     settings = {"source": {"kind": "local", "path": str(tiny_folder)}, "warm_start": None}
@@ -282,9 +289,7 @@ def test_a_model_that_does_not_fit(
     prepare_reference(settings, None, "cpu")
     memory.check_fits("m", None, memory.TRAINING, "cpu")  # not known: tried
     monkeypatch.setattr(memory, "free_bytes", lambda device: 4 * parameters - 1)
-    with pytest.raises(
-        InputError, match=r"billion parameters; its weights in fp32 take about .* GB free"
-    ):
+    with pytest.raises(InputError, match=r"billion parameters; its weights in fp32 take about .* GB free"):
         prepare_reference(settings, None, "cpu")
     with pytest.raises(InputError, match="'m' has 7.60 billion parameters; .* take about 152.0 GB"):
         memory.check_fits("m", 7_600_000_000, memory.TRAINING, "cpu")
@@ -300,9 +305,7 @@ def test_what_vllm_takes_beside_a_training_is_counted(monkeypatch: pytest.Monkey
     assert memory.sampler_bytes("transformers", "cuda", 0.3, 0, 10**9) == 0
     most = 70 * gib // 20
     memory.check_fits("m", most, memory.TRAINING, "cuda")
-    with pytest.raises(
-        InputError, match=r"75.2 GB, vLLM beside them 25.8 GB, but cuda has 75.2 GB"
-    ):
+    with pytest.raises(InputError, match=r"75.2 GB, vLLM beside them 25.8 GB, but cuda has 75.2 GB"):
         memory.check_fits("m", most, memory.TRAINING, "cuda", 24 * gib)
 
 
@@ -339,20 +342,28 @@ def test_the_sweeps_are_as_large_as_they_say():
         (50, 3, ("held-out",))
     }
     # All estimates come from one set of samples.
-    blocks = {
-        block
-        for name in small.config.values
-        for block in small.stage_one_inputs("values", name)["graded"]
-    }
+    blocks = {block for name in small.config.values for block in small.stage_one_inputs("values", name)["graded"]}
     assert len(blocks) == 4
     full = plan(["ablations", "ablations_full"])
     assert len(full.config.runs) == len(small.config.runs) + (5 * 5 + 5) * 4
 
 
 SAME = (
-    "reference", "dataset", "selection", "steps", "max_generated_tokens", "prompts_per_batch", "lr", "lr_schedule",
-    "lr_warmup_steps", "adam_betas", "weight_decay", "max_grad_norm", "updates_per_rollout", "seeds",
-)  # fmt: skip
+    "reference",
+    "dataset",
+    "selection",
+    "steps",
+    "max_generated_tokens",
+    "prompts_per_batch",
+    "lr",
+    "lr_schedule",
+    "lr_warmup_steps",
+    "adam_betas",
+    "weight_decay",
+    "max_grad_norm",
+    "updates_per_rollout",
+    "seeds",
+)
 
 
 @pytest.mark.parametrize("names", [["comparison"], ["comparison", "comparison_tokens"]])
@@ -361,8 +372,13 @@ def test_the_comparison_is_on_equal_terms(names):
     terms = {tuple(getattr(run, key) for key in SAME) for run in config.runs.values()}
     assert len(terms) == 1
     assert {run.method for run in config.runs.values()} == {
-        "a_star_po", "grpo", "ppo", "rebel", "reinforce", "oapl",
-    }  # fmt: skip
+        "a_star_po",
+        "grpo",
+        "ppo",
+        "rebel",
+        "reinforce",
+        "oapl",
+    }
 
 
 def test_every_method_has_the_same_three_rates_and_one_of_them_was_chosen():
@@ -372,10 +388,7 @@ def test_every_method_has_the_same_three_rates_and_one_of_them_was_chosen():
         rates.setdefault(run["family"], set()).add(run["lr"])
     chosen = plan(["comparison"]).config.runs
     assert set(rates) == set(chosen)
-    assert (
-        all(len(own) == 3 for own in rates.values())
-        and len(set(map(frozenset, rates.values()))) == 1
-    )
+    assert all(len(own) == 3 for own in rates.values()) and len(set(map(frozenset, rates.values()))) == 1
     assert all(run.lr in rates[name] for name, run in chosen.items())
     assert not {100} & {seed for run in chosen.values() for seed in run.seeds}
 

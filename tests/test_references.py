@@ -22,13 +22,27 @@ from astarpo.stage_one.warm_start import (
 )
 
 SCRATCH = {
-    "kind": "scratch", "seed": 0, "layers": 1, "hidden_size": 32, "intermediate_size": 64, "heads": 2,
-    "kv_heads": 2, "max_positions": 32, "whole_tokens": ["\\boxed{"],
-}  # fmt: skip
+    "kind": "scratch",
+    "seed": 0,
+    "layers": 1,
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "heads": 2,
+    "kv_heads": 2,
+    "max_positions": 32,
+    "whole_tokens": ["\\boxed{"],
+}
 STEPS = {
-    "steps": 60, "batch_size": 4, "lr": 1e-2, "lr_schedule": "constant", "lr_warmup_steps": 0,
-    "adam_betas": [0.9, 0.95], "weight_decay": 0.0, "max_grad_norm": 1.0, "seed": 0,
-}  # fmt: skip
+    "steps": 60,
+    "batch_size": 4,
+    "lr": 1e-2,
+    "lr_schedule": "constant",
+    "lr_warmup_steps": 0,
+    "adam_betas": [0.9, 0.95],
+    "weight_decay": 0.0,
+    "max_grad_norm": 1.0,
+    "seed": 0,
+}
 PROMPTING = {"chat_template": False, "system_prompt": None, "max_prompt_tokens": 16}
 
 
@@ -47,10 +61,7 @@ def test_a_saved_folder_is_ordinary_and_comes_back_the_same(tiny_policy, tiny_fo
     ids = torch.tensor([[5, 6, 7]])
     with torch.no_grad():
         assert torch.equal(again.model(ids).logits, tiny_policy.model(ids).logits)
-    assert (
-        again.tokenizer("1+2\\boxed{")["input_ids"]
-        == tiny_policy.tokenizer("1+2\\boxed{")["input_ids"]
-    )
+    assert again.tokenizer("1+2\\boxed{")["input_ids"] == tiny_policy.tokenizer("1+2\\boxed{")["input_ids"]
     assert again.end_token_ids == [again.tokenizer.eos_token_id]
     assert again.model.config.vocab_size == len(again.tokenizer)
     assert all(parameter.dtype == torch.float32 for parameter in again.model.parameters())
@@ -69,12 +80,7 @@ def test_scratch_depends_on_its_seed_alone_and_leaves_the_host_random_state():
     options = {key: value for key, value in SCRATCH.items() if key != "kind"}
 
     def build(seed):
-        return torch.cat(
-            [
-                p.reshape(-1)
-                for p in build_scratch_policy(**{**options, "seed": seed}).model.parameters()
-            ]
-        )
+        return torch.cat([p.reshape(-1) for p in build_scratch_policy(**{**options, "seed": seed}).model.parameters()])
 
     torch.manual_seed(5)
     expected = torch.rand(1)
@@ -96,10 +102,17 @@ def test_a_folder_that_holds_no_model_is_named(tmp_path, content):
 
 def solutions_file(tmp_path, worked="1+1=2\n\\boxed{2}"):
     rows = [
-        {"prompt_id": f"p{i}", "problem": f"{i}", "prompt": f"{i}\n", "gold": "2", "verifier": "integer",
-         "worked_solution": worked, "source_index": i}
+        {
+            "prompt_id": f"p{i}",
+            "problem": f"{i}",
+            "prompt": f"{i}\n",
+            "gold": "2",
+            "verifier": "integer",
+            "worked_solution": worked,
+            "source_index": i,
+        }
         for i in range(8)
-    ]  # fmt: skip
+    ]
     write_table(tmp_path / "d.parquet", rows, DATASET)
     return str(tmp_path / "d.parquet")
 

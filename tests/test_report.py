@@ -33,8 +33,11 @@ def test_the_report_is_of_the_configuration_that_was_given(tmp_path: Path) -> No
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     done = subprocess.run(
         [sys.executable, "-m", "snakemake", "--cores", "2", "--configfile", "mine.yaml"],
-        cwd=project, env=environment, capture_output=True, text=True,
-    )  # fmt: skip
+        cwd=project,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     with zipfile.ZipFile(project / "results/report.zip") as archive:
         names = archive.namelist()

@@ -60,8 +60,11 @@ def tracked_texts() -> list[Path]:
     """The text files of the repository: tracked, or new and not ignored."""
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     if listed.returncode != 0:
         pytest.skip("not a git checkout")
     paths = [ROOT / name for name in listed.stdout.split("\0") if name]
@@ -96,9 +99,7 @@ def test_help_is_answered_without_heavy_imports(script: Path) -> None:
 
     assert answered.returncode == 0, "\n".join(said)
     assert "argparse" in imported or "launch" in script.name
-    first_line = (ast.get_docstring(ast.parse(script.read_text(encoding="utf-8"))) or "").split(
-        "\n"
-    )[0]
+    first_line = (ast.get_docstring(ast.parse(script.read_text(encoding="utf-8"))) or "").split("\n")[0]
     assert first_line, "no docstring"
     assert first_line in answered.stdout + "\n".join(said)
     assert not imported & HEAVY

@@ -41,8 +41,11 @@ def snakemake(folder: Path, *options: str) -> str:
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     done = subprocess.run(
         [sys.executable, "-m", "snakemake", *TARGETS, *options],
-        cwd=folder, env=environment, capture_output=True, text=True,
-    )  # fmt: skip
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout + done.stderr
 
@@ -82,9 +85,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     wanted["values"]["first-four"] = {**wanted["values"]["v-star"], "n": 4, "beta1": 0.25}
     wanted["runs"]["a-star-po"]["seeds"] = [0, 1]
     wanted["runs"]["other"] = {**wanted["runs"]["a-star-po"], "seeds": [0], "value": "first-four"}
-    without = {
-        key: wanted["runs"]["other"][key] for key in wanted["runs"]["other"] if key != "value"
-    }
+    without = {key: wanted["runs"]["other"][key] for key in wanted["runs"]["other"] if key != "value"}
     wanted["runs"]["without"] = {**without, "method": "reinforce", "baseline": "zero"}
     for benchmark in wanted["benchmarks"].values():
         del benchmark["protocols"]["greedy"]
@@ -105,9 +106,7 @@ FIGURES = {"plot_training_curves training-curves", "plot_accuracy accuracy", "pl
 TABLES = {"summarize", "show_examples"}
 
 
-def evaluation(
-    *policies: str, benchmarks: tuple[str, ...] = ("held-out", "one-more-term")
-) -> set[str]:
+def evaluation(*policies: str, benchmarks: tuple[str, ...] = ("held-out", "one-more-term")) -> set[str]:
     return {
         f"{rule} {policy} {benchmark} sampled"
         for rule in ("generate_answers", "grade_answers")
@@ -172,9 +171,7 @@ def touch_everything(folder: Path) -> None:
 
 def reverse_keys(folder: Path) -> None:
     def backwards(value: Any) -> Any:
-        return (
-            {k: backwards(value[k]) for k in reversed(value)} if isinstance(value, dict) else value
-        )
+        return {k: backwards(value[k]) for k in reversed(value)} if isinstance(value, dict) else value
 
     write_config(folder, backwards(config(folder)))
 
@@ -189,9 +186,7 @@ def raise_n_to_sixteen(value: dict[str, Any]) -> None:
     value["values"]["v-star"]["n"] = 16
 
 
-NEW_BLOCKS = {
-    f"{rule} tiny sums s{s}-p0" for rule in ("sample_reference", "grade_samples") for s in (2, 3)
-}
+NEW_BLOCKS = {f"{rule} tiny sums s{s}-p0" for rule in ("sample_reference", "grade_samples") for s in (2, 3)}
 AFTER_MAIN = training(*MAIN) | evaluation(*MAIN) | TABLES | FIGURES
 SUMMARY_ONLY = {*TABLES, *FIGURES}
 
@@ -226,16 +221,21 @@ SUMMARY_ONLY = {*TABLES, *FIGURES}
             id="N to 16 draws the new blocks only",
         ),
         pytest.param(
-            edit_config(
-                lambda c: c["benchmarks"].update(again={**c["benchmarks"]["one-more-term"]})
-            ),
-            {"prepare_benchmark again", *evaluation(*EVERYONE, benchmarks=("again",)), *SUMMARY_ONLY,
-             "check_contamination sums again", "check_contamination sums-warm-start again", "show_contamination"},
+            edit_config(lambda c: c["benchmarks"].update(again={**c["benchmarks"]["one-more-term"]})),
+            {
+                "prepare_benchmark again",
+                *evaluation(*EVERYONE, benchmarks=("again",)),
+                *SUMMARY_ONLY,
+                "check_contamination sums again",
+                "check_contamination sums-warm-start again",
+                "show_contamination",
+            },
             id="add a benchmark",
         ),
         pytest.param(
             edit_config(lambda c: c["benchmarks"].pop("held-out")),
-            {*SUMMARY_ONLY, "show_contamination"}, id="remove a benchmark",
+            {*SUMMARY_ONLY, "show_contamination"},
+            id="remove a benchmark",
         ),
         pytest.param(
             put("benchmarks/held-out/protocols/sampled/k", 4),
@@ -261,27 +261,39 @@ SUMMARY_ONLY = {*TABLES, *FIGURES}
         ),
         pytest.param(
             append("workflow_scripts/astarpo/stage_one/values.py"),
-            {"estimate_values v-star", "estimate_values first-four", "plot_values values",
-             *training(*MAIN, "other.seed-0"), *evaluation(*MAIN, "other.seed-0"), *TABLES, *FIGURES},
+            {
+                "estimate_values v-star",
+                "estimate_values first-four",
+                "plot_values values",
+                *training(*MAIN, "other.seed-0"),
+                *evaluation(*MAIN, "other.seed-0"),
+                *TABLES,
+                *FIGURES,
+            },
             id="library: values",
         ),
         pytest.param(
             append("workflow_scripts/astarpo/rewards/verifiers.py"),
-            {*GRADED, *BELOW_VALUES, "plot_values values", *training(*TRAINED), *evaluation(*TRAINED),
-             *(f"grade_answers tiny {b} sampled" for b in ("held-out", "one-more-term")),
-             *TABLES, *FIGURES},
+            {
+                *GRADED,
+                *BELOW_VALUES,
+                "plot_values values",
+                *training(*TRAINED),
+                *evaluation(*TRAINED),
+                *(f"grade_answers tiny {b} sampled" for b in ("held-out", "one-more-term")),
+                *TABLES,
+                *FIGURES,
+            },
             id="library: verifiers grade anew and sample nothing of the reference",
         ),
-        pytest.param(
-            append("workflow_scripts/plot_time.py"), {"plot_time time"}, id="script of a figure"
-        ),
+        pytest.param(append("workflow_scripts/plot_time.py"), {"plot_time time"}, id="script of a figure"),
         pytest.param(
             append("workflow_scripts/train_policy.py"),
             {*training(*TRAINED), *evaluation(*TRAINED), *TABLES, *FIGURES},
             id="script of training",
         ),
     ],
-)  # fmt: skip
+)
 def test_an_edit_reruns_exactly_what_depends_on_it(project, edit, expected):
     edit(project)
     assert would_run(project) == Counter(dict.fromkeys(expected, 1))

@@ -245,16 +245,12 @@ def test_an_unknown_verifier_is_refused_by_name():
 def test_nineteen_nulls_pass_and_twenty_stop_the_stage():
     bad, good = Item("integer", "x", response("")), Item("integer", "1", response(r"\boxed{1}"))
     assert len(grade([bad] * 19 + [good] * 10, SETTINGS)) == 29
-    with pytest.raises(
-        InputError, match="20 of the last 20 grades are null.*gold answer is no integer"
-    ):
+    with pytest.raises(InputError, match="20 of the last 20 grades are null.*gold answer is no integer"):
         grade([bad] * 20, SETTINGS)
 
 
 def test_a_low_rate_of_nulls_never_stops_the_stage():
-    items = [
-        Item("integer", "x" if i % 60 == 59 else "1", response(r"\boxed{1}")) for i in range(3000)
-    ]
+    items = [Item("integer", "x" if i % 60 == 59 else "1", response(r"\boxed{1}")) for i in range(3000)]
     grades = grade(items, SETTINGS)  # 50 nulls in all, 17 at most among 1,000
     assert sum(graded.reward is None for graded in grades) == 50
 
@@ -366,13 +362,9 @@ def test_a_gold_answer_without_a_verifier_is_an_error(gold):
 NUMBERS = st.one_of(
     st.integers(-2000, 2000).map(str),
     st.tuples(st.integers(-99, 99), st.integers(0, 999)).map(lambda p: f"{p[0]}.{p[1]:03}"),
-    st.tuples(st.integers(-99, 99), st.integers(1, 99)).map(
-        lambda p: rf"\frac{{{p[0]}}}{{{p[1]}}}"
-    ),
+    st.tuples(st.integers(-99, 99), st.integers(1, 99)).map(lambda p: rf"\frac{{{p[0]}}}{{{p[1]}}}"),
     st.tuples(st.integers(-99, 99), st.integers(1, 99)).map(lambda p: f"{p[0]}/{p[1]}"),
-    st.sampled_from(
-        ["07", "0", "-0", "27.0", "1.5", "3/2", r"\frac{3}{2}", r"\dfrac{6}{4}", "1.50"]
-    ),
+    st.sampled_from(["07", "0", "-0", "27.0", "1.5", "3/2", r"\frac{3}{2}", r"\dfrac{6}{4}", "1.50"]),
 )
 
 

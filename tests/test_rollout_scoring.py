@@ -34,14 +34,19 @@ CASES = {
     ),
     "grpo": (
         "grpo",
-        {"clip": 0.1, "clip_high": 0.3, "kl_coefficient": 0.2, "scale_by_std": True, "std_epsilon": 0.1,
-         "average": "sequences"},
+        {
+            "clip": 0.1,
+            "clip_high": 0.3,
+            "kl_coefficient": 0.2,
+            "scale_by_std": True,
+            "std_epsilon": 0.1,
+            "average": "sequences",
+        },
         3,
     ),
     "ppo": (
         "ppo",
-        {"critic_lr": 0.02, "clip": 0.2, "value_clip": 0.1, "gamma": 1.0, "gae_lambda": 1.0,
-         "kl_coefficient": 0.2},
+        {"critic_lr": 0.02, "clip": 0.2, "value_clip": 0.1, "gamma": 1.0, "gae_lambda": 1.0, "kl_coefficient": 0.2},
         2,
     ),
     "rebel": ("rebel", {"eta": 0.7}, 2),
@@ -56,7 +61,7 @@ CASES = {
         2,
     ),
     "oapl": ("oapl", {"beta1": 0.5, "beta2": 0.3, "sync_every": 3}, 3),
-}  # fmt: skip
+}
 ANCHORS = {"rebel": "policy", "oapl": "lagged"}  # of the others: the reference
 WITH_OLD = ("grpo", "ppo", "rebel")
 WITH_V_STAR = ("a_star_po", "a_star_po-running", "reinforce-v_star")
@@ -67,10 +72,17 @@ def trainer(folder, name, **changes):
     method, hyperparameters, size = CASES[name]
     machine = replace(case.MACHINE, micro_batch=changes.pop("micro_batch", 2))
     made = case.trainer(
-        folder, machine=machine, method=method, hyperparameters=hyperparameters,
-        responses_per_prompt=size, prompts_per_batch=PROMPTS, max_grad_norm=1e9, lr_warmup_steps=0,
-        sampling=SamplingSettings(TEMPERATURE, 1.0, 8), **changes,
-    )  # fmt: skip
+        folder,
+        machine=machine,
+        method=method,
+        hyperparameters=hyperparameters,
+        responses_per_prompt=size,
+        prompts_per_batch=PROMPTS,
+        max_grad_norm=1e9,
+        lr_warmup_steps=0,
+        sampling=SamplingSettings(TEMPERATURE, 1.0, 8),
+        **changes,
+    )
     torch.manual_seed(0)
     moved = list(made.engine.policy.model.parameters())
     if made.engine.lagged is not None:
@@ -98,7 +110,7 @@ def responses(prompts, size, nulls=()):
         tokens = [3 + 8 * ((7 * row + 3 * t) % 30) for t in range(length)]
         completions.append(
             Completion(tokens, "", ("stop", "length")[row % 2], -1.5 * row, [-1.5 * row / length] * length)
-        )  # fmt: skip
+        )
         reward = (1 + 7 * row % count) / (count + 1)
         known = Grade(reward, ("correct", "incorrect", "no_answer")[row % 3], None)
         grades.append(Grade(None, "error", None) if row in nulls else known)
@@ -178,9 +190,7 @@ def test_each_row_has_its_own_numbers_under_the_right_model(tiny_folder, name):
             for share in shares
             for part in engine.micro_batches(*map(list, zip(*texts, strict=True)), share, groups)
         ]
-        rollout, reference_BT = build_rollout(
-            engine, made.settings, drawn, rows, parts, made.carried, PhaseClock()
-        )
+        rollout, reference_BT = build_rollout(engine, made.settings, drawn, rows, parts, made.carried, PhaseClock())
 
         by_model = {key: [alone(model, *one) for one in texts] for key, model in models.items()}
         assert_rows(reference_BT, by_model["reference"])
@@ -210,9 +220,7 @@ def test_each_row_has_its_own_numbers_under_the_right_model(tiny_folder, name):
         assert rollout.mask_BT.sum(-1).tolist() == [len(one.token_ids) for one in completions]
         for ids, one in zip(rollout.response_ids_BT.tolist(), completions, strict=True):
             assert ids[: len(one.token_ids)] == one.token_ids
-        assert (
-            rollout.running_mean == 0.6
-        )  # of the rollouts before; this one has taught nothing yet
+        assert rollout.running_mean == 0.6  # of the rollouts before; this one has taught nothing yet
     after = models_of(engine)  # whatever was lent is back in its place
     for key, model in models.items():
         pairs = zip(model.parameters(), after[key].parameters(), strict=True)
@@ -260,16 +268,12 @@ class Expected:
 
     def __init__(self, name, models, drawn, rows, v_star, critic):
         self.name, self.own, size = name, CASES[name][1], CASES[name][2]
-        self.texts = [
-            (drawn.prompts[row].token_ids, drawn.completions[row].token_ids) for row in rows
-        ]
+        self.texts = [(drawn.prompts[row].token_ids, drawn.completions[row].token_ids) for row in rows]
         self.groups = [row // size for row in rows]
         self.rewards = [drawn.grades[row].reward for row in rows]
         self.v_star = [v_star[drawn.prompts[row].prompt_id] for row in rows]
         with torch.no_grad():
-            self.log_probs = {
-                key: [alone(model, *one) for one in self.texts] for key, model in models.items()
-            }
+            self.log_probs = {key: [alone(model, *one) for one in self.texts] for key, model in models.items()}
             if critic is not None:
                 self.values = [values_alone(critic.module, *one) for one in self.texts]
 
@@ -312,9 +316,7 @@ class Expected:
         held = ratio.clamp(1 - self.own["clip"], 1 + self.own["clip_high"])
         away = self.log_probs["reference"][row] - log_probs
         kl = away.exp() - 1 - away
-        return (
-            -torch.min(advantage * ratio, advantage * held) + self.own["kl_coefficient"] * kl
-        ).mean()
+        return (-torch.min(advantage * ratio, advantage * held) + self.own["kl_coefficient"] * kl).mean()
 
     def rebel(self, log_probs):
         ratio = {row: (one - self.log_probs["policy"][row]).sum() for row, one in log_probs.items()}
@@ -322,9 +324,7 @@ class Expected:
         pairs = list(zip(rows[::2], rows[1::2], strict=True))
         assert all(self.groups[a] == self.groups[b] for a, b in pairs)
         gaps = [self.own["eta"] * (self.rewards[a] - self.rewards[b]) for a, b in pairs]
-        squares = [
-            (ratio[a] - ratio[b] - gap) ** 2 for (a, b), gap in zip(pairs, gaps, strict=True)
-        ]
+        squares = [(ratio[a] - ratio[b] - gap) ** 2 for (a, b), gap in zip(pairs, gaps, strict=True)]
         return sum(squares) / len(pairs)
 
     def ppo(self, log_probs, critic):
@@ -409,9 +409,7 @@ def test_a_rollout_is_told_the_values_that_the_ones_before_it_left(tiny_folder):
             made._step(step)
     counts = {f"p{i}": float(i % 5) for i in range(16)}
     for (rollout, _), step in zip(told, (1, 2, 3), strict=True):
-        wanted = [
-            0.5 * math.log1p(counts[key] / 4 * (math.exp(2.0) - 1)) for key in rollout.prompt_ids
-        ]
+        wanted = [0.5 * math.log1p(counts[key] / 4 * (math.exp(2.0) - 1)) for key in rollout.prompt_ids]
         assert rollout.v_star_B.tolist() == pytest.approx(wanted)
         for key, one in zip(rollout.prompt_ids, made.drawn[step].grades, strict=True):
             counts[key] += one.reward - counts[key] / 4

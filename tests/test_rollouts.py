@@ -33,16 +33,12 @@ def prompts(tiny_policy: Any, tmp_path: Path) -> list[TrainingPrompt]:
 
 
 def test_each_response_is_its_own_and_judged_by_its_own_prompt(tiny_policy, prompts):
-    sampler = TransformersSampler(
-        tiny_policy.model, tiny_policy.tokenizer, tiny_policy.end_token_ids, 8
-    )
+    sampler = TransformersSampler(tiny_policy.model, tiny_policy.tokenizer, tiny_policy.end_token_ids, 8)
     parts = (3, "train", 7)
     with Grader(GradingSettings("as_judged", 1.0, 99), 1) as grader:
         drawn = draw_responses(sampler, prompts, 3, SAMPLING, grader, parts, PhaseClock())
     assert drawn.group_ids == [0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 3]
-    assert [prompt.prompt_id for prompt in drawn.prompts] == [
-        f"p{group}" for group in drawn.group_ids
-    ]
+    assert [prompt.prompt_id for prompt in drawn.prompts] == [f"p{group}" for group in drawn.group_ids]
     for group, prompt in enumerate(prompts):
         own = drawn.completions[3 * group : 3 * group + 3]
         alone = sampler.sample(requests_for([prompt], 3, parts), SAMPLING)
@@ -113,18 +109,20 @@ def test_each_seed_has_an_order_of_its_own():
 
 
 TOKENS = {
-    "clip": 0.2, "clip_high": 0.2, "kl_coefficient": 0.0, "scale_by_std": False, "std_epsilon": 0.0,
+    "clip": 0.2,
+    "clip_high": 0.2,
+    "kl_coefficient": 0.0,
+    "scale_by_std": False,
+    "std_epsilon": 0.0,
     "average": "tokens",
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize(
     ("method", "own", "normaliser"),
     [("a_star_po", {"beta2": 1e-3}, 3), ("grpo", {**TOKENS, "average": "sequences"}, 3), ("grpo", TOKENS, 7)],
-)  # fmt: skip
-def test_an_update_is_normalised_and_summed_over_all_its_micro_batches(
-    tiny_folder, method, own, normaliser
-):
+)
+def test_an_update_is_normalised_and_summed_over_all_its_micro_batches(tiny_folder, method, own, normaliser):
     """Three responses of 1, 4 and 2 tokens in two micro-batches, against the passes without gradient."""
     engine = case.trainer(tiny_folder, method=method, hyperparameters=own).engine
     with torch.no_grad():
@@ -133,9 +131,7 @@ def test_an_update_is_normalised_and_summed_over_all_its_micro_batches(
             weight += 0.05 * torch.randn(weight.shape, generator=generator)
     parts = engine.micro_batches([[5, 6], [7], [8]], [[9], [9, 8, 7, 6], [5, 4]], range(3))
     assert len(parts) == 2
-    policy_BT, reference_BT = (
-        engine.log_probs(which, parts, 3, 4) for which in ("policy", "reference")
-    )
+    policy_BT, reference_BT = (engine.log_probs(which, parts, 3, 4) for which in ("policy", "reference"))
     given = []
 
     def loss(log_probs_BT: Any, mask_BT: Any, targets: Any, normaliser: float) -> Any:
@@ -159,26 +155,50 @@ def test_metrics_of_a_step_by_hand():
     ]
     grades.append(Grade(0.0, "no_answer", None))
     lengths = (2, 4, 1, 3)
-    completions = [
-        Completion([5] * length, "", "length" if length == 4 else "stop", 0.0, [])
-        for length in lengths
-    ]
+    completions = [Completion([5] * length, "", "length" if length == 4 else "stop", 0.0, []) for length in lengths]
     update = {
-        "sequences": 2, "tokens": 5, "loss": 0.5, "entropy": 10.0, "log_ratio": 2.0, "log_ratio_squared": 4.0,
-        "log_ratio_per_token": 0.8, "kl": 1.0, "kl_per_token": 0.4, "grad_norm": 3.0, "clipped": 1.0, "lr": 0.2,
-        "value_loss": 5.0, "gap": 3.0,
-    }  # fmt: skip
+        "sequences": 2,
+        "tokens": 5,
+        "loss": 0.5,
+        "entropy": 10.0,
+        "log_ratio": 2.0,
+        "log_ratio_squared": 4.0,
+        "log_ratio_per_token": 0.8,
+        "kl": 1.0,
+        "kl_per_token": 0.4,
+        "grad_norm": 3.0,
+        "clipped": 1.0,
+        "lr": 0.2,
+        "value_loss": 5.0,
+        "gap": 3.0,
+    }
     second = {**update, "log_ratio": 0.0, "clipped": 0.0, "lr": 0.1}
-    row = step_metrics(
-        grades, completions, [update, second], {"value_loss": "tokens", "gap": "sequences"}
-    )
+    row = step_metrics(grades, completions, [update, second], {"value_loss": "tokens", "gap": "sequences"})
     expected = {
-        "reward": 1 / 3, "loss": 0.5, "kl_per_token": 0.2, "kl_per_sequence": 0.5, "log_ratio": 0.5,
-        "log_ratio_per_token": 0.4, "log_ratio_std": math.sqrt(8 / 4 - 0.25), "response_length": 2.5,
-        "truncated_share": 0.25, "null_share": 0.25, "entropy": 2.0, "grad_norm": 3.0, "clip_fraction": 0.5,
-        "lr": 0.1, "generated_tokens": 10, "trained_tokens": 10, "correct": 1, "incorrect": 1, "no_answer": 1,
-        "timeout": 1, "error": 0, "value_loss": 1.0, "gap": 1.5,
-    }  # fmt: skip
+        "reward": 1 / 3,
+        "loss": 0.5,
+        "kl_per_token": 0.2,
+        "kl_per_sequence": 0.5,
+        "log_ratio": 0.5,
+        "log_ratio_per_token": 0.4,
+        "log_ratio_std": math.sqrt(8 / 4 - 0.25),
+        "response_length": 2.5,
+        "truncated_share": 0.25,
+        "null_share": 0.25,
+        "entropy": 2.0,
+        "grad_norm": 3.0,
+        "clip_fraction": 0.5,
+        "lr": 0.1,
+        "generated_tokens": 10,
+        "trained_tokens": 10,
+        "correct": 1,
+        "incorrect": 1,
+        "no_answer": 1,
+        "timeout": 1,
+        "error": 0,
+        "value_loss": 1.0,
+        "gap": 1.5,
+    }
     assert {name: row[name] for name in expected} == pytest.approx(expected)
 
 

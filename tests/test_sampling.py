@@ -21,8 +21,7 @@ T1 = SamplingSettings(1.0, 1.0, 12)
 def requests(policy, count=12):
     texts = ["1+2", "3+4-5", "7", "10+20+30"]
     return [
-        Request(f"p{i}", 0, derive_seed(0, i), policy.tokenizer(texts[i % 4] + "\n")["input_ids"])
-        for i in range(count)
+        Request(f"p{i}", 0, derive_seed(0, i), policy.tokenizer(texts[i % 4] + "\n")["input_ids"]) for i in range(count)
     ]
 
 
@@ -36,9 +35,7 @@ def test_batch_size_and_order_change_no_sample(tiny_policy):
     by_threes = sampler(tiny_policy, 3).sample(asked, T1)
     backwards = sampler(tiny_policy, 5).sample(asked[::-1], T1)[::-1]
     ids = [drawn.token_ids for drawn in together]
-    assert (
-        ids == [drawn.token_ids for drawn in by_threes] == [drawn.token_ids for drawn in backwards]
-    )
+    assert ids == [drawn.token_ids for drawn in by_threes] == [drawn.token_ids for drawn in backwards]
 
 
 def test_other_seeds_give_other_samples(tiny_policy):
@@ -50,9 +47,7 @@ def test_other_seeds_give_other_samples(tiny_policy):
 
 def test_greedy_is_the_likeliest_token_each_time(tiny_policy):
     prompt = tiny_policy.tokenizer("1+2\n")["input_ids"]
-    drawn = sampler(tiny_policy).sample(
-        [Request("p", 0, 0, prompt)], SamplingSettings(0.0, 1.0, 5)
-    )[0]
+    drawn = sampler(tiny_policy).sample([Request("p", 0, 0, prompt)], SamplingSettings(0.0, 1.0, 5))[0]
     tokens = list(prompt)
     for token in drawn.token_ids:
         with torch.no_grad():

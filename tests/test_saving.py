@@ -23,10 +23,8 @@ def prepared(tmp_path, **generation):
         ({"do_sample": False, "temperature": 0.6, "top_p": 0.9}, "do_sample is now true", 0.6),
         ({"temperature": 0.6, "num_beams": 1, "length_penalty": 2.0}, "only its special tokens", None),
     ],
-)  # fmt: skip
-def test_a_generation_config_that_cannot_be_written_is_repaired_with_a_word(
-    tmp_path, capsys, generation, said, kept
-):
+)
+def test_a_generation_config_that_cannot_be_written_is_repaired_with_a_word(tmp_path, capsys, generation, said, kept):
     settings = prepared(tmp_path, eos_token_id=[1, 7], **generation)
     with pytest.raises(ValueError, match="GenerationConfig is invalid"):
         load_policy(settings["source"]["path"]).model.save_pretrained(tmp_path / "no")
@@ -52,18 +50,14 @@ def test_whatever_else_cannot_be_written_is_refused_before_training(tmp_path):
     policy = load_policy(prepared(tmp_path)["source"]["path"])
     check_can_save(policy.model, policy.tokenizer)
     policy.model.config.temperature = 0.7  # a generation parameter, which has no place there
-    with pytest.raises(
-        InputError, match="does not save LlamaConfig as it was loaded: .*temperature"
-    ):
+    with pytest.raises(InputError, match="does not save LlamaConfig as it was loaded: .*temperature"):
         check_can_save(policy.model, policy.tokenizer)
 
 
 def test_a_damaged_generation_config_is_said(tmp_path):
     settings = prepared(tmp_path)
     (tmp_path / "m/generation_config.json").write_text("{")
-    with pytest.raises(
-        InputError, match="the generation config of .* cannot be loaded.*or delete it"
-    ):
+    with pytest.raises(InputError, match="the generation config of .* cannot be loaded.*or delete it"):
         prepare_reference(settings, None, "cpu")
 
 
@@ -71,9 +65,7 @@ def test_a_damaged_generation_config_is_said(tmp_path):
     "generation",
     [{"num_return_sequences": 4, "do_sample": False}, {"cache_implementation": "none"}],
 )
-def test_a_generation_config_that_contradicts_itself_is_said_before_the_weights(
-    tmp_path, generation
-):
+def test_a_generation_config_that_contradicts_itself_is_said_before_the_weights(tmp_path, generation):
     settings = prepared(tmp_path, **generation)
     (tmp_path / "m/model.safetensors").write_text("never read")
     with pytest.raises(InputError) as refused:

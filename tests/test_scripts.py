@@ -32,30 +32,42 @@ def run(script: str, *arguments: str, cwd: Path | None = None) -> subprocess.Com
     [("{", "--settings is no JSON"), ("[1]", "--settings must be a JSON object")],
 )
 def test_settings_that_are_no_json_object(settings, expected, tmp_path):
-    done = run(
-        "prepare_dataset", "--settings", settings, "--out", "x", "--out-card", "y", cwd=tmp_path
-    )
+    done = run("prepare_dataset", "--settings", settings, "--out", "x", "--out-card", "y", cwd=tmp_path)
     assert done.returncode == 1 and expected in done.stderr and "Traceback" not in done.stderr
 
 
 def test_a_bad_data_file_is_one_line_and_leaves_nothing(tmp_path):
     (tmp_path / "d.jsonl").write_text('{"problem": "1+1"}\n')
     settings = {
-        "source": {"kind": "local", "path": "d.jsonl"}, "hash_range": [0, 1], "max_prompts": None,
+        "source": {"kind": "local", "path": "d.jsonl"},
+        "hash_range": [0, 1],
+        "max_prompts": None,
         "columns": {
-            "problem": "problem", "gold": "gold", "worked_solution": None, "gold_after": None,
-            "gold_boxed": False, "worked_solution_remove": None,
+            "problem": "problem",
+            "gold": "gold",
+            "worked_solution": None,
+            "gold_after": None,
+            "gold_boxed": False,
+            "worked_solution_remove": None,
         },
-        "drop_duplicates": True, "template": "{problem}", "verifier": "integer",
-    }  # fmt: skip
+        "drop_duplicates": True,
+        "template": "{problem}",
+        "verifier": "integer",
+    }
     done = run(
-        "prepare_dataset", "--settings", json.dumps(settings), "--source", "d.jsonl",
-        "--out", "out.parquet", "--out-card", "card.json", cwd=tmp_path,
-    )  # fmt: skip
-    assert done.returncode == 1
-    assert done.stderr == (
-        "error: d.jsonl, row 1: there is no column 'gold' (columns.gold); it has problem\n"
+        "prepare_dataset",
+        "--settings",
+        json.dumps(settings),
+        "--source",
+        "d.jsonl",
+        "--out",
+        "out.parquet",
+        "--out-card",
+        "card.json",
+        cwd=tmp_path,
     )
+    assert done.returncode == 1
+    assert done.stderr == ("error: d.jsonl, row 1: there is no column 'gold' (columns.gold); it has problem\n")
     assert [path.name for path in tmp_path.iterdir()] == ["d.jsonl"]
 
 
@@ -68,10 +80,17 @@ def job(tmp_path, tiny_policy, tiny_folder) -> list[str]:
     made = manifest({"settings": "{}", "inputs": {}, "code": ""}, {"model": tiny_folder}, 0.0)
     (reference / "manifest.json").write_text(json.dumps(made))
     rows = [
-        {"prompt_id": prompt.prompt_id, "problem": prompt.prompt_id, "prompt": f"{index}+1\n", "gold": "1",
-         "verifier": prompt.verifier, "worked_solution": None, "source_index": index}
+        {
+            "prompt_id": prompt.prompt_id,
+            "problem": prompt.prompt_id,
+            "prompt": f"{index}+1\n",
+            "gold": "1",
+            "verifier": prompt.verifier,
+            "worked_solution": None,
+            "source_index": index,
+        }
         for index, prompt in enumerate(case.prompts(tiny_policy))
-    ]  # fmt: skip
+    ]
     ids = [row["prompt_id"] for row in rows]
     write_table(tmp_path / "d.parquet", rows, DATASET)
     value = {"n": 8, "n_correct": 4, "pass_rate": 0.5, "v_star": 0.7, "v_star_se": 0.1}
@@ -79,45 +98,97 @@ def job(tmp_path, tiny_policy, tiny_folder) -> list[str]:
     kept = [{"prompt_id": i, "n": 8, "n_correct": 4, "keep": True} for i in ids]
     write_table(tmp_path / "s.parquet", kept, SELECTIONS)
     settings = {
-        "method": "a_star_po", "hyperparameters": {"beta2": 1e-3}, "steps": 30, "max_generated_tokens": None,
-        "prompts_per_batch": 4, "responses_per_prompt": 1, "updates_per_rollout": 1, "lr": 1e-3,
-        "lr_schedule": "linear", "lr_warmup_steps": 1, "adam_betas": [0.9, 0.99], "adam_eps": 1e-8, "weight_decay": 0.0,
-        "max_grad_norm": 1.0, "entropy_coefficient": 0.0, "log_prob_chunk_tokens": 512,
-        "max_sampler_gap": 1e-3, "sampling_engine": "transformers",
-        "validate_every": 10, "lora": None, "engine": "torch",
-        "precision": "float32", "torch_threads": 1, "compile_model": False,
+        "method": "a_star_po",
+        "hyperparameters": {"beta2": 1e-3},
+        "steps": 30,
+        "max_generated_tokens": None,
+        "prompts_per_batch": 4,
+        "responses_per_prompt": 1,
+        "updates_per_rollout": 1,
+        "lr": 1e-3,
+        "lr_schedule": "linear",
+        "lr_warmup_steps": 1,
+        "adam_betas": [0.9, 0.99],
+        "adam_eps": 1e-8,
+        "weight_decay": 0.0,
+        "max_grad_norm": 1.0,
+        "entropy_coefficient": 0.0,
+        "log_prob_chunk_tokens": 512,
+        "max_sampler_gap": 1e-3,
+        "sampling_engine": "transformers",
+        "validate_every": 10,
+        "lora": None,
+        "engine": "torch",
+        "precision": "float32",
+        "torch_threads": 1,
+        "compile_model": False,
         "sampling": {"temperature": 1.0, "top_p": 1.0, "max_new_tokens": 16},
         "prompting": {"chat_template": False, "system_prompt": None, "max_prompt_tokens": 16},
-        "grading": {"truncated": "as_judged", "max_null_rate": 0.02, "min_nulls": 20, "timeout_s": 5.0,
-                    "wall_timeout_s": None},
-    }  # fmt: skip
+        "grading": {
+            "truncated": "as_judged",
+            "max_null_rate": 0.02,
+            "min_nulls": 20,
+            "timeout_s": 5.0,
+            "wall_timeout_s": None,
+        },
+    }
     machine = {
-        "device": "cpu", "devices": 1, "nodes": 1, "micro_batch": 2, "sampling_batch": 8, "checkpoint_every": 3,
-        "grading_workers": 1, "max_minutes": None, "trackers": [],
-        "micro_batch_tokens": None, "activation_checkpointing": False, "zero_stage": 2,
-        "offload_optimizer": False, "offload_parameters": False,
-        "sampler_tensor_parallel": 1, "sampler_memory_share": 0.3, "sampler_sleep_level": 0,
-    }  # fmt: skip
+        "device": "cpu",
+        "devices": 1,
+        "nodes": 1,
+        "micro_batch": 2,
+        "sampling_batch": 8,
+        "checkpoint_every": 3,
+        "grading_workers": 1,
+        "max_minutes": None,
+        "trackers": [],
+        "micro_batch_tokens": None,
+        "activation_checkpointing": False,
+        "zero_stage": 2,
+        "offload_optimizer": False,
+        "offload_parameters": False,
+        "sampler_tensor_parallel": 1,
+        "sampler_memory_share": 0.3,
+        "sampler_sleep_level": 0,
+    }
     return [
-        "--settings", json.dumps(settings, sort_keys=True), "--machine", json.dumps(machine), "--seed", "0",
-        "--reference", str(reference / "manifest.json"), "--dataset", "d.parquet",
-        "--validation", "d.parquet", "--selection", "s.parquet", "--values", "v.parquet",
-    ]  # fmt: skip
+        "--settings",
+        json.dumps(settings, sort_keys=True),
+        "--machine",
+        json.dumps(machine),
+        "--seed",
+        "0",
+        "--reference",
+        str(reference / "manifest.json"),
+        "--dataset",
+        "d.parquet",
+        "--validation",
+        "d.parquet",
+        "--selection",
+        "s.parquet",
+        "--values",
+        "v.parquet",
+    ]
 
 
 def outputs(folder: str) -> list[str]:
     return [
-        "--scratch", f"{folder}/scratch", "--out-model", f"{folder}/model",
-        "--out-metrics", f"{folder}/metrics.parquet", "--out-timings", f"{folder}/timings.parquet",
-        "--out-manifest", f"{folder}/manifest.json",
-    ]  # fmt: skip
+        "--scratch",
+        f"{folder}/scratch",
+        "--out-model",
+        f"{folder}/model",
+        "--out-metrics",
+        f"{folder}/metrics.parquet",
+        "--out-timings",
+        f"{folder}/timings.parquet",
+        "--out-manifest",
+        f"{folder}/manifest.json",
+    ]
 
 
 def start(job: list[str], folder: str, cwd: Path) -> subprocess.Popen[str]:
     command = [sys.executable, "-u", str(SCRIPTS / "train_policy.py"), *job, *outputs(folder)]
-    return subprocess.Popen(
-        command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
+    return subprocess.Popen(command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
 def wait_for_checkpoint(scratch: Path, process: subprocess.Popen[str]) -> None:
@@ -197,9 +268,7 @@ def test_values_of_another_data_set_are_refused(job, tmp_path):
     assert done.returncode == 1 and "v.parquet: no row for prompt p0" in done.stderr
 
 
-def launched(
-    tmp_path: Path, script: str, *arguments: str, **options: Any
-) -> subprocess.CompletedProcess[str]:
+def launched(tmp_path: Path, script: str, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
     (tmp_path / "stage.py").write_text(script)
     command = [sys.executable, str(SCRIPTS / "launch.py"), "--log", "logs/a/stage.log", "stage.py"]
     return subprocess.run([*command, *arguments], cwd=tmp_path, text=True, **options)

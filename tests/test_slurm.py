@@ -29,9 +29,7 @@ pytestmark = pytest.mark.skipif(
 @pytest.fixture(scope="module")
 def _cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     folder = tmp_path_factory.mktemp("slurm")
-    started = subprocess.run(
-        ["bash", str(CLUSTER), "start", str(folder)], capture_output=True, text=True, check=False
-    )
+    started = subprocess.run(["bash", str(CLUSTER), "start", str(folder)], capture_output=True, text=True, check=False)
     if started.returncode and os.environ["ASTARPO_TEST_SLURM"] == "if-possible":
         pytest.skip(f"no SLURM can be started here: {started.stderr.strip()[-300:]}")
     assert started.returncode == 0, started.stdout + started.stderr
@@ -43,15 +41,19 @@ def _cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 def command(*options: str) -> list[str]:
     configs = ["config/config.yaml", "tests/configs/smoke.yaml", "changes.yaml"]
     return [
-        sys.executable, "-m", "snakemake", *options, "--workflow-profile", "profiles/slurm-ci",
-        "--configfile", *configs,
-    ]  # fmt: skip
+        sys.executable,
+        "-m",
+        "snakemake",
+        *options,
+        "--workflow-profile",
+        "profiles/slurm-ci",
+        "--configfile",
+        *configs,
+    ]
 
 
 def snakemake(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        command(*options), cwd=folder, env=ENVIRONMENT, capture_output=True, text=True
-    )
+    return subprocess.run(command(*options), cwd=folder, env=ENVIRONMENT, capture_output=True, text=True)
 
 
 def change(folder: Path, **run: object) -> None:
@@ -76,9 +78,7 @@ def checkpoints(folder: Path, seed: int) -> list[Path]:
 def project(_cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the workflow in which the trainings of the reduced demo ran through SLURM."""
     folder = tmp_path_factory.mktemp("project") / "project"
-    ignore = shutil.ignore_patterns(
-        ".git", ".venv*", ".snakemake", "results", "__pycache__", ".*_cache"
-    )
+    ignore = shutil.ignore_patterns(".git", ".venv*", ".snakemake", "results", "__pycache__", ".*_cache")
     shutil.copytree(ROOT, folder, ignore=ignore)
     change(folder)
     done = snakemake(folder, "train")
@@ -93,9 +93,7 @@ def test_trainings_had_their_gpus(project):
 
 
 def running() -> list[str]:
-    listed = subprocess.run(
-        ["squeue", "--noheader", "--states=RUNNING", "--format=%i"], capture_output=True, text=True
-    )
+    listed = subprocess.run(["squeue", "--noheader", "--states=RUNNING", "--format=%i"], capture_output=True, text=True)
     return listed.stdout.split()
 
 
@@ -117,14 +115,22 @@ def stop(main: subprocess.Popen[bytes], folder: Path) -> None:
 def test_a_training_that_met_its_walltime_is_sent_again_and_goes_on(project):
     """More steps than any machine makes in the minute that it is granted; stopped once it went on."""
     change(project, steps=1000000, seeds=[2], validate_every=1000000)
-    limit = ["--set-resources", "train_policy:runtime=1", "train_policy:slurm_partition=gpu",
-             "train_policy:gpu=1", "train_policy:mem_mb=1500"]  # fmt: skip
+    limit = [
+        "--set-resources",
+        "train_policy:runtime=1",
+        "train_policy:slurm_partition=gpu",
+        "train_policy:gpu=1",
+        "train_policy:mem_mb=1500",
+    ]
     said = project / "said.txt"
     with said.open("w") as stream:
         main = subprocess.Popen(
-            command("train", "--retries", "9", *limit), cwd=project, env=ENVIRONMENT,
-            stdout=stream, stderr=stream,
-        )  # fmt: skip
+            command("train", "--retries", "9", *limit),
+            cwd=project,
+            env=ENVIRONMENT,
+            stdout=stream,
+            stderr=stream,
+        )
     log = project / LOG.format(2)
     mark = re.compile(r"going on from the checkpoint of step (\d+)")
     wait(lambda: log.exists() and mark.search(log.read_text()), "a second job that goes on")
@@ -139,9 +145,12 @@ def test_a_training_that_met_its_walltime_is_sent_again_and_goes_on(project):
 def test_after_a_killed_main_process_a_restart_starts_no_second_writer(project):
     change(project, steps=100000, seeds=[3], validate_every=100000)
     main = subprocess.Popen(
-        command("train"), cwd=project, env=ENVIRONMENT, stdout=subprocess.DEVNULL,
+        command("train"),
+        cwd=project,
+        env=ENVIRONMENT,
+        stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+    )
     wait(lambda: checkpoints(project, 3), "a checkpoint")
     main.kill()
     main.wait()

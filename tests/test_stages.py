@@ -22,7 +22,9 @@ STAGE_ONE = {"reference": "tiny", "dataset": "sums", "n": 4}
 CONFIG: dict[str, Any] = {
     "datasets": {
         "sums": {
-            "source": {"kind": "local", "path": "sums.jsonl"}, "template": "{problem}\n", "verifier": "integer",
+            "source": {"kind": "local", "path": "sums.jsonl"},
+            "template": "{problem}\n",
+            "verifier": "integer",
             "columns": {"worked_solution": "solution"},
             "sampling": {"max_new_tokens": 12, "block_size": 4, "max_samples": 8, "prompt_shards": 1},
         },
@@ -30,8 +32,14 @@ CONFIG: dict[str, Any] = {
     "references": {
         "tiny": {
             "source": {
-                "kind": "scratch", "layers": 1, "hidden_size": 16, "intermediate_size": 32, "heads": 2,
-                "kv_heads": 1, "max_positions": 64, "whole_tokens": ["\\boxed{"],
+                "kind": "scratch",
+                "layers": 1,
+                "hidden_size": 16,
+                "intermediate_size": 32,
+                "heads": 2,
+                "kv_heads": 1,
+                "max_positions": 64,
+                "whole_tokens": ["\\boxed{"],
             },
             "max_prompt_tokens": 16,
         },
@@ -51,13 +59,20 @@ CONFIG: dict[str, Any] = {
     },
     "runs": {
         "a-star-po": {
-            "method": "a_star_po", "reference": "tiny", "dataset": "sums", "value": "paper", "beta2": 1e-3,
-            "steps": 1, "prompts_per_batch": 2, "lr": 1e-3,
+            "method": "a_star_po",
+            "reference": "tiny",
+            "dataset": "sums",
+            "value": "paper",
+            "beta2": 1e-3,
+            "steps": 1,
+            "prompts_per_batch": 2,
+            "lr": 1e-3,
         },
     },
     "benchmarks": {
         "held-out": {
-            "source": {"kind": "local", "path": "held-out.jsonl"}, "template": "{problem}\n",
+            "source": {"kind": "local", "path": "held-out.jsonl"},
+            "template": "{problem}\n",
             "verifier": "integer",
             "protocols": {
                 "greedy": {"temperature": 0.0, "max_new_tokens": 12},
@@ -67,7 +82,7 @@ CONFIG: dict[str, Any] = {
             },
         },
     },
-}  # fmt: skip
+}
 TOO_LONG = "1+1+1+1+1+1+1+1+1+1"
 
 
@@ -113,13 +128,27 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)  # the paths of the configuration are relative
         stage(
-            "prepare_dataset", "--settings", made.dataset("sums"), "--source", "sums.jsonl",
-            "--out", "sums.parquet", "--out-card", "sums.json",
-        )  # fmt: skip
+            "prepare_dataset",
+            "--settings",
+            made.dataset("sums"),
+            "--source",
+            "sums.jsonl",
+            "--out",
+            "sums.parquet",
+            "--out-card",
+            "sums.json",
+        )
         stage(
-            "prepare_benchmark", "--settings", made.benchmark("held-out"), "--source", "held-out.jsonl",
-            "--out", "held-out.parquet", "--out-card", "held-out.json",
-        )  # fmt: skip
+            "prepare_benchmark",
+            "--settings",
+            made.benchmark("held-out"),
+            "--source",
+            "held-out.jsonl",
+            "--out",
+            "held-out.parquet",
+            "--out-card",
+            "held-out.json",
+        )
     prepare_reference(made, folder, folder / "tiny")
     return folder
 
@@ -127,19 +156,39 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def prepare_reference(made: Plan, results: Path, target: Path, *more: str) -> Path:
     manifest = target / "manifest.json"
     stage(
-        "prepare_reference", "--settings", made.reference("tiny"), *more, "--machine", MACHINE,
-        "--out-model", str(target / "model"), "--out-manifest", str(manifest),
-    )  # fmt: skip
+        "prepare_reference",
+        "--settings",
+        made.reference("tiny"),
+        *more,
+        "--machine",
+        MACHINE,
+        "--out-model",
+        str(target / "model"),
+        "--out-manifest",
+        str(manifest),
+    )
     return manifest
 
 
 def sample(made: Plan, results: Path, out: Path, block: str = "s0-p0") -> list[dict[str, Any]]:
     """A block of stage 1."""
     stage(
-        "sample_reference", "--settings", made.samples("tiny", "sums"), "--machine", MACHINE,
-        "--reference", str(results / "tiny/manifest.json"), "--dataset", str(results / "sums.parquet"),
-        "--block", block, "--out", str(out), "--out-manifest", str(out.with_suffix(".json")),
-    )  # fmt: skip
+        "sample_reference",
+        "--settings",
+        made.samples("tiny", "sums"),
+        "--machine",
+        MACHINE,
+        "--reference",
+        str(results / "tiny/manifest.json"),
+        "--dataset",
+        str(results / "sums.parquet"),
+        "--block",
+        block,
+        "--out",
+        str(out),
+        "--out-manifest",
+        str(out.with_suffix(".json")),
+    )
     return rows_of(out)
 
 
@@ -153,19 +202,24 @@ def answer(
 ) -> list[dict[str, Any]]:
     """A policy's answers to the benchmark."""
     stage(
-        "generate_answers", "--settings", made.asking("tiny", "held-out", protocol), "--machine", MACHINE,
-        "--policy", str(results / policy / "manifest.json"), "--benchmark", str(results / f"{problems}.parquet"),
-        "--out", str(out),
-    )  # fmt: skip
+        "generate_answers",
+        "--settings",
+        made.asking("tiny", "held-out", protocol),
+        "--machine",
+        MACHINE,
+        "--policy",
+        str(results / policy / "manifest.json"),
+        "--benchmark",
+        str(results / f"{problems}.parquet"),
+        "--out",
+        str(out),
+    )
     return rows_of(out)
 
 
 def by_sample(rows: list[dict[str, Any]]) -> dict[tuple[str, int], tuple[int, list[int]]]:
     """(prompt, index) -> seed and tokens."""
-    return {
-        (row["prompt_id"], row["sample_index"]): (row["seed"], row["response_token_ids"])
-        for row in rows
-    }
+    return {(row["prompt_id"], row["sample_index"]): (row["seed"], row["response_token_ids"]) for row in rows}
 
 
 def responses_of(rows: list[dict[str, Any]]) -> dict[str, list[tuple[int, ...]]]:
@@ -229,10 +283,7 @@ def test_the_second_block_goes_on_where_the_first_ends(results, tmp_path):
 def test_shards_cut_the_prompts_and_change_no_sample(results, tmp_path):
     whole = by_sample(sample(plan(), results, tmp_path / "whole.parquet"))
     cut = plan(datasets__sums__sampling__prompt_shards=2)
-    shards = [
-        by_sample(sample(cut, results, tmp_path / f"{shard}.parquet", f"s0-p{shard}"))
-        for shard in (0, 1)
-    ]
+    shards = [by_sample(sample(cut, results, tmp_path / f"{shard}.parquet", f"s0-p{shard}")) for shard in (0, 1)]
     assert not shards[0].keys() & shards[1].keys()
     assert all(len(shard) < len(whole) for shard in shards)
     assert shards[0] | shards[1] == whole
@@ -254,9 +305,7 @@ def test_policies_are_asked_with_the_same_noise_and_other_than_stage_one(results
     prepare_reference(made, results, results / "other")
     first = by_sample(answer(plan(), results, tmp_path / "a.parquet", "sampled"))
     second = by_sample(answer(made, results, tmp_path / "b.parquet", "sampled", "other"))
-    assert {key: seed for key, (seed, _) in first.items()} == {
-        key: seed for key, (seed, _) in second.items()
-    }
+    assert {key: seed for key, (seed, _) in first.items()} == {key: seed for key, (seed, _) in second.items()}
     assert first != second
     # Asked the prompts of stage 1, it answers with other noise.
     stage_one = by_sample(sample(plan(), results, tmp_path / "c.parquet"))
@@ -270,16 +319,16 @@ def test_protocols_say_how_many_answers_how_long_and_how_random(results, tmp_pat
     assert [row["sample_index"] for row in greedy] == [0, 0]
     likeliest = answer(
         plan(**{"benchmarks__held-out__protocols__greedy__seed": 5}),
-        results, tmp_path / "seeded.parquet", "greedy",
-    )  # fmt: skip
+        results,
+        tmp_path / "seeded.parquet",
+        "greedy",
+    )
     assert responses_of(likeliest) == responses_of(greedy)
     short = answer(plan(), results, tmp_path / "short.parquet", "short")
     sampled = answer(plan(), results, tmp_path / "sampled.parquet", "sampled")
     assert {row["n_tokens"] for row in short} == {3}
     assert {row["finish_reason"] for row in short} == {"length"}
-    assert [row["response_token_ids"] for row in short] == [
-        row["response_token_ids"][:3] for row in sampled
-    ]
+    assert [row["response_token_ids"] for row in short] == [row["response_token_ids"][:3] for row in sampled]
 
 
 # Rewards of the samples 0 to 3, and of a second block that N = 4 leaves out.
@@ -300,11 +349,16 @@ def graded(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     paths = []
     for block in (0, 1):
         rows = [
-            {"prompt_id": prompt, "sample_index": 4 * block + index, "reward": reward,
-             "status": {None: "timeout", 1: "correct", 0: "incorrect"}[reward], "answer": None}
+            {
+                "prompt_id": prompt,
+                "sample_index": 4 * block + index,
+                "reward": reward,
+                "status": {None: "timeout", 1: "correct", 0: "incorrect"}[reward],
+                "answer": None,
+            }
             for prompt, rewards in GRADES.items()
             for index, reward in enumerate(rewards[block])
-        ]  # fmt: skip
+        ]
         paths.append(folder / f"{block}.parquet")
         write_table(paths[-1], rows, GRADED)
     return [str(path) for path in paths]
@@ -324,9 +378,7 @@ def selected(name: str, graded: list[str], out: Path) -> dict[str, dict[str, Any
 
 
 def estimated(name: str, graded: list[str], out: Path) -> dict[str, dict[str, Any]]:
-    stage(
-        "estimate_values", "--settings", plan().value(name), "--graded", *graded, "--out", str(out)
-    )
+    stage("estimate_values", "--settings", plan().value(name), "--graded", *graded, "--out", str(out))
     return {row["prompt_id"]: row for row in rows_of(out)}
 
 
@@ -344,14 +396,16 @@ def test_rules_keep_what_they_say_of_the_first_n_samples(graded, tmp_path, name,
     assert {prompt for prompt, row in found.items() if row["keep"]} == kept
 
 
-def test_a_selection_records_its_counts_and_one_that_keeps_none_is_refused(
-    graded, tmp_path, capsys
-):
+def test_a_selection_records_its_counts_and_one_that_keeps_none_is_refused(graded, tmp_path, capsys):
     found = selected("solved", graded, tmp_path / "selection.parquet")
     assert {prompt: (row["n"], row["n_correct"]) for prompt, row in found.items()} == {
-        "never": (4, 0), "once": (4, 1), "early": (4, 2), "always": (4, 4), "half-known": (2, 1),
+        "never": (4, 0),
+        "once": (4, 1),
+        "early": (4, 2),
+        "always": (4, 4),
+        "half-known": (2, 1),
         "unknown": (0, 0),
-    }  # fmt: skip
+    }
     assert "4 of 6 prompts kept by the rule 'solved'" in capsys.readouterr().out
     rows = [row for row in rows_of(Path(graded[0])) if row["prompt_id"] == "never"]
     write_table(tmp_path / "never.parquet", rows, GRADED)
@@ -391,9 +445,13 @@ def test_beta1_and_the_counts_make_the_estimate(graded, tmp_path, name, beta1):
 def test_n_says_how_many_samples_count(graded, tmp_path):
     found = estimated("of-two", graded, tmp_path / "values.parquet")
     assert {prompt: (row["n_correct"], row["n"]) for prompt, row in found.items()} == {
-        "never": (0, 2), "once": (0, 2), "early": (1, 2), "always": (2, 2), "half-known": (1, 1),
+        "never": (0, 2),
+        "once": (0, 2),
+        "early": (1, 2),
+        "always": (2, 2),
+        "half-known": (1, 1),
         "unknown": (0, 0),
-    }  # fmt: skip
+    }
     assert found["early"]["v_star"] == pytest.approx(by_hand(1, 2, 0.5), abs=1e-12)
     assert found["half-known"]["v_star"] == 1.0
 
@@ -426,18 +484,30 @@ def test_what_was_drawn_is_graded_counted_and_valued(results, tmp_path, monkeypa
         datasets__sums__grading={"truncated": "as_judged"},
     )
     monkeypatch.chdir(results)
-    problems, graded, values = (
-        tmp_path / f"{name}.parquet" for name in ("sums", "graded", "values")
-    )
+    problems, graded, values = (tmp_path / f"{name}.parquet" for name in ("sums", "graded", "values"))
     stage(
-        "prepare_dataset", "--settings", made.dataset("sums"), "--source", "sums.jsonl",
-        "--out", str(problems), "--out-card", str(tmp_path / "sums.json"),
-    )  # fmt: skip
+        "prepare_dataset",
+        "--settings",
+        made.dataset("sums"),
+        "--source",
+        "sums.jsonl",
+        "--out",
+        str(problems),
+        "--out-card",
+        str(tmp_path / "sums.json"),
+    )
     drawn = sample(made, results, tmp_path / "block.parquet")
     stage(
-        "grade_samples", "--settings", made.grading("sums"), "--generations", str(tmp_path / "block.parquet"),
-        "--problems", str(problems), "--out", str(graded),
-    )  # fmt: skip
+        "grade_samples",
+        "--settings",
+        made.grading("sums"),
+        "--generations",
+        str(tmp_path / "block.parquet"),
+        "--problems",
+        str(problems),
+        "--out",
+        str(graded),
+    )
     stage(
         "estimate_values",
         "--settings",
@@ -469,13 +539,8 @@ def test_a_warm_start_moves_the_weights_and_says_what_it_learnt_from(results, tm
     data = ("--dataset", str(results / "sums.parquet"))
     recorded = read_json(prepare_reference(made, results, tmp_path / "warm", *data))
     assert recorded["warm_start_prompts"] == 6 and recorded["warm_start_prompts_too_long"] == 1
-    cold, warm = (
-        load_policy(folder / "model").model for folder in (results / "tiny", tmp_path / "warm")
-    )
-    before, after = (
-        torch.cat([weight.detach().flatten() for weight in model.parameters()])
-        for model in (cold, warm)
-    )
+    cold, warm = (load_policy(folder / "model").model for folder in (results / "tiny", tmp_path / "warm"))
+    before, after = (torch.cat([weight.detach().flatten() for weight in model.parameters()]) for model in (cold, warm))
     assert recorded["parameters"] == len(before)
     # AdamW with a constant rate moves a weight that always gets a gradient by about lr a step.
     assert 0.001 < float((after - before).abs().mean()) < 8 * 0.01

@@ -20,9 +20,7 @@ from astarpo.tables.trainings import NEEDED_METRICS, TIMINGS
 
 SCRIPTS = Path(astarpo.__file__).parents[1]
 SETTINGS = '{"beta1":0.5,"beta2":0.001,"sampling":{"k":8}}'
-METRICS = pa.schema(
-    [*NEEDED_METRICS, ("reward", pa.float64()), ("validation_reward", pa.float64())]
-)
+METRICS = pa.schema([*NEEDED_METRICS, ("reward", pa.float64()), ("validation_reward", pa.float64())])
 
 
 # Checks
@@ -170,10 +168,7 @@ REWARDS = {
 
 @pytest.fixture
 def summarized(tmp_path):
-    entries = [
-        {"policy": name, **write_answers(tmp_path, name, rewards)}
-        for name, rewards in REWARDS.items()
-    ]
+    entries = [{"policy": name, **write_answers(tmp_path, name, rewards)} for name, rewards in REWARDS.items()]
     scores = tables.score_policies(POLICIES, entries)
     return tables.summarize_scores(POLICIES, scores), tables.differences(POLICIES, scores)
 
@@ -182,8 +177,11 @@ def test_summary_has_references_pooled_runs_and_seeds(summarized):
     rows, _ = summarized
     values = {(row["policy"], row["seed"], row["metric"]): row["value"] for row in rows}
     assert list(dict.fromkeys((row["policy"], row["run"], row["seed"]) for row in rows)) == [
-        ("tiny", None, None), ("go", "go", None), ("go.seed-0", "go", 0), ("go.seed-1", "go", 1)
-    ]  # fmt: skip
+        ("tiny", None, None),
+        ("go", "go", None),
+        ("go.seed-0", "go", 0),
+        ("go.seed-1", "go", 1),
+    ]
     assert values["tiny", None, "avg@2"] == 0.25
     assert values["go.seed-0", 0, "avg@2"] == 0.75
     assert values["go", None, "avg@2"] == 0.625
@@ -194,15 +192,16 @@ def test_summary_has_references_pooled_runs_and_seeds(summarized):
 def test_only_pooled_rows_are_over_seeds(summarized):
     rows, _ = summarized
     assert {(row["policy"], row["interval_over"]) for row in rows} == {
-        ("tiny", "problems"), ("go", "problems and seeds"), ("go.seed-0", "problems"), ("go.seed-1", "problems"),
-    }  # fmt: skip
+        ("tiny", "problems"),
+        ("go", "problems and seeds"),
+        ("go.seed-0", "problems"),
+        ("go.seed-1", "problems"),
+    }
 
 
 def test_a_reference_that_answered_other_problems_is_refused(tmp_path):
     rewards = {**REWARDS, "tiny": [1.0, 0.0]}
-    entries = [
-        {"policy": name, **write_answers(tmp_path, name, given)} for name, given in rewards.items()
-    ]
+    entries = [{"policy": name, **write_answers(tmp_path, name, given)} for name, given in rewards.items()]
     scores = tables.score_policies(POLICIES, entries)
     with pytest.raises(InputError, match="go and its reference answered different problems of sum"):
         tables.summarize_scores(POLICIES, scores)
@@ -221,13 +220,23 @@ def test_seeds_must_have_answered_the_same_problems(tmp_path):
 
 
 def ranked(values, tied=(), untold=()):
-    rows = [policy(name, run=name) | {"benchmark": "b", "protocol": "p", "metric": "avg@2", "value": v}
-            for name, v in values.items()]  # fmt: skip
+    rows = [
+        policy(name, run=name) | {"benchmark": "b", "protocol": "p", "metric": "avg@2", "value": v}
+        for name, v in values.items()
+    ]
     differences = [
-        {"benchmark": "b", "protocol": "p", "metric": "avg@2", "policy_a": a, "policy_b": b,
-         "verdict": "tied" if (a, b) in tied else "cannot_tell" if (a, b) in untold else "a_better"}
-        for a in values for b in values if a < b
-    ]  # fmt: skip
+        {
+            "benchmark": "b",
+            "protocol": "p",
+            "metric": "avg@2",
+            "policy_a": a,
+            "policy_b": b,
+            "verdict": "tied" if (a, b) in tied else "cannot_tell" if (a, b) in untold else "a_better",
+        }
+        for a in values
+        for b in values
+        if a < b
+    ]
     marks = tables.rank_runs(rows, differences)
     return {key[0]: (mark.place, mark.sign) for key, mark in marks.items()}
 
@@ -273,9 +282,13 @@ def test_marks_in_every_format(summarized):
 
 def costs(run, method, seconds, memory, kl, stage1=None):
     return dict.fromkeys(COST.names) | {
-        "run": run, "method": method, "stage1_seconds": stage1, "stage2_seconds": seconds,
-        "peak_memory_bytes": memory, "kl_per_token": kl,
-    }  # fmt: skip
+        "run": run,
+        "method": method,
+        "stage1_seconds": stage1,
+        "stage2_seconds": seconds,
+        "peak_memory_bytes": memory,
+        "kl_per_token": kl,
+    }
 
 
 PAPER = SCRIPTS.parent / "config/paper/main_table.csv"
@@ -288,21 +301,21 @@ def test_ratios_here_and_in_the_paper():
     ]
     table = tables.ratio_table(rows, tables.read_paper(PAPER))
     assert [cell.replace("<br>", " ") for cell in table.head[:3]] == [
-        "run", "time, both stages here", "time, both stages paper",
-    ]  # fmt: skip
+        "run",
+        "time, both stages here",
+        "time, both stages paper",
+    ]
     # 15.01 / 6.92, 18.26 / 8.78 and 20.15 / 11.01 hours.
     assert table.body == [
         ["group", "2.00", "1.83 to 2.17", "3.00", "1.83 to 2.17", "1.20", "1.01 to 1.02", "2.00", "1.24 to 2.21"]
-    ]  # fmt: skip
+    ]
 
 
 def test_no_ratios_without_both():
     paper = tables.read_paper(PAPER)
     assert tables.ratio_table([costs("ours", "a_star_po", 1.0, 1, 1.0)], paper) is None
     assert tables.ratio_table([costs("group", "grpo", 1.0, 1, 1.0)], paper) is None
-    row = tables.ratio_table(
-        [costs("o", "a_star_po", 1.0, 1, None), costs("x", "reinforce", 2.0, 1, 1.0)], paper
-    )
+    row = tables.ratio_table([costs("o", "a_star_po", 1.0, 1, None), costs("x", "reinforce", 2.0, 1, 1.0)], paper)
     assert row.body == [["x", "2.00", "", "2.00", "", "1.00", "", "", ""]]
 
 
@@ -315,17 +328,28 @@ def write_run(folder, steps=20, seed=0, stage1=(2.0, 3.0)):
     for step in range(1, steps + 1):
         metrics.append(
             {
-                "step": step, "generated_tokens": 10, "trained_tokens": 9, "kl_per_token": 0.1 * step,
-                "kl_per_sequence": float(step), "log_ratio_per_token": -0.1 * step,
-                "log_ratio": -float(step), "reward": 0.5, "validation_reward": None,
+                "step": step,
+                "generated_tokens": 10,
+                "trained_tokens": 9,
+                "kl_per_token": 0.1 * step,
+                "kl_per_sequence": float(step),
+                "log_ratio_per_token": -0.1 * step,
+                "log_ratio": -float(step),
+                "reward": 0.5,
+                "validation_reward": None,
             }
-        )  # fmt: skip
+        )
         timings.append(
             {
-                "step": step, "generate_seconds": 1.0, "grade_seconds": 0.25, "reference_seconds": 0.5,
-                "update_seconds": 2.0, "step_seconds": 3.75, "peak_memory_bytes": 100 + step,
+                "step": step,
+                "generate_seconds": 1.0,
+                "grade_seconds": 0.25,
+                "reference_seconds": 0.5,
+                "update_seconds": 2.0,
+                "step_seconds": 3.75,
+                "peak_memory_bytes": 100 + step,
             }
-        )  # fmt: skip
+        )
     folder.mkdir(exist_ok=True)
     files = {name: str(folder / f"{name}.parquet") for name in ("metrics", "timings")}
     write_table(files["metrics"], metrics[::-1], METRICS)  # joined by step, not by place
@@ -339,9 +363,12 @@ def write_run(folder, steps=20, seed=0, stage1=(2.0, 3.0)):
         write_json(blocks[-1], {**made, "seconds": seconds})
     run = {"run": "go", "seed": 0, "method": "a_star_po", "manifest": str(manifest)}
     terms = {
-        "dataset": "d", "selection": None, "prompts_per_batch": 4, "responses_per_prompt": 1,
+        "dataset": "d",
+        "selection": None,
+        "prompts_per_batch": 4,
+        "responses_per_prompt": 1,
         "updates_per_rollout": 1,
-    }  # fmt: skip
+    }
     return {**run, **files, "stage1": blocks, "terms": terms}
 
 
@@ -349,9 +376,7 @@ def test_curves_are_long_and_cumulative(tmp_path):
     rows = tables.curve_rows(write_run(tmp_path, steps=2))
     assert all(list(row) == CURVES.names for row in rows)
     assert [
-        (row["step"], row["seconds"], row["generated_tokens"], row["value"])
-        for row in rows
-        if row["name"] == "reward"
+        (row["step"], row["seconds"], row["generated_tokens"], row["value"]) for row in rows if row["name"] == "reward"
     ] == [(1, 3.75, 10, 0.5), (2, 7.5, 20, 0.5)]
     looks = [row for row in rows if row["name"] == "validation_reward"]
     assert [(row["step"], row["seconds"], row["value"]) for row in looks] == [(0, 0.0, 0.4)]
@@ -361,13 +386,24 @@ def test_cost(tmp_path):
     row = tables.cost_row(write_run(tmp_path))
     assert list(row) == COST.names
     assert row == {
-        "run": "go", "method": "a_star_po", "seed": 0, "stage1_seconds": 5.0, "stage2_seconds": 75.0,
-        "generate_seconds": 20.0, "grade_seconds": 5.0, "reference_seconds": 10.0,
-        "update_seconds": 40.0, "generated_tokens": 200, "trained_tokens": 180,
-        "peak_memory_bytes": 120, "kl_per_token": pytest.approx(1.95), "kl_per_sequence": 19.5,
-        "log_ratio_per_token": pytest.approx(-1.95), "log_ratio": -19.5,
+        "run": "go",
+        "method": "a_star_po",
+        "seed": 0,
+        "stage1_seconds": 5.0,
+        "stage2_seconds": 75.0,
+        "generate_seconds": 20.0,
+        "grade_seconds": 5.0,
+        "reference_seconds": 10.0,
+        "update_seconds": 40.0,
+        "generated_tokens": 200,
+        "trained_tokens": 180,
+        "peak_memory_bytes": 120,
+        "kl_per_token": pytest.approx(1.95),
+        "kl_per_sequence": 19.5,
+        "log_ratio_per_token": pytest.approx(-1.95),
+        "log_ratio": -19.5,
         "hardware": "1 x abacus",
-    }  # fmt: skip
+    }
 
 
 def test_cost_of_few_steps_without_stage_one(tmp_path):
@@ -423,24 +459,29 @@ def test_terminal_table_tells_protocols_with_the_same_metric_apart(summarized):
     rows = summarized[0] + [{**row, "protocol": "hot"} for row in summarized[0]]
     header = tables.terminal_table(rows).splitlines()[1].split("   ")
     assert [cell.strip() for cell in header if cell] == [
-        "avg@2 (sampled)", "avg@2 (hot)", "pass@2 (sampled)", "pass@2 (hot)"
-    ]  # fmt: skip
+        "avg@2 (sampled)",
+        "avg@2 (hot)",
+        "pass@2 (sampled)",
+        "pass@2 (hot)",
+    ]
 
 
 COSTS = [
-    {"run": "go", "stage1_seconds": 60.0, "stage2_seconds": 60.0 * seed,
-     "peak_memory_bytes": 2**30, "kl_per_token": 0.5}
+    {
+        "run": "go",
+        "stage1_seconds": 60.0,
+        "stage2_seconds": 60.0 * seed,
+        "peak_memory_bytes": 2**30,
+        "kl_per_token": 0.5,
+    }
     for seed in (1, 2)
-]  # fmt: skip
+]
 
 
 def test_markdown_lists_single_seeds_and_changes(summarized):
-    lines = tables.markdown_table(
-        tables.main_tables(summarized[0], COSTS, summarized[1])
-    ).splitlines()
+    lines = tables.markdown_table(tables.main_tables(summarized[0], COSTS, summarized[1])).splitlines()
     assert lines[0] == (
-        "| policy | sums<br>avg@2 | sums<br>pass@2 | sums<br>maj@2 "
-        "| time, min | memory, GiB | KL a token |"
+        "| policy | sums<br>avg@2 | sums<br>pass@2 | sums<br>maj@2 | time, min | memory, GiB | KL a token |"
     )
     assert lines[2].startswith("| tiny | 25.0 [0.1, 99.0] | 50.0 [0.2, 99.8] |")
     assert lines[2].endswith("|  |  |  |")
@@ -503,10 +544,7 @@ def run_summarize(folder, plan, plan_sha256=None):
 
 
 def test_summarize(tmp_path):
-    entries = [
-        {"policy": name, **write_answers(tmp_path, name, rewards)}
-        for name, rewards in REWARDS.items()
-    ]
+    entries = [{"policy": name, **write_answers(tmp_path, name, rewards)} for name, rewards in REWARDS.items()]
     run = write_run(tmp_path / "run")
     plan = {"policies": POLICIES, "evaluations": entries, "runs": [run]}
     plan["expected"] = [expected(run["manifest"])]
@@ -514,9 +552,7 @@ def test_summarize(tmp_path):
     assert done.returncode == 0, done.stderr
     assert done.stdout.endswith((tmp_path / "terminal").read_text())
     assert "results made by other code: 1," in done.stdout
-    for name, schema in (
-        ("summary", SUMMARY), ("differences", DIFFERENCES), ("curves", CURVES), ("cost", COST)
-    ):  # fmt: skip
+    for name, schema in (("summary", SUMMARY), ("differences", DIFFERENCES), ("curves", CURVES), ("cost", COST)):
         table = read_table(tmp_path / f"{name}.parquet", schema)
         assert table.num_rows == len((tmp_path / f"{name}.csv").read_text().splitlines()) - 1
         assert b"provenance" in pq.read_schema(tmp_path / f"{name}.parquet").metadata

@@ -7,9 +7,13 @@ from astarpo.tables import race_table, terms_table
 
 def run(name, seed, responses=1, **changes):
     terms = {
-        "dataset": "d", "selection": "s", "prompts_per_batch": 4, "responses_per_prompt": responses,
-        "updates_per_rollout": 1, **changes,
-    }  # fmt: skip
+        "dataset": "d",
+        "selection": "s",
+        "prompts_per_batch": 4,
+        "responses_per_prompt": responses,
+        "updates_per_rollout": 1,
+        **changes,
+    }
     return {"run": name, "seed": seed, "terms": terms}
 
 
@@ -20,10 +24,16 @@ def cost(name, method, seed, tokens):
 def looks(name, seed, values, seconds=10.0):
     """Validation at steps 0, 5, 10, ..., each step taking so long."""
     return [
-        {"run": name, "seed": seed, "step": 5 * i, "seconds": 5 * i * seconds,
-         "name": "validation_reward", "value": value}
+        {
+            "run": name,
+            "seed": seed,
+            "step": 5 * i,
+            "seconds": 5 * i * seconds,
+            "name": "validation_reward",
+            "value": value,
+        }
         for i, value in enumerate(values)
-    ]  # fmt: skip
+    ]
 
 
 RUNS = [run("ours", 0), run("ours", 1), run("grpo", 0, 8), run("grpo", 1, 8)]
@@ -34,9 +44,7 @@ def test_equal_updates():
     costs += [cost("grpo", "grpo", s, 800) for s in (0, 1)]
     curves = [row for r in RUNS for row in looks(r["run"], r["seed"], [0.1, 0.2])]
     made = terms_table(RUNS, costs, curves)
-    assert made.title.endswith(
-        "equal: prompts and their order, number of updates; not equal: generated tokens"
-    )
+    assert made.title.endswith("equal: prompts and their order, number of updates; not equal: generated tokens")
     assert made.body == [
         ["ours", "d, s", "4", "1", "5", "100"],
         ["grpo", "d, s", "4", "8", "5", "800"],
@@ -47,15 +55,10 @@ def test_equal_tokens_within_a_batch():
     costs = [cost("ours", "a_star_po", 0, 990), cost("grpo", "grpo", 0, 1000)]
     curves = [*looks("ours", 0, [0.1] * 9), *looks("grpo", 0, [0.1, 0.2])]
     made = terms_table([run("ours", 0), run("grpo", 0, 8)], costs, curves)
-    assert (
-        "equal: prompts and their order, generated tokens; not equal: number of updates"
-        in made.title
-    )
+    assert "equal: prompts and their order, generated tokens; not equal: number of updates" in made.title
 
 
-@pytest.mark.parametrize(
-    "change", [{"selection": None}, {"dataset": "e"}, {"prompts_per_batch": 8}]
-)
+@pytest.mark.parametrize("change", [{"selection": None}, {"dataset": "e"}, {"prompts_per_batch": 8}])
 def test_other_prompts_are_told(change):
     costs = [cost("ours", "a_star_po", 0, 10), cost("b", "grpo", 0, 10)]
     curves = [*looks("ours", 0, [0, 1]), *looks("b", 0, [0, 1])]
@@ -69,16 +72,15 @@ def test_a_run_alone_has_no_terms():
 
 def test_the_race():
     """Means over the seeds: ours 0.1, 0.4, 0.6 after 0, 50, 100 s; grpo ends with 0.4 after 150 s."""
-    costs = [
-        cost(n, m, s, 1)
-        for n, m in (("ours", "a_star_po"), ("grpo", "grpo"), ("ppo", "ppo"))
-        for s in (0, 1)
-    ]
+    costs = [cost(n, m, s, 1) for n, m in (("ours", "a_star_po"), ("grpo", "grpo"), ("ppo", "ppo")) for s in (0, 1)]
     curves = [
-        *looks("ours", 0, [0.1, 0.3, 0.5]), *looks("ours", 1, [0.1, 0.5, 0.7]),
-        *looks("grpo", 0, [0.1, 0.2, 0.3, 0.3]), *looks("grpo", 1, [0.1, 0.2, 0.3, 0.5]),
-        *looks("ppo", 0, [0.1, 0.9]), *looks("ppo", 1, [0.1, 0.9]),
-    ]  # fmt: skip
+        *looks("ours", 0, [0.1, 0.3, 0.5]),
+        *looks("ours", 1, [0.1, 0.5, 0.7]),
+        *looks("grpo", 0, [0.1, 0.2, 0.3, 0.3]),
+        *looks("grpo", 1, [0.1, 0.2, 0.3, 0.5]),
+        *looks("ppo", 0, [0.1, 0.9]),
+        *looks("ppo", 1, [0.1, 0.9]),
+    ]
     made = race_table(costs, curves)
     assert made.body == [
         ["grpo", "40.0", "150", "50", "0.33"],

@@ -69,9 +69,7 @@ def test_a_missing_package_is_named_with_the_command_that_installs_it():
 def test_an_environment_that_does_not_install_a_tracker_is_named(tmp_path):
     """A conda job does not see what is installed here, so the environment's file is asked."""
     environment = tmp_path / "mine.yaml"
-    environment.write_text(
-        "dependencies:\n  - pip:\n      - wandb==0.30.0\n      - tensorboard-data==1\n"
-    )
+    environment.write_text("dependencies:\n  - pip:\n      - wandb==0.30.0\n      - tensorboard-data==1\n")
     check_in_environment(["wandb"], environment)
     with pytest.raises(InputError, match=r"names 'tensorboard', but .*mine.yaml does not install"):
         check_in_environment(["wandb", "tensorboard"], environment)
@@ -97,9 +95,24 @@ def test_the_workflow_refuses_it_before_its_first_job(options, said, tmp_path):
     small = [str(ROOT / "config/config.yaml"), str(ROOT / "tests/configs/smoke.yaml")]
     files = ["--configfile", *small, str(config)]
     done = subprocess.run(
-        [sys.executable, "-m", "snakemake", "train", "--cores", "1", "--forceall", "--nolock", *files,
-         "--conda-prefix", str(tmp_path / "environments"), *options],
-        cwd=ROOT, capture_output=True, text=True, env={**os.environ, "PATH": f"{conda.parent}:{os.environ['PATH']}"},
-    )  # fmt: skip
+        [
+            sys.executable,
+            "-m",
+            "snakemake",
+            "train",
+            "--cores",
+            "1",
+            "--forceall",
+            "--nolock",
+            *files,
+            "--conda-prefix",
+            str(tmp_path / "environments"),
+            *options,
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PATH": f"{conda.parent}:{os.environ['PATH']}"},
+    )
     printed = done.stdout + done.stderr
     assert done.returncode == 1 and said in printed and "rule prepare_dataset" not in printed

@@ -51,8 +51,12 @@ def test_every_step_is_recorded_and_the_optimizer_makes_as_many(tiny_folder, tmp
     states = made.engine.optimizer.state_dict()["state"].values()
     assert {int(state["step"]) for state in states} == {4}
     assert [row["validation_reward"] is not None for row in history.metrics] == [
-        True, False, True, False, True,
-    ]  # fmt: skip
+        True,
+        False,
+        True,
+        False,
+        True,
+    ]
     live = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert live == history.metrics
 
@@ -118,9 +122,7 @@ def test_stopped_and_resumed_ends_as_it_would_have(tiny_folder, tmp_path, monkey
     assert torch.equal(case.weights(whole), case.weights(resumed))
 
 
-def test_a_run_killed_between_checkpoints_repeats_the_lost_steps(
-    tiny_folder, tmp_path, monkeypatch
-):
+def test_a_run_killed_between_checkpoints_repeats_the_lost_steps(tiny_folder, tmp_path, monkeypatch):
     whole = case.trainer(tiny_folder)
     expected = deterministic(whole.run(tmp_path / "a"))
     every_two = replace(case.MACHINE, checkpoint_every=2)
@@ -143,15 +145,11 @@ def test_a_run_killed_between_checkpoints_repeats_the_lost_steps(
 @pytest.mark.parametrize("micro_batch", [1, 3, 4])
 def test_micro_batches_change_no_gradient(tiny_folder, tmp_path, micro_batch):
     base = case.trainer(tiny_folder, steps=1, lr=1.0)
-    other = case.trainer(
-        tiny_folder, steps=1, lr=1.0, machine=replace(case.MACHINE, micro_batch=micro_batch)
-    )
+    other = case.trainer(tiny_folder, steps=1, lr=1.0, machine=replace(case.MACHINE, micro_batch=micro_batch))
     first, second = base.run(tmp_path / "a").metrics[1], other.run(tmp_path / "b").metrics[1]
     assert second["loss"] == pytest.approx(first["loss"], rel=1e-5)
     assert second["grad_norm"] == pytest.approx(first["grad_norm"], rel=1e-5)
-    for one, two in zip(
-        base.engine.policy.model.parameters(), other.engine.policy.model.parameters(), strict=True
-    ):
+    for one, two in zip(base.engine.policy.model.parameters(), other.engine.policy.model.parameters(), strict=True):
         assert torch.allclose(one.grad, two.grad, rtol=1e-4, atol=1e-8)
 
 
@@ -166,9 +164,7 @@ def test_two_updates_a_rollout(tiny_folder, tmp_path):
 
 def test_entropy_bonus_enters_the_loss(tiny_folder, tmp_path):
     plain = case.trainer(tiny_folder, steps=1).run(tmp_path / "a").metrics[1]
-    bonus = (
-        case.trainer(tiny_folder, steps=1, entropy_coefficient=0.1).run(tmp_path / "b").metrics[1]
-    )
+    bonus = case.trainer(tiny_folder, steps=1, entropy_coefficient=0.1).run(tmp_path / "b").metrics[1]
     assert bonus["loss"] == pytest.approx(plain["loss"] - 0.1 * plain["entropy"], rel=1e-5)
 
 

@@ -25,27 +25,30 @@ def test_the_edge_of_an_epoch():
 
 
 def test_all_prompts_are_taken_alike_in_the_long_run():
-    counts = Counter(
-        index for step in range(1, 201) for index in prompts_of_step(7, 2, step, seed=1)
-    )
+    counts = Counter(index for step in range(1, 201) for index in prompts_of_step(7, 2, step, seed=1))
     assert set(counts) == set(range(7)) and max(counts.values()) - min(counts.values()) < 25
 
 
 @pytest.fixture
 def files(tmp_path):
     rows = [
-        {"prompt_id": name, "problem": name, "prompt": name, "gold": "1", "verifier": "integer",
-         "worked_solution": None, "source_index": index}
+        {
+            "prompt_id": name,
+            "problem": name,
+            "prompt": name,
+            "gold": "1",
+            "verifier": "integer",
+            "worked_solution": None,
+            "source_index": index,
+        }
         for index, name in enumerate(["a", "b", "c", "much too long"])
-    ]  # fmt: skip
+    ]
     paths = {name: str(tmp_path / f"{name}.parquet") for name in ("dataset", "values", "selection")}
     write_table(paths["dataset"], rows, DATASET)
     value = {"n": 8, "n_correct": 4, "pass_rate": 0.5, "v_star_se": 0.1}
     # Another order than the data set's: the join must be by prompt_id.
     stars = {"c": 0.3, "b": None, "a": 0.1}
-    write_table(
-        paths["values"], [{"prompt_id": k, "v_star": v, **value} for k, v in stars.items()], VALUES
-    )
+    write_table(paths["values"], [{"prompt_id": k, "v_star": v, **value} for k, v in stars.items()], VALUES)
     keeps = {"b": True, "c": True, "a": True}
     kept = [{"prompt_id": k, "n": 8, "n_correct": 4, "keep": v} for k, v in keeps.items()]
     write_table(paths["selection"], kept, SELECTIONS)
@@ -70,6 +73,4 @@ def test_nothing_left_is_an_error(tiny_policy, files):
     kept = [{"prompt_id": k, "n": 8, "n_correct": 0, "keep": False} for k in "abc"]
     write_table(files["selection"], kept, SELECTIONS)
     with pytest.raises(InputError, match="no prompt is left"):
-        load_training_prompts(
-            tiny_policy.tokenizer, files["dataset"], PROMPTING, None, files["selection"]
-        )
+        load_training_prompts(tiny_policy.tokenizer, files["dataset"], PROMPTING, None, files["selection"])

@@ -18,25 +18,36 @@ from astarpo.objectives.rollout import Rollout
 from astarpo.stage_one.values import ESTIMATORS
 from astarpo.training.engine import TorchEngine
 
-trl = pytest.importorskip(
-    "trl", reason="TRL is not installed: `make test-trl` installs it", exc_type=ImportError
-)
+trl = pytest.importorskip("trl", reason="TRL is not installed: `make test-trl` installs it", exc_type=ImportError)
 
 PROMPTS = ["1+1\n", "2+3+4\n", "7\n", "10-3\n", "5+5+5\n", "8-2\n"]
 LENGTH = 8
 COMMON = {
-    "per_device_train_batch_size": 12, "use_cpu": True, "report_to": [], "max_completion_length": LENGTH,
-    "temperature": 1.0, "seed": 0, "bf16": False, "gradient_checkpointing": False, "save_strategy": "no",
-}  # fmt: skip
+    "per_device_train_batch_size": 12,
+    "use_cpu": True,
+    "report_to": [],
+    "max_completion_length": LENGTH,
+    "temperature": 1.0,
+    "seed": 0,
+    "bf16": False,
+    "gradient_checkpointing": False,
+    "save_strategy": "no",
+}
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """A random model that ends many of its responses: of all lengths, and some never."""
     policy = build_scratch_policy(
-        seed=0, layers=2, hidden_size=16, intermediate_size=32, heads=2, kv_heads=1,
-        max_positions=64, whole_tokens=["\\boxed{"],
-    )  # fmt: skip
+        seed=0,
+        layers=2,
+        hidden_size=16,
+        intermediate_size=32,
+        heads=2,
+        kv_heads=1,
+        max_positions=64,
+        whole_tokens=["\\boxed{"],
+    )
     with torch.no_grad():
         policy.model.get_input_embeddings().weight[policy.tokenizer.eos_token_id] *= 40
     made = tmp_path_factory.mktemp("trl") / "model"
@@ -64,9 +75,12 @@ def trainer(kind, config, folder, scores):
     policy = load_policy(folder)
     policy.tokenizer.padding_side = "left"
     return kind(
-        model=policy.model, reward_funcs=scores, args=config, processing_class=policy.tokenizer,
+        model=policy.model,
+        reward_funcs=scores,
+        args=config,
+        processing_class=policy.tokenizer,
         train_dataset=Dataset.from_dict({"prompt": PROMPTS}),
-    )  # fmt: skip
+    )
 
 
 def move(model, seed, size=0.05):
@@ -97,8 +111,12 @@ def ours(
     policy, reference = load_policy(folder), load_policy(folder)
     policy.model.load_state_dict(weights)
     settings = replace(
-        case.SETTINGS, method=method, hyperparameters=hyperparameters, max_grad_norm=1e9, log_prob_chunk_tokens=None,
-    )  # fmt: skip
+        case.SETTINGS,
+        method=method,
+        hyperparameters=hyperparameters,
+        max_grad_norm=1e9,
+        log_prob_chunk_tokens=None,
+    )
     engine = TorchEngine(policy, reference, settings, 5)
     count, width = len(responses), max(map(len, responses))
     parts = engine.micro_batches(prompts, responses, range(count))
@@ -106,16 +124,20 @@ def ours(
     reference_BT = engine.log_probs("reference", parts, count, width)
     mask_BT = torch.tensor([[t < len(one) for t in range(width)] for one in responses])
     rollout = Rollout(
-        prompt_ids=[str(group) for group in groups], group_ids_B=torch.tensor(groups),
-        response_ids_BT=torch.zeros(count, width, dtype=torch.long), mask_BT=mask_BT,
-        sampler_log_probs_B=torch.zeros(count), old_log_probs_BT=old_BT, anchor_log_probs_BT=reference_BT,
-        v_star_B=None if v_star is None else torch.tensor(v_star), reward_B=torch.tensor(rewards),
-        status=["correct"] * count, finish_reason=["stop"] * count,
-    )  # fmt: skip
-    targets = build_prepare(method, hyperparameters)(rollout)
-    found = engine.update(
-        parts, targets, reference_BT, build_loss(method, hyperparameters, LENGTH), 0
+        prompt_ids=[str(group) for group in groups],
+        group_ids_B=torch.tensor(groups),
+        response_ids_BT=torch.zeros(count, width, dtype=torch.long),
+        mask_BT=mask_BT,
+        sampler_log_probs_B=torch.zeros(count),
+        old_log_probs_BT=old_BT,
+        anchor_log_probs_BT=reference_BT,
+        v_star_B=None if v_star is None else torch.tensor(v_star),
+        reward_B=torch.tensor(rewards),
+        status=["correct"] * count,
+        finish_reason=["stop"] * count,
     )
+    targets = build_prepare(method, hyperparameters)(rollout)
+    found = engine.update(parts, targets, reference_BT, build_loss(method, hyperparameters, LENGTH), 0)
     return found["loss"], gradient(policy.model), targets
 
 
@@ -160,10 +182,16 @@ def test_a_star_po(folder, tmp_path, beta2):
     responses = rows(ids[:, -width:], mask[:, -width:])
     assert differ_in_length(responses)
     found, found_gradient, _ = ours(
-        folder, theirs.model.state_dict(), "a_star_po", {"beta2": beta2},
-        rows(ids[:, :-width], mask[:, :-width]), responses,
-        batch["rewards"].tolist(), list(range(len(PROMPTS))), v_star=batch["v_star"].tolist(),
-    )  # fmt: skip
+        folder,
+        theirs.model.state_dict(),
+        "a_star_po",
+        {"beta2": beta2},
+        rows(ids[:, :-width], mask[:, :-width]),
+        responses,
+        batch["rewards"].tolist(),
+        list(range(len(PROMPTS))),
+        v_star=batch["v_star"].tolist(),
+    )
     expected = gradient(theirs.model)
     assert set(batch["rewards"].tolist()) == {0.0, 1.0}
     assert float(expected.norm()) > 0
@@ -184,33 +212,48 @@ def test_grpo(folder, tmp_path, loss_type, flags):
 
     scores = Scores()
     config = GRPOConfig(
-        str(tmp_path), **COMMON, loss_type=loss_type, beta=0.05, epsilon=0.2, epsilon_high=0.3, num_generations=4,
-        scale_rewards="group" if flags["scale_by_std"] else "none", num_iterations=2,
+        str(tmp_path),
+        **COMMON,
+        loss_type=loss_type,
+        beta=0.05,
+        epsilon=0.2,
+        epsilon_high=0.3,
+        num_generations=4,
+        scale_rewards="group" if flags["scale_by_std"] else "none",
+        num_iterations=2,
         use_bias_correction_kl=False,  # as GRPO was published
-    )  # fmt: skip
+    )
     theirs = trainer(GRPOTrainer, config, folder, scores)
     move(theirs.model, seed=1)
     theirs.model.train()
     asked = [{"prompt": prompt} for prompt in PROMPTS[:3] for _ in range(4)]
     batch = theirs._generate_and_score_completions(asked)
-    move(
-        theirs.model, seed=2, size=0.02
-    )  # now the old policy is another one, and ratios are clipped
+    move(theirs.model, seed=2, size=0.02)  # now the old policy is another one, and ratios are clipped
     theirs.current_gradient_accumulation_steps = 1
     theirs.model.zero_grad()
     loss = theirs._compute_loss(theirs.model, batch)
     loss.backward()
 
     hyperparameters = {
-        **flags, "clip": 0.2, "clip_high": 0.3, "kl_coefficient": 0.05, "std_epsilon": 1e-4,
-    }  # fmt: skip
+        **flags,
+        "clip": 0.2,
+        "clip_high": 0.3,
+        "kl_coefficient": 0.05,
+        "std_epsilon": 1e-4,
+    }
     responses = rows(batch["completion_ids"], batch["completion_mask"])
     assert differ_in_length(responses)
     found, found_gradient, targets = ours(
-        folder, theirs.model.state_dict(), "grpo", hyperparameters,
-        rows(batch["prompt_ids"], batch["prompt_mask"]), responses, scores.given[0]["rewards"],
-        [index // 4 for index in range(12)], old_BT=batch["old_per_token_logps"][:, : max(map(len, responses))],
-    )  # fmt: skip
+        folder,
+        theirs.model.state_dict(),
+        "grpo",
+        hyperparameters,
+        rows(batch["prompt_ids"], batch["prompt_mask"]),
+        responses,
+        scores.given[0]["rewards"],
+        [index // 4 for index in range(12)],
+        old_BT=batch["old_per_token_logps"][:, : max(map(len, responses))],
+    )
     expected = gradient(theirs.model)
     assert torch.allclose(targets["advantage_B"], batch["advantages"].reshape(-1), atol=1e-5)
     assert float(batch["advantages"].abs().max()) > 0

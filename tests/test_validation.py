@@ -11,16 +11,14 @@ def looks(family, lr, seed, *values):
     return [
         {"run": f"{family}-{lr}", "family": family, "seed": seed, "lr": lr, "step": 5 * i, "validation_reward": value}
         for i, value in enumerate(values)
-    ]  # fmt: skip
+    ]
 
 
 def test_looks_are_read_in_the_order_of_the_steps(tmp_path):
     path = tmp_path / "metrics.parquet"
     values = {2: 0.5, 0: 0.25, 1: None}
     write_table(path, [{"step": s, "validation_reward": v} for s, v in values.items()], NEEDED)
-    rows = validation_rows(
-        {"run": "a-1", "family": "a", "seed": 3, "lr": 0.1, "metrics": str(path)}
-    )
+    rows = validation_rows({"run": "a-1", "family": "a", "seed": 3, "lr": 0.1, "metrics": str(path)})
     assert [(row["step"], row["validation_reward"]) for row in rows] == [(0, 0.25), (2, 0.5)]
     assert rows[0] == {
         "run": "a-1",
@@ -42,9 +40,7 @@ def test_the_last_look_counts_and_the_best_rate_is_bold():
     made = rate_table(rows)
     assert made.head == ["run", "0.01", "0.1"]
     assert made.body == [["a", "25.0 ?", "<b>30.0</b>"], ["b", "", "50.0"]]
-    assert made.title.endswith(
-        "the best rate bold; ? cannot be told from it: one seed, or seeds that all agree"
-    )
+    assert made.title.endswith("the best rate bold; ? cannot be told from it: one seed, or seeds that all agree")
 
 
 def of_seeds(family, lr, *values):
@@ -55,9 +51,11 @@ def of_seeds(family, lr, *values):
 def test_rates_that_may_be_as_good_as_the_best_are_marked():
     # The best is ahead by 1, -1, 3 points of the second, and by 20, 21, 22 of the third: t = 21 sqrt(3), p = 0.0008.
     rows = [
-        *of_seeds("a", 0.1, 0.60, 0.62, 0.64), *of_seeds("a", 0.2, 0.59, 0.63, 0.61),
-        *of_seeds("a", 0.3, 0.40, 0.41, 0.42), *of_seeds("b", 0.1, 0.1, 0.2, 0.3),
-    ]  # fmt: skip
+        *of_seeds("a", 0.1, 0.60, 0.62, 0.64),
+        *of_seeds("a", 0.2, 0.59, 0.63, 0.61),
+        *of_seeds("a", 0.3, 0.40, 0.41, 0.42),
+        *of_seeds("b", 0.1, 0.1, 0.2, 0.3),
+    ]
     made = rate_table(rows)
     assert made.body == [["a", "<b>62.0</b>", "61.0 =", "41.0"], ["b", "20.0", "", ""]]
     assert "= not different from it, by seed, after Holm's correction" in made.title
@@ -77,9 +75,11 @@ def trained(*runs, **terms):
 def test_runs_are_set_against_the_best_seed_by_seed():
     # Behind by 20, 21, 22 points: deviation 1, t quantile of two degrees of freedom 4.303.
     rows = [
-        *of_seeds("a", 0.1, 0.40, 0.41, 0.42), *of_seeds("b", 0.1, 0.60, 0.62, 0.64),
-        *of_seeds("c", 0.1, 0.59, 0.63, 0.61), *of_seeds("d", 0.1, 0.9),
-    ]  # fmt: skip
+        *of_seeds("a", 0.1, 0.40, 0.41, 0.42),
+        *of_seeds("b", 0.1, 0.60, 0.62, 0.64),
+        *of_seeds("c", 0.1, 0.59, 0.63, 0.61),
+        *of_seeds("d", 0.1, 0.9),
+    ]
     made = difference_table(rows, trained("a-0.1", "b-0.1", "c-0.1", "d-0.1"))
     assert made.head[:3] == ["run", "validation, %", "less b-0.1"]
     reach = 4.302653 / 3**0.5

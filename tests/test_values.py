@@ -28,9 +28,7 @@ def test_log_mean_exp_gives_the_known_table(beta1, row):
 def test_log_mean_exp_is_the_formula_over_single_rewards():
     rewards = np.array([1, 0, 0, 1, 1, 0, 0, 0])
     direct = 0.5 * math.log(np.mean(np.exp(rewards / 0.5)))
-    assert values.log_mean_exp(np.array([3]), np.array([8]), 0.5)[0] == pytest.approx(
-        direct, abs=1e-15
-    )
+    assert values.log_mean_exp(np.array([3]), np.array([8]), 0.5)[0] == pytest.approx(direct, abs=1e-15)
 
 
 @pytest.mark.parametrize("beta1", [1e-6, 1e-3, 0.5, 1e3, 1e9])
@@ -42,16 +40,11 @@ def test_log_mean_exp_is_finite_and_between_mean_and_one(beta1):
 
 def test_limits_of_beta1():
     assert values.log_mean_exp(np.array([1]), np.array([8]), 1e-4)[0] == pytest.approx(1, abs=1e-3)
-    assert values.log_mean_exp(np.array([1]), np.array([8]), 1e4)[0] == pytest.approx(
-        1 / 8, abs=1e-4
-    )
+    assert values.log_mean_exp(np.array([1]), np.array([8]), 1e4)[0] == pytest.approx(1 / 8, abs=1e-4)
 
 
 def test_log_mean_exp_falls_with_beta1():
-    found = [
-        values.log_mean_exp(np.array([3]), np.array([8]), beta1)[0]
-        for beta1 in (0.1, 0.3, 1, 3, 10)
-    ]
+    found = [values.log_mean_exp(np.array([3]), np.array([8]), beta1)[0] for beta1 in (0.1, 0.3, 1, 3, 10)]
     assert found == sorted(found, reverse=True)
 
 
@@ -80,9 +73,7 @@ def test_mean_zero_and_jeffreys_by_hand():
 def test_standard_error_by_hand_and_never_zero():
     p = 2.5 / 9
     by_hand = 0.5 * (math.e**2 - 1) / (1 - p + p * math.e**2) * math.sqrt(p * (1 - p) / 8)
-    assert values.value_standard_error(np.array([2]), np.array([8]), 0.5)[0] == pytest.approx(
-        by_hand
-    )
+    assert values.value_standard_error(np.array([2]), np.array([8]), 0.5)[0] == pytest.approx(by_hand)
     assert (values.value_standard_error(EIGHTHS, N, 0.5) > 0.01).all()
     assert np.isfinite(values.value_standard_error(EIGHTHS, N, 1e-3)).all()
 

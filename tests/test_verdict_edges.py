@@ -35,8 +35,15 @@ def test_countdown_wants_the_value_and_each_number_as_often_as_it_is_given(expre
 
 
 def test_an_imported_reward_of_zero_is_a_wrong_answer(tmp_path):
-    problem = {"prompt_id": "a", "problem": "1+1", "prompt": "1+1", "gold": "2", "verifier": "integer",
-               "worked_solution": None, "source_index": 0}  # fmt: skip
+    problem = {
+        "prompt_id": "a",
+        "problem": "1+1",
+        "prompt": "1+1",
+        "gold": "2",
+        "verifier": "integer",
+        "worked_solution": None,
+        "source_index": 0,
+    }
     write_table(tmp_path / "problems", [problem], DATASET)
     rows = [
         {"prompt_id": "a", "sample_index": index, "response": None, "imported_reward": reward}
@@ -44,12 +51,11 @@ def test_an_imported_reward_of_zero_is_a_wrong_answer(tmp_path):
     ]
     write_table(tmp_path / "generations", rows, IMPORTED)
     settings = GradingSettings("as_judged", 1.0, 20)
-    graded, counts = grade_table(
-        str(tmp_path / "generations"), str(tmp_path / "problems"), settings
-    )
+    graded, counts = grade_table(str(tmp_path / "generations"), str(tmp_path / "problems"), settings)
     assert [(row["reward"], row["status"]) for row in graded] == [
-        (0.0, "incorrect"), (1.0, "correct"),
-    ]  # fmt: skip
+        (0.0, "incorrect"),
+        (1.0, "correct"),
+    ]
     assert counts == {"incorrect": 1, "correct": 1}
 
 

@@ -42,9 +42,15 @@ LONG = [5 + index % 200 for index in range(150)]  # more than a block of the pre
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random model with a tied head, wide enough for vLLM's attention."""
     policy = build_scratch_policy(
-        seed=0, layers=2, hidden_size=64, intermediate_size=64, heads=2, kv_heads=1,
-        max_positions=256, whole_tokens=["\\boxed{"],
-    )  # fmt: skip
+        seed=0,
+        layers=2,
+        hidden_size=64,
+        intermediate_size=64,
+        heads=2,
+        kv_heads=1,
+        max_positions=256,
+        whole_tokens=["\\boxed{"],
+    )
     made = tmp_path_factory.mktemp("vllm") / "model"
     policy.save(made)
     return made
@@ -57,9 +63,7 @@ def started(folder: Path) -> tuple[Policy, VllmSampler]:
     torch.set_num_threads(1)
     torch.manual_seed(3), np.random.seed(3), random.seed(3)
     before = torch.get_rng_state(), np.random.get_state()[1].tolist(), random.getstate()
-    sampler = VllmSampler(
-        folder, policy.tokenizer, policy.end_token_ids, "float32", 200, MACHINE, policy.model
-    )
+    sampler = VllmSampler(folder, policy.tokenizer, policy.end_token_ids, "float32", 200, MACHINE, policy.model)
     after = torch.get_rng_state(), np.random.get_state()[1].tolist(), random.getstate()
     assert torch.equal(before[0], after[0]) and before[1:] == after[1:]
     torch.set_num_threads(2)
@@ -81,14 +85,11 @@ def pair(started: tuple[Policy, VllmSampler], folder: Path) -> tuple[Policy, Vll
 def requests(policy: Policy, count: int = 12) -> list[Request]:
     texts = ["1+2", "3+4-5", "7", "10+20+30"]
     return [
-        Request(f"p{i}", 0, derive_seed(0, i), policy.tokenizer(texts[i % 4] + "\n")["input_ids"])
-        for i in range(count)
+        Request(f"p{i}", 0, derive_seed(0, i), policy.tokenizer(texts[i % 4] + "\n")["input_ids"]) for i in range(count)
     ]
 
 
-def gap(
-    policy: Policy, asked: list[Request], drawn: list[Completion], temperature: float = 1.0
-) -> dict[str, float]:
+def gap(policy: Policy, asked: list[Request], drawn: list[Completion], temperature: float = 1.0) -> dict[str, float]:
     """The gap as a training measures it."""
     batch = collate(
         [one.prompt_token_ids for one in asked],
@@ -291,8 +292,11 @@ def test_a_size_that_vllm_cannot_compute_is_said_at_the_start(tmp_path):
     # A process of its own: vLLM starts once in each.
     ran = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path / "model")],
-        env={**os.environ, "PYTHONPATH": "workflow_scripts"}, capture_output=True, text=True, check=False,
+        env={**os.environ, "PYTHONPATH": "workflow_scripts"},
+        capture_output=True,
+        text=True,
+        check=False,
         cwd=Path(__file__).resolve().parents[1],
-    )  # fmt: skip
+    )
     assert ran.returncode == 1
     assert "vLLM does not start: " in ran.stderr and "head" in ran.stderr.splitlines()[-1]

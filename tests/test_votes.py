@@ -33,10 +33,7 @@ def evaluated(tmp_path):
     def evaluate(benchmark, policy, verifier, *texts):
         if verifier in ("says", "tells"):
             verifier = f"{tmp_path / 'mine.py'}:{verifier}"
-        paths = {
-            name: str(tmp_path / f"{policy}.{benchmark}.{name}")
-            for name in ("problems", "generations", "graded")
-        }
+        paths = {name: str(tmp_path / f"{policy}.{benchmark}.{name}") for name in ("problems", "generations", "graded")}
         rows = [
             {
                 **dict.fromkeys(DATASET.names),
@@ -47,10 +44,16 @@ def evaluated(tmp_path):
             for n in range(len(texts) // 2)
         ]
         drawn = [
-            {**dict.fromkeys(GENERATIONS.names), "prompt_id": f"p{n // 2}", "sample_index": n % 2,
-             "response": text, "finish_reason": "stop", "n_tokens": 1}
+            {
+                **dict.fromkeys(GENERATIONS.names),
+                "prompt_id": f"p{n // 2}",
+                "sample_index": n % 2,
+                "response": text,
+                "finish_reason": "stop",
+                "n_tokens": 1,
+            }
             for n, text in enumerate(texts)
-        ]  # fmt: skip
+        ]
         write_table(paths["problems"], rows, DATASET)
         write_table(paths["generations"], drawn, GENERATIONS)
         grades, _ = grade_table(paths["generations"], paths["problems"], SETTINGS)
@@ -108,9 +111,7 @@ def test_one_policy_without_texts_takes_the_votes_of_all_on_that_benchmark(evalu
     """Seeds are pooled metric by metric, so they must have the same ones, whatever a seed answered."""
     policies = [{"policy": f"go.seed-{seed}", "run": "go", "seed": seed} for seed in (0, 1)]
     entries = [
-        evaluated(
-            "b", "go.seed-0", "says", "none", "none"
-        ),  # nothing judged, so no text is missing
+        evaluated("b", "go.seed-0", "says", "none", "none"),  # nothing judged, so no text is missing
         evaluated("b", "go.seed-1", "says", "7", "8"),
         evaluated("c", "go.seed-0", "integer", r"\boxed{7}", r"\boxed{7}"),
         evaluated("c", "go.seed-1", "integer", r"\boxed{7}", r"\boxed{8}"),

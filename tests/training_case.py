@@ -19,14 +19,34 @@ from astarpo.training.settings import MachineSettings, TrainSettings
 from astarpo.training.world import World
 
 SETTINGS = TrainSettings(
-    method="a_star_po", hyperparameters={"beta2": 0.1}, steps=4, max_generated_tokens=None, prompts_per_batch=8,
-    responses_per_prompt=1, updates_per_rollout=1, lr=1e-3, lr_schedule="linear", lr_warmup_steps=1,
-    adam_betas=(0.9, 0.99), adam_eps=1e-8, weight_decay=0.01, max_grad_norm=1.0,
-    entropy_coefficient=0.0, validate_every=2, lora=None, engine="torch", precision="float32", torch_threads=1,
-    compile_model=False, log_prob_chunk_tokens=2, sampling_engine="transformers", max_sampler_gap=1e-3,
-    sampling=SamplingSettings(1.0, 1.0, 8), prompting=PromptSettings(False, None, 32),
+    method="a_star_po",
+    hyperparameters={"beta2": 0.1},
+    steps=4,
+    max_generated_tokens=None,
+    prompts_per_batch=8,
+    responses_per_prompt=1,
+    updates_per_rollout=1,
+    lr=1e-3,
+    lr_schedule="linear",
+    lr_warmup_steps=1,
+    adam_betas=(0.9, 0.99),
+    adam_eps=1e-8,
+    weight_decay=0.01,
+    max_grad_norm=1.0,
+    entropy_coefficient=0.0,
+    validate_every=2,
+    lora=None,
+    engine="torch",
+    precision="float32",
+    torch_threads=1,
+    compile_model=False,
+    log_prob_chunk_tokens=2,
+    sampling_engine="transformers",
+    max_sampler_gap=1e-3,
+    sampling=SamplingSettings(1.0, 1.0, 8),
+    prompting=PromptSettings(False, None, 32),
     grading=GradingSettings("as_judged", 1.0, 20, timeout_s=60.0),  # of a busy machine, too
-)  # fmt: skip
+)
 MACHINE = MachineSettings(
     "cpu",
     devices=1,
@@ -109,9 +129,7 @@ def trainer(
     settings = replace(SETTINGS, **changes)
     engine, policy = make_engine(Path(folder), settings, machine, World(), seed)
     end_often(policy)
-    sampler = TransformersSampler(
-        policy.model, policy.tokenizer, policy.end_token_ids, machine.sampling_batch
-    )
+    sampler = TransformersSampler(policy.model, policy.tokenizer, policy.end_token_ids, machine.sampling_batch)
     some = prompts(policy, verifier=verifier)
     return CheckedTrainer(engine, sampler, some, some[:2], settings, machine, seed)
 

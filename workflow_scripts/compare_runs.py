@@ -20,18 +20,14 @@ FILES = ("generations", "graded", "metrics")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--results", default="results", metavar="FOLDER", help="all results")
     parser.add_argument("--out", required=True, metavar="FOLDER", help="where the tables go")
     arguments = parser.parse_args()
     folder, out = Path(arguments.results), Path(arguments.out)
     path = folder / "tables" / "plan.json"
     if not path.is_file():
-        raise InputError(
-            f"{path}: no such file; --results must name a folder that Snakemake filled"
-        )
+        raise InputError(f"{path}: no such file; --results must name a folder that Snakemake filled")
 
     from astarpo import tables
     from astarpo.tables.validation import difference_table, rate_table, validation_rows
@@ -41,9 +37,7 @@ def main() -> None:
     scores = tables.score_policies(plan["policies"], evaluations)
     summary = tables.summarize_scores(plan["policies"], scores)
     differences = tables.differences(plan["policies"], scores, plan["runs"])
-    shown = tables.main_tables(
-        summary, differences=differences, marks=tables.rank_runs(summary, differences)
-    )
+    shown = tables.main_tables(summary, differences=differences, marks=tables.rank_runs(summary, differences))
     looks = [row for run in plan["runs"] for row in validation_rows(_found(run, folder))]
     if looks:
         shown += filter(None, [rate_table(looks), difference_table(looks, plan["runs"])])
@@ -55,11 +49,7 @@ def main() -> None:
 
 def _found(entry: dict[str, Any], folder: Path) -> dict[str, Any]:
     """An entry of the plan, whose files begin with ``results/``, with files in the folder that was given."""
-    return entry | {
-        name: str(folder / Path(entry[name]).relative_to("results"))
-        for name in FILES
-        if name in entry
-    }
+    return entry | {name: str(folder / Path(entry[name]).relative_to("results")) for name in FILES if name in entry}
 
 
 if __name__ == "__main__":

@@ -15,9 +15,7 @@ from astarpo.sampling import SamplingSettings
 def main() -> None:
     parser = cli.parser(__doc__)
     parser.add_argument("--machine", required=True, metavar="JSON", help="machine settings")
-    parser.add_argument(
-        "--policy", required=True, help="manifest.json beside the policy's model folder"
-    )
+    parser.add_argument("--policy", required=True, help="manifest.json beside the policy's model folder")
     parser.add_argument("--benchmark", required=True, help="parquet file of problems")
     parser.add_argument("--out", required=True, help="parquet file, a row an answer")
     arguments = parser.parse_args()

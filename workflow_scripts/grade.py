@@ -21,20 +21,27 @@ FORMATS = (".jsonl", ".parquet")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--input", required=True, help="file, .jsonl or .parquet")
     parser.add_argument("--output", required=True, help="file to make, .jsonl or .parquet")
     parser.add_argument("--verifier", required=True, help="name, or path/to/file.py:function")
-    parser.add_argument("--truncated", choices=("incorrect", "as_judged"), default="incorrect",
-                        help="what a response with finish_reason length is")  # fmt: skip
+    parser.add_argument(
+        "--truncated",
+        choices=("incorrect", "as_judged"),
+        default="incorrect",
+        help="what a response with finish_reason length is",
+    )
     parser.add_argument("--timeout-s", type=float, default=5.0, help="CPU seconds for one response")
-    parser.add_argument("--wall-timeout-s", type=float,
-                        help="wall-clock seconds for one response (ten times as many, and at least 60)")  # fmt: skip
+    parser.add_argument(
+        "--wall-timeout-s", type=float, help="wall-clock seconds for one response (ten times as many, and at least 60)"
+    )
     parser.add_argument("--workers", type=int, default=2, help="processes that judge what is slow")
-    parser.add_argument("--max-null-rate", type=float, default=0.02,
-                        help="stop if more of the last 1,000 grades, and at least 20, are null")  # fmt: skip
+    parser.add_argument(
+        "--max-null-rate",
+        type=float,
+        default=0.02,
+        help="stop if more of the last 1,000 grades, and at least 20, are null",
+    )
     arguments = parser.parse_args()
 
     from astarpo.rewards.grading import Grader, GradingSettings, Item, status_counts
@@ -55,10 +62,9 @@ def main() -> None:
         arguments.wall_timeout_s,
     )
     items = [
-        Item(arguments.verifier, row["gold"],
-             Response(row["response"], [], row.get("finish_reason") or "stop"))
+        Item(arguments.verifier, row["gold"], Response(row["response"], [], row.get("finish_reason") or "stop"))
         for row in rows
-    ]  # fmt: skip
+    ]
     grades = []
     with (
         Grader(settings, arguments.workers) as grader,
@@ -84,9 +90,7 @@ def _read(path: str) -> list[dict[str, Any]]:
         row = dict(raw)
         for column in ("gold", "response"):
             if column not in row:
-                raise InputError(
-                    f"{path}, row {number}: there is no column {column!r}; it has {', '.join(row)}"
-                )
+                raise InputError(f"{path}, row {number}: there is no column {column!r}; it has {', '.join(row)}")
             if not isinstance(row[column], str):
                 hint = "; spell a number as a text" if isinstance(row[column], (int, float)) else ""
                 raise InputError(
@@ -113,11 +117,7 @@ def _write(path: str, rows: list[dict[str, Any]]) -> None:
     for name, kind in (("reward", pa.float64()), ("status", pa.string()), ("answer", pa.string())):
         column = pa.array([row[name] for row in rows], kind)
         place = table.schema.get_field_index(name)
-        table = (
-            table.append_column(name, column)
-            if place < 0
-            else table.set_column(place, name, column)
-        )
+        table = table.append_column(name, column) if place < 0 else table.set_column(place, name, column)
     write_table(path, table, table.schema)
 
 

@@ -14,9 +14,7 @@ from astarpo.sampling.imported import import_rows
 
 def main() -> None:
     parser = cli.parser(__doc__)
-    parser.add_argument(
-        "--source", nargs="+", default=[], help="the local files of samples that the settings name"
-    )
+    parser.add_argument("--source", nargs="+", default=[], help="the local files of samples that the settings name")
     parser.add_argument("--dataset", required=True, help="parquet file of prompts")
     parser.add_argument("--block", required=True, help="s<sample block>-p<prompt shard>")
     parser.add_argument("--out", required=True, help="parquet file, a row a response")
@@ -41,10 +39,13 @@ def main() -> None:
     write_json(
         arguments.out_manifest,
         manifest(
-            made_from, {"generations": arguments.out}, time.monotonic() - started,
-            responses=len(rows), imported=imported,
+            made_from,
+            {"generations": arguments.out},
+            time.monotonic() - started,
+            responses=len(rows),
+            imported=imported,
         ),
-    )  # fmt: skip
+    )
     print("imported:", ", ".join(f"{value} {key}" for key, value in counts.items()))
 
 

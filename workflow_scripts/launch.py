@@ -81,9 +81,11 @@ def torchrun(processes: int, nodes: int, script: list[str]) -> list[str]:
     job = slurm_job(nodes)
     port = PORTS[0] + int(job) % (PORTS[1] - PORTS[0])
     meet = [
-        f"--nnodes={nodes}", "--rdzv-backend=c10d", f"--rdzv-id={job}",
+        f"--nnodes={nodes}",
+        "--rdzv-backend=c10d",
+        f"--rdzv-id={job}",
         f"--rdzv-endpoint={socket.gethostname()}:{port}",
-    ]  # fmt: skip
+    ]
     spread = [
         f"--nodes={nodes}",
         f"--ntasks={nodes}",

@@ -19,9 +19,7 @@ def main() -> None:
     from astarpo.figures import ablation
     from astarpo.figures.style import save
 
-    figure = ablation.draw(
-        read_table(arguments.summary, SUMMARY), read_table(arguments.cost, COST), settings
-    )
+    figure = ablation.draw(read_table(arguments.summary, SUMMARY), read_table(arguments.cost, COST), settings)
     save(figure, arguments.out_png, arguments.out_pdf, settings["dpi"])
 
 

@@ -16,16 +16,10 @@ from astarpo.model.lengths import Length
 
 def main() -> None:
     parser = cli.parser(__doc__)
-    parser.add_argument(
-        "--machine", default='{"device": "cpu"}', metavar="JSON", help="machine settings"
-    )
+    parser.add_argument("--machine", default='{"device": "cpu"}', metavar="JSON", help="machine settings")
     parser.add_argument("--dataset", help="parquet with worked solutions, for the warm start")
-    parser.add_argument(
-        "--model-files", nargs="*", default=[], help="files of a local model, for the record"
-    )
-    parser.add_argument(
-        "--lengths", default="[]", metavar="JSON", help="what later stages give the model to read"
-    )
+    parser.add_argument("--model-files", nargs="*", default=[], help="files of a local model, for the record")
+    parser.add_argument("--lengths", default="[]", metavar="JSON", help="what later stages give the model to read")
     parser.add_argument("--out-model", required=True, help="model folder to make")
     parser.add_argument("--out-manifest", required=True, help="JSON written last")
     arguments = parser.parse_args()

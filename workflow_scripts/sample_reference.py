@@ -21,9 +21,7 @@ def main() -> None:
     parser.add_argument("--dataset", required=True, help="parquet file of prompts")
     parser.add_argument("--block", required=True, help="s<sample block>-p<prompt shard>")
     parser.add_argument("--out", required=True, help="parquet file, a row a response")
-    parser.add_argument(
-        "--out-manifest", required=True, help="JSON: settings, inputs, seconds, tokens"
-    )
+    parser.add_argument("--out-manifest", required=True, help="JSON: settings, inputs, seconds, tokens")
     arguments = parser.parse_args()
     settings, machine = (
         cli.parse_settings(arguments.settings),
@@ -53,10 +51,13 @@ def main() -> None:
     write_json(
         arguments.out_manifest,
         manifest(
-            made_from, {"generations": arguments.out}, time.monotonic() - started,
-            responses=len(drawn), generated_tokens=sum(row["n_tokens"] for row in drawn),
+            made_from,
+            {"generations": arguments.out},
+            time.monotonic() - started,
+            responses=len(drawn),
+            generated_tokens=sum(row["n_tokens"] for row in drawn),
         ),
-    )  # fmt: skip
+    )
 
 
 if __name__ == "__main__":

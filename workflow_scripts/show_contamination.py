@@ -10,9 +10,7 @@ def main() -> None:
     parser = cli.parser(__doc__)
     parser.add_argument("--found", nargs="*", default=[], help="JSON files of check_contamination")
     parser.add_argument("--out-csv", required=True, help="CSV: counts, a row a pair of sets")
-    parser.add_argument(
-        "--out-html", required=True, help="the same and the problems, as a web page"
-    )
+    parser.add_argument("--out-html", required=True, help="the same and the problems, as a web page")
     arguments = parser.parse_args()
     cli.parse_settings(arguments.settings)
 

@@ -30,11 +30,15 @@ def main() -> None:
         cli.parse_settings(arguments.machine),
     )
     names = (
-        "reference", "dataset", "validation", "selection", "values", "verifier", "validation_verifier",
-    )  # fmt: skip
-    inputs = {
-        name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None
-    }
+        "reference",
+        "dataset",
+        "validation",
+        "selection",
+        "values",
+        "verifier",
+        "validation_verifier",
+    )
+    inputs = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
 
     from astarpo.training.job import export, train
 
@@ -42,10 +46,7 @@ def main() -> None:
     made_from = provenance(__file__, arguments.settings, inputs)
     made_from["seed"] = arguments.seed
     finished = train(settings, machine, arguments.seed, inputs, made_from, arguments.scratch)
-    outputs = {
-        name: getattr(arguments, f"out_{name}")
-        for name in ("model", "metrics", "timings", "manifest")
-    }
+    outputs = {name: getattr(arguments, f"out_{name}") for name in ("model", "metrics", "timings", "manifest")}
     export(finished, made_from, machine, outputs, time.monotonic() - started)
 
 

@@ -16,9 +16,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--results", default="results", help="the folder with all results")
     parser.add_argument("--once", action="store_true", help="print the present state and stop")
-    parser.add_argument(
-        "--every", type=float, default=2.0, metavar="SECONDS", help="time between looks"
-    )
+    parser.add_argument("--every", type=float, default=2.0, metavar="SECONDS", help="time between looks")
     arguments = parser.parse_args()
     on_terminal = sys.stdout.isatty()
     while True:

@@ -35,9 +35,7 @@ OTHER_NAMES = {
 
 def main() -> None:
     """Read the file, write the folder, let the model say a sentence."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("gguf", type=Path, help="the GGUF file")
     parser.add_argument("folder", type=Path, help="model folder to make")
     parser.add_argument("--dtype", choices=("bfloat16", "float32"), default="bfloat16")

@@ -24,12 +24,8 @@ def parser(description: str | None) -> argparse.ArgumentParser:
     Returns:
         A parser; ``arguments.settings`` is the JSON text as it was received, see `parse_settings`.
     """
-    made = argparse.ArgumentParser(
-        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    made.add_argument(
-        "--settings", required=True, metavar="JSON", help="the stage's settings, one JSON object"
-    )
+    made = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made.add_argument("--settings", required=True, metavar="JSON", help="the stage's settings, one JSON object")
     return made
 
 
@@ -56,9 +52,7 @@ def parse_block(name: str) -> tuple[int, int]:
     """
     match = re.fullmatch(r"s(\d+)-p(\d+)", name)
     if match is None:
-        raise InputError(
-            f"--block {name!r}: must be s<sample block>-p<prompt shard>, for example s0-p0"
-        )
+        raise InputError(f"--block {name!r}: must be s<sample block>-p<prompt shard>, for example s0-p0")
     return int(match.group(1)), int(match.group(2))
 
 

@@ -158,9 +158,7 @@ def check_partitions(partition_of: Mapping[str, str | None]) -> None:
 def _partitions() -> set[str]:
     """All partitions of the cluster; none where SLURM does not answer (submitting says why)."""
     try:
-        listed = subprocess.run(
-            ["sinfo", "--noheader", "--format=%R"], capture_output=True, text=True, timeout=60
-        )
+        listed = subprocess.run(["sinfo", "--noheader", "--format=%R"], capture_output=True, text=True, timeout=60)
     except (OSError, subprocess.TimeoutExpired):
         return set()
     return set(listed.stdout.split()) if listed.returncode == 0 else set()

@@ -39,9 +39,7 @@ def read_table(path: str | Path, schema: pa.Schema | None = None) -> pa.Table:
         return table
     missing = [name for name in schema.names if name not in table.column_names]
     if missing:
-        raise InputError(
-            f"{path}: column {missing[0]!r} is missing; it has {', '.join(table.column_names)}"
-        )
+        raise InputError(f"{path}: column {missing[0]!r} is missing; it has {', '.join(table.column_names)}")
     try:
         return table.select(schema.names).cast(schema.with_metadata(table.schema.metadata))
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:

@@ -53,17 +53,20 @@ class Progress:
 
         columns = os.get_terminal_size(terminal.fileno()).columns or 80  # some terminals do not say
         return tqdm(
-            desc=self.title, total=self.total, initial=self.done, unit=f" {self.unit}",
-            file=terminal, leave=False, ncols=columns,
-        )  # fmt: skip
+            desc=self.title,
+            total=self.total,
+            initial=self.done,
+            unit=f" {self.unit}",
+            file=terminal,
+            leave=False,
+            ncols=columns,
+        )
 
     def advance(self, count: int = 1, **numbers: float) -> None:
         """Note ``count`` more finished items, with numbers worth seeing beside them."""
         self.done += count
         if self._bar is not None:
-            self._bar.set_postfix(
-                {name: f"{value:.3g}" for name, value in numbers.items()}, refresh=False
-            )
+            self._bar.set_postfix({name: f"{value:.3g}" for name, value in numbers.items()}, refresh=False)
             self._bar.update(count)
         now = time.monotonic()
         if now - self._last_line >= SECONDS_BETWEEN_LINES or self.done >= self.total:
@@ -77,8 +80,7 @@ class Progress:
         left = (self.total - self.done) / rate if rate > 0 else 0.0
         shown = "".join(f"  {name} {value:.4g}" for name, value in numbers.items())
         print(
-            f"{self.title}: {self.done}/{self.total} {self.unit}, {rate:.3g} a second, "
-            f"{left:.0f} s left{shown}",
+            f"{self.title}: {self.done}/{self.total} {self.unit}, {rate:.3g} a second, {left:.0f} s left{shown}",
             file=self._lines or sys.stdout,
             flush=True,
         )

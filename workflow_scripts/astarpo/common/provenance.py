@@ -28,9 +28,7 @@ PACKAGES = (
 )
 
 
-def provenance(
-    script: str | Path, settings: str, inputs: Mapping[str, str | Path]
-) -> dict[str, Any]:
+def provenance(script: str | Path, settings: str, inputs: Mapping[str, str | Path]) -> dict[str, Any]:
     """Say what a result was made from; the same call on the same files gives the same answer.
 
     Args:
@@ -78,11 +76,7 @@ def content_sha256(path: str | Path) -> str:
     path = Path(path)
     if path.name.endswith("manifest.json"):
         outputs = read_json(path)["outputs"]
-        return (
-            outputs["model"]
-            if "model" in outputs
-            else "+".join(outputs[key] for key in sorted(outputs))
-        )
+        return outputs["model"] if "model" in outputs else "+".join(outputs[key] for key in sorted(outputs))
     return sha256(path) if path.is_dir() else remembered_sha256(path)
 
 
@@ -130,8 +124,11 @@ def git_commit() -> str | None:
         ).stdout.strip()
         changed = subprocess.run(
             ["git", "status", "--porcelain", "--untracked-files=no"],
-            cwd=folder, capture_output=True, text=True, check=True,
-        ).stdout.strip()  # fmt: skip
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return None
     return commit + ("+" if changed else "")

@@ -34,9 +34,7 @@ def setting_of(config: Config, run: str, key: str) -> Any:
         return value
     if first not in ("value", "selection"):
         return MISSING
-    entry: Section = (
-        config.values[str(value)] if first == "value" else config.selections[str(value)]
-    )
+    entry: Section = config.values[str(value)] if first == "value" else config.selections[str(value)]
     # The mean is the limit of log_mean_exp for beta1 to infinity.
     if key == "value.beta1" and getattr(entry, "estimator", None) == "mean":
         return "mean"

@@ -103,9 +103,9 @@ def _task_errors(config: Config) -> Iterator[str]:
             problem = problem_with(entry.verifier)
             if problem is not None:
                 yield f"{key}.verifier = '{entry.verifier}': {problem}"
-            if (entry.columns.verifier is not None) != (
-                entry.verifier == "multiple"
-            ) and isinstance(entry.source, LocalFile | HubData):
+            if (entry.columns.verifier is not None) != (entry.verifier == "multiple") and isinstance(
+                entry.source, LocalFile | HubData
+            ):
                 yield f"{key}.columns.verifier: verifier `multiple` needs it, and no other takes it"
             if entry.columns.problem == entry.columns.gold:
                 yield f"{key}.columns.gold = '{entry.columns.gold}': is also the column of the problem; name another"
@@ -161,8 +161,7 @@ def _import_errors(key: str, dataset: DatasetEntry) -> Iterator[str]:
         given.append(samples.finish_reason)
     if len({"{i}" in column for column in given}) > 1:
         yield (
-            f"{key}.samples: all of {', '.join(given)} need {{i}} (one row per problem), or none (one row per "
-            "response)"
+            f"{key}.samples: all of {', '.join(given)} need {{i}} (one row per problem), or none (one row per response)"
         )
 
 
@@ -248,9 +247,7 @@ def _method_errors(key: str, run: Run) -> Iterator[str]:
     if n < least or (most is not None and n > most):
         allowed = f"exactly {least}" if least == most else f"{least} or more"
         yield f"{key}.responses_per_prompt = {n}: {method} takes {allowed}"
-    if method == "reinforce" and (own["baseline"] == "v_star") != (
-        getattr(run, "value", None) is not None
-    ):
+    if method == "reinforce" and (own["baseline"] == "v_star") != (getattr(run, "value", None) is not None):
         yield f"{key}.value: baseline `v_star` needs it, and no other takes it"
 
 
@@ -258,9 +255,7 @@ def _leaks(config: Config) -> Iterator[str]:
     """Data of one source that would be used in two roles; ranges of the hash must not overlap."""
     for name, run in config.runs.items():
         warm_start = config.references[run.reference].warm_start
-        roles: list[tuple[str, TaskEntry]] = [
-            (f"datasets.{run.dataset}", config.datasets[run.dataset])
-        ]
+        roles: list[tuple[str, TaskEntry]] = [(f"datasets.{run.dataset}", config.datasets[run.dataset])]
         if warm_start is not None and warm_start.dataset != run.dataset:
             roles.append((f"datasets.{warm_start.dataset}", config.datasets[warm_start.dataset]))
         if run.validation is not None:

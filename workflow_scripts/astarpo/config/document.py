@@ -63,12 +63,7 @@ def _in_order(schema: dict[str, Any]) -> list[str]:
 def _mentioned(field: Any) -> list[str]:
     if isinstance(field, dict):
         own = [field["$ref"].rsplit("/", 1)[1]] if "$ref" in field else []
-        return own + [
-            name
-            for key, value in field.items()
-            if key != "discriminator"
-            for name in _mentioned(value)
-        ]
+        return own + [name for key, value in field.items() if key != "discriminator" for name in _mentioned(value)]
     return [name for item in field for name in _mentioned(item)] if isinstance(field, list) else []
 
 
@@ -101,13 +96,9 @@ def _type(field: dict[str, Any]) -> str:
     if field.get("type") == "array":
         items = field.get("prefixItems") or [field.get("items", {})]
         least = ", at least one" if field.get("minItems") == 1 else ""
-        return f"list of {_type(items[0])}" + (
-            f", {len(items)} of them" if len(items) > 1 else least
-        )
+        return f"list of {_type(items[0])}" + (f", {len(items)} of them" if len(items) > 1 else least)
     if field.get("type") == "object":
-        values = field.get("additionalProperties") or next(
-            iter(field.get("patternProperties", {"": {}}).values())
-        )
+        values = field.get("additionalProperties") or next(iter(field.get("patternProperties", {"": {}}).values()))
         least = ", at least one" if field.get("minProperties") == 1 else ""
         return f"names to {_type(values)}{least}" if isinstance(values, dict) else "mapping"
     return _plain_type(field)

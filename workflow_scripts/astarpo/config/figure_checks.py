@@ -36,9 +36,7 @@ def _pixel_errors(key: str, figure: Figure) -> Iterator[str]:
     for side in ("width_in", "height_in"):
         inches = getattr(figure, side)
         if inches * figure.dpi > MOST_PIXELS:
-            yield (
-                f"{key}.dpi = {figure.dpi}: times {side} ({inches:g}) must not be above {MOST_PIXELS} pixels"
-            )
+            yield (f"{key}.dpi = {figure.dpi}: times {side} ({inches:g}) must not be above {MOST_PIXELS} pixels")
 
 
 def _axis_errors(config: Config, key: str, figure: Ablation) -> Iterator[str]:
@@ -53,15 +51,11 @@ def _axis_errors(config: Config, key: str, figure: Ablation) -> Iterator[str]:
         if setting_of(config, run, figure.x) is MISSING:
             yield f"{key}.runs: '{run}' has no key '{figure.x}'; take it out of the list"
     if any(not isinstance(value, str | int | float | None) for value in points.values()):
-        yield (
-            f"{key}.x = '{figure.x}': holds lists or mappings; an axis takes numbers, strings, true, false and null"
-        )
+        yield (f"{key}.x = '{figure.x}': holds lists or mappings; an axis takes numbers, strings, true, false and null")
     yield from _score_errors(config, key, figure, list(points))
 
 
-def _score_errors(
-    config: Config, key: str, figure: Tradeoff | Ablation, runs: list[str]
-) -> Iterator[str]:
+def _score_errors(config: Config, key: str, figure: Tradeoff | Ablation, runs: list[str]) -> Iterator[str]:
     """A benchmark that no run of the figure is evaluated on, or that has no such metric."""
     evaluated = {name: config.runs[name].benchmarks or tuple(config.benchmarks) for name in runs}
     shown = figure.benchmark or _first_benchmark(config)
@@ -85,10 +79,7 @@ def _first_benchmark(config: Config) -> str:
     """The first in the summary, which begins with the reference of the first run."""
     runs = list(config.runs.values())
     wanted = {
-        name
-        for run in runs
-        if run.reference == runs[0].reference
-        for name in run.benchmarks or config.benchmarks
+        name for run in runs if run.reference == runs[0].reference for name in run.benchmarks or config.benchmarks
     }
     return next(name for name in config.benchmarks if name in wanted)
 

@@ -44,9 +44,7 @@ def expand(entries: Mapping[str, Any], registry: str) -> dict[str, Any]:
     return expanded
 
 
-def _with_base(
-    name: str, entries: Mapping[str, Any], registry: str, seen: tuple[str, ...]
-) -> dict[str, Any]:
+def _with_base(name: str, entries: Mapping[str, Any], registry: str, seen: tuple[str, ...]) -> dict[str, Any]:
     entry = entries[name]
     if not isinstance(entry, Mapping):
         raise InputError(f"{registry}.{name} must be a mapping of keys, but is {entry!r}")
@@ -57,9 +55,7 @@ def _with_base(
     if base in (*seen, name):
         raise InputError(f"{registry}.{name}.base: '{base}' leads back to itself")
     if not isinstance(base, str) or base not in entries:
-        raise InputError(
-            f"{registry}.{name}.base: there is no entry '{base}'; there are {', '.join(entries)}"
-        )
+        raise InputError(f"{registry}.{name}.base: there is no entry '{base}'; there are {', '.join(entries)}")
     inherited = _with_base(base, entries, registry, (*seen, name))
     inherited.pop("grid", None)
     return {**inherited, **own}
@@ -103,9 +99,7 @@ def value_name(value: Any) -> str:
     except (TypeError, ValueError):
         if isinstance(value, str):
             return value.replace("_", "-").lower()
-        raise InputError(
-            f"a grid takes numbers, strings, true, false and null, but not {value!r}"
-        ) from None
+        raise InputError(f"a grid takes numbers, strings, true, false and null, but not {value!r}") from None
     if number != 0 and abs(number) < 0.01:
         mantissa, exponent = f"{number:.6e}".split("e")
         return f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}".replace(".", "p")

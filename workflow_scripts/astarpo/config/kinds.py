@@ -46,9 +46,7 @@ def _not_blank(value: str) -> str:
 def _distinct(values: Sequence[Any]) -> Sequence[Any]:
     for place, value in enumerate(values):
         if value in values[:place]:
-            raise PydanticCustomError(
-                "repeated", "{value} is listed twice; list it once", {"value": repr(value)}
-            )
+            raise PydanticCustomError("repeated", "{value} is listed twice; list it once", {"value": repr(value)})
     return values
 
 
@@ -59,9 +57,7 @@ def _data_files(value: str | tuple[str, ...]) -> str | tuple[str, ...]:
     for file in files:
         if not file.endswith((".jsonl", ".parquet")):
             which = "must" if isinstance(value, str) else f"{file!r} must"
-            raise PydanticCustomError(
-                "kind_of_file", "{which} end in .jsonl or .parquet", {"which": which}
-            )
+            raise PydanticCustomError("kind_of_file", "{which} end in .jsonl or .parquet", {"which": which})
     _distinct(files)
     return value
 

@@ -27,9 +27,7 @@ def lengths_of(config: Config, reference: str) -> list[Length]:
 
 
 def _stage_one(config: Config, reference: str) -> Iterator[Length]:
-    entries: list[ValueEntry | SelectionEntry] = [
-        *config.values.values(), *config.selections.values()
-    ]  # fmt: skip
+    entries: list[ValueEntry | SelectionEntry] = [*config.values.values(), *config.selections.values()]
     sampled = [entry.dataset for entry in entries if entry.reference == reference]
     for name in dict.fromkeys(sampled):
         dataset = config.datasets[name]

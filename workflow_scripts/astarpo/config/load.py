@@ -30,9 +30,7 @@ TAGS = {
     "ablation",
     *METHOD_RUNS,
 }
-REMOVED = {
-    "bootstrap": "it no longer exists, as intervals are computed without resampling; take it out"
-}
+REMOVED = {"bootstrap": "it no longer exists, as intervals are computed without resampling; take it out"}
 # For errors that pydantic describes in Python's terms, or in more words.
 OWN_WORDS = {
     "greater_than": "must be above {gt}",
@@ -71,9 +69,7 @@ def load_config(raw: Mapping[str, Any]) -> Config:
     for registry in ("runs", "values"):
         entries = plain.get(registry, {})
         if not isinstance(entries, dict):
-            raise InputError(
-                f"{registry} must be a mapping of names to entries, but is {entries!r}"
-            )
+            raise InputError(f"{registry} must be a mapping of names to entries, but is {entries!r}")
         plain[registry] = expand(entries, registry)
     try:
         config = Config.model_validate(plain)
@@ -121,10 +117,7 @@ def _causes(error: ValidationError) -> list[Any]:
         detail
         for detail in found
         if detail["type"] != "too_short"
-        or not any(
-            other is not detail and other["loc"][: len(detail["loc"])] == detail["loc"]
-            for other in found
-        )
+        or not any(other is not detail and other["loc"][: len(detail["loc"])] == detail["loc"] for other in found)
     ]
 
 
@@ -154,9 +147,7 @@ def _words(detail: Any) -> str:
     own = OWN_WORDS.get(detail["type"])
     if own is not None:
         about = detail.get("ctx", {})
-        return own.format(
-            **{key: f"{x:g}" if isinstance(x, float) else x for key, x in about.items()}
-        )
+        return own.format(**{key: f"{x:g}" if isinstance(x, float) else x for key, x in about.items()})
     text: str = detail["msg"].replace("Input should be", "must be")
     return f"{text[0].lower()}{text[1:]}"
 

@@ -30,9 +30,7 @@ class Lora(Section):
 
     rank: Count = Field(16, description="columns of the matrices")
     alpha: Positive = Field(32.0, description="their product counts alpha / rank times")
-    targets: LayerNames = Field(
-        "all-linear", description="which layers, by the last part of their names, at least one"
-    )
+    targets: LayerNames = Field("all-linear", description="which layers, by the last part of their names, at least one")
 
 
 class Run(Section):
@@ -40,17 +38,13 @@ class Run(Section):
 
     reference: Name = Field(description="where training starts, and what it is held to")
     dataset: Name = Field(description="prompts to train on")
-    selection: Name | None = Field(
-        None, description="train on the prompts that this selection keeps; null: all"
-    )
+    selection: Name | None = Field(None, description="train on the prompts that this selection keeps; null: all")
     validation: Name | None = Field(None, description="a data set to look at while training")
     max_prompt_tokens: Count | None = Field(
         None,
         description="longer prompts are not trained on; null: the reference's limit, which it must not exceed",
     )
-    benchmarks: SomeNames | None = Field(
-        None, description="what to evaluate on; null: every benchmark"
-    )
+    benchmarks: SomeNames | None = Field(None, description="what to evaluate on; null: every benchmark")
     seeds: Seeds = Field((0, 1, 2), description="one training each; different numbers")
     steps: Count = Field(description="rollout batches")
     max_generated_tokens: Count | None = Field(
@@ -58,13 +52,9 @@ class Run(Section):
         description="end with the rollout batch that reaches so many tokens of responses, after `steps` at the latest; "
         "`lr_schedule` then follows the share of these that is left",
     )
-    prompts_per_batch: Count = Field(
-        256, description="prompts in a rollout batch; no more than the data set can have"
-    )
+    prompts_per_batch: Count = Field(256, description="prompts in a rollout batch; no more than the data set can have")
     responses_per_prompt: Count = Field(1, description="responses drawn for each of them")
-    updates_per_rollout: Count = Field(
-        1, description="optimizer steps on a rollout batch, each on its share"
-    )
+    updates_per_rollout: Count = Field(1, description="optimizer steps on a rollout batch, each on its share")
     lr: LearningRate = Field(1.0e-6, description="highest learning rate")
     lr_schedule: Schedule = Field("constant", description="how it goes on after the warm-up")
     lr_warmup_steps: int = Field(
@@ -74,15 +64,9 @@ class Run(Section):
     )
     adam_betas: AdamBetas = Field((0.9, 0.999), description="of AdamW")
     adam_eps: AdamEpsilon = Field(1.0e-8, description="of AdamW")
-    weight_decay: NotNegative = Field(
-        0.01, description="of AdamW; its product with each learning rate must be below 1"
-    )
-    max_grad_norm: Positive = Field(
-        1.0, description="gradients are clipped to this norm; 1e9 never clips"
-    )
-    entropy_coefficient: NotNegative = Field(
-        0.0, description="entropy bonus; 0 in the paper, 1e-3 in its code"
-    )
+    weight_decay: NotNegative = Field(0.01, description="of AdamW; its product with each learning rate must be below 1")
+    max_grad_norm: Positive = Field(1.0, description="gradients are clipped to this norm; 1e9 never clips")
+    entropy_coefficient: NotNegative = Field(0.0, description="entropy bonus; 0 in the paper, 1e-3 in its code")
     validate_every: Count = Field(25, description="steps between looks at the validation prompts")
     lora: Lora | None = Field(None, description="train adapters alone; null: all weights")
     engine: Literal["torch", "deepspeed"] = Field(
@@ -125,12 +109,8 @@ class GRPORun(Run):
     clip: Positive = Field(0.2, description="how far the ratio may fall below 1")
     clip_high: Positive = Field(0.2, description="how far it may rise above 1; DAPO: 0.28")
     kl_coefficient: NotNegative = Field(1.0e-3, description="weight of the KL term (k3)")
-    scale_by_std: bool = Field(
-        True, description="divide advantages by the group's deviation; Dr. GRPO: false"
-    )
-    std_epsilon: NotNegative = Field(
-        1.0e-6, description="added to that deviation; at least 1e-30 where it divides"
-    )
+    scale_by_std: bool = Field(True, description="divide advantages by the group's deviation; Dr. GRPO: false")
+    std_epsilon: NotNegative = Field(1.0e-6, description="added to that deviation; at least 1e-30 where it divides")
     average: Literal["sequences", "tokens", "constant"] = Field(
         "sequences",
         description="mean over tokens, then sequences; DAPO: `tokens`; Dr. GRPO: `constant`, by max_new_tokens",
@@ -143,14 +123,10 @@ class PPORun(Run):
     method: Literal["ppo"]
     critic_lr: LearningRate = Field(1.0e-5, description="highest learning rate of the critic")
     clip: Positive = Field(0.2, description="how far the ratio may move from 1")
-    value_clip: Positive = Field(
-        0.5, description="how far a value may move in an update; 1e9 never clips"
-    )
+    value_clip: Positive = Field(0.5, description="how far a value may move in an update; 1e9 never clips")
     gamma: Share = Field(1.0, description="discount")
     gae_lambda: Share = Field(1.0, description="lambda of GAE")
-    kl_coefficient: NotNegative = Field(
-        1.0e-3, description="weight of the KL penalty in the reward"
-    )
+    kl_coefficient: NotNegative = Field(1.0e-3, description="weight of the KL penalty in the reward")
 
 
 class REBELRun(Run):
@@ -192,14 +168,8 @@ METHOD_RUNS: dict[str, type[Run]] = {
     "rebel": REBELRun,
     "reinforce": ReinforceRun,
 }
-RunEntry = Annotated[
-    AStarPORun | GRPORun | PPORun | REBELRun | ReinforceRun | OAPLRun, Field(discriminator="method")
-]
+RunEntry = Annotated[AStarPORun | GRPORun | PPORun | REBELRun | ReinforceRun | OAPLRun, Field(discriminator="method")]
 HYPERPARAMETERS: dict[str, tuple[str, ...]] = {
-    name: tuple(
-        key
-        for key in kind.model_fields
-        if key not in Run.model_fields and key not in ("method", "value")
-    )
+    name: tuple(key for key in kind.model_fields if key not in Run.model_fields and key not in ("method", "value"))
     for name, kind in METHOD_RUNS.items()
 }

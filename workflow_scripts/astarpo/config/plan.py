@@ -21,17 +21,40 @@ from astarpo.rewards.verifiers import is_own, own_file
 
 Inputs = dict[str, Any]
 TASK_KEYS = (
-    "source", "columns", "hash_range", "max_prompts", "drop_duplicates", "template", "verifier",
-)  # fmt: skip
+    "source",
+    "columns",
+    "hash_range",
+    "max_prompts",
+    "drop_duplicates",
+    "template",
+    "verifier",
+)
 VLLM_MODULES = ("astarpo.sampling.vllm_engine", "astarpo.sampling.vllm_weights")
 DEEPSPEED_MODULES = ("astarpo.training.deepspeed.engine",)
 LORA_MODULES = ("astarpo.model.lora",)
 TRAIN_KEYS = (
-    "method", "steps", "max_generated_tokens", "prompts_per_batch", "responses_per_prompt", "updates_per_rollout",
-    "lr", "lr_schedule", "lr_warmup_steps", "adam_betas", "adam_eps", "weight_decay", "max_grad_norm",
-    "entropy_coefficient", "lora", "validate_every", "engine", "torch_threads", "compile_model",
-    "log_prob_chunk_tokens", "max_sampler_gap",
-)  # fmt: skip
+    "method",
+    "steps",
+    "max_generated_tokens",
+    "prompts_per_batch",
+    "responses_per_prompt",
+    "updates_per_rollout",
+    "lr",
+    "lr_schedule",
+    "lr_warmup_steps",
+    "adam_betas",
+    "adam_eps",
+    "weight_decay",
+    "max_grad_norm",
+    "entropy_coefficient",
+    "lora",
+    "validate_every",
+    "engine",
+    "torch_threads",
+    "compile_model",
+    "log_prob_chunk_tokens",
+    "max_sampler_gap",
+)
 
 
 def canonical_json(value: Any) -> str:
@@ -105,9 +128,7 @@ class Plan:
     def imported(self, dataset: str) -> str:
         """Settings of `import_samples`."""
         entry = self.config.datasets[dataset].samples
-        assert entry is not None, (
-            f"the rule's wildcards allow data sets with samples only: {dataset}"
-        )
+        assert entry is not None, f"the rule's wildcards allow data sets with samples only: {dataset}"
         dumped = _dump(entry)
         del dumped["reference"]
         sampling = self._sampling(dataset)
@@ -140,10 +161,7 @@ class Plan:
                 "hyperparameters": self._hyperparameters(entry),
                 "precision": self.config.references[entry.reference].precision,
                 "sampling_engine": self.config.references[entry.reference].sampling_engine,
-                "sampling": {
-                    key: getattr(sampling, key)
-                    for key in ("temperature", "top_p", "max_new_tokens")
-                },
+                "sampling": {key: getattr(sampling, key) for key in ("temperature", "top_p", "max_new_tokens")},
                 "prompting": self._training_prompts(entry),
                 "grading": _dump(dataset.grading),
             }
@@ -181,9 +199,7 @@ class Plan:
         machine = _dump(self.config.machine)
         walltime = machine.pop("walltime_minutes")
         # Loading, exporting and the last checkpoint need some of the time that the cluster grants.
-        machine["max_minutes"] = (
-            None if walltime is None else max(walltime * 0.9 - 2, 0.5 * walltime)
-        )
+        machine["max_minutes"] = None if walltime is None else max(walltime * 0.9 - 2, 0.5 * walltime)
         return canonical_json(machine)
 
     def unused_modules(self) -> tuple[str, ...]:
@@ -345,9 +361,7 @@ class Plan:
     def imports(self) -> list[tuple[str, str]]:
         """Every (reference, data set) whose samples come from elsewhere."""
         return [
-            (entry.samples.reference, name)
-            for name, entry in self.config.datasets.items()
-            if entry.samples is not None
+            (entry.samples.reference, name) for name, entry in self.config.datasets.items() if entry.samples is not None
         ]
 
     def policies(self) -> list[str]:
@@ -371,9 +385,11 @@ class Plan:
     def benchmarks_of(self, policy: str) -> list[str]:
         """Benchmarks of a run, or those of any run that starts from a reference."""
         runs = self.config.runs
-        chosen = [runs[run_of(policy)]] if run_of(policy) in runs else [
-            run for run in runs.values() if run.reference == policy
-        ]  # fmt: skip
+        chosen = (
+            [runs[run_of(policy)]]
+            if run_of(policy) in runs
+            else [run for run in runs.values() if run.reference == policy]
+        )
         wanted = {b for run in chosen for b in (run.benchmarks or self.config.benchmarks)}
         return [benchmark for benchmark in self.config.benchmarks if benchmark in wanted]
 
@@ -399,10 +415,7 @@ class Plan:
 
     def _prompting(self, reference: str) -> dict[str, Any]:
         entry = self.config.references[reference]
-        return {
-            key: getattr(entry, key)
-            for key in ("chat_template", "system_prompt", "max_prompt_tokens")
-        }
+        return {key: getattr(entry, key) for key in ("chat_template", "system_prompt", "max_prompt_tokens")}
 
     def _training_prompts(self, run: Run) -> dict[str, Any]:
         prompting = self._prompting(run.reference)

@@ -122,9 +122,7 @@ class Machine(Section):
         1,
         description="devices of one training (processes, on a CPU) on a node; above 1 with engine deepspeed",
     )
-    nodes: Count = Field(
-        1, description="nodes of one training, in a SLURM allocation; above 1 with engine deepspeed"
-    )
+    nodes: Count = Field(1, description="nodes of one training, in a SLURM allocation; above 1 with engine deepspeed")
     micro_batch: Count = Field(32, description="sequences in one forward and backward pass")
     micro_batch_tokens: Count | None = Field(
         None, description="most tokens in one pass, padding included; null: any number"
@@ -152,9 +150,7 @@ class Machine(Section):
         (),
         description="where trainings can be followed besides `make watch`; each needs its package installed",
     )
-    sampler_tensor_parallel: Count = Field(
-        1, description="GPUs that share the model in vLLM; trainings take 1"
-    )
+    sampler_tensor_parallel: Count = Field(1, description="GPUs that share the model in vLLM; trainings take 1")
     sampler_memory_share: OpenShare = Field(
         0.3, description="of the GPU's memory, for vLLM; on a CPU, of the RAM, for its cache alone"
     )
@@ -180,7 +176,5 @@ class Config(Section):
     )
     benchmarks: dict[Name, BenchmarkEntry] = Field({}, description="what policies are compared on")
     figures: dict[Name, FigureEntry] = Field({}, description="what is drawn")
-    contamination: Contamination = Field(
-        Contamination(), description="what counts as a near duplicate"
-    )
+    contamination: Contamination = Field(Contamination(), description="what counts as a near duplicate")
     machine: Machine = Field(Machine(), description="speed and memory; changes no number")

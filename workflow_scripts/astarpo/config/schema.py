@@ -83,9 +83,7 @@ class LocalFile(Section):
     """A file of yours: JSON Lines or parquet, a row a problem."""
 
     kind: Literal["local"]
-    path: DataFiles = Field(
-        description="the file, `.jsonl` or `.parquet`; a list of files is read one after the other"
-    )
+    path: DataFiles = Field(description="the file, `.jsonl` or `.parquet`; a list of files is read one after the other")
 
 
 class HubData(Section):
@@ -106,9 +104,7 @@ class Columns(Section):
 
     problem: Text = Field("problem", description="the problem's text")
     gold: Text = Field("gold", description="the right answer")
-    verifier: Text | None = Field(
-        None, description="a verifier's name in each row, for the verifier `multiple`"
-    )
+    verifier: Text | None = Field(None, description="a verifier's name in each row, for the verifier `multiple`")
     worked_solution: Text | None = Field(
         None, description="a step-by-step solution, for a warm start; null if there is none"
     )
@@ -151,17 +147,11 @@ class StageOneSampling(Section):
     """How the reference policy is sampled in stage 1, and the policy in stage 2."""
 
     temperature: Temperature = Field(1.0, description="log-probabilities are divided by it as well")
-    top_p: Share = Field(
-        1.0, description="must be 1 for training: else another policy is trained than sampled"
-    )
+    top_p: Share = Field(1.0, description="must be 1 for training: else another policy is trained than sampled")
     max_new_tokens: Count = Field(description="a response is cut there")
-    base_seed: Seed = Field(
-        0, description="of stage 1; the seed of each response is derived from it"
-    )
+    base_seed: Seed = Field(0, description="of stage 1; the seed of each response is derived from it")
     block_size: Count = Field(8, description="samples a prompt in one job of stage 1")
-    max_samples: Count = Field(
-        8, description="bound of every N; raising it draws the new blocks only"
-    )
+    max_samples: Count = Field(8, description="bound of every N; raising it draws the new blocks only")
     prompt_shards: Count = Field(1, description="jobs that the prompts of a block are spread over")
 
 
@@ -174,19 +164,13 @@ class ImportedSamples(Section):
     """
 
     reference: Name = Field(description="the reference policy that the samples were drawn from")
-    source: Annotated[LocalFile | HubData, Field(discriminator="kind")] = Field(
-        description="where the samples are"
-    )
-    problem: Text | None = Field(
-        None, description="column of the problem's text, by which samples find their prompt"
-    )
+    source: Annotated[LocalFile | HubData, Field(discriminator="kind")] = Field(description="where the samples are")
+    problem: Text | None = Field(None, description="column of the problem's text, by which samples find their prompt")
     prompt: Text | None = Field(
         None,
         description="the same with the whole prompt's text (or its chat messages); give one of the two",
     )
-    response: Text | None = Field(
-        None, description="column of the response; it is graded like any other"
-    )
+    response: Text | None = Field(None, description="column of the response; it is graded like any other")
     reward: Text | None = Field(
         None,
         description="column of a reward of 0 or 1; counts where `response` is null, else is compared",
@@ -194,9 +178,7 @@ class ImportedSamples(Section):
     finish_reason: Text | None = Field(
         None, description="column of `stop` or `length`; null: taken as ended by themselves"
     )
-    max_unmatched: BelowOne = Field(
-        0.0, description="share of the data set's prompts that may be without samples"
-    )
+    max_unmatched: BelowOne = Field(0.0, description="share of the data set's prompts that may be without samples")
 
 
 class TaskEntry(Section):
@@ -224,9 +206,7 @@ class DatasetEntry(TaskEntry):
     sampling: StageOneSampling | None = Field(
         None, description="how responses are drawn; needed where a run or stage 1 uses the data set"
     )
-    decontaminate: Names = Field(
-        (), description="benchmarks whose problems are dropped from this data set"
-    )
+    decontaminate: Names = Field((), description="benchmarks whose problems are dropped from this data set")
     decontaminate_near: bool = Field(
         True, description="drop near duplicates as well, see `contamination`; else exact ones only"
     )
@@ -248,9 +228,7 @@ class Protocol(Section):
 class BenchmarkEntry(TaskEntry):
     """Problems that policies are compared on."""
 
-    protocols: Annotated[dict[Name, Protocol], Field(min_length=1)] = Field(
-        description="ways to ask, by name"
-    )
+    protocols: Annotated[dict[Name, Protocol], Field(min_length=1)] = Field(description="ways to ask, by name")
 
 
 class Scratch(Section):
@@ -309,9 +287,7 @@ class ReferenceEntry(Section):
     warm_start: WarmStart | None = Field(None, description="supervised steps; null for none")
     chat_template: bool = Field(False, description="wrap prompts in the tokenizer's chat template")
     system_prompt: str | None = Field(None, description="a system message; needs chat_template")
-    max_prompt_tokens: Count = Field(
-        description="longer prompts are dropped and counted, never cut"
-    )
+    max_prompt_tokens: Count = Field(description="longer prompts are dropped and counted, never cut")
     sampling_engine: Literal["transformers", "vllm"] = Field(
         "transformers",
         description="what draws responses, in trainings as well; vLLM is for models that take long",
@@ -325,9 +301,7 @@ class ReferenceEntry(Section):
         description="how transformers computes attention, in sampling and training alike; models that cap their "
         "attention scores, such as Gemma 2, need `eager`; flash attention needs its package. vLLM uses its own",
     )
-    torch_threads: Count = Field(
-        1, description="CPU threads of warm start and sampling; they can change last bits"
-    )
+    torch_threads: Count = Field(1, description="CPU threads of warm start and sampling; they can change last bits")
 
 
 class ValueEntry(Section):
@@ -336,9 +310,7 @@ class ValueEntry(Section):
     reference: Name = Field(description="whose samples")
     dataset: Name = Field(description="of which prompts")
     n: Count = Field(8, description="N, samples a prompt")
-    beta1: Beta1 = Field(
-        0.5, description="temperature of stage 1; for its limit to infinity use estimator `mean`"
-    )
+    beta1: Beta1 = Field(0.5, description="temperature of stage 1; for its limit to infinity use estimator `mean`")
     estimator: Literal["log_mean_exp", "mean", "zero", "jeffreys"] = Field(
         "log_mean_exp", description="`log_mean_exp` is the paper's"
     )

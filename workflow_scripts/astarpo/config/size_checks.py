@@ -80,8 +80,7 @@ def _run_errors(config: Config, key: str, run: Run) -> Iterator[str]:
     updates = run.steps * run.updates_per_rollout
     if run.lr_warmup_steps > updates:
         yield (
-            f"{key}.lr_warmup_steps = {run.lr_warmup_steps}: must not be above steps x updates_per_rollout "
-            f"({updates})"
+            f"{key}.lr_warmup_steps = {run.lr_warmup_steps}: must not be above steps x updates_per_rollout ({updates})"
         )
     rates = {"lr": run.lr}
     if isinstance(run, PPORun):

@@ -53,8 +53,7 @@ class Targets:
     def contamination(self) -> list[str]:
         """What each training set shares with each benchmark."""
         return [
-            f"results/contamination/{dataset}--{benchmark}.json"
-            for dataset, benchmark in self.plan.contaminations()
+            f"results/contamination/{dataset}--{benchmark}.json" for dataset, benchmark in self.plan.contaminations()
         ]
 
     def reference(self) -> list[str]:
@@ -94,11 +93,7 @@ class Targets:
 
     def figures(self) -> list[str]:
         """Every figure, as PNG and PDF."""
-        return [
-            f"results/figures/{name}.{kind}"
-            for name in self.config.figures
-            for kind in ("png", "pdf")
-        ]
+        return [f"results/figures/{name}.{kind}" for name in self.config.figures for kind in ("png", "pdf")]
 
     def figure_pattern(self, kind: str) -> str:
         """A wildcard constraint that only figures of one kind satisfy (none at all, if there are none)."""
@@ -144,10 +139,7 @@ class Targets:
         """Every answer, its grade, and the problems."""
         files = []
         for policy, benchmark, protocol in self.plan.evaluations():
-            files += [
-                evaluation_path(policy, benchmark, protocol, kind)
-                for kind in ("generations", "graded")
-            ]
+            files += [evaluation_path(policy, benchmark, protocol, kind) for kind in ("generations", "graded")]
             files.append(benchmark_path(benchmark))
         return list(dict.fromkeys(files))
 
@@ -157,38 +149,47 @@ class Targets:
             nothing = dict.fromkeys(("run", "seed", "method", "dataset", "value"))
             return {"policy": policy, "reference": policy, **nothing}
         return {
-            "policy": policy, "run": run_of(policy), "seed": int(policy.rsplit("-", 1)[1]),
-            "method": run.method, "reference": run.reference, "dataset": run.dataset, "value": value_of(run),
-        }  # fmt: skip
+            "policy": policy,
+            "run": run_of(policy),
+            "seed": int(policy.rsplit("-", 1)[1]),
+            "method": run.method,
+            "reference": run.reference,
+            "dataset": run.dataset,
+            "value": value_of(run),
+        }
 
     def _evaluation(self, policy: str, benchmark: str, protocol: str) -> dict[str, Any]:
         entry = self.config.benchmarks[benchmark].protocols[protocol]
         return {
-            "policy": policy, "benchmark": benchmark, "protocol": protocol,
-            "k": entry.k, "temperature": entry.temperature,
+            "policy": policy,
+            "benchmark": benchmark,
+            "protocol": protocol,
+            "k": entry.k,
+            "temperature": entry.temperature,
             "problems": benchmark_path(benchmark),
             "generations": evaluation_path(policy, benchmark, protocol, "generations"),
             "graded": evaluation_path(policy, benchmark, protocol, "graded"),
-        }  # fmt: skip
+        }
 
     def _run(self, name: str, seed: int) -> dict[str, Any]:
         run, folder = self.config.runs[name], run_folder(name, seed)
         return {
-            "run": name, "seed": seed, "method": run.method, "manifest": f"{folder}/manifest.json",
-            "metrics": f"{folder}/metrics.parquet", "timings": f"{folder}/timings.parquet",
+            "run": name,
+            "seed": seed,
+            "method": run.method,
+            "manifest": f"{folder}/manifest.json",
+            "metrics": f"{folder}/metrics.parquet",
+            "timings": f"{folder}/timings.parquet",
             "stage1": self._stage_one(value_of(run)),
             "terms": {name: getattr(run, name) for name in TERMS},
-            "lr": run.lr, "family": self._family(name),
-        }  # fmt: skip
+            "lr": run.lr,
+            "family": self._family(name),
+        }
 
     def _family(self, name: str) -> str:
         """What the names of all runs that differ from this one in the learning rate alone begin with."""
         own = self.config.runs[name].model_dump(exclude={"lr"})
-        alike = [
-            other
-            for other, run in self.config.runs.items()
-            if run.model_dump(exclude={"lr"}) == own
-        ]
+        alike = [other for other, run in self.config.runs.items() if run.model_dump(exclude={"lr"}) == own]
         return os.path.commonprefix(alike).rstrip("-") or name  # noqa: RUF071 (names, not paths)
 
     def _stage_one(self, value: str | None) -> list[str]:
@@ -205,9 +206,14 @@ class Targets:
 
         def expect(file: str, rule: str, settings: str, inputs: dict[str, Any]) -> None:
             found.append(
-                {"file": file, "rule": rule, "script": f"workflow_scripts/{rule}.py", "settings": settings,
-                 "inputs": flat(inputs)}
-            )  # fmt: skip
+                {
+                    "file": file,
+                    "rule": rule,
+                    "script": f"workflow_scripts/{rule}.py",
+                    "settings": settings,
+                    "inputs": flat(inputs),
+                }
+            )
 
         for name in self._used_datasets():
             inputs = plan.dataset_inputs("datasets", name)

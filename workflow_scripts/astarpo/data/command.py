@@ -20,16 +20,10 @@ def prepare_task(script: str, description: str | None) -> None:
         description: its docstring.
     """
     parser = cli.parser(description)
-    parser.add_argument(
-        "--source", nargs="+", default=[], help="the local files that the settings name, if any"
-    )
-    parser.add_argument(
-        "--benchmark", nargs="+", default=[], help="parquet files whose problems are left out"
-    )
+    parser.add_argument("--source", nargs="+", default=[], help="the local files that the settings name, if any")
+    parser.add_argument("--benchmark", nargs="+", default=[], help="parquet files whose problems are left out")
     parser.add_argument("--out", required=True, help="parquet file, a row a problem")
-    parser.add_argument(
-        "--out-card", required=True, help="JSON: rows in, kept, dropped by reason, example"
-    )
+    parser.add_argument("--out-card", required=True, help="JSON: rows in, kept, dropped by reason, example")
     arguments = parser.parse_args()
     settings = cli.parse_settings(arguments.settings)
     inputs = {
@@ -37,15 +31,10 @@ def prepare_task(script: str, description: str | None) -> None:
         **cli.numbered("benchmark", arguments.benchmark),
     }
     made_from = provenance(script, arguments.settings, inputs)
-    benchmarks = {
-        Path(path).stem: read_table(path, DATASET)["problem"].to_pylist()
-        for path in arguments.benchmark
-    }
+    benchmarks = {Path(path).stem: read_table(path, DATASET)["problem"].to_pylist() for path in arguments.benchmark}
     rows, card = prepare(settings, Path(arguments.out).stem, benchmarks)
     write_table(arguments.out, rows, DATASET, {"provenance": made_from})
     write_json(arguments.out_card, {**card, "provenance": made_from})
-    print(
-        f"{card['rows_kept']} of {card['rows_in']} rows kept; dropped: {card['rows_dropped'] or 'none'}"
-    )
+    print(f"{card['rows_kept']} of {card['rows_in']} rows kept; dropped: {card['rows_dropped'] or 'none'}")
     for line in gold_warnings(card):
         print(line, flush=True)

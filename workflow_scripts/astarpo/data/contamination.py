@@ -12,9 +12,7 @@ from typing import Any, Literal
 Row = dict[str, Any]
 LISTED = 200  # pairs that a report spells out
 
-_SPACING = re.compile(
-    r"\\[,;:!> ]|\\(?:q?quad|left|right|text|mathrm|displaystyle)(?![a-z])|[~${}&]"
-)
+_SPACING = re.compile(r"\\[,;:!> ]|\\(?:q?quad|left|right|text|mathrm|displaystyle)(?![a-z])|[~${}&]")
 _DOTS = re.compile(r"\\[cl]?dots(?![a-z])")
 _FRACTIONS = re.compile(r"\\[dt]frac(?![a-z])")
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
@@ -81,9 +79,7 @@ def ngrams(simplified: str, n: int) -> set[tuple[str, ...]]:
     return {tuple(tokens[start : start + n]) for start in range(len(tokens) - n + 1)}
 
 
-def find_matches(
-    dataset: Sequence[str], benchmark: Sequence[str], settings: Settings
-) -> list[Match]:
+def find_matches(dataset: Sequence[str], benchmark: Sequence[str], settings: Settings) -> list[Match]:
     """Find the problems of a data set that are in a benchmark too.
 
     Args:
@@ -133,9 +129,7 @@ def report(dataset: Sequence[Row], benchmark: Sequence[Row], settings: Settings)
         How many problems of the data set, and of the benchmark, have an exact or a near twin in the other, and the
         pairs, closest first, no more than `LISTED` of them spelled out.
     """
-    matches = find_matches(
-        [row["problem"] for row in dataset], [row["problem"] for row in benchmark], settings
-    )
+    matches = find_matches([row["problem"] for row in dataset], [row["problem"] for row in benchmark], settings)
     pairs = sorted(
         matches, key=lambda match: (match.kind, -match.overlap, match.benchmark_index)
     )  # "exact" sorts before "near"
@@ -165,9 +159,7 @@ def _spelled_out(match: Match, dataset: Sequence[Row], benchmark: Sequence[Row])
     }
 
 
-def contaminated(
-    dataset: Sequence[str], benchmark: Sequence[str], settings: Settings, near: bool
-) -> dict[int, str]:
+def contaminated(dataset: Sequence[str], benchmark: Sequence[str], settings: Settings, near: bool) -> dict[int, str]:
     """Rows of a data set that must go because a benchmark has them: row -> ``exact`` or ``near``.
 
     Args:

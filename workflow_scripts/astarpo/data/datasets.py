@@ -62,9 +62,7 @@ def prepare(
         rows.append(_finished_row(raw, index, golds.occurrences[raw["problem"]], settings))
     noted = golds.entries()
     if not rows:
-        examples = "".join(
-            f" Row {one['row']} has {one['gold']!r}." for one in noted["unreadable_golds"][:3]
-        )
+        examples = "".join(f" Row {one['row']} has {one['gold']!r}." for one in noted["unreadable_golds"][:3])
         raise InputError(
             f"{name}: no row is left of {rows_in} from {describe_source(settings['source'])}; dropped: "
             f"{dict(dropped) or 'none'}. Check hash_range, max_prompts and the verifier.{examples}"
@@ -73,9 +71,7 @@ def prepare(
     return rows, {**_card(settings, rows_in, rows, dropped), **noted}
 
 
-def _shared(
-    raws: Sequence[Row], how: dict[str, Any], benchmarks: Mapping[str, Sequence[str]]
-) -> dict[int, str]:
+def _shared(raws: Sequence[Row], how: dict[str, Any], benchmarks: Mapping[str, Sequence[str]]) -> dict[int, str]:
     """Rows that a benchmark has as well, with the reason to drop them."""
     from astarpo.data.contamination import Settings, contaminated
 
@@ -117,9 +113,7 @@ def _reason_to_drop(raw: Row, number: int, settings: dict[str, Any], golds: Gold
     return None
 
 
-def _card(
-    settings: dict[str, Any], rows_in: int, rows: list[Row], dropped: Counter[str]
-) -> dict[str, Any]:
+def _card(settings: dict[str, Any], rows_in: int, rows: list[Row], dropped: Counter[str]) -> dict[str, Any]:
     digest = hashlib.sha256()
     for row in rows:
         digest.update(f"{row['prompt_id']}\0{row['prompt']}\0{row['gold']}\n".encode())
@@ -153,9 +147,7 @@ def normalise(problem: str) -> str:
 
 def shard_of(identifier: str, shards: int) -> int:
     """Which of ``shards`` jobs draws the samples of a prompt."""
-    return (
-        int.from_bytes(hashlib.blake2b(identifier.encode(), digest_size=4).digest(), "big") % shards
-    )
+    return int.from_bytes(hashlib.blake2b(identifier.encode(), digest_size=4).digest(), "big") % shards
 
 
 def describe_source(source: dict[str, Any]) -> str:
@@ -229,9 +221,7 @@ def _read_json_lines(path: Path) -> Iterator[Row]:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read as UTF-8 text ({error})") from error
-    for number, line in enumerate(
-        text.split("\n"), start=1
-    ):  # splitlines would cut at U+2028 as well
+    for number, line in enumerate(text.split("\n"), start=1):  # splitlines would cut at U+2028 as well
         if not line.strip():
             continue
         try:
@@ -239,9 +229,7 @@ def _read_json_lines(path: Path) -> Iterator[Row]:
         except (ValueError, RecursionError) as error:
             raise InputError(f"{path}, line {number}: no JSON ({error})") from error
         if not isinstance(row, dict):
-            raise InputError(
-                f"{path}, line {number}: must be a JSON object, but is {type(row).__name__}"
-            )
+            raise InputError(f"{path}, line {number}: must be a JSON object, but is {type(row).__name__}")
         yield row
 
 
@@ -268,18 +256,14 @@ def _pick(raw: Row, columns: dict[str, Any], where: str) -> Row:
         if column is None:
             continue
         if column not in raw:
-            raise InputError(
-                f"{where}: there is no column {column!r} (columns.{role}); it has {', '.join(raw)}"
-            )
+            raise InputError(f"{where}: there is no column {column!r} (columns.{role}); it has {', '.join(raw)}")
         picked[role] = (
             gold_of(raw[column], columns, where)
             if role == "gold"
             else text_of(raw[column], f"{where}, column {column!r}")
         )
     if columns["worked_solution_remove"] is not None and picked["worked_solution"] is not None:
-        picked["worked_solution"] = re.sub(
-            columns["worked_solution_remove"], "", picked["worked_solution"]
-        )
+        picked["worked_solution"] = re.sub(columns["worked_solution_remove"], "", picked["worked_solution"])
     if columns["verifier"] is not None and picked["gold"]:
         if columns["verifier"] not in raw:
             raise InputError(

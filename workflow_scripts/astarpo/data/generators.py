@@ -27,9 +27,14 @@ def chain_sums(
     import reasoning_gym
 
     task = reasoning_gym.create_dataset(
-        "chain_sum", size=count, seed=seed, min_terms=min_terms, max_terms=max_terms,
-        min_digits=min_digits, max_digits=max_digits,
-    )  # fmt: skip
+        "chain_sum",
+        size=count,
+        seed=seed,
+        min_terms=min_terms,
+        max_terms=max_terms,
+        min_digits=min_digits,
+        max_digits=max_digits,
+    )
     for entry in task:
         problem = entry["metadata"]["expression"].replace(" ", "")
         yield {
@@ -80,9 +85,16 @@ def countdowns(
     import reasoning_gym
 
     task = reasoning_gym.create_dataset(
-        "countdown", size=count, seed=seed, min_numbers=min_numbers, max_numbers=max_numbers,
-        min_value=1, max_value=max_value, min_target=1, max_target=max_target,
-    )  # fmt: skip
+        "countdown",
+        size=count,
+        seed=seed,
+        min_numbers=min_numbers,
+        max_numbers=max_numbers,
+        min_value=1,
+        max_value=max_value,
+        min_target=1,
+        max_target=max_target,
+    )
     for entry in task:
         about = entry["metadata"]
         numbers = ", ".join(map(str, about["numbers"]))

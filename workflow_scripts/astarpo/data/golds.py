@@ -171,9 +171,7 @@ class GoldLog:
         self.occurrences[problem] += 1
         first_row, first_gold = self._first.setdefault(problem, (row, gold))
         if gold.strip() != first_gold.strip():
-            self._repeated.append(
-                {"row": row, "gold": gold, "first_row": first_row, "first_gold": first_gold}
-            )
+            self._repeated.append({"row": row, "gold": gold, "first_row": first_row, "first_gold": first_gold})
         return self.occurrences[problem]
 
     def entries(self) -> dict[str, list[dict[str, Any]]]:
@@ -188,7 +186,7 @@ class GoldLog:
                 {**row, "gold": row["gold"][:LONGEST_SHOWN], "first_gold": row["first_gold"][:LONGEST_SHOWN]}
                 for row in differing
             ],
-        }  # fmt: skip
+        }
 
 
 def _differing(verifier: str, repeated: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -213,13 +211,10 @@ def gold_warnings(card: dict[str, Any]) -> list[str]:
     lines = []
     if unreadable:
         rows = [f"row {one['row']}: {one['gold']!r}" for one in unreadable]
-        lines.append(
-            f"warning: verifier {card['verifier']!r} cannot read {_counted(rows, 'gold answer')}"
-        )
+        lines.append(f"warning: verifier {card['verifier']!r} cannot read {_counted(rows, 'gold answer')}")
     if differing:
         rows = [
-            f"row {one['row']}: {one['gold']!r}, but row {one['first_row']}: {one['first_gold']!r}"
-            for one in differing
+            f"row {one['row']}: {one['gold']!r}, but row {one['first_row']}: {one['first_gold']!r}" for one in differing
         ]
         lines.append(f"warning: {_counted(rows, 'duplicate problem')}; their gold answers differ")
     return lines

@@ -65,9 +65,7 @@ def difference(
         ValueError: other numbers of problems, or of seeds and rows.
     """
     if a_SP.shape[1] != b_TP.shape[1]:
-        raise ValueError(
-            f"scores of {a_SP.shape[1]} and of {b_TP.shape[1]} problems cannot be paired"
-        )
+        raise ValueError(f"scores of {a_SP.shape[1]} and of {b_TP.shape[1]} problems cannot be paired")
     for scores, seeds in ((a_SP, seeds_a), (b_TP, seeds_b)):
         if len(scores) != (1 if seeds is None else len(seeds)):
             raise ValueError(f"{len(scores)} rows of scores for the seeds {seeds}")
@@ -81,9 +79,7 @@ def difference(
     return Difference(interval, p_value(found, value) if told else None, paired)
 
 
-def seed_difference(
-    a: Mapping[int, float], b: Mapping[int, float], shared_data: bool = True
-) -> Difference | None:
+def seed_difference(a: Mapping[int, float], b: Mapping[int, float], shared_data: bool = True) -> Difference | None:
     """Compare two runs by one score for each seed, as the accuracy on validation prompts that all share.
 
     The t interval of the differences seed by seed; Welch's where seeds are not paired. It says how the difference
@@ -134,14 +130,12 @@ def compare_seed_scores(
     data = data or {}
     ordered = sorted(scores, key=lambda run: -float(np.mean(list(scores[run].values()))))
     found = {
-        (a, b): seed_difference(scores[a], scores[b], data.get(a) == data.get(b))
-        for a, b in combinations(ordered, 2)
+        (a, b): seed_difference(scores[a], scores[b], data.get(a) == data.get(b)) for a, b in combinations(ordered, 2)
     }
     told = {pair: one.p_value for pair, one in found.items() if one and one.p_value is not None}
     corrected = dict(zip(told, holm(list(told.values())), strict=True))
     return {
-        pair: (one, verdict(one.interval.value if one else 0.0, corrected.get(pair)))
-        for pair, one in found.items()
+        pair: (one, verdict(one.interval.value if one else 0.0, corrected.get(pair))) for pair, one in found.items()
     }
 
 

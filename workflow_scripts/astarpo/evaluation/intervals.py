@@ -83,9 +83,7 @@ def spread(scores_P: np.ndarray, seed_groups: Sequence[np.ndarray] = ()) -> Spre
     alone = float(np.var(scores_P, ddof=1)) / n_problems if n_problems > 1 else 0.0
     parts = [_seed_part(group_SP) for group_SP in seed_groups]
     rest = sum(interaction for _, interaction in parts)
-    between, df = sum_of_variances(
-        [seeds for seeds, _ in parts], [len(group_SP) - 1 for group_SP in seed_groups]
-    )
+    between, df = sum_of_variances([seeds for seeds, _ in parts], [len(group_SP) - 1 for group_SP in seed_groups])
     return Spread(between, df, max(0.0, alone - rest), alone, n_problems)
 
 

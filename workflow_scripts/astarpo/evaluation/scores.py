@@ -143,9 +143,7 @@ def score(answers: Answers, temperature: float, vote: bool = True) -> Scores:
         {
             "truncated_share": float(answers.truncated_PK.mean()),
             "null_share": float(np.isnan(rewards_PK).mean()),
-            "no_answer_share": (
-                0.0 if answers.no_answer_PK is None else float(answers.no_answer_PK.mean())
-            ),
+            "no_answer_share": (0.0 if answers.no_answer_PK is None else float(answers.no_answer_PK.mean())),
             "mean_response_tokens": float(answers.tokens_PK.mean()),
         },
     )
@@ -170,14 +168,8 @@ def pool(scores: Mapping[int, Scores]) -> Scores:
             raise ValueError("scores of seeds on different problems or metrics cannot be pooled")
     return Scores(
         first.prompt_ids,
-        {
-            key: np.concatenate([scores[seed].metrics[key] for seed in seeds])
-            for key in first.metrics
-        },
-        {
-            name: float(np.mean([one.responses[name] for one in scores.values()]))
-            for name in first.responses
-        },
+        {key: np.concatenate([scores[seed].metrics[key] for seed in seeds]) for key in first.metrics},
+        {name: float(np.mean([one.responses[name] for one in scores.values()])) for name in first.responses},
         seeds,
     )
 

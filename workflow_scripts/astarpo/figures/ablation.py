@@ -40,9 +40,7 @@ def draw(summary: pa.Table, cost: pa.Table, settings: Settings) -> Figure:
     """
     cost_rows = cost.to_pylist()
     points = settings["points"]
-    title, pooled, seeds, references = main_scores(
-        summary.to_pylist(), settings["benchmark"], settings["metric"]
-    )
+    title, pooled, seeds, references = main_scores(summary.to_pylist(), settings["benchmark"], settings["metric"])
     runs = chosen_runs(cost_rows, [run for run in points if run in pooled])
     places, labels = axis_places([points[run] for run in runs])
     at = dict(zip(runs, places, strict=True))
@@ -83,9 +81,7 @@ def axis_places(values: list[Any]) -> tuple[list[float], dict[float, str]]:
     if not values:
         raise InputError("no run of the figure was evaluated and has the setting")
     distinct = list(dict.fromkeys(values))
-    numbers = [
-        one for one in distinct if isinstance(one, (int, float)) and not isinstance(one, bool)
-    ]
+    numbers = [one for one in distinct if isinstance(one, (int, float)) and not isinstance(one, bool)]
     others = [one for one in distinct if one not in numbers or isinstance(one, bool)]
     ordered = [*sorted(numbers), *others]
     return [float(ordered.index(one)) for one in values], {
@@ -112,16 +108,20 @@ def _lines(axis: Any, places: list[tuple[float, float]], look: Look) -> None:
 
 def _draw_point(axis: Any, x: float, row: Row, seeds: list[Row], look: Look) -> None:
     axis.errorbar(
-        x, 100 * row["value"], yerr=percent_error(row), fmt=look.marker, color=look.colour,
-        elinewidth=1.2, capsize=2, markersize=4,
-    )  # fmt: skip
+        x,
+        100 * row["value"],
+        yerr=percent_error(row),
+        fmt=look.marker,
+        color=look.colour,
+        elinewidth=1.2,
+        capsize=2,
+        markersize=4,
+    )
     for seed in seeds:
         axis.plot(x + 0.12, 100 * seed["value"], ".", color=look.colour, ms=4, mew=0)
 
 
-def _draw_kl(
-    axis: Any, cost_rows: list[Row], runs: list[str], at: dict[str, float], look: Look
-) -> None:
+def _draw_kl(axis: Any, cost_rows: list[Row], runs: list[str], at: dict[str, float], look: Look) -> None:
     means = []
     for run in runs:
         found = costs_of(cost_rows, run, lambda row: row["kl_per_sequence"])

@@ -52,10 +52,7 @@ def draw(summary: pa.Table, settings: Settings) -> Figure:
     runs = chosen_runs(rows, settings["runs"])
     references = dict.fromkeys(row["reference"] for row in rows if row["run"] in runs)
     policies = {
-        **{
-            name: Look(REFERENCE_COLOUR, "-", MARKERS[place % len(MARKERS)])
-            for place, name in enumerate(references)
-        },
+        **{name: Look(REFERENCE_COLOUR, "-", MARKERS[place % len(MARKERS)]) for place, name in enumerate(references)},
         **looks(runs),
     }
     rows = [row for row in rows if (row["run"] or row["policy"]) in policies]
@@ -107,9 +104,7 @@ def _title(rows: Sequence[dict[str, Any]], family: str) -> str:
     return f"{family}@k, k = {sizes[0]} to {sizes[-1]}"
 
 
-def _draw_panel(
-    axis: Any, rows: Sequence[dict[str, Any]], policies: dict[str, Look], benchmarks: list[str]
-) -> None:
+def _draw_panel(axis: Any, rows: Sequence[dict[str, Any]], policies: dict[str, Look], benchmarks: list[str]) -> None:
     gap = min(SPREAD / len(policies), WIDEST_GAP)
     places = {name: (index - (len(policies) - 1) / 2) * gap for index, name in enumerate(policies)}
     for row in rows:
@@ -134,8 +129,7 @@ def _legend(figure: Figure, policies: dict[str, Look]) -> None:
     from matplotlib.lines import Line2D
 
     handles = [
-        Line2D([], [], color=look.colour, marker=look.marker, linestyle="", markersize=4)
-        for look in policies.values()
+        Line2D([], [], color=look.colour, marker=look.marker, linestyle="", markersize=4) for look in policies.values()
     ]
     dot: dict[str, Any] = {"marker": ".", "markersize": 4, "markeredgewidth": 0}
     handles.append(Line2D([], [], color=GREY, linestyle="", **dot))

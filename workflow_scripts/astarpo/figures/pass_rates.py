@@ -55,8 +55,14 @@ def _histogram(axis: Any, numbers: np.ndarray, edges: np.ndarray, colour: str) -
     axis.axvline(mean, color="#000000", linewidth=1, linestyle="--")
     side, place = ("left", 4) if mean < 0.5 else ("right", -4)
     axis.annotate(
-        f"mean {mean:.3f}", (mean, 1.0), (place, 2), xycoords=("data", "axes fraction"),
-        textcoords="offset points", ha=side, va="bottom", annotation_clip=False,
-    )  # fmt: skip
+        f"mean {mean:.3f}",
+        (mean, 1.0),
+        (place, 2),
+        xycoords=("data", "axes fraction"),
+        textcoords="offset points",
+        ha=side,
+        va="bottom",
+        annotation_clip=False,
+    )
     axis.grid(axis="x", visible=False)
     axis.set_xlim(-0.08, 1.08)

@@ -34,9 +34,7 @@ def main_scores(
     chosen = [row for row in own if row["metric"].split("@")[0] == family]
     if not chosen:
         there = sorted({f"{row['benchmark']} {row['metric'].split('@')[0]}" for row in rows})
-        raise InputError(
-            f"the summary has no {family!r} of benchmark {name!r}; it has {', '.join(there) or 'nothing'}"
-        )
+        raise InputError(f"the summary has no {family!r} of benchmark {name!r}; it has {', '.join(there) or 'nothing'}")
     largest = max(row["k"] for row in chosen)
     chosen = [row for row in chosen if row["k"] == largest]
     pooled = {row["run"]: row for row in chosen if row["run"] and row["seed"] is None}

@@ -149,8 +149,7 @@ def chosen_runs(rows: Iterable[Row], wanted: Sequence[str] | None) -> dict[str, 
     for name in names:
         if name not in found:
             raise InputError(
-                f"the figure's `runs` names {name!r}, which is not in the table; "
-                f"there are {', '.join(found) or 'none'}"
+                f"the figure's `runs` names {name!r}, which is not in the table; there are {', '.join(found) or 'none'}"
             )
     if not names:
         raise InputError("no run to draw: the table has none, or the figure's `runs` is empty")

@@ -53,16 +53,22 @@ def draw(cost: pa.Table, settings: Settings) -> Figure:
     starts_RP = np.cumsum(seconds_RP, axis=1) - seconds_RP
     bars = [
         axis.barh(
-            range(len(runs)), seconds_RP[:, place] / unit, left=starts_RP[:, place] / unit,
-            height=0.6, color=PHASE_COLOURS[phase],
+            range(len(runs)),
+            seconds_RP[:, place] / unit,
+            left=starts_RP[:, place] / unit,
+            height=0.6,
+            color=PHASE_COLOURS[phase],
         )
         for place, phase in enumerate(PHASES)
-    ]  # fmt: skip
+    ]
     for place, total in enumerate(totals_R):
         axis.annotate(
-            f"{total / unit:.1f} {sign}", (total / unit, place), (4, 0),
-            textcoords="offset points", va="center",
-        )  # fmt: skip
+            f"{total / unit:.1f} {sign}",
+            (total / unit, place),
+            (4, 0),
+            textcoords="offset points",
+            va="center",
+        )
     axis.set_yticks(range(len(runs)), runs)
     margin = max(0.5, 1.6 - 0.5 * len(runs))  # a single bar need not fill the figure
     axis.set_ylim(len(runs) - 1 + margin, -margin)

@@ -47,9 +47,7 @@ def draw(summary: pa.Table, cost: pa.Table, settings: Settings) -> Figure:
     """
     cost_rows = cost.to_pylist()
     runs = chosen_runs(cost_rows, settings["runs"])
-    title, pooled, seeds, references = main_scores(
-        summary.to_pylist(), settings["benchmark"], settings["metric"]
-    )
+    title, pooled, seeds, references = main_scores(summary.to_pylist(), settings["benchmark"], settings["metric"])
     runs = {run: method for run, method in runs.items() if run in pooled}
     if not runs:
         raise InputError(f"none of the figure's runs was evaluated on {title}")
@@ -76,16 +74,20 @@ def draw(summary: pa.Table, cost: pa.Table, settings: Settings) -> Figure:
     return figure
 
 
-def _draw_run(
-    axis: Any, cost_rows: list[Row], run: str, number: Any, row: Row, seeds: list[Row], look: Look
-) -> None:
+def _draw_run(axis: Any, cost_rows: list[Row], run: str, number: Any, row: Row, seeds: list[Row], look: Look) -> None:
     at = costs_of(cost_rows, run, number)
     if not at:
         return
     axis.errorbar(
-        sum(at) / len(at), 100 * row["value"], yerr=percent_error(row), fmt=look.marker,
-        color=look.colour, elinewidth=1.2, capsize=2, markersize=5,
-    )  # fmt: skip
+        sum(at) / len(at),
+        100 * row["value"],
+        yerr=percent_error(row),
+        fmt=look.marker,
+        color=look.colour,
+        elinewidth=1.2,
+        capsize=2,
+        markersize=5,
+    )
     for seed in seeds:
         own = [r for r in cost_rows if r["run"] == run and r["seed"] == seed["seed"]]
         for x in costs_of(own, run, number):
@@ -96,8 +98,7 @@ def _legend(figure: Figure, shown: dict[str, Look], references: list[str]) -> No
     from matplotlib.lines import Line2D
 
     handles = [
-        Line2D([], [], color=look.colour, marker=look.marker, linestyle="", markersize=5)
-        for look in shown.values()
+        Line2D([], [], color=look.colour, marker=look.marker, linestyle="", markersize=5) for look in shown.values()
     ]
     handles += [Line2D([], [], color=REFERENCE_COLOUR, linestyle="--", lw=1) for _ in references]
     legend_above(figure, handles, [*shown, *references])

@@ -83,9 +83,7 @@ def _axis(rows: list[dict[str, Any]], x: str) -> tuple[float, str]:
     return unit, f"training time without stage 1 ({sign})"
 
 
-def _seed_curves(
-    rows: list[dict[str, Any]], run: str, name: str, x: str, unit: float
-) -> dict[int, Points]:
+def _seed_curves(rows: list[dict[str, Any]], run: str, name: str, x: str, unit: float) -> dict[int, Points]:
     seeds: dict[int, Points] = {}
     for row in rows:
         if row["run"] == run and row["name"] == name:
@@ -130,9 +128,6 @@ def _draw_run(panel: Any, seeds: dict[int, Points], look: Look, marked: bool) ->
 def _legend(figure: Figure, run_looks: dict[str, Look]) -> None:
     from matplotlib.lines import Line2D
 
-    handles = [
-        Line2D([], [], color=look.colour, linestyle=look.dash, linewidth=1.5)
-        for look in run_looks.values()
-    ]
+    handles = [Line2D([], [], color=look.colour, linestyle=look.dash, linewidth=1.5) for look in run_looks.values()]
     handles.append(Line2D([], [], color=GREY, linewidth=0.5))
     legend_above(figure, handles, [*run_looks, "single seeds"])

@@ -52,9 +52,7 @@ def draw(cost: pa.Table, settings: Settings) -> Figure:
         axis.bar(place, total, width=0.6, color=colour)
         axis.bar(place, stage1, width=0.6, color=colour, edgecolor="white", hatch="///", lw=0)
         axis.plot([place + 0.35] * len(both), [one / unit for one in both], "k.", ms=4, mew=0)
-        axis.annotate(
-            f"{total:.1f}", (place, total), (0, 4), textcoords="offset points", ha="center"
-        )
+        axis.annotate(f"{total:.1f}", (place, total), (0, 4), textcoords="offset points", ha="center")
     axis.set_xticks(range(len(runs)), runs, rotation=20 if len(runs) > 4 else 0)
     axis.set_ylabel(f"training time ({sign})")
     axis.margins(y=0.15)

@@ -28,9 +28,7 @@ def check_chat_template(tokenizer: Any, system_prompt: str | None) -> None:
         )
     user = {"role": "user", "content": USER}
     system = {"role": "system", "content": SYSTEM}
-    text = _rendered(
-        tokenizer, [user], "chat_template: true, but the tokenizer's chat template fails"
-    )
+    text = _rendered(tokenizer, [user], "chat_template: true, but the tokenizer's chat template fails")
     if USER not in text:
         raise InputError(
             "chat_template: true, but the tokenizer's chat template leaves the user's message out: set "
@@ -38,12 +36,10 @@ def check_chat_template(tokenizer: Any, system_prompt: str | None) -> None:
         )
     if system_prompt is None:
         return
-    way_out = (
-        "leave system_prompt out of the reference's entry, and say it in the data sets' template"
-    )
+    way_out = "leave system_prompt out of the reference's entry, and say it in the data sets' template"
     text = _rendered(
         tokenizer, [system, user], "system_prompt: the tokenizer's chat template refuses a system message", way_out
-    )  # fmt: skip
+    )
     for said, name in ((SYSTEM, "system"), (USER, "user")):
         if said not in text:
             raise InputError(
@@ -59,9 +55,7 @@ def _rendered(
     way_out: str = "set chat_template: false in the reference's entry",
 ) -> str:
     try:
-        text: str = tokenizer.apply_chat_template(
-            messages, tokenize=False, add_generation_prompt=True
-        )
+        text: str = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
     except Exception as error:  # jinja2's, the template's own, or whatever its expressions raise
         said = " ".join((str(error).strip() or type(error).__name__).split())
         raise InputError(f"{problem} ({said}): {way_out}") from error

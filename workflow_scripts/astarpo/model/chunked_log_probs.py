@@ -33,9 +33,7 @@ class Head:
         """V, the number of logits of a token."""
         return int(self.linear.out_features)
 
-    def log_probs(
-        self, hidden_NH: Tensor, labels_N: Tensor, how: Chunking
-    ) -> tuple[Tensor, Tensor]:
+    def log_probs(self, hidden_NH: Tensor, labels_N: Tensor, how: Chunking) -> tuple[Tensor, Tensor]:
         """See `log_probs_of_hidden`."""
         return log_probs_of_hidden(hidden_NH, labels_N, self, how)
 
@@ -100,9 +98,7 @@ def _gap_to_own_logits(model: Any, head: Head) -> float:
         return float((found_SV - expected_SV).abs().max() / expected_SV.abs().max().clamp(min=1.0))
 
 
-def log_probs_of_hidden(
-    hidden_NH: Tensor, labels_N: Tensor, head: Head, how: Chunking
-) -> tuple[Tensor, Tensor]:
+def log_probs_of_hidden(hidden_NH: Tensor, labels_N: Tensor, head: Head, how: Chunking) -> tuple[Tensor, Tensor]:
     """Log-probability of each label under ``softmax(logits / temperature)``, exact in value and gradient.
 
     Only `Chunking.tokens` rows of logits exist at a time. Backward computes them once more instead of keeping
@@ -125,9 +121,7 @@ def log_probs_of_hidden(
     if torch.is_autocast_enabled(device):
         dtype = torch.get_autocast_dtype(device)
     weight_VH, bias_V = head.linear.weight, head.linear.bias
-    found: tuple[Tensor, Tensor] = _function().apply(
-        hidden_NH, weight_VH, bias_V, labels_N, head, how, dtype
-    )
+    found: tuple[Tensor, Tensor] = _function().apply(hidden_NH, weight_VH, bias_V, labels_N, head, how, dtype)
     return found
 
 
@@ -146,9 +140,7 @@ def _tempered_logits(
     return logits_NV if temperature == 1.0 else logits_NV.div_(temperature)
 
 
-def _through_temperature(
-    grad_NV: Tensor, logits_NV: Tensor | None, head: Head, temperature: float
-) -> Tensor:
+def _through_temperature(grad_NV: Tensor, logits_NV: Tensor | None, head: Head, temperature: float) -> Tensor:
     """Gradient of `_tempered_logits` before the linear layer, in place; its result is needed for a soft cap."""
     if temperature != 1.0:
         grad_NV.div_(temperature)
@@ -239,9 +231,7 @@ def _backward(ctx: Any, grad_log_probs_N: Tensor, grad_entropy_N: Tensor) -> tup
         terms = None
         if how.entropy == "with_gradient":
             terms = (entropy_N[part], grad_entropy_N[part])
-        grad_CV = _chunk_gradient(
-            logits_CV, labels_N[part], log_sums_N[part], grad_log_probs_N[part], terms, head, how
-        )
+        grad_CV = _chunk_gradient(logits_CV, labels_N[part], log_sums_N[part], grad_log_probs_N[part], terms, head, how)
         if grad_bias_V is not None:
             grad_bias_V += grad_CV.sum(0)
         grad_CV = grad_CV.to(dtype)
@@ -253,8 +243,11 @@ def _backward(ctx: Any, grad_log_probs_N: Tensor, grad_entropy_N: Tensor) -> tup
         None if grad_hidden_NH is None else grad_hidden_NH.to(ctx.saved_tensors[0].dtype),
         None if grad_weight_VH is None else grad_weight_VH.to(weight_VH.dtype),
         None if grad_bias_V is None else grad_bias_V.to(bias_V.dtype),
-        None, None, None, None,
-    )  # fmt: skip
+        None,
+        None,
+        None,
+        None,
+    )
 
 
 @cache
@@ -265,9 +258,15 @@ def _function() -> Any:
     class LogProbs(torch.autograd.Function):
         @staticmethod
         def forward(
-            ctx: Any, hidden_NH: Tensor, weight_VH: Tensor, bias_V: Tensor | None, labels_N: Tensor,
-            head: Head, how: Chunking, dtype: Any,
-        ) -> tuple[Tensor, Tensor]:  # fmt: skip
+            ctx: Any,
+            hidden_NH: Tensor,
+            weight_VH: Tensor,
+            bias_V: Tensor | None,
+            labels_N: Tensor,
+            head: Head,
+            how: Chunking,
+            dtype: Any,
+        ) -> tuple[Tensor, Tensor]:
             with torch.autocast(hidden_NH.device.type, enabled=False):
                 biases_V = None if bias_V is None else bias_V.to(dtype)
                 log_probs_N, entropy_N, log_sums_N = _forward(

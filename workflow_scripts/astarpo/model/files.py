@@ -12,8 +12,11 @@ from astarpo.common.hashes import HASHES, remembered_sha256
 SMALL_SUFFIXES = {".json", ".jinja", ".model", ".spm", ".tiktoken", ".txt"}
 # In the order in which transformers looks for them: the first that exists is read.
 WEIGHTS = (
-    "model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json",
-)  # fmt: skip
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
+)
 ADAPTERS = ("adapter_model.safetensors", "adapter_model.bin")
 
 

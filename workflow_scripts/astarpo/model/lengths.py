@@ -12,8 +12,12 @@ from astarpo.common.files import read_json
 
 # What the architectures call it in config.json.
 POSITIONS = (
-    "max_position_embeddings", "n_positions", "max_seq_len", "max_sequence_length", "model_max_length",
-)  # fmt: skip
+    "max_position_embeddings",
+    "n_positions",
+    "max_seq_len",
+    "max_sequence_length",
+    "model_max_length",
+)
 
 
 @dataclass(frozen=True)

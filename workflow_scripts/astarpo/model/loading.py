@@ -76,8 +76,7 @@ def _check_folder(folder: str | Path) -> None:
     path = Path(folder)
     if not (path / "config.json").is_file():
         raise InputError(
-            f"{folder}: no model folder (config.json is missing); "
-            "give the path of a folder that save_pretrained wrote"
+            f"{folder}: no model folder (config.json is missing); give the path of a folder that save_pretrained wrote"
         )
     if not any((path / name).is_file() for name in TOKENIZER_FILES):
         # transformers would make an empty one, of the model's kind, without a word.
@@ -124,18 +123,14 @@ def _without_weights(name: str, revision: str | None, attention: str) -> Policy:
         raise InputError(_cannot_load("model", name, error)) from error
     try:
         model.generation_config = GenerationConfig.from_pretrained(name, **options)
-    except (
-        Exception
-    ) as error:  # OSError where it is damaged, ValueError where it contradicts itself
+    except Exception as error:  # OSError where it is damaged, ValueError where it contradicts itself
         # Without the file, transformers has made one of the config; that raises an OSError, too.
         if (Path(name) / "generation_config.json").is_file() or not isinstance(error, OSError):
             raise InputError(_cannot_load("generation config", name, error)) from error
     return Policy(model, tokenizer, end_token_ids(model, tokenizer), attention)
 
 
-def load_hub_policy(
-    hub_id: str, revision: str | None, device: str = "cpu", attention: str = SDPA
-) -> Policy:
+def load_hub_policy(hub_id: str, revision: str | None, device: str = "cpu", attention: str = SDPA) -> Policy:
     """Load a model from a hub by its id, in fp32.
 
     Raises:
@@ -242,12 +237,20 @@ def build_scratch_policy(
     tokenizer = byte_tokenizer(whole_tokens, max_positions)
     computed: dict[str, Any] = {"attn_implementation": attention}
     config = Qwen2Config(
-        vocab_size=len(tokenizer), num_hidden_layers=layers, hidden_size=hidden_size,
-        intermediate_size=intermediate_size, num_attention_heads=heads, num_key_value_heads=kv_heads,
-        max_position_embeddings=max_positions, tie_word_embeddings=True, attention_dropout=0.0,
-        bos_token_id=None, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id,
+        vocab_size=len(tokenizer),
+        num_hidden_layers=layers,
+        hidden_size=hidden_size,
+        intermediate_size=intermediate_size,
+        num_attention_heads=heads,
+        num_key_value_heads=kv_heads,
+        max_position_embeddings=max_positions,
+        tie_word_embeddings=True,
+        attention_dropout=0.0,
+        bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
         **computed,
-    )  # fmt: skip
+    )
     check_attention("a model from scratch", config, attention)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -277,6 +280,10 @@ def byte_tokenizer(whole_tokens: Sequence[str], max_positions: int) -> Any:
     tokenizer.decoder = decoders.ByteLevel()
     tokenizer.add_tokens(list(whole_tokens))
     return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, eos_token=END_OF_TEXT, pad_token=PAD,
-        model_max_length=max_positions, clean_up_tokenization_spaces=False, padding_side="left",
-    )  # fmt: skip
+        tokenizer_object=tokenizer,
+        eos_token=END_OF_TEXT,
+        pad_token=PAD,
+        model_max_length=max_positions,
+        clean_up_tokenization_spaces=False,
+        padding_side="left",
+    )

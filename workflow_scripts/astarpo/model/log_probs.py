@@ -74,9 +74,7 @@ def collate(
         labels_BT[row, :length] = tokens[len(prompt) :]
         positions_BT[row, :length] = torch.arange(len(prompt) - 1, len(tokens) - 1)
         mask_BT[row, :length] = True
-    return Batch(
-        *(tensor.to(device) for tensor in (input_ids_BS, labels_BT, mask_BT, positions_BT))
-    )
+    return Batch(*(tensor.to(device) for tensor in (input_ids_BS, labels_BT, mask_BT, positions_BT)))
 
 
 def token_log_probs(
@@ -95,9 +93,9 @@ def token_log_probs(
         batch: from `collate`.
         temperature: the sampling temperature, > 0: the policy that is trained is the one that sampled.
         entropy: whether to compute the entropy of each next-token distribution as well, and for what.
-        head: the model's, from `chunked_log_probs.find_head`: large logits are then never held all at once.
+        head: the model's, from `chunked_log_probs.find_head`: so that large logits are never held all at once.
         chunk_tokens: with ``head``, response tokens that go through it at a time.
-        small_logits: so many logits, or fewer, are computed at once all the same; None: `chunked_log_probs.SMALL_LOGITS`.
+        small_logits: up to so many logits are computed at once all the same; None: `chunked_log_probs.SMALL_LOGITS`.
 
     Returns:
         ``log_probs_BT`` in fp32, 0 where masked, and ``entropy_BT`` in nats, 0 where masked (or None).

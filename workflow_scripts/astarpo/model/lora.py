@@ -54,9 +54,13 @@ def inject(model: Any, lora: Mapping[str, Any], seed: int) -> None:
 
     targets = lora["targets"]
     config = LoraConfig(
-        r=lora["rank"], lora_alpha=lora["alpha"], lora_dropout=0.0, bias="none", task_type="CAUSAL_LM",
+        r=lora["rank"],
+        lora_alpha=lora["alpha"],
+        lora_dropout=0.0,
+        bias="none",
+        task_type="CAUSAL_LM",
         target_modules=targets if isinstance(targets, str) else list(targets),
-    )  # fmt: skip
+    )
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         inject_adapter_in_model(config, model)
@@ -130,6 +134,4 @@ def _layers(model: Any) -> list[tuple[str, Any]]:
         return []  # without peft, which need not be installed then
     from peft.tuners.tuners_utils import BaseTunerLayer
 
-    return [
-        (name, part) for name, part in model.named_modules() if isinstance(part, BaseTunerLayer)
-    ]
+    return [(name, part) for name, part in model.named_modules() if isinstance(part, BaseTunerLayer)]

@@ -48,9 +48,7 @@ def deepspeed_bytes(
     return policy + copy + (trained if critic else 0.0)
 
 
-def check_fits(
-    model: str, parameters: int | None, bytes_each: float, device: str, for_sampler: float = 0.0
-) -> None:
+def check_fits(model: str, parameters: int | None, bytes_each: float, device: str, for_sampler: float = 0.0) -> None:
     """Refuse a model whose weights and what belongs to them are more than the free memory.
 
     Args:
@@ -72,9 +70,7 @@ def check_fits(
         TRAINING: "weights, gradients and optimizer of the training, and the reference beside",
         TRAINING_WITH_CRITIC: "weights, gradients and optimizer of policy and critic, and the reference beside",
     }
-    what = named.get(
-        bytes_each, "its share of weights, gradients and optimizer, and the reference beside,"
-    )
+    what = named.get(bytes_each, "its share of weights, gradients and optimizer, and the reference beside,")
     beside = f", vLLM beside them {for_sampler / 1e9:.1f} GB" if for_sampler else ""
     raise InputError(
         f"the model {model!r} has {parameters / 1e9:.2f} billion parameters; {what} take about "
@@ -83,9 +79,7 @@ def check_fits(
     )
 
 
-def sampler_bytes(
-    engine: str, device: str, memory_share: float, sleep_level: int, parameters: int | None
-) -> float:
+def sampler_bytes(engine: str, device: str, memory_share: float, sleep_level: int, parameters: int | None) -> float:
     """Bytes that the sampler of a training holds while the policy is updated.
 
     Args:

@@ -113,9 +113,7 @@ METHODS: dict[str, Method] = {
         reference_only_if="kl_in_reward",
         loop_settings=("baseline_decay",),
     ),
-    "oapl": Method(
-        oapl.prepare, oapl.loss, anchor="lagged", responses=(2, None), loop_settings=("sync_every",)
-    ),
+    "oapl": Method(oapl.prepare, oapl.loss, anchor="lagged", responses=(2, None), loop_settings=("sync_every",)),
 }
 
 
@@ -132,9 +130,7 @@ def build_prepare(name: str, hyperparameters: Mapping[str, Any]) -> Callable[...
     return _fix(METHODS[name].prepare, hyperparameters)
 
 
-def build_loss(
-    name: str, hyperparameters: Mapping[str, Any], max_new_tokens: int = 0
-) -> Callable[..., Any]:
+def build_loss(name: str, hyperparameters: Mapping[str, Any], max_new_tokens: int = 0) -> Callable[..., Any]:
     """Fix a method's settings in its loss.
 
     Args:

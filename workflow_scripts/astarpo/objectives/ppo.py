@@ -11,9 +11,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-def prepare(
-    rollout: Rollout, *, gamma: float, gae_lambda: float, kl_coefficient: float
-) -> dict[str, Tensor]:
+def prepare(rollout: Rollout, *, gamma: float, gae_lambda: float, kl_coefficient: float) -> dict[str, Tensor]:
     """Compute advantages and returns, without gradient, on the global batch.
 
     The reward of a token is -kl_coefficient ln pi_old/pi_ref there, plus r(x, y) at the last token.

@@ -30,9 +30,7 @@ def grade_responses(script: str, description: str | None, merge_answers: bool) -
     if arguments.verifier is not None:
         inputs["verifier"] = arguments.verifier
     made_from = provenance(script, arguments.settings, inputs)
-    rows, counts = grade_table(
-        arguments.generations, arguments.problems, settings, arguments.workers
-    )
+    rows, counts = grade_table(arguments.generations, arguments.problems, settings, arguments.workers)
     if merge_answers:
         add_answer_classes(rows, arguments.problems, settings, arguments.workers)
     schema = GRADED_ANSWERS if merge_answers else GRADED

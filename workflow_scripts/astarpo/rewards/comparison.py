@@ -70,9 +70,7 @@ def _same_interval(interval: Reading, right: object, relation: object) -> bool:
 
 
 def _same_list(gold: Reading, answer: Reading) -> bool:
-    if len(set(gold.parts)) == len(
-        gold.parts
-    ):  # said twice is said once, unless the gold answer does
+    if len(set(gold.parts)) == len(gold.parts):  # said twice is said once, unless the gold answer does
         answer = replace(
             answer,
             parts=tuple({re.sub(r"\s", "", part.text): part for part in answer.parts}.values()),
@@ -138,9 +136,7 @@ def _same_set(gold: Reading, answer: Reading) -> bool:
         return False
     if gold.kind == answer.kind and re.sub(r"\s", "", gold.text) == re.sub(r"\s", "", answer.text):
         return True
-    if any(
-        reading.kind == "list" and not reading.text.startswith(r"\{") for reading in (gold, answer)
-    ):
+    if any(reading.kind == "list" and not reading.text.startswith(r"\{") for reading in (gold, answer)):
         return False
     first, second = parse(gold.text), parse(answer.text)
     return first is not None and second is not None and left_to_math_verify(first, second)
@@ -204,11 +200,7 @@ def _proportional(gold: Reading, answer: Reading) -> bool:
 def _constant_ratio(first: object, second: object) -> bool:
     from sympy import Expr, simplify
 
-    if (
-        not (isinstance(first, Expr) and isinstance(second, Expr))
-        or too_large(first)
-        or too_large(second)
-    ):
+    if not (isinstance(first, Expr) and isinstance(second, Expr)) or too_large(first) or too_large(second):
         return False
     if simplify(second) == 0 or simplify(first) == 0:
         return False
@@ -227,9 +219,7 @@ def _same_approximation(gold: Reading, answer: Reading) -> bool:
         exact, rounded = reading.parts
         if same(other, exact) if swapped else same(exact, other):
             return True
-        if _about(exact.text, rounded.text) and (
-            same(other, rounded) if swapped else same(rounded, other)
-        ):
+        if _about(exact.text, rounded.text) and (same(other, rounded) if swapped else same(rounded, other)):
             return True
     return False
 
@@ -255,6 +245,13 @@ def _same_values(gold: Reading, answer: Reading) -> bool:
 
 
 _COMPARISONS = {
-    "value": _same_values, "words": _same_words, "list": _same_list, "tuple": _same_tuple, "matrix": _same_in_order,
-    "relation": _same_relation, "base": _same_text, "time": _same_text, "ratio": _same_ratio,
-}  # fmt: skip
+    "value": _same_values,
+    "words": _same_words,
+    "list": _same_list,
+    "tuple": _same_tuple,
+    "matrix": _same_in_order,
+    "relation": _same_relation,
+    "base": _same_text,
+    "time": _same_text,
+    "ratio": _same_ratio,
+}

@@ -43,9 +43,7 @@ def _is_solution(answer: str, target: int, numbers: Counter[int]) -> bool:
         read = [evaluate(side) for side in sides]
     except NotAnExpression:
         return False
-    return all(value == target for value, _ in read) and any(
-        Counter(used) == numbers for _, used in read
-    )
+    return all(value == target for value, _ in read) and any(Counter(used) == numbers for _, used in read)
 
 
 def countdown_solution(gold: str) -> str:
@@ -58,9 +56,7 @@ def _read_gold(gold: str) -> dict[str, Any]:
         wanted = json.loads(gold)
         numbers, target = wanted["numbers"], wanted["target"]
     except (json.JSONDecodeError, KeyError, TypeError) as error:
-        raise ValueError(
-            f"the gold answer must be JSON with `numbers` and `target`, but is {gold!r}"
-        ) from error
+        raise ValueError(f"the gold answer must be JSON with `numbers` and `target`, but is {gold!r}") from error
     if not isinstance(target, int) or not all(isinstance(number, int) for number in numbers):
         raise ValueError(f"numbers and target must be integers: {gold!r}")
     return {"solution": "", **wanted}

@@ -49,11 +49,7 @@ def answer_classes(problems: Sequence[Problem], judge: Judge) -> list[list[int |
     classes = [_of_equal_texts(problem) for problem in problems]
     waiting = [_distinct(of_problem) for of_problem in classes]
     while any(len(places) > 1 for places in waiting):
-        asked = [
-            (number, places[0], other)
-            for number, places in enumerate(waiting)
-            for other in places[1:]
-        ]
+        asked = [(number, places[0], other) for number, places in enumerate(waiting) for other in places[1:]]
         verdicts = judge(
             [
                 (
@@ -64,25 +60,18 @@ def answer_classes(problems: Sequence[Problem], judge: Judge) -> list[list[int |
                 for n, first, other in asked
             ]
         )
-        same = {
-            (n, other): first for (n, first, other), yes in zip(asked, verdicts, strict=True) if yes
-        }
+        same = {(n, other): first for (n, first, other), yes in zip(asked, verdicts, strict=True) if yes}
         for number, of_problem in enumerate(classes):
-            classes[number] = [
-                one if one is None else same.get((number, one), one) for one in of_problem
-            ]
+            classes[number] = [one if one is None else same.get((number, one), one) for one in of_problem]
         waiting = [
-            [place for place in places[1:] if (number, place) not in same]
-            for number, places in enumerate(waiting)
+            [place for place in places[1:] if (number, place) not in same] for number, places in enumerate(waiting)
         ]
     return classes
 
 
 def _of_equal_texts(problem: Problem) -> list[int | None]:
     """Classes before any judging: equal texts together, and all texts that were graded right."""
-    ever_right = {
-        answer for answer, right in zip(problem.answers, problem.right, strict=True) if right
-    }
+    ever_right = {answer for answer, right in zip(problem.answers, problem.right, strict=True) if right}
     first: dict[str, int] = {}
     classes: list[int | None] = []
     for place, answer in enumerate(problem.answers):

@@ -25,9 +25,7 @@ _SIGNS = (
     (r"(\\frac\s*\{[^{}]*\})\s*([0-9])(?![0-9])", r"\1{\2}"),
 )
 _SPELLINGS = [(re.compile(pattern), sign) for pattern, sign in _SIGNS]
-_TOKEN = re.compile(
-    r"\s*(?:(?P<number>[0-9]{1,12})(?:\.0{1,12}(?![0-9]))?|(?P<sign>\\frac|[-+*/()\[\]{}]))"
-)
+_TOKEN = re.compile(r"\s*(?:(?P<number>[0-9]{1,12})(?:\.0{1,12}(?![0-9]))?|(?P<sign>\\frac|[-+*/()\[\]{}]))")
 _CLOSING = {"(": ")", "[": "]", "{": "}"}
 
 
@@ -105,9 +103,7 @@ class _Reader:
         while self._ahead and self._ahead in "*/([":
             sign = self._next() if self._ahead in "*/" else ""
             if not sign and (divided or self.tokens[self.place - 1] == "}"):
-                raise NotAnExpression(
-                    "a group multiplies what may be a divisor or a part of a fraction"
-                )
+                raise NotAnExpression("a group multiplies what may be a divisor or a part of a fraction")
             factor = self._factor()
             divided = sign == "/"
             value = _quotient(value, factor) if divided else value * factor

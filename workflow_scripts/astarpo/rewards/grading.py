@@ -102,9 +102,7 @@ class Grader:
         guard: counts null grades over all calls; None makes one.
     """
 
-    def __init__(
-        self, settings: GradingSettings, workers: int = 1, guard: NullGuard | None = None
-    ) -> None:
+    def __init__(self, settings: GradingSettings, workers: int = 1, guard: NullGuard | None = None) -> None:
         self.settings = settings
         self.guard = guard or NullGuard(settings)
         self.pool = GradingPool(workers, settings.limits)
@@ -167,12 +165,8 @@ class Grader:
         Raises:
             InputError: a grade is not what it must be: the verifier or what it builds on is broken.
         """
-        canaries = [
-            (name, *canary) for name in sorted(set(verifiers)) for canary in _canaries(name)
-        ]
-        questions = [
-            Question(name, gold, Response(text, [], "stop")) for name, gold, text, _ in canaries
-        ]
+        canaries = [(name, *canary) for name in sorted(set(verifiers)) for canary in _canaries(name)]
+        questions = [Question(name, gold, Response(text, [], "stop")) for name, gold, text, _ in canaries]
         outcomes = dict(self._outcomes(questions))
         for place, (name, gold, text, status) in enumerate(canaries):
             found = outcomes[place]
@@ -183,9 +177,7 @@ class Grader:
                 )
 
 
-def grade(
-    items: Iterable[Item], settings: GradingSettings, guard: NullGuard | None = None
-) -> list[Grade]:
+def grade(items: Iterable[Item], settings: GradingSettings, guard: NullGuard | None = None) -> list[Grade]:
     """Grade responses once, see `Grader.grade`."""
     with Grader(settings, guard=guard) as grader:
         return grader.grade(items)
@@ -194,9 +186,7 @@ def grade(
 def _quickly(question: Question) -> Outcome | None:
     entry = find_entry(question.verifier)
     if entry is None:
-        raise InputError(
-            f"unknown verifier {question.verifier!r}; {problem_with(question.verifier)}"
-        )
+        raise InputError(f"unknown verifier {question.verifier!r}; {problem_with(question.verifier)}")
     try:
         verdict = entry.quick(question.gold, question.response)
     except Exception as error:

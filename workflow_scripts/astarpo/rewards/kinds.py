@@ -18,7 +18,7 @@ from astarpo.rewards.phrases import are_words, out_of_phrase
 
 Kind = Literal[
     "value", "words", "list", "tuple", "matrix", "equation", "relation", "set", "base", "time", "ratio", "approx"
-]  # fmt: skip
+]
 DEEPEST = 8  # brackets within brackets
 
 
@@ -81,12 +81,7 @@ def _time(text: str, depth: int) -> Reading | None:
 
 def _ratio(text: str, depth: int) -> Reading | None:
     parts = split(text, ":")
-    if (
-        len(parts) == 1
-        or not all(parts)
-        or re.search(r"[=<>|]|\\(?:in|mid|to)\b", text)
-        or are_words(parts[0])
-    ):
+    if len(parts) == 1 or not all(parts) or re.search(r"[=<>|]|\\(?:in|mid|to)\b", text) or are_words(parts[0]):
         return None
     return Reading("ratio", text, tuple(read_spelled(part, depth) for part in parts))
 
@@ -140,13 +135,9 @@ def listed(text: str, readings: tuple[Reading, ...], alternatives: bool = False)
     """
     names = {part.name for part in readings}
     if alternatives and len(names) == 1 and "" not in names and all(map(_is_interval, readings)):
-        return Reading(
-            "set", r"\cup ".join(part.text for part in readings), readings, name=readings[0].name
-        )
+        return Reading("set", r"\cup ".join(part.text for part in readings), readings, name=readings[0].name)
     flat = tuple(
-        one
-        for part in readings
-        for one in (part.parts if part.kind == "list" and part.mark == "pm" else (part,))
+        one for part in readings for one in (part.parts if part.kind == "list" and part.mark == "pm" else (part,))
     )
     given = [part.name if part.kind == "equation" else "" for part in flat]
     if given[0] and (len(set(given)) == 1 or not any(given[1:])):
@@ -187,9 +178,7 @@ def _relation(text: str, depth: int) -> Reading | None:
     if len(sides) == 3 and is_variable(sides[1]) and all(sides):
         upward = {"<", r"\le"}.issuperset(signs)
         if upward or {">", r"\ge"}.issuperset(signs):
-            low, high, left, right = (
-                (sides[0], sides[2], *signs) if upward else (sides[2], sides[0], *signs[::-1])
-            )
+            low, high, left, right = (sides[0], sides[2], *signs) if upward else (sides[2], sides[0], *signs[::-1])
             brackets = ("[" if "e" in left else "(") + ("]" if "e" in right else ")")
             return _interval(low, high, brackets, sides[1], depth)
     return Reading("relation", text)
@@ -220,9 +209,7 @@ def _equation(text: str, depth: int) -> Reading | None:
         sides = sides[::-1]  # 5=x
     left, right = sides[0], sides[-1]
     parts = (Reading("value", left), read_spelled(right, depth))
-    return Reading(
-        "equation", text, parts, mark="" if len(sides) == 2 else "chain", name=name_of(left)
-    )
+    return Reading("equation", text, parts, mark="" if len(sides) == 2 else "chain", name=name_of(left))
 
 
 _MATRIX = re.compile(
@@ -240,9 +227,13 @@ def _matrix(text: str, depth: int) -> Reading | None:
         for row in re.split(r"\\\\(?:\[[^\]]*\])?|\\cr(?![A-Za-z])", match["inside"])
         if row.replace(r"\hline", "").strip()
     ]
-    return Reading("matrix", text, tuple(
-        Reading("tuple", row, tuple(read_spelled(cell, depth) for cell in row.split("&")), "row") for row in rows
-    ))  # fmt: skip
+    return Reading(
+        "matrix",
+        text,
+        tuple(
+            Reading("tuple", row, tuple(read_spelled(cell, depth) for cell in row.split("&")), "row") for row in rows
+        ),
+    )
 
 
 _MARKS = {r"\langle": "(", r"\rangle": ")"}  # <1,2> is the vector (1,2)
@@ -300,18 +291,14 @@ def _plus_minus(text: str, depth: int) -> Reading | None:
     return Reading("list", text, tuple(read_spelled(one, depth) for one in both), "pm")
 
 
-_DIGITS = (
-    r"(?P<sign>-?)\(?(?P<digits>[0-9A-Za-z]*[0-9][0-9A-Za-z]*(?:\.[0-9A-Za-z]+)?|[A-F]{2,})\)?"
-)
+_DIGITS = r"(?P<sign>-?)\(?(?P<digits>[0-9A-Za-z]*[0-9][0-9A-Za-z]*(?:\.[0-9A-Za-z]+)?|[A-F]{2,})\)?"
 _BASE = re.compile(
     rf"{_DIGITS}\s*(?:_\s*(?:\{{\s*\(?\s*(?:base|\\text\{{\s*base\s*\}})?\s*(?P<base>[0-9]{{1,2}})\s*\)?\s*\}}"
     r"|(?P<bare>[0-9]{1,2}))|(?:\\text\{\s*)?\(?\s*base\s*\}?\s*(?P<said>[0-9]{1,2})\s*\)?\s*\}?)"
 )
 _BASES_IN_WORDS = {
     name: str(base)
-    for base, name in enumerate(
-        ["two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"], 2
-    )
+    for base, name in enumerate(["two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"], 2)
 }
 
 
@@ -326,5 +313,15 @@ def _in_base(text: str, depth: int) -> Reading | None:
 
 # Tried in this order: what binds least comes first.
 _READERS = (
-    _time, _ratio, _approximation, _several, _set, _relation, _equation, _matrix, _bracketed, _plus_minus, _in_base,
-)  # fmt: skip
+    _time,
+    _ratio,
+    _approximation,
+    _several,
+    _set,
+    _relation,
+    _equation,
+    _matrix,
+    _bracketed,
+    _plus_minus,
+    _in_base,
+)

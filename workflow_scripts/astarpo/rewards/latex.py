@@ -85,9 +85,7 @@ def _boxed(response: Response) -> str | None:
 
 
 def _is_right(gold: str, answer: str) -> bool:
-    logging.getLogger("math_verify").setLevel(
-        logging.ERROR
-    )  # it warns that it has no clock; we have one
+    logging.getLogger("math_verify").setLevel(logging.ERROR)  # it warns that it has no clock; we have one
     if not unwrap(gold):
         raise ValueError(f"the gold answer cannot be read as mathematics: {gold!r}")
     if not answer.strip() or max(len(gold), len(answer)) > LONGEST:

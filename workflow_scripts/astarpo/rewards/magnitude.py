@@ -41,9 +41,7 @@ def bits(expression: Any) -> float:
     if isinstance(expression, Float):
         return abs(log2(abs(float(expression)) or 1.0))
     if isinstance(expression, Sum | Product):
-        return (
-            inf if any(_terms(*limit.args) > MOST_TERMS for limit in expression.args[1:]) else 1.0
-        )
+        return inf if any(_terms(*limit.args) > MOST_TERMS for limit in expression.args[1:]) else 1.0
     inner = [bits(one) for one in expression.args]
     if isinstance(expression, Pow | exp):
         base, exponent = (inner[0], inner[1]) if isinstance(expression, Pow) else (1.5, inner[0])

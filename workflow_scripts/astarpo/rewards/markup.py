@@ -11,20 +11,27 @@ _FONTS = (
     r"text|textbf|textit|textrm|textsf|texttt|textnormal|textup|emph|mbox|hbox|underline|boldsymbol|pmb|bm"
     r"|mathrm|mathbf|mathit|mathsf|mathtt|mathnormal|operatorname|ensuremath|fbox|boxed|uline"
 )
-_OPENING_COMMAND = re.compile(
-    rf"\\(?:(?:{_FONTS})\s*|textcolor\s*\{{[^{{}}]*\}}\s*|color\s*\{{[^{{}}]*\}}\s*)\{{|\{{"
-)
+_OPENING_COMMAND = re.compile(rf"\\(?:(?:{_FONTS})\s*|textcolor\s*\{{[^{{}}]*\}}\s*|color\s*\{{[^{{}}]*\}}\s*)\{{|\{{")
 _SWITCH = re.compile(
     r"\\(?:color\s*\{[^{}]*\}|(?:displaystyle|textstyle|bf|bfseries|rm|it|Large|large|huge|Huge)(?![A-Za-z]))\s*"
 )
-_PAIRS = (("$$", "$$"), ("$", "$"), (r"\(", r"\)"), (r"\[", r"\]"),
-          ("***", "***"), ("**", "**"), ("*", "*"), ("___", "___"), ("__", "__"), ("_", "_"), ("`", "`"))  # fmt: skip
+_PAIRS = (
+    ("$$", "$$"),
+    ("$", "$"),
+    (r"\(", r"\)"),
+    (r"\[", r"\]"),
+    ("***", "***"),
+    ("**", "**"),
+    ("*", "*"),
+    ("___", "___"),
+    ("__", "__"),
+    ("_", "_"),
+    ("`", "`"),
+)
 _SPACE = r"(?:\\[,;:! ]|\\q?quad(?![A-Za-z])|~|\s)"
 _SPACE_AT_THE_ENDS = re.compile(rf"^{_SPACE}+|(?<!\s){_SPACE}+$|\\+$")
 # A sign written as a dash: at the beginning, or where an operator cannot be meant. Between values it is a range.
-_DASH_AS_SIGN = re.compile(
-    r"(^|[(\[{,=<>:$*^])(\s*)[\u2010-\u2015\ufe58](?=\s*[$\u20ac\u00a3]?\s*[\d.\\(])"
-)
+_DASH_AS_SIGN = re.compile(r"(^|[(\[{,=<>:$*^])(\s*)[\u2010-\u2015\ufe58](?=\s*[$\u20ac\u00a3]?\s*[\d.\\(])")
 _BLANKS = "\u00a0\u2002-\u200a\u202f\u205f"
 _SEPARATOR = rf"\s{{0,2}}(?:\{{,\}}|,?\s?\\!|\\[,;: ]|~|[{_BLANKS} ])\s{{0,2}}"
 # Groups of exactly three digits, all of them or none: 1{,}234{,}56 stays as it is, and so does 1 234,5.
@@ -35,9 +42,19 @@ _THOUSANDS = re.compile(
 
 # Full-width forms stand 0xFEE0 above their ASCII characters.
 _ASCII = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)} | {
-    0x3000: " ", 0x2212: "-", 0xFE63: "-", 0x3002: ".", 0x200B: "", 0x200C: "", 0x200D: "", 0x2060: "",
-    0xFEFF: "", 0x2061: "", 0x2062: "", 0x2063: "",
-}  # fmt: skip
+    0x3000: " ",
+    0x2212: "-",
+    0xFE63: "-",
+    0x3002: ".",
+    0x200B: "",
+    0x200C: "",
+    0x200D: "",
+    0x2060: "",
+    0xFEFF: "",
+    0x2061: "",
+    0x2062: "",
+    0x2063: "",
+}
 
 
 def unwrap(text: str) -> str:
@@ -81,14 +98,8 @@ _SYMBOLS = re.compile(
 
 def _without_a_layer(text: str) -> str:
     text = _SPACE_AT_THE_ENDS.sub("", text)
-    text = _without_a_pair(
-        _without_a_command(_SWITCH.sub("", text, count=1) if _SWITCH.match(text) else text)
-    )
-    if (
-        text.endswith(".")
-        and not text.endswith("..")
-        and not re.search(r"\\(?:right|[lc])\s*\.$", text)
-    ):
+    text = _without_a_pair(_without_a_command(_SWITCH.sub("", text, count=1) if _SWITCH.match(text) else text))
+    if text.endswith(".") and not text.endswith("..") and not re.search(r"\\(?:right|[lc])\s*\.$", text):
         text = text[:-1]
     return text
 

@@ -10,9 +10,7 @@ _VARIABLE = re.compile(r"\\?[A-Za-z]+(?:_\{?\w+\}?)?|[A-Za-z]\([A-Za-z]\)")
 _CONSTANTS = (r"\infty", r"\pi", "e")
 _SUBSCRIPT = re.compile(r"_\{[^{}]*\}|_[A-Za-z0-9]")
 _CALL = re.compile(r"\\?[A-Za-z]+(?:\^\{-1\})?\s*\([^()=]*\)")
-_NAMING = re.compile(
-    r"\\(?:angle|triangle|text|frac|overline|vec|measuredangle|max|min)(?![A-Za-z])"
-)
+_NAMING = re.compile(r"\\(?:angle|triangle|text|frac|overline|vec|measuredangle|max|min)(?![A-Za-z])")
 _TERM = re.compile(r"[A-Za-z]|\\[A-Za-z]+|[A-Z]{2,3}")
 _COMPUTED = re.compile(rf"[0-9^!|]|\\(?:{'|'.join(FUNCTIONS)}|pi|infty)(?![A-Za-z])")
 

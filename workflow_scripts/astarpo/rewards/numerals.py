@@ -12,9 +12,7 @@ from astarpo.rewards.markup import unwrap
 LONGEST = 3000  # characters; 1,000 digits on either side of the point, and what stands around them
 
 _CURRENCY = r"(?:(?:US|CA|AU|NZ|HK)?\\?\$|[\u20ac\u00a3\u00a5\u20a9\u20b9\u20bd]|(?:USD|EUR|GBP|Rs\.?)(?![A-Za-z]))"
-_DEGREES = (
-    r"(?:\^\s*(?:\\circ(?![A-Za-z])|\{\s*\\circ\s*\})|\\degree(?![A-Za-z])|\^?\u00b0)(?:\s?[CF]\b)?"
-)
+_DEGREES = r"(?:\^\s*(?:\\circ(?![A-Za-z])|\{\s*\\circ\s*\})|\\degree(?![A-Za-z])|\^?\u00b0)(?:\s?[CF]\b)?"
 # Commas stand between groups of three digits: 1,234 is a number, 12,34 and 2,5 are lists.
 DIGITS = r"(?:[1-9][0-9]{0,2}(?:,[0-9]{3}){1,300}(?![0-9])|[0-9]{1,1000})"
 _NUMBER = re.compile(
@@ -23,9 +21,7 @@ _NUMBER = re.compile(
 )
 _TEXT = r"\\(?:text|textrm|mathrm|mbox|textit|textbf)\s*\{(?P<words>[^{}]*)\}"
 _POWER = r"(?:\s?\^\s?\{?[23]\}?|[\u00b2\u00b3])?"
-_TAIL_IN_LATEX = re.compile(
-    rf"(?:\\[,;: ]|~|\s)*(?:(?:{_DEGREES}|{_CURRENCY})(?:\\[,;: ]|~|\s)*)?(?:{_TEXT}{_POWER})?"
-)
+_TAIL_IN_LATEX = re.compile(rf"(?:\\[,;: ]|~|\s)*(?:(?:{_DEGREES}|{_CURRENCY})(?:\\[,;: ]|~|\s)*)?(?:{_TEXT}{_POWER})?")
 _TAIL = re.compile(rf"\s*(?:{_DEGREES}|{_CURRENCY})?(?P<words>(?:\s.*)?)")
 _WORD = re.compile(rf"[^\W\d_]+(?:[-/][^\W\d_]+)*{_POWER}")
 _MOST_WORDS = 5
@@ -41,9 +37,19 @@ _DRESSED = re.compile(
 )
 
 MULTIPLIERS = {
-    "dozen": 12, "dozens": 12, "hundred": 100, "hundreds": 100, "thousand": 10**3, "thousands": 10**3,
-    "million": 10**6, "millions": 10**6, "billion": 10**9, "billions": 10**9, "trillion": 10**12, "trillions": 10**12,
-}  # fmt: skip
+    "dozen": 12,
+    "dozens": 12,
+    "hundred": 100,
+    "hundreds": 100,
+    "thousand": 10**3,
+    "thousands": 10**3,
+    "million": 10**6,
+    "millions": 10**6,
+    "billion": 10**9,
+    "billions": 10**9,
+    "trillion": 10**12,
+    "trillions": 10**12,
+}
 # Words that no unit has in it: with one of them a text says more than a number, or something else.
 _OTHER_WORDS = """
 is are was were be been isnt arent wasnt equals equal gives makes means seems looks becomes has have had does did do
@@ -66,9 +72,7 @@ couple gross score lakh lakhs crore crores mil mill mln bn mn tn myriad mille mi
 millionen millones tausend hundert dutzend douzaine douzaines docena docenas
 """
 NO_UNITS = frozenset(_OTHER_WORDS.split())
-_UNITS_OF_A_LETTER = frozenset(
-    "mglLhstdCF"
-)  # other letters are variables, or abbreviate a multiplier
+_UNITS_OF_A_LETTER = frozenset("mglLhstdCF")  # other letters are variables, or abbreviate a multiplier
 _LARGE_IN_CHINESE = frozenset("\u5341\u767e\u5343\u4e07\u842c\u4ebf\u5104\u5146")
 
 

@@ -27,13 +27,18 @@ def parse(text: str) -> Any:
     # E is Euler's number to the grammar, even with an index.
     text = re.sub(r"(?<![\\A-Za-z])E\s*_\s*(?:\{(\w+)\}|(\w))", r"U_{E\1\2}", text)
     try:
-        text = normalize_latex(text, NormalizationConfig(
-            basic_latex=True, units=False, malformed_operators=True, nits=True, boxed="none", equations=False
-        ))  # fmt: skip
+        text = normalize_latex(
+            text,
+            NormalizationConfig(
+                basic_latex=True, units=False, malformed_operators=True, nits=True, boxed="none", equations=False
+            ),
+        )
         read = latex2sympy(
-            text, is_real=not should_treat_as_complex(text), normalization_config=None,
+            text,
+            is_real=not should_treat_as_complex(text),
+            normalization_config=None,
             conversion_config=ConversionConfig(interpret_as_mixed_fractions=False, lowercase_symbols=False),
-        )  # fmt: skip
+        )
         return _tidied(read)
     except Exception as error:  # a dozen kinds at a text that is no mathematics
         refuse_threads(error)
@@ -55,13 +60,7 @@ _EAGER = re.compile(
 
 def _readable(text: str) -> bool:
     """Not what the parser would make another value of, ``1 2`` for one, or evaluate however large it is."""
-    if (
-        not text
-        or _NEIGHBOURS.search(text)
-        or _CHAIN.search(text)
-        or "\\text" in text
-        or _nesting(text) > DEEPEST
-    ):
+    if not text or _NEIGHBOURS.search(text) or _CHAIN.search(text) or "\\text" in text or _nesting(text) > DEEPEST:
         return False
     return not _EAGER.search(text)
 
@@ -83,9 +82,7 @@ def _tidied(read: Any) -> Any:
         return read
     changes: dict[Any, Any] = {one: Rational(str(one)) for one in read.atoms(Float)}
     # With one assumption for all, or x of one text would not be x of another.
-    changes |= {
-        one: I if one.name == "i" else Symbol(one.name, real=True) for one in read.atoms(Symbol)
-    }
+    changes |= {one: I if one.name == "i" else Symbol(one.name, real=True) for one in read.atoms(Symbol)}
     tidied = read.xreplace(changes) if changes else read
     return tidied.xreplace({one: Symbol(str(one), real=True) for one in tidied.atoms(AppliedUndef)})
 

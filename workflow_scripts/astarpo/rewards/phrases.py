@@ -51,9 +51,7 @@ def _from_sentence(answer: str) -> str:
     """The formula of a sentence that has one and denies nothing: ``Therefore $x>5$ is the solution.``"""
     pieces = re.split(r"(?<!\\)\$+", answer)
     outside = "".join(pieces[::2])
-    sentence = len(pieces) == 3 and re.fullmatch(
-        r"[A-Za-z ,.:']*[A-Za-z]{2,}[A-Za-z ,.:']*", outside
-    )
+    sentence = len(pieces) == 3 and re.fullmatch(r"[A-Za-z ,.:']*[A-Za-z]{2,}[A-Za-z ,.:']*", outside)
     return pieces[1] if sentence and not _DENIALS.search(outside) else answer
 
 

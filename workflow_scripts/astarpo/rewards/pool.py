@@ -140,9 +140,7 @@ class GradingPool:
         if self._owes(worker) and time.monotonic() >= self._deadline(worker):
             yield from self._bury(worker, waiting, overdue=True)
 
-    def _bury(
-        self, worker: _Worker, waiting: deque[int], overdue: bool
-    ) -> Iterator[tuple[int, Outcome]]:
+    def _bury(self, worker: _Worker, waiting: deque[int], overdue: bool) -> Iterator[tuple[int, Outcome]]:
         """Book the question that a worker died of; the others it had wait again, in their order."""
         self._remove(worker)
         code = worker.process.exitcode

@@ -36,9 +36,7 @@ def same_quantity(gold: str, answer: str) -> bool:
         given = _measured(second, letters=True) or given
     if differ(right.unit, given.unit):
         return False
-    if same_value(
-        _radians(right.value), _radians(given.value), Fraction(10) ** (given.power - right.power)
-    ):
+    if same_value(_radians(right.value), _radians(given.value), Fraction(10) ** (given.power - right.power)):
         return True
     return "\\text" in gold + answer and _letters(gold) == _letters(answer) != ""
 

@@ -13,31 +13,81 @@ from astarpo.rewards.markup import closing, unwrap
 
 # Functions as program text writes them.
 FUNCTIONS = (
-    "arcsin", "arccos", "arctan", "arcsinh", "arccosh", "arctanh", "sinh", "cosh", "tanh", "sin", "cos", "tan", "cot",
-    "sec", "csc", "log", "ln", "exp", "sqrt",
-)  # fmt: skip
+    "arcsin",
+    "arccos",
+    "arctan",
+    "arcsinh",
+    "arccosh",
+    "arctanh",
+    "sinh",
+    "cosh",
+    "tanh",
+    "sin",
+    "cos",
+    "tan",
+    "cot",
+    "sec",
+    "csc",
+    "log",
+    "ln",
+    "exp",
+    "sqrt",
+)
 _NAMES = "|".join(FUNCTIONS)
 _GREEK = "pi|theta|alpha|beta|gamma|lambda|omega|infty|infinity"
 _CHARACTERS = {
-    "\u00d7": r"\times ", "\u22c5": r"\cdot ", "\u00b7": r"\cdot ", "\u2219": r"\cdot ", "\u2217": "*",
-    "\u00f7": "/", "\u2215": "/", "\u2044": "/", "\u03c0": r"\pi ", "\u221e": r"\infty ", "\u2264": r"\le ",
-    "\u2265": r"\ge ", "\u2a7d": r"\le ", "\u2a7e": r"\ge ", "\u2260": r"\ne ", "\u2248": r"\approx ",
-    "\u00b1": r"\pm ", "\u2213": r"\mp ", "\u222a": r"\cup ", "\u2229": r"\cap ", "\u2208": r"\in ",
+    "\u00d7": r"\times ",
+    "\u22c5": r"\cdot ",
+    "\u00b7": r"\cdot ",
+    "\u2219": r"\cdot ",
+    "\u2217": "*",
+    "\u00f7": "/",
+    "\u2215": "/",
+    "\u2044": "/",
+    "\u03c0": r"\pi ",
+    "\u221e": r"\infty ",
+    "\u2264": r"\le ",
+    "\u2265": r"\ge ",
+    "\u2a7d": r"\le ",
+    "\u2a7e": r"\ge ",
+    "\u2260": r"\ne ",
+    "\u2248": r"\approx ",
+    "\u00b1": r"\pm ",
+    "\u2213": r"\mp ",
+    "\u222a": r"\cup ",
+    "\u2229": r"\cap ",
+    "\u2208": r"\in ",
     "\u2205": r"\emptyset ",
-    "\u211d": r"\mathbb{R}", "\u2124": r"\mathbb{Z}", "\u2115": r"\mathbb{N}", "\u00b0": r"^\circ ",
-    "\u2032": "'", "\u2019": "'", "\u03b1": r"\alpha ", "\u03b2": r"\beta ", "\u03b3": r"\gamma ",
-    "\u03b8": r"\theta ", "\u03bb": r"\lambda ", "\u03bc": r"\mu ", "\u03c9": r"\omega ", "\u03c6": r"\phi ",
-    "\u03c3": r"\sigma ", "\u0394": r"\Delta ", "\u00bd": r"\frac{1}{2}", "\u2153": r"\frac{1}{3}",
-    "\u2154": r"\frac{2}{3}", "\u00bc": r"\frac{1}{4}", "\u00be": r"\frac{3}{4}", "\u221b": r"\sqrt[3]",
+    "\u211d": r"\mathbb{R}",
+    "\u2124": r"\mathbb{Z}",
+    "\u2115": r"\mathbb{N}",
+    "\u00b0": r"^\circ ",
+    "\u2032": "'",
+    "\u2019": "'",
+    "\u03b1": r"\alpha ",
+    "\u03b2": r"\beta ",
+    "\u03b3": r"\gamma ",
+    "\u03b8": r"\theta ",
+    "\u03bb": r"\lambda ",
+    "\u03bc": r"\mu ",
+    "\u03c9": r"\omega ",
+    "\u03c6": r"\phi ",
+    "\u03c3": r"\sigma ",
+    "\u0394": r"\Delta ",
+    "\u00bd": r"\frac{1}{2}",
+    "\u2153": r"\frac{1}{3}",
+    "\u2154": r"\frac{2}{3}",
+    "\u00bc": r"\frac{1}{4}",
+    "\u00be": r"\frac{3}{4}",
+    "\u221b": r"\sqrt[3]",
     "\u221a": r"\sqrt",
-    "\u3001": ",", "\u2026": "...", "\u27e8": r"\langle ", "\u27e9": r"\rangle ",
-}  # fmt: skip
-_SUPERSCRIPTS = str.maketrans(
-    "\u2070\u00b9\u00b2\u00b3\u2074\u2075\u2076\u2077\u2078\u2079\u207b", "0123456789-"
-)
-_SUBSCRIPTS = str.maketrans(
-    "\u2080\u2081\u2082\u2083\u2084\u2085\u2086\u2087\u2088\u2089", "0123456789"
-)
+    "\u3001": ",",
+    "\u2026": "...",
+    "\u27e8": r"\langle ",
+    "\u27e9": r"\rangle ",
+}
+_SUPERSCRIPTS = str.maketrans("\u2070\u00b9\u00b2\u00b3\u2074\u2075\u2076\u2077\u2078\u2079\u207b", "0123456789-")
+_SUBSCRIPTS = str.maketrans("\u2080\u2081\u2082\u2083\u2084\u2085\u2086\u2087\u2088\u2089", "0123456789")
 
 
 _DOUBLED = re.compile(r"\\\\(?=[A-Za-z])")
@@ -70,12 +120,8 @@ def _characters(text: str) -> str:
     return "".join(_CHARACTERS.get(one, one) for one in text)
 
 
-_SIZES = re.compile(
-    r"\\(?:left|right|middle)(?![A-Za-z])\s*\.|\\(?:left|right|[bB]igg?[lrm]?|middle)(?![A-Za-z])\s*"
-)
-_EMPTY = re.compile(
-    r"\\(?:displaystyle|textstyle|limits|nolimits|hfill|null|[hv]?phantom\s*\{[^{}]*\})(?![A-Za-z])"
-)
+_SIZES = re.compile(r"\\(?:left|right|middle)(?![A-Za-z])\s*\.|\\(?:left|right|[bB]igg?[lrm]?|middle)(?![A-Za-z])\s*")
+_EMPTY = re.compile(r"\\(?:displaystyle|textstyle|limits|nolimits|hfill|null|[hv]?phantom\s*\{[^{}]*\})(?![A-Za-z])")
 _SPACES = re.compile(
     r"(?<!\\)\\[,;: ]|~|\\q?quad(?![A-Za-z])|&nbsp;|\\thinspace(?![A-Za-z])|\\hspace\*?\s*\{[^{}]*\}|\s+"
 )
@@ -95,13 +141,12 @@ _VARIANTS = (
     (re.compile(r"(?<=[)\]])\s*U\s*(?=[(\[])"), r"\\cup "),
     (re.compile(r"(?<=\\mathbb\{R\})\s*-\s*(?=\\\{)"), r"\\setminus "),
     (re.compile(r"\\(?:varnothing|empty)(?![A-Za-z])"), r"\\emptyset"),
-    (re.compile(r"\\(?:lbrace|lbrack|lvert|rvert|rbrace|rbrack)(?![A-Za-z])"),
-     lambda m: _BRACKET_NAMES.get(m[0], "|")),
+    (re.compile(r"\\(?:lbrace|lbrack|lvert|rvert|rbrace|rbrack)(?![A-Za-z])"), lambda m: _BRACKET_NAMES.get(m[0], "|")),
     (re.compile(r"\\(?:Reals|R)(?![A-Za-z])"), r"\\mathbb{R}"),
     (re.compile(r"\\(?:simeq|thickapprox|doteq)(?![A-Za-z])"), r"\\approx "),
     (re.compile(r"(?<![A-Za-z])(?:np|numpy|math|sympy|sp)\."), ""),
     (re.compile(r"(?<!\\)\$"), ""),
-)  # fmt: skip
+)
 
 
 def _variants(text: str) -> str:
@@ -159,9 +204,7 @@ def _over(text: str) -> str:
 
 
 _NUMBER = r"(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)"
-_SCIENTIFIC = re.compile(
-    rf"(?<![A-Za-z0-9._\\{{^])({_NUMBER})[eE]([-+]?[0-9]{{1,4}})(?![0-9A-Za-z._])"
-)
+_SCIENTIFIC = re.compile(rf"(?<![A-Za-z0-9._\\{{^])({_NUMBER})[eE]([-+]?[0-9]{{1,4}})(?![0-9A-Za-z._])")
 _TIMES_TEN = re.compile(r"(?<=[0-9])\s*[xX]\s*(?=10\s*(?:\^|\*\*))")
 _POWER = re.compile(r"\*\*\s*|\^\s*(?=[-+(])")
 _CALL = re.compile(rf"(?<![\\A-Za-z])({_NAMES})(?=\s*[({{\\]|\s[0-9a-z])")
@@ -188,11 +231,7 @@ def _powers(text: str) -> str:
     """What follows ``**``, or stands in round brackets behind ``^``, is the whole exponent."""
     text = _POWER.sub("^\x01", text)
     text = re.sub(rf"\x01\s*([-+]?\s*(?:{_NUMBER}|\\?[A-Za-z]+))", r"{\1}", text)
-    text = (
-        re.sub(r"\x01\s*([-+])\s*\(", "\x01(\\1(", text)
-        if "\x01-(" in text or "\x01+(" in text
-        else text
-    )
+    text = re.sub(r"\x01\s*([-+])\s*\(", "\x01(\\1(", text) if "\x01-(" in text or "\x01+(" in text else text
     return _braced(text.replace("\x01(", "\x01"), "\x01").replace("\x01", "")
 
 
@@ -217,9 +256,7 @@ _REPEATING = re.compile(
 )
 
 # A digit three times before the dots.
-_ELLIPSIS = re.compile(
-    r"(?<![0-9.])([0-9]{0,20})\.([0-9]{0,20}?)([0-9])\3{2,20}\s?\.\.\.(?![0-9.])"
-)
+_ELLIPSIS = re.compile(r"(?<![0-9.])([0-9]{0,20})\.([0-9]{0,20}?)([0-9])\3{2,20}\s?\.\.\.(?![0-9.])")
 
 
 def _repeating_decimals(text: str) -> str:
@@ -244,9 +281,7 @@ _MIXED = re.compile(
 
 def _fractions(text: str) -> str:
     r"""``\frac12`` is ``\frac{1}{2}``, and ``1\frac12`` or ``1 1/2`` the sum; ``4 10/3`` is no mixed number."""
-    text = _LOOSE_FRACTION.sub(
-        lambda m: f"\\frac{{{m[1]}}}{{{m[2]}}}" if m[1] else f"\\frac{{{m[3]}}}", text
-    )
+    text = _LOOSE_FRACTION.sub(lambda m: f"\\frac{{{m[1]}}}{{{m[2]}}}" if m[1] else f"\\frac{{{m[3]}}}", text)
     text = _HALF_LOOSE.sub(r"\1{\2}", text)
 
     def mixed(match: re.Match[str]) -> str:
@@ -259,17 +294,13 @@ def _fractions(text: str) -> str:
 
 
 _LONE_POINT = re.compile(r"(?<=[0-9])\.(?![0-9.])(?=\s*[-+*/)},\\^]|$)")
-_PRIME = re.compile(
-    r"(?<=[A-Za-z])(?:\s?'+|\s?\^\s?\{\s?(?:\\prime\s*)+\}|\s?\^\s?\\prime(?![A-Za-z]))"
-)
+_PRIME = re.compile(r"(?<=[A-Za-z])(?:\s?'+|\s?\^\s?\{\s?(?:\\prime\s*)+\}|\s?\^\s?\\prime(?![A-Za-z]))")
 _PRODUCT = re.compile(
     r"(?<![0-9A-Za-z._^\\}])([0-9]+(?:\.[0-9]+)?)\s*(?=\((?![^()]*\)_)|\\[dt]?binom(?![A-Za-z])|\\frac\s*\{(?![0-9]+\}\s*\{[0-9]+\}))"
 )
 
 
-_COMMAND_BELOW = re.compile(
-    r"_\s*\{\s*\\(?:text\s*\{\s*(\w+)\s*\}|(odot|oplus|max|min|infty|prime|ast)\s*)\s*\}"
-)
+_COMMAND_BELOW = re.compile(r"_\s*\{\s*\\(?:text\s*\{\s*(\w+)\s*\}|(odot|oplus|max|min|infty|prime|ast)\s*)\s*\}")
 
 
 def _subscripts(text: str) -> str:
@@ -283,15 +314,11 @@ _BRACKETS = re.compile(r"\)\s*(?=\(|[0-9]|\\frac)")
 def _products(text: str) -> str:
     """``2(3)`` is a product; primes belong to the name; ``1.`` is 1."""
     text = _LONE_POINT.sub("", text)
-    text = _PRIME.sub(
-        lambda m: "_{" + "p" * max(1, m[0].count("'") + m[0].count("prime")) + "}", text
-    )
+    text = _PRIME.sub(lambda m: "_{" + "p" * max(1, m[0].count("'") + m[0].count("prime")) + "}", text)
     return _BRACKETS.sub(r")\\cdot ", _PRODUCT.sub(r"\1\\cdot ", text))
 
 
-_REVERSED = re.compile(
-    r"(?P<left>[\[\]])(?P<inside>[^\[\](),]{0,200},[^\[\](),]{0,200})(?P<right>[\[\]])"
-)
+_REVERSED = re.compile(r"(?P<left>[\[\]])(?P<inside>[^\[\](),]{0,200},[^\[\](),]{0,200})(?P<right>[\[\]])")
 
 
 def _reversed_brackets(text: str) -> str:
@@ -299,9 +326,7 @@ def _reversed_brackets(text: str) -> str:
     if not (text.startswith("]") or text.endswith("[")):
         return text
     return _REVERSED.sub(
-        lambda m: (
-            ("(" if m["left"] == "]" else "[") + m["inside"] + (")" if m["right"] == "[" else "]")
-        ),
+        lambda m: ("(" if m["left"] == "]" else "[") + m["inside"] + (")" if m["right"] == "[" else "]"),
         text,
     )
 
@@ -315,6 +340,14 @@ def _outside_of_words(step: Callable[[str], str]) -> Callable[[str], str]:
 
 
 STEPS: tuple[Callable[[str], str], ...] = (
-    _characters, _variants, _fonts, _over, _repeating_decimals, _fractions, _subscripts,
-    _outside_of_words(_program_text), _products, _reversed_brackets,
-)  # fmt: skip
+    _characters,
+    _variants,
+    _fonts,
+    _over,
+    _repeating_decimals,
+    _fractions,
+    _subscripts,
+    _outside_of_words(_program_text),
+    _products,
+    _reversed_brackets,
+)

@@ -74,9 +74,7 @@ def add_answer_classes(
     for row in rows:
         rows_of[row["prompt_id"]].append(row)
     # A wrong answer need not be readable, so no number of errors is a reason to stop.
-    never = replace(
-        settings, truncated="as_judged", max_null_rate=1.0, min_nulls=len(rows) ** 2 + 1
-    )
+    never = replace(settings, truncated="as_judged", max_null_rate=1.0, min_nulls=len(rows) ** 2 + 1)
     with Grader(never, workers) as grader:
         classes = answer_classes(
             [
@@ -152,7 +150,12 @@ def _rows(responses: pa.Table, grades: list[Grade]) -> list[dict[str, Any]]:
     ids = responses["prompt_id"].to_pylist()
     indices = responses["sample_index"].to_pylist()
     return [
-        {"prompt_id": prompt_id, "sample_index": index,
-         "reward": graded.reward, "status": graded.status, "answer": graded.answer}
+        {
+            "prompt_id": prompt_id,
+            "sample_index": index,
+            "reward": graded.reward,
+            "status": graded.status,
+            "answer": graded.answer,
+        }
         for prompt_id, index, graded in zip(ids, indices, grades, strict=True)
-    ]  # fmt: skip
+    ]

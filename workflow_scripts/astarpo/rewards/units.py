@@ -51,9 +51,21 @@ _UNITS = {
     for spelling in spellings.split()
 }
 _LETTERS = {
-    "m": "meter", "s": "second", "g": "gram", "h": "hour", "l": "liter", "L": "liter", "N": "newton", "J": "joule",
-    "W": "watt", "V": "volt", "A": "ampere", "K": "kelvin", "C": "coulomb", "F": "farad",
-}  # fmt: skip
+    "m": "meter",
+    "s": "second",
+    "g": "gram",
+    "h": "hour",
+    "l": "liter",
+    "L": "liter",
+    "N": "newton",
+    "J": "joule",
+    "W": "watt",
+    "V": "volt",
+    "A": "ampere",
+    "K": "kelvin",
+    "C": "coulomb",
+    "F": "farad",
+}
 
 
 class Measured(NamedTuple):
@@ -96,11 +108,7 @@ def measured(text: str, letters: bool = False) -> Measured | None:
     """
     money = _MONEY.search(text)
     if money is not None:
-        rest = (
-            (money["sign"] or "") + text[money.end() :]
-            if money.start() == 0
-            else text[: money.start()]
-        )
+        rest = (money["sign"] or "") + text[money.end() :] if money.start() == 0 else text[: money.start()]
         inner = measured(rest, letters) if rest != text else None
         sign = _SIGNS.get(money.group().strip().lstrip("-+").strip()[-1:], "money")
         return None if inner is None else inner._replace(unit=inner.unit or sign)
@@ -115,9 +123,7 @@ def measured(text: str, letters: bool = False) -> Measured | None:
 def _with_words(text: str, letters: bool) -> Measured | None:
     fraction = _FRACTION_UNIT.match(text)
     if fraction is not None:
-        return Measured(
-            fraction["value"], 0, f"{_plain(fraction['top'])}/{_plain(fraction['bottom'])}"
-        )
+        return Measured(fraction["value"], 0, f"{_plain(fraction['top'])}/{_plain(fraction['bottom'])}")
     match = _TEXT_UNIT.match(text) or _bare(text, letters)
     if match is None:
         return Measured(text, 0, "")
@@ -140,10 +146,7 @@ def _bare(text: str, letters: bool) -> re.Match[str] | None:
     if match is None or "\\" in match["unit"]:
         return None
     words = re.findall(r"[^\W\d_]+", match["unit"])
-    named = [
-        _known(word) is not None and (letters or place > 0 or len(word) > 1)
-        for place, word in enumerate(words)
-    ]
+    named = [_known(word) is not None and (letters or place > 0 or len(word) > 1) for place, word in enumerate(words)]
     if all(named):
         return match
     spoken = all(one or _can_be_spoken(word) for word, one in zip(words, named, strict=True))

@@ -55,9 +55,7 @@ def equal_numbers(gold: str, answer: str, factor: Any = 1) -> bool | None:
     first, second = plain_number(gold), plain_number(answer)
     if first is None or second is None:
         return None
-    return _equal_rationals(
-        first, second * Fraction(factor), is_decimal(gold) or is_decimal(answer)
-    )
+    return _equal_rationals(first, second * Fraction(factor), is_decimal(gold) or is_decimal(answer))
 
 
 def same_value(gold: str, answer: str, factor: Any = 1) -> bool:
@@ -143,11 +141,7 @@ def _equal_rationals(first: Fraction, second: Fraction, rounded: bool) -> bool:
     if first == second:
         return True
     gap, size = abs(first - second), max(abs(first), abs(second))
-    return (
-        rounded
-        and round(first, DECIMALS) == round(second, DECIMALS)
-        and gap <= Fraction(CLOSE) * size
-    )
+    return rounded and round(first, DECIMALS) == round(second, DECIMALS) and gap <= Fraction(CLOSE) * size
 
 
 def _same_number(right: Any, given: Any, rounded: bool) -> bool:
@@ -155,9 +149,7 @@ def _same_number(right: Any, given: Any, rounded: bool) -> bool:
 
     first, second = right.doit(), given.doit()
     if isinstance(first, Rational) and isinstance(second, Rational):
-        return _equal_rationals(
-            Fraction(int(first.p), int(first.q)), Fraction(int(second.p), int(second.q)), rounded
-        )
+        return _equal_rationals(Fraction(int(first.p), int(first.q)), Fraction(int(second.p), int(second.q)), rounded)
     one, other = first.evalf(15), second.evalf(15)
     if not (one.is_number and other.is_number and one.is_finite and other.is_finite):
         return bool(first == second) and not first.has(*_undefined())
@@ -210,11 +202,7 @@ def _value_at(expression: Any, values: dict[str, float]) -> Any:
     try:
         for inner in expression.atoms(Pow, log):
             fractional = isinstance(inner, log) or not inner.exp.is_integer
-            if (
-                fractional
-                and inner.args[0].free_symbols
-                and bool(inner.args[0].subs(places).evalf(15) < 0)
-            ):
+            if fractional and inner.args[0].free_symbols and bool(inner.args[0].subs(places).evalf(15) < 0):
                 return None
         value = expression.subs(places).doit().evalf(30)
         return value if value.is_number and value.is_finite else None

@@ -80,9 +80,7 @@ def _named_by(gold: str) -> tuple[Entry, str]:
     name, separator, rest = gold.partition(": ")
     if not separator or name == "multiple" or name not in REGISTRY:
         known = ", ".join(sorted(REGISTRY.keys() - {"multiple"}))
-        raise ValueError(
-            f"the gold answer must begin with one of {known} and ': ', but is {gold!r}"
-        )
+        raise ValueError(f"the gold answer must begin with one of {known} and ': ', but is {gold!r}")
     return REGISTRY[name], rest
 
 
@@ -92,25 +90,73 @@ def _nothing_quickly(gold: str, response: Response) -> None:
 
 _SUM = '{"numbers": [2, 3], "solution": "2+3", "target": 5}'
 REGISTRY: dict[str, Entry] = {
-    "countdown": Entry(countdown, countdown_solution, countdown, (
-        (_SUM, r"\boxed{3+2}", "correct"), (_SUM, r"\boxed{5}", "incorrect"), (_SUM, "3+2", "no_answer"),
-        (_SUM, r"\boxed{5=3+2}", "correct"), (_SUM, r"\boxed{3+2=6}", "incorrect"))),
-    "gsm8k": Entry(gsm8k, after_hashes, gsm8k, (
-        ("1,000", "#### $1000", "correct"), ("-5", "#### 5", "incorrect"), ("5", "5", "no_answer"),
-        ("5", "#### **5** eggs", "correct"), ("5", "#### 5 is wrong", "incorrect"), ("5", "#### 5 dozen", "incorrect"),
-        ("5", "#### 5\nQuestion: 2+2?\n#### 4", "correct"))),
-    "gsm8k_flexible": Entry(gsm8k_flexible, after_hashes, gsm8k_flexible, (
-        ("5", "So it is 5.", "correct"), ("5", "5 of 6", "incorrect"), ("5", "five", "no_answer"),
-        ("5", "so .5", "incorrect"))),
-    "integer": Entry(integer, boxed, integer, (
-        ("12", r"\boxed{12}", "correct"), ("12", r"\boxed{-12}", "incorrect"), ("12", "12", "no_answer"),
-        ("12", r"\boxed{m+n=12}", "correct"), ("12", r"\boxed{1,2}", "incorrect"))),
-    "math": Entry(math, boxed, math_quickly, (
-        (r"\frac{1}{2}", r"\boxed{0.5}", "correct"), (r"x^2+1", r"\boxed{1+x^2}", "correct"),
-        (r"\sqrt{2}", r"\boxed{\sqrt{3}}", "incorrect"), ("2", r"\boxed{1} or \boxed{3}", "incorrect"))),
-    "multiple": Entry(multiple, _spell_multiple, _multiple_quickly, (
-        ("integer: 12", r"\boxed{12}", "correct"), ("math: 12", r"\boxed{13}", "incorrect"))),
-}  # fmt: skip
+    "countdown": Entry(
+        countdown,
+        countdown_solution,
+        countdown,
+        (
+            (_SUM, r"\boxed{3+2}", "correct"),
+            (_SUM, r"\boxed{5}", "incorrect"),
+            (_SUM, "3+2", "no_answer"),
+            (_SUM, r"\boxed{5=3+2}", "correct"),
+            (_SUM, r"\boxed{3+2=6}", "incorrect"),
+        ),
+    ),
+    "gsm8k": Entry(
+        gsm8k,
+        after_hashes,
+        gsm8k,
+        (
+            ("1,000", "#### $1000", "correct"),
+            ("-5", "#### 5", "incorrect"),
+            ("5", "5", "no_answer"),
+            ("5", "#### **5** eggs", "correct"),
+            ("5", "#### 5 is wrong", "incorrect"),
+            ("5", "#### 5 dozen", "incorrect"),
+            ("5", "#### 5\nQuestion: 2+2?\n#### 4", "correct"),
+        ),
+    ),
+    "gsm8k_flexible": Entry(
+        gsm8k_flexible,
+        after_hashes,
+        gsm8k_flexible,
+        (
+            ("5", "So it is 5.", "correct"),
+            ("5", "5 of 6", "incorrect"),
+            ("5", "five", "no_answer"),
+            ("5", "so .5", "incorrect"),
+        ),
+    ),
+    "integer": Entry(
+        integer,
+        boxed,
+        integer,
+        (
+            ("12", r"\boxed{12}", "correct"),
+            ("12", r"\boxed{-12}", "incorrect"),
+            ("12", "12", "no_answer"),
+            ("12", r"\boxed{m+n=12}", "correct"),
+            ("12", r"\boxed{1,2}", "incorrect"),
+        ),
+    ),
+    "math": Entry(
+        math,
+        boxed,
+        math_quickly,
+        (
+            (r"\frac{1}{2}", r"\boxed{0.5}", "correct"),
+            (r"x^2+1", r"\boxed{1+x^2}", "correct"),
+            (r"\sqrt{2}", r"\boxed{\sqrt{3}}", "incorrect"),
+            ("2", r"\boxed{1} or \boxed{3}", "incorrect"),
+        ),
+    ),
+    "multiple": Entry(
+        multiple,
+        _spell_multiple,
+        _multiple_quickly,
+        (("integer: 12", r"\boxed{12}", "correct"), ("math: 12", r"\boxed{13}", "incorrect")),
+    ),
+}
 VERIFIERS: dict[str, Verifier] = {name: entry.judge for name, entry in REGISTRY.items()}
 SPELLINGS: dict[str, Callable[[str], str] | None] = {n: e.spell for n, e in REGISTRY.items()}
 
@@ -177,9 +223,7 @@ def find_entry(verifier: str) -> Entry | None:
         return REGISTRY[verifier]
     if not is_own(verifier):
         return None
-    return Entry(
-        lambda gold, response: _as_verdict(_load(verifier)(gold, response)), None, _nothing_quickly
-    )
+    return Entry(lambda gold, response: _as_verdict(_load(verifier)(gold, response)), None, _nothing_quickly)
 
 
 @lru_cache(maxsize=16)
@@ -199,13 +243,9 @@ def _as_verdict(said: Any) -> Verdict:
     if isinstance(said, Verdict):
         if said.status not in get_args(Status):
             known = ", ".join(get_args(Status))
-            raise TypeError(
-                f"the status of a Verdict must be one of {known}, but is {said.status!r}"
-            )
+            raise TypeError(f"the status of a Verdict must be one of {known}, but is {said.status!r}")
         if not isinstance(said.answer, str | None):
-            raise TypeError(
-                f"the answer of a Verdict must be a str or None, but is {said.answer!r}"
-            )
+            raise TypeError(f"the answer of a Verdict must be a str or None, but is {said.answer!r}")
         return said
     if isinstance(said, bool):
         return Verdict("correct" if said else "incorrect", None)

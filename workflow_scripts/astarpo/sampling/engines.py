@@ -71,16 +71,22 @@ def make_sampler(
         InputError: vLLM is missing, does not know the model, or does not start.
     """
     if engine == "transformers":
-        return TransformersSampler(
-            policy.model, policy.tokenizer, policy.end_token_ids, machine["sampling_batch"]
-        )
+        return TransformersSampler(policy.model, policy.tokenizer, policy.end_token_ids, machine["sampling_batch"])
     from astarpo.sampling.vllm_engine import VllmMachine, VllmSampler
 
     where = VllmMachine(
-        machine["device"], machine["sampling_batch"],
+        machine["device"],
+        machine["sampling_batch"],
         1 if trained else machine["sampler_tensor_parallel"],
-        machine["sampler_memory_share"], machine["sampler_sleep_level"],
-    )  # fmt: skip
+        machine["sampler_memory_share"],
+        machine["sampler_sleep_level"],
+    )
     return VllmSampler(
-        folder, policy.tokenizer, policy.end_token_ids, precision, longest, where, policy.model if trained else None,
-    )  # fmt: skip
+        folder,
+        policy.tokenizer,
+        policy.end_token_ids,
+        precision,
+        longest,
+        where,
+        policy.model if trained else None,
+    )

@@ -63,9 +63,7 @@ class Drawing:
             ended_B = self._draw(end_token_ids, pad)
             drawn = (self.ids_BS[ended_B, self.prompt_width :], self.log_probs_BT[ended_B])
             done = [row for row, over in zip(self.rows, ended_B.tolist(), strict=True) if over]
-            found.update(
-                zip(done, zip(drawn[0].tolist(), drawn[1].tolist(), strict=True), strict=True)
-            )
+            found.update(zip(done, zip(drawn[0].tolist(), drawn[1].tolist(), strict=True), strict=True))
             self._keep((~ended_B).nonzero()[:, 0])
         return [found[row] for row in range(len(found))]
 
@@ -82,9 +80,13 @@ class Drawing:
             return
         ids_UP, mask_UP = unique_U2P.unbind(1)
         self.model(
-            input_ids=ids_UP[:, :-1], attention_mask=mask_UP[:, :-1], past_key_values=self.cache,
-            position_ids=(mask_UP.cumsum(-1) - 1).clamp(min=0)[:, :-1], use_cache=True, logits_to_keep=1,
-        )  # fmt: skip
+            input_ids=ids_UP[:, :-1],
+            attention_mask=mask_UP[:, :-1],
+            past_key_values=self.cache,
+            position_ids=(mask_UP.cumsum(-1) - 1).clamp(min=0)[:, :-1],
+            use_cache=True,
+            logits_to_keep=1,
+        )
         self.cache.batch_select_indices(which_B)
 
     def _draw(self, end_token_ids: Sequence[int], pad: int) -> Tensor:
@@ -101,14 +103,21 @@ class Drawing:
             until.append(HalfHaveEnded(ends, len(self.rows)))
         # What ends a response and nothing else: tokens are chosen by `SeededChoice`.
         config = GenerationConfig(
-            do_sample=False, num_beams=1, max_new_tokens=self.settings.max_new_tokens - drawn, use_cache=True,
-            eos_token_id=list(end_token_ids), pad_token_id=pad,
-        )  # fmt: skip
+            do_sample=False,
+            num_beams=1,
+            max_new_tokens=self.settings.max_new_tokens - drawn,
+            use_cache=True,
+            eos_token_id=list(end_token_ids),
+            pad_token_id=pad,
+        )
         self.ids_BS = self.model.generate(
-            input_ids=self.ids_BS, attention_mask=self.mask_BS, generation_config=config,
-            logits_processor=choice.processors(), stopping_criteria=until,
+            input_ids=self.ids_BS,
+            attention_mask=self.mask_BS,
+            generation_config=config,
+            logits_processor=choice.processors(),
+            stopping_criteria=until,
             **({} if self.cache is None else {"past_key_values": self.cache}),
-        )  # fmt: skip
+        )
         self.log_probs_BT = torch.cat([self.log_probs_BT, choice.log_probs_BT()], dim=1)
         width = self.ids_BS.shape[1] - self.prompt_width
         self.mask_BS = torch.nn.functional.pad(self.mask_BS, (0, width - drawn), value=1)

@@ -78,7 +78,11 @@ def attend(
         return found
     query_BGRD = query_BHQD.reshape(batch, groups, heads // groups, size)
     attended_BGRD = torch.nn.functional.scaled_dot_product_attention(
-        query_BGRD, key_BGSD, value_BGSD, attn_mask=attention_mask, scale=scaling,
+        query_BGRD,
+        key_BGSD,
+        value_BGSD,
+        attn_mask=attention_mask,
+        scale=scaling,
         dropout_p=others.get("dropout", 0.0),
-    )  # fmt: skip
+    )
     return attended_BGRD.reshape(batch, 1, heads, size), None

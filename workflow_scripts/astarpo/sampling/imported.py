@@ -48,11 +48,7 @@ def import_rows(
     matched, unmatched, taken = _match(prompts, lists, by, per_prompt)
     _check_unmatched(unmatched, len(prompts), settings, where, per_prompt)
     problems = sum(len(found) for found in lists.values())
-    rows = [
-        _row(prompt["prompt_id"], index, samples[index])
-        for prompt, samples in matched
-        for index in sample_indices
-    ]
+    rows = [_row(prompt["prompt_id"], index, samples[index]) for prompt, samples in matched for index in sample_indices]
     return rows, {
         "samples_per_prompt": per_prompt,
         "prompts_matched": len(matched),
@@ -92,14 +88,9 @@ def _wide(raw: Row, columns: dict[str, str], place: str) -> list[Sample]:
 
 
 def _sample(raw: Row, columns: dict[str, str], place: str) -> Sample:
-    sample = {
-        kind: _get(raw, column, place, kind) if (column := columns.get(kind)) else None
-        for kind in KINDS
-    }
+    sample = {kind: _get(raw, column, place, kind) if (column := columns.get(kind)) else None for kind in KINDS}
     if "response" in columns and not isinstance(sample["response"], str):
-        raise InputError(
-            f"{place}, column {columns['response']!r}: must be a text, but is {sample['response']!r}"
-        )
+        raise InputError(f"{place}, column {columns['response']!r}: must be a text, but is {sample['response']!r}")
     if "reward" in columns and sample["reward"] not in (0, 1, None):
         raise InputError(
             f"{place}, column {columns['reward']!r}: a reward must be 0 or 1 (or null, if not known), "
@@ -115,9 +106,7 @@ def _sample(raw: Row, columns: dict[str, str], place: str) -> Sample:
 
 def _get(raw: Row, column: str, place: str, key: str) -> Any:
     if column not in raw:
-        raise InputError(
-            f"{place}: there is no column {column!r} (samples.{key}); it has {', '.join(raw)}"
-        )
+        raise InputError(f"{place}: there is no column {column!r} (samples.{key}); it has {', '.join(raw)}")
     return raw[column]
 
 
@@ -147,9 +136,7 @@ def _match(
     return matched, unmatched, used.total()
 
 
-def _check_unmatched(
-    unmatched: list[Row], prompts: int, settings: dict[str, Any], where: str, per_prompt: int
-) -> None:
+def _check_unmatched(unmatched: list[Row], prompts: int, settings: dict[str, Any], where: str, per_prompt: int) -> None:
     if len(unmatched) <= settings["max_unmatched"] * prompts:
         return
     examples = "; ".join(repr(row["problem"][:80]) for row in unmatched[:3])

@@ -26,9 +26,7 @@ def growing_cache(model: Any, longest: int) -> Any | None:
     made = DynamicCache(config=model.config.get_text_config(decoder=True))
     if any(type(layer) not in (DynamicLayer, DynamicSlidingWindowLayer) for layer in made.layers):
         return None
-    made.layers = [
-        _growing_layer()(longest) if type(layer) is DynamicLayer else layer for layer in made.layers
-    ]
+    made.layers = [_growing_layer()(longest) if type(layer) is DynamicLayer else layer for layer in made.layers]
     return made if made.layers else None
 
 
@@ -43,9 +41,7 @@ def _growing_layer() -> Any:
             self.longest = longest
             self._buffers: tuple[Tensor | None, Tensor | None] = (None, None)
 
-        def update(
-            self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any
-        ) -> tuple[Tensor, Tensor]:
+        def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
             """Add keys and values [B, heads, new tokens, size of a head]; return all of them."""
             if not self.is_initialized:
                 self.lazy_initialization(key_states, value_states)
@@ -61,18 +57,11 @@ def _growing_layer() -> Any:
     return GrowingLayer
 
 
-def _append(
-    buffer: Tensor | None, held: Tensor | None, added: Tensor, count: int, longest: int
-) -> Tensor:
+def _append(buffer: Tensor | None, held: Tensor | None, added: Tensor, count: int, longest: int) -> Tensor:
     """Write ``added`` behind the ``count`` tokens that are held, into a larger buffer where it has no room."""
     needed = count + added.shape[-2]
     # Whoever chose rows or repeated them left a tensor of its own in place of the view of the buffer.
-    if (
-        buffer is None
-        or held is None
-        or held.data_ptr() != buffer.data_ptr()
-        or needed > buffer.shape[-2]
-    ):
+    if buffer is None or held is None or held.data_ptr() != buffer.data_ptr() or needed > buffer.shape[-2]:
         room = max(needed, min(longest, needed + max(32, needed // 4)))
         buffer = added.new_empty((*added.shape[:2], room, added.shape[-1]))
         if held is not None and count:

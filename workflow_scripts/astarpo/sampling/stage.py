@@ -96,9 +96,14 @@ def _draw(
 
     torch.set_num_threads(asking["torch_threads"])
     sampler = make_sampler(
-        asking["engine"], model_folder, policy, machine, precision=asking["precision"],
-        longest=asking["prompting"]["max_prompt_tokens"] + sampling.max_new_tokens, trained=False,
-    )  # fmt: skip
+        asking["engine"],
+        model_folder,
+        policy,
+        machine,
+        precision=asking["precision"],
+        longest=asking["prompting"]["max_prompt_tokens"] + sampling.max_new_tokens,
+        trained=False,
+    )
     with (
         Progress(title, len(requests), "responses") as progress,
         autocast(machine["device"], asking["precision"]),

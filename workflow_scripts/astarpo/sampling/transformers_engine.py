@@ -30,9 +30,7 @@ class TransformersSampler:
         batch_size: responses drawn at a time.
     """
 
-    def __init__(
-        self, model: Any, tokenizer: Any, end_token_ids: Sequence[int], batch_size: int
-    ) -> None:
+    def __init__(self, model: Any, tokenizer: Any, end_token_ids: Sequence[int], batch_size: int) -> None:
         self.model, self.tokenizer = model, tokenizer
         self.end_token_ids, self.batch_size = list(end_token_ids), batch_size
 
@@ -59,9 +57,7 @@ class TransformersSampler:
                 on_batch(len(chosen))
         return [found[i] for i in range(len(requests))]
 
-    def _sample_batch(
-        self, requests: Sequence[Request], settings: SamplingSettings
-    ) -> list[Completion]:
+    def _sample_batch(self, requests: Sequence[Request], settings: SamplingSettings) -> list[Completion]:
         import torch
 
         prompt_ids_BP, attention_mask_BP = self._left_pad([r.prompt_token_ids for r in requests])

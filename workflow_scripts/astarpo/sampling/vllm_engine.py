@@ -64,9 +64,7 @@ def check_can_load(folder: str | Path) -> None:
     try:
         from vllm import ModelRegistry
     except ImportError as error:
-        raise InputError(
-            f"sampling_engine is vllm, but vLLM cannot be imported ({error}): {INSTALL}"
-        ) from error
+        raise InputError(f"sampling_engine is vllm, but vLLM cannot be imported ({error}): {INSTALL}") from error
     wanted = read_json(Path(folder) / "config.json").get("architectures") or []
     if not set(wanted) & set(ModelRegistry.get_supported_archs()):
         raise InputError(
@@ -165,9 +163,7 @@ class VllmSampler:
         """Wake in two parts: the old cache and the new weights need not be in memory together."""
         if self._asleep:
             self.engine.wake_up(tags=["weights"])
-        if self._weights is not None and (
-            self._stale or (self._asleep and self.machine.sleep_level == 2)
-        ):
+        if self._weights is not None and (self._stale or (self._asleep and self.machine.sleep_level == 2)):
             self._weights.push()
         if self._asleep:
             self.engine.wake_up(tags=["kv_cache"])
@@ -185,40 +181,54 @@ class VllmSampler:
     def _params(self, request: Request, settings: SamplingSettings) -> dict[str, Any]:
         """All of them, as vLLM's defaults are not ours."""
         return {
-            "n": 1, "seed": request.seed, "temperature": float(settings.temperature),
-            "top_p": float(settings.top_p) if settings.temperature > 0 else 1.0, "top_k": 0, "min_p": 0.0,
-            "presence_penalty": 0.0, "frequency_penalty": 0.0, "repetition_penalty": 1.0,
-            "max_tokens": settings.max_new_tokens, "min_tokens": 0, "stop": [],
-            "stop_token_ids": self.end_token_ids, "ignore_eos": True, "logprobs": 0,
-            "prompt_logprobs": None, "detokenize": False,
-        }  # fmt: skip
+            "n": 1,
+            "seed": request.seed,
+            "temperature": float(settings.temperature),
+            "top_p": float(settings.top_p) if settings.temperature > 0 else 1.0,
+            "top_k": 0,
+            "min_p": 0.0,
+            "presence_penalty": 0.0,
+            "frequency_penalty": 0.0,
+            "repetition_penalty": 1.0,
+            "max_tokens": settings.max_new_tokens,
+            "min_tokens": 0,
+            "stop": [],
+            "stop_token_ids": self.end_token_ids,
+            "ignore_eos": True,
+            "logprobs": 0,
+            "prompt_logprobs": None,
+            "detokenize": False,
+        }
 
     def _completion(self, output: Any) -> Completion:
         token_ids = [int(token) for token in output.token_ids]
-        log_probs = [
-            float(at[token].logprob) for at, token in zip(output.logprobs, token_ids, strict=True)
-        ]
+        log_probs = [float(at[token].logprob) for at, token in zip(output.logprobs, token_ids, strict=True)]
         ended = token_ids[-1] in self.end_token_ids
         text = self.tokenizer.decode(token_ids, skip_special_tokens=True)
         return Completion(token_ids, text, "stop" if ended else "length", sum(log_probs), log_probs)
 
 
-def _start(
-    folder: str | Path, precision: str, longest: int, machine: VllmMachine, is_followed: bool
-) -> Any:
+def _start(folder: str | Path, precision: str, longest: int, machine: VllmMachine, is_followed: bool) -> Any:
     """Start the engine. Sampled log-probabilities are those after the temperature, as the trainer's are."""
     from vllm import LLM, SamplingParams
 
     alone = machine.tensor_parallel == 1
     try:
         engine = LLM(
-            str(folder), dtype=precision, max_model_len=longest, seed=0, skip_tokenizer_init=True,
-            max_num_seqs=machine.batch_size, enforce_eager=machine.device == "cpu",
-            logprobs_mode="processed_logprobs", generation_config="vllm",
+            str(folder),
+            dtype=precision,
+            max_model_len=longest,
+            seed=0,
+            skip_tokenizer_init=True,
+            max_num_seqs=machine.batch_size,
+            enforce_eager=machine.device == "cpu",
+            logprobs_mode="processed_logprobs",
+            generation_config="vllm",
             distributed_executor_backend="uni" if alone else "mp",
             tensor_parallel_size=machine.tensor_parallel,
-            enable_sleep_mode=is_followed and machine.can_sleep, **_memory(machine),
-        )  # fmt: skip
+            enable_sleep_mode=is_followed and machine.can_sleep,
+            **_memory(machine),
+        )
         # What a kernel cannot do, as heads of some sizes on a CPU, shows with the first token only.
         trial = SamplingParams(max_tokens=1, temperature=0.0, detokenize=False)
         engine.generate([{"prompt_token_ids": [0]}], trial, use_tqdm=False)

@@ -37,9 +37,7 @@ class WeightLink:
         self._fused = engine.collective_rpc(_fused_layers)[0]
         self.compared = {name for name, equal in self._comparisons() if equal}
         if not self.compared:
-            raise StaleWeights(
-                "vLLM has loaded none of the weights that the trained model starts from"
-            )
+            raise StaleWeights("vLLM has loaded none of the weights that the trained model starts from")
 
     def push(self) -> None:
         """Give the engine the model's weights and drop what it had cached with the old ones.
@@ -52,9 +50,7 @@ class WeightLink:
         named = ((name, weight.value()) for name, weight in plain_weights(self.model).items())
         self.engine.collective_rpc("reload_weights", kwargs={"weights_iterator": named})
         if not self.engine.reset_prefix_cache():
-            raise StaleWeights(
-                "vLLM did not drop its prefix cache: responses are still being drawn"
-            )
+            raise StaleWeights("vLLM did not drop its prefix cache: responses are still being drawn")
         self.check()
 
     def check(self) -> None:
@@ -96,9 +92,7 @@ def _same(ours: Tensor, theirs: Tensor, start: int) -> bool:
 
 
 def _parameters(worker: Any) -> dict[str, Tensor]:
-    return {
-        name: weight.detach() for name, weight in worker.model_runner.get_model().named_parameters()
-    }
+    return {name: weight.detach() for name, weight in worker.model_runner.get_model().named_parameters()}
 
 
 def _fused_layers(worker: Any) -> dict[str, list[str]]:

@@ -29,18 +29,17 @@ def count_correct(graded: Sequence[str], n: int) -> tuple[list[str], np.ndarray,
         InputError: a prompt does not have its ``n`` samples, or one twice.
     """
     table = pa.concat_tables(
-        read_table(path, GRADED)
-        .select(["prompt_id", "sample_index", "reward"])
-        .replace_schema_metadata()
+        read_table(path, GRADED).select(["prompt_id", "sample_index", "reward"]).replace_schema_metadata()
         for path in graded
     )
     table = table.filter(pc.less(table["sample_index"], n))
     counts = (
         table.group_by("prompt_id")
-        .aggregate([("sample_index", "count_distinct"), ("sample_index", "count"), ("reward", "count"),
-                    ("reward", "sum")])
+        .aggregate(
+            [("sample_index", "count_distinct"), ("sample_index", "count"), ("reward", "count"), ("reward", "sum")]
+        )
         .sort_by("prompt_id")
-    )  # fmt: skip
+    )
     prompt_ids = counts["prompt_id"].to_pylist()
     for name in ("sample_index_count_distinct", "sample_index_count"):
         found = counts[name].to_numpy()

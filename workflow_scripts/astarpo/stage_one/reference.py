@@ -75,9 +75,7 @@ def prepare_reference(
     return policy, {**facts, **_warm_start(policy, settings, dataset)}
 
 
-def _check(
-    source: dict[str, Any], attention: str, prompting: dict[str, Any], lengths: Sequence[Length]
-) -> list[int]:
+def _check(source: dict[str, Any], attention: str, prompting: dict[str, Any], lengths: Sequence[Length]) -> list[int]:
     """Check a model by its small files; say what ends its responses, and return those tokens."""
     bare = _without_weights(source, attention)
     limit = _positions(bare)
@@ -144,9 +142,7 @@ def _warm_start(policy: Policy, settings: dict[str, Any], dataset: str | None) -
     """Train the policy in place; return facts for the manifest."""
     if dataset is None:
         raise InputError("the warm start needs --dataset")
-    prompts, solutions, too_long = _worked_solutions(
-        policy, dataset, PromptSettings(**settings["prompting"])
-    )
+    prompts, solutions, too_long = _worked_solutions(policy, dataset, PromptSettings(**settings["prompting"]))
     fitting = _within_positions(policy, prompts, solutions)
     left_out = len(prompts) - len(fitting)
     if left_out:
@@ -167,9 +163,7 @@ def _warm_start(policy: Policy, settings: dict[str, Any], dataset: str | None) -
     }
 
 
-def _within_positions(
-    policy: Policy, prompts: Sequence[Sequence[int]], solutions: Sequence[str]
-) -> list[int]:
+def _within_positions(policy: Policy, prompts: Sequence[Sequence[int]], solutions: Sequence[str]) -> list[int]:
     """Rows whose prompt and solution, end token included, the model can read."""
     limit = _positions(policy)
     lengths = [

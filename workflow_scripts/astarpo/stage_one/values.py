@@ -85,9 +85,7 @@ def value_standard_error(n_correct: np.ndarray, n: np.ndarray, beta1: float) -> 
     return slope * _binomial_error(p, n)
 
 
-def standard_error(
-    estimator: str, n_correct: np.ndarray, n: np.ndarray, beta1: float
-) -> np.ndarray:
+def standard_error(estimator: str, n_correct: np.ndarray, n: np.ndarray, beta1: float) -> np.ndarray:
     """Standard error of the named estimator of each prompt, [P]; NaN where N = 0.
 
     Args:

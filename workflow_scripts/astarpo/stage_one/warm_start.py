@@ -66,21 +66,19 @@ def warm_start(
         )
     responses = encode_solutions(policy, solutions)
     optimizer = torch.optim.AdamW(
-        policy.model.parameters(), lr=settings.lr, betas=settings.adam_betas,
+        policy.model.parameters(),
+        lr=settings.lr,
+        betas=settings.adam_betas,
         weight_decay=settings.weight_decay,
-    )  # fmt: skip
+    )
     losses = []
     policy.model.train()
     with Progress("warm start", settings.steps, "steps") as progress:
         for step in range(1, settings.steps + 1):
-            lr = learning_rate(
-                settings.lr, settings.lr_schedule, settings.lr_warmup_steps, settings.steps, step
-            )
+            lr = learning_rate(settings.lr, settings.lr_schedule, settings.lr_warmup_steps, settings.steps, step)
             set_learning_rate(optimizer, lr)
             rows = batch_rows(len(prompts), settings.batch_size, step, settings.seed)
-            losses.append(
-                _step(policy, optimizer, prompts, responses, rows, settings.max_grad_norm)
-            )
+            losses.append(_step(policy, optimizer, prompts, responses, rows, settings.max_grad_norm))
             progress.advance(loss=losses[-1])
     policy.model.eval()
     return losses

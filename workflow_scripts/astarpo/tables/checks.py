@@ -14,9 +14,15 @@ from astarpo.common.files import read_json, sha256
 from astarpo.common.provenance import content_sha256, read_provenance
 
 PROVENANCE_COLUMNS = (
-    "file", "rule", "code_sha256", "current_code_sha256", "code_changed",
-    "commit", "hardware", "versions",
-)  # fmt: skip
+    "file",
+    "rule",
+    "code_sha256",
+    "current_code_sha256",
+    "code_changed",
+    "commit",
+    "hardware",
+    "versions",
+)
 ABSENT = "nothing"
 
 
@@ -72,9 +78,7 @@ def read_plan(path: str | Path, plan_sha256: str) -> dict[str, Any]:
     return plan
 
 
-def _differences(
-    recorded: Mapping[str, str], now: Mapping[str, str], show: Callable[[str], str]
-) -> str:
+def _differences(recorded: Mapping[str, str], now: Mapping[str, str], show: Callable[[str], str]) -> str:
     """List the names whose values differ, with both values; empty where none does."""
 
     def shown(values: Mapping[str, str], name: str) -> str:
@@ -136,14 +140,10 @@ def _digest(digest: Callable[[str], str], entry: Mapping[str, Any], path: str) -
     try:
         return digest(path)
     except FileNotFoundError as error:
-        raise InputError(
-            f"{entry['file']}: its input {path} is gone; run `snakemake` to make it again"
-        ) from error
+        raise InputError(f"{entry['file']}: its input {path} is gone; run `snakemake` to make it again") from error
 
 
-def _provenance_row(
-    entry: Mapping[str, Any], found: Mapping[str, Any], current: str
-) -> dict[str, Any]:
+def _provenance_row(entry: Mapping[str, Any], found: Mapping[str, Any], current: str) -> dict[str, Any]:
     versions = found.get("versions")
     return {
         "file": entry["file"],

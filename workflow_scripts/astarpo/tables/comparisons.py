@@ -64,19 +64,26 @@ def _compared(a: Scores, b: Scores, labels: Entry, shared_data: bool) -> list[di
     counts = [len(one.seeds) if one.seeds is not None else 0 for one in (a, b)]
     rows = []
     for name in names:
-        found = difference(
-            _of_problems(a, name, common), _of_problems(b, name, common), a.seeds, b.seeds, shared_data
-        )  # fmt: skip
+        found = difference(_of_problems(a, name, common), _of_problems(b, name, common), a.seeds, b.seeds, shared_data)
         told = found.p_value is not None
         rows.append(
             {
-                **labels, "metric": name[0], "value": found.interval.value,
-                "ci_low": found.interval.low, "ci_high": found.interval.high, "tied": None,
-                "n_problems": len(common), "p_value": found.p_value, "p_holm": None, "verdict": None,
-                "n_seeds_a": counts[0], "n_seeds_b": counts[1], "paired_by_seed": found.paired_by_seed,
+                **labels,
+                "metric": name[0],
+                "value": found.interval.value,
+                "ci_low": found.interval.low,
+                "ci_high": found.interval.high,
+                "tied": None,
+                "n_problems": len(common),
+                "p_value": found.p_value,
+                "p_holm": None,
+                "verdict": None,
+                "n_seeds_a": counts[0],
+                "n_seeds_b": counts[1],
+                "paired_by_seed": found.paired_by_seed,
                 "interval_over": OVER_BOTH if max(counts) > 0 and told else OVER_PROBLEMS,
             }
-        )  # fmt: skip
+        )
     return rows
 
 

@@ -10,9 +10,17 @@ from astarpo.tables.page import page, table
 from astarpo.tables.text import TextTable
 
 COLUMNS = (
-    "dataset", "benchmark", "dataset_problems", "benchmark_problems", "dataset_exact",
-    "dataset_exact_or_near", "benchmark_exact", "benchmark_exact_or_near", "ngram", "threshold",
-)  # fmt: skip
+    "dataset",
+    "benchmark",
+    "dataset_problems",
+    "benchmark_problems",
+    "dataset_exact",
+    "dataset_exact_or_near",
+    "benchmark_exact",
+    "benchmark_exact_or_near",
+    "ngram",
+    "threshold",
+)
 SHOWN = 20  # pairs of a pair of sets that the page spells out
 
 
@@ -22,17 +30,24 @@ def contamination_page(found: Sequence[Mapping[str, Any]]) -> str:
     Args:
         found: what `contamination.report` gives, with the names ``dataset`` and ``benchmark``.
     """
-    head = ["training set", "benchmark", "problems<br>of the benchmark", "of them exactly in<br>the training set",
-            "exactly or nearly"]  # fmt: skip
+    head = [
+        "training set",
+        "benchmark",
+        "problems<br>of the benchmark",
+        "of them exactly in<br>the training set",
+        "exactly or nearly",
+    ]
     body = [
-        [entry["dataset"], entry["benchmark"], f"{entry['benchmark_problems']:,}",
-         f"{entry['benchmark_exact']:,}", f"{entry['benchmark_exact_or_near']:,}"]
+        [
+            entry["dataset"],
+            entry["benchmark"],
+            f"{entry['benchmark_problems']:,}",
+            f"{entry['benchmark_exact']:,}",
+            f"{entry['benchmark_exact_or_near']:,}",
+        ]
         for entry in found
-    ]  # fmt: skip
-    rules = {
-        f"near: {entry['threshold']:.0%} of the {entry['ngram']}-grams are the same"
-        for entry in found
-    }
+    ]
+    rules = {f"near: {entry['threshold']:.0%} of the {entry['ngram']}-grams are the same" for entry in found}
     parts = [table(TextTable("; ".join(sorted(rules)) or "no benchmark in use", head, body))]
     parts += [_pairs(entry) for entry in found if entry["listed"]]
     return page("Problems that training sets share with benchmarks", "\n".join(parts))

@@ -40,8 +40,7 @@ def read_answers(graded: str, generations: str, k: int) -> Answers:
     )
     if any(grades[key].to_pylist() != drawn[key].to_pylist() for key in KEYS):
         raise InputError(
-            f"{graded}: grades other responses than are in {generations}; "
-            "delete it and run `snakemake` again"
+            f"{graded}: grades other responses than are in {generations}; delete it and run `snakemake` again"
         )
     prompt_ids = _complete_problems(grades, graded, k)
     rewards = grades["reward"].to_numpy(zero_copy_only=False).astype(float)
@@ -59,9 +58,7 @@ def read_answers(graded: str, generations: str, k: int) -> Answers:
         tokens_PK=tokens.reshape(-1, k),
         no_answer_PK=np.array([one == "no_answer" for one in statuses]).reshape(-1, k),
         has_texts=all(
-            text is not None
-            for status, text in zip(statuses, texts, strict=True)
-            if status in ("correct", "incorrect")
+            text is not None for status, text in zip(statuses, texts, strict=True) if status in ("correct", "incorrect")
         ),
     )
 
@@ -99,10 +96,7 @@ def score_policies(policies: Sequence[Entry], evaluations: Iterable[Entry]) -> d
     known = {policy["policy"]: (policy["run"], policy["seed"]) for policy in policies}
     scores: dict[Key, Scores] = {}
     seeds: dict[Key, dict[int, Scores]] = {}
-    answered = [
-        (entry, read_answers(entry["graded"], entry["generations"], entry["k"]))
-        for entry in evaluations
-    ]
+    answered = [(entry, read_answers(entry["graded"], entry["generations"], entry["k"])) for entry in evaluations]
     without_texts = {entry["benchmark"] for entry, answers in answered if not answers.has_texts}
     for entry, answers in answered:
         asked = (entry["benchmark"], entry["protocol"])
@@ -122,9 +116,7 @@ def score_policies(policies: Sequence[Entry], evaluations: Iterable[Entry]) -> d
     return scores
 
 
-def summarize_scores(
-    policies: Sequence[Entry], scores: Mapping[Key, Scores]
-) -> list[dict[str, Any]]:
+def summarize_scores(policies: Sequence[Entry], scores: Mapping[Key, Scores]) -> list[dict[str, Any]]:
     """Make the summary table.
 
     Args:

@@ -39,10 +39,7 @@ def choose_examples(graded: str, generations: str, problems: str) -> list[Row]:
         No more than `EACH` rows of each of `KINDS`: ``kind, status, prompt, response, gold, answer, n_tokens``.
     """
     problem_of = {row["prompt_id"]: row for row in read_table(problems, DATASET).to_pylist()}
-    drawn = {
-        (row["prompt_id"], row["sample_index"]): row
-        for row in read_table(generations, GENERATIONS).to_pylist()
-    }
+    drawn = {(row["prompt_id"], row["sample_index"]): row for row in read_table(generations, GENERATIONS).to_pylist()}
     grades = sorted(read_table(graded, GRADED).to_pylist(), key=_shuffled)
     chosen: dict[str, list[Row]] = {kind: [] for kind in KINDS}
     for grade in grades:
@@ -52,11 +49,15 @@ def choose_examples(graded: str, generations: str, problems: str) -> list[Row]:
             problem = problem_of[grade["prompt_id"]]
             own.append(
                 {
-                    "kind": _kind(grade, response), "status": grade["status"], "prompt": problem["prompt"],
-                    "response": response["response"], "gold": problem["gold"], "answer": grade["answer"],
+                    "kind": _kind(grade, response),
+                    "status": grade["status"],
+                    "prompt": problem["prompt"],
+                    "response": response["response"],
+                    "gold": problem["gold"],
+                    "answer": grade["answer"],
                     "n_tokens": response["n_tokens"],
                 }
-            )  # fmt: skip
+            )
     return [row for kind in KINDS for row in chosen[kind]]
 
 

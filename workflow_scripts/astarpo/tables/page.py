@@ -48,9 +48,7 @@ def tables_page(title: str, tables: Sequence[TextTable]) -> str:
 def table(shown: TextTable) -> str:
     """Make the HTML of a table with its title."""
     head = "".join(f"<th>{escape(cell).replace('&lt;br&gt;', '<br>')}</th>" for cell in shown.head)
-    rows = "\n".join(
-        f"<tr>{''.join(f'<td>{_marked(cell)}</td>' for cell in line)}</tr>" for line in shown.body
-    )
+    rows = "\n".join(f"<tr>{''.join(f'<td>{_marked(cell)}</td>' for cell in line)}</tr>" for line in shown.body)
     return f"<h2>{escape(shown.title)}</h2>\n<table>\n<tr>{head}</tr>\n{rows}\n</table>"
 
 

@@ -30,10 +30,7 @@ def rank_runs(summary_rows: Sequence[Row], differences: Sequence[Row]) -> dict[K
     Returns:
         Marks of all runs in columns with at least two of them; equal values share their place.
     """
-    verdicts = {
-        frozenset((row["policy_a"], row["policy_b"])) | {_column(row)}: row["verdict"]
-        for row in differences
-    }
+    verdicts = {frozenset((row["policy_a"], row["policy_b"])) | {_column(row)}: row["verdict"] for row in differences}
     columns: dict[tuple[str, str, str], dict[str, float]] = {}
     for row in summary_rows:
         if row["run"] is not None and row["seed"] is None:

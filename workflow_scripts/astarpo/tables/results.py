@@ -67,8 +67,7 @@ class Results:
         found = dict.fromkeys(
             asked(row)
             for row in self.rows
-            if family(row["metric"]) in families
-            and row["k"] == largest[row["benchmark"], row["protocol"]]
+            if family(row["metric"]) in families and row["k"] == largest[row["benchmark"], row["protocol"]]
         )
         benchmarks = list(dict.fromkeys(benchmark for benchmark, _ in largest))
         places = {key: (benchmarks.index(key[0]), families.index(family(key[2]))) for key in found}

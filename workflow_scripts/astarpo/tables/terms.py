@@ -13,14 +13,10 @@ from astarpo.tables.results import percent
 from astarpo.tables.text import TextTable
 
 Row = Mapping[str, Any]
-NEARLY_EQUAL = (
-    0.02  # a training ends with a whole batch: numbers of tokens are never equal to the last one
-)
+NEARLY_EQUAL = 0.02  # a training ends with a whole batch: numbers of tokens are never equal to the last one
 
 
-def terms_table(
-    runs: Sequence[Row], cost_rows: Sequence[Row], curve_rows: Sequence[Row]
-) -> TextTable | None:
+def terms_table(runs: Sequence[Row], cost_rows: Sequence[Row], curve_rows: Sequence[Row]) -> TextTable | None:
     """State what is equal between the runs, and what is not.
 
     Args:
@@ -95,11 +91,7 @@ def race_table(cost_rows: Sequence[Row], curve_rows: Sequence[Row]) -> TextTable
         reached = next((after for after, value in looks[own[0]] if value >= final), None)
         body.append(
             [run, percent(final), f"{seconds:.0f}"]
-            + (
-                [f"{reached:.0f}", f"{reached / seconds:.2f}"]
-                if reached is not None
-                else ["never", ""]
-            )
+            + ([f"{reached:.0f}", f"{reached / seconds:.2f}"] if reached is not None else ["never", ""])
         )
     seconds, final = looks[own[0]][-1]
     title = (

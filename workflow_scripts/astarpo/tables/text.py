@@ -69,10 +69,7 @@ def main_tables(
     body = [
         [
             name,
-            *(
-                " ".join(filter(None, (_dressed(number, mark), more)))
-                for number, more, mark in cells
-            ),
+            *(" ".join(filter(None, (_dressed(number, mark), more))) for number, more, mark in cells),
         ]
         for name, cells in _main_rows(results, columns, cost_rows, marks or {})
     ]
@@ -87,9 +84,7 @@ def _legend(marks: Mapping[Key, Mark] | None) -> str:
     if not marks:
         return ""
     used = {mark.sign for mark in marks.values()}
-    return "; ".join(
-        ["", RANKING, *(f"{sign} {text}" for sign, text in SIGNS.items() if sign in used)]
-    )
+    return "; ".join(["", RANKING, *(f"{sign} {text}" for sign, text in SIGNS.items() if sign in used)])
 
 
 def _changes(
@@ -107,9 +102,7 @@ def _changes(
         "different after Holm's correction for the number of pairs with a reference"
     )
     if untold:
-        title += (
-            "; cannot tell: too few seeds or problems (of one seed the interval is over problems)"
-        )
+        title += "; cannot tell: too few seeds or problems (of one seed the interval is over problems)"
     return TextTable(title, ["policy", *labels], body)
 
 

@@ -114,9 +114,7 @@ def _steps(run: Entry) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
 def _field(path: str, name: str) -> float:
     manifest = read_json(path)
     if name not in manifest:
-        raise InputError(
-            f"{path}: key {name!r} is missing; delete the file and run `snakemake` again"
-        )
+        raise InputError(f"{path}: key {name!r} is missing; delete the file and run `snakemake` again")
     return float(manifest[name])
 
 

@@ -34,11 +34,7 @@ def validation_rows(run: Row) -> list[dict[str, Any]]:
     """
     table = read_table(run["metrics"], NEEDED).sort_by("step")
     labels = {name: run[name] for name in ("run", "family", "seed", "lr")}
-    return [
-        {**labels, **row}
-        for row in table.select(NEEDED.names).to_pylist()
-        if row["validation_reward"] is not None
-    ]
+    return [{**labels, **row} for row in table.select(NEEDED.names).to_pylist() if row["validation_reward"] is not None]
 
 
 def rate_table(rows: Sequence[Row]) -> TextTable:

@@ -30,9 +30,7 @@ def fingerprint(settings: str, seed: int, input_hashes: Mapping[str, str]) -> st
     Returns:
         16 hexadecimal digits.
     """
-    text = "\0".join(
-        [settings, str(seed), *(f"{name}={input_hashes[name]}" for name in sorted(input_hashes))]
-    )
+    text = "\0".join([settings, str(seed), *(f"{name}={input_hashes[name]}" for name in sorted(input_hashes))])
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

@@ -52,10 +52,7 @@ def check_can_compile(device: str) -> None:
     Raises:
         InputError: naming the command that is missing.
     """
-    known = (
-        [os.environ.get("CXX"), "g++", "clang++"] if device == "cpu"
-        else [os.environ.get("CC"), "gcc", "clang"]
-    )  # fmt: skip
+    known = [os.environ.get("CXX"), "g++", "clang++"] if device == "cpu" else [os.environ.get("CC"), "gcc", "clang"]
     if not any(command and shutil.which(command) for command in known):
         raise InputError(
             f"compile_model: true needs a compiler, but there is no {known[1]}: install it (on Debian: apt-get install "

@@ -34,9 +34,12 @@ class Critic:
             without_adapters(body)
         self.module = ValueModel(body.requires_grad_(True), base.config.hidden_size).eval()
         self.optimizer: Any = torch.optim.AdamW(
-            self.module.parameters(), lr=self.peak_lr, betas=settings.adam_betas,
-            eps=settings.adam_eps, weight_decay=settings.weight_decay,
-        )  # fmt: skip
+            self.module.parameters(),
+            lr=self.peak_lr,
+            betas=settings.adam_betas,
+            eps=settings.adam_eps,
+            weight_decay=settings.weight_decay,
+        )
 
     def values(self, batch: Batch) -> Tensor:
         """Values of the states before the response tokens.
@@ -55,9 +58,7 @@ class Critic:
         import torch
 
         set_learning_rate(self.optimizer, lr)
-        torch.nn.utils.clip_grad_norm_(
-            self.module.parameters(), self.max_grad_norm, error_if_nonfinite=True
-        )
+        torch.nn.utils.clip_grad_norm_(self.module.parameters(), self.max_grad_norm, error_if_nonfinite=True)
         self.optimizer.step()
 
     def state(self) -> dict[str, Any]:

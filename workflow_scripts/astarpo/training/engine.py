@@ -61,17 +61,18 @@ class TorchEngine:
         reference.model.eval()
         if settings.lora is None:  # else the two are one model
             reference.model.requires_grad_(False)
-        self.head_of = model_setup.heads(
-            policy.model, reference.model, settings.log_prob_chunk_tokens
-        )
+        self.head_of = model_setup.heads(policy.model, reference.model, settings.log_prob_chunk_tokens)
         trained = [weight for weight in policy.model.parameters() if weight.requires_grad]
         self.called: dict[str, Any] = {"policy": policy.model, "reference": reference.model}
         if settings.compile_model:
             self.called = {name: CompiledModel(model) for name, model in self.called.items()}
         self.optimizer = torch.optim.AdamW(
-            trained, lr=settings.lr, betas=settings.adam_betas,
-            eps=settings.adam_eps, weight_decay=settings.weight_decay,
-        )  # fmt: skip
+            trained,
+            lr=settings.lr,
+            betas=settings.adam_betas,
+            eps=settings.adam_eps,
+            weight_decay=settings.weight_decay,
+        )
         method = METHODS[settings.method]
         self.unit = normaliser_of(settings.method, settings.hyperparameters)
         self.critic = Critic(reference.model, settings) if method.needs_critic else None
@@ -95,9 +96,7 @@ class TorchEngine:
             groups: of every row of the rollout, where the rows of a group must not be parted: a micro-batch
                 then takes whole groups only, and one at least, even if that is more than it should hold.
         """
-        lengths = [
-            len(prompt) + len(response) for prompt, response in zip(prompts, responses, strict=True)
-        ]
+        lengths = [len(prompt) + len(response) for prompt, response in zip(prompts, responses, strict=True)]
         made = []
         whole = groups or range(len(prompts))
         for chosen in cut(rows, lengths, self.micro_batch, self.micro_batch_tokens, whole):
@@ -152,9 +151,7 @@ class TorchEngine:
     def _score(self, which: Which, batch: Batch, **more: Any) -> tuple[Tensor, Tensor | None]:
         """Log-probabilities of a batch and, if ``more`` asks for it, entropies: a forward pass."""
         name = which if which in self.called else "policy"  # which then has the lagged weights
-        return token_log_probs(
-            self.called[name], batch, head=self.head_of.get(name), **self._how(), **more
-        )
+        return token_log_probs(self.called[name], batch, head=self.head_of.get(name), **self._how(), **more)
 
     def _how(self) -> dict[str, Any]:
         chunk_tokens = self.settings.log_prob_chunk_tokens or 0
@@ -218,19 +215,30 @@ class TorchEngine:
         for number, (part, counts) in enumerate(own, start=1):
             self._next_is_last(number == len(own))
             added = self._accumulate(
-                part, targets, reference_log_probs_BT, loss, n_sequences, n_tokens,
-                sampled_BT, found_N, counts,
-            )  # fmt: skip
+                part,
+                targets,
+                reference_log_probs_BT,
+                loss,
+                n_sequences,
+                n_tokens,
+                sampled_BT,
+                found_N,
+                counts,
+            )
             for name, value in added:
                 sums[name] += float(value) if counts else 0.0
         grad_norm = self._step()
         if self.critic is not None:
             self.critic.step(self._learning_rate(self.critic.peak_lr, update, left))
         return {
-            **self._of_all(sums), "sequences": n_sequences, "tokens": n_tokens,
-            "grad_norm": grad_norm, "clipped": float(grad_norm > self.settings.max_grad_norm), "lr": lr,
+            **self._of_all(sums),
+            "sequences": n_sequences,
+            "tokens": n_tokens,
+            "grad_norm": grad_norm,
+            "clipped": float(grad_norm > self.settings.max_grad_norm),
+            "lr": lr,
             **self._gaps_of_all(found_N, sampled_BT is not None),
-        }  # fmt: skip
+        }
 
     def _of_all(self, sums: dict[str, float]) -> dict[str, float]:
         every = self.world.gather(dict(sums))
@@ -275,14 +283,13 @@ class TorchEngine:
         }
         with self.autocast(), model_setup.recomputing(self.policy.model):
             log_probs_BT, entropy_BT = self._score(
-                "policy", batch,
+                "policy",
+                batch,
                 entropy="with_gradient" if settings.entropy_coefficient else "detached",
-            )  # fmt: skip
+            )
         assert entropy_BT is not None
         normaliser = n_tokens if self.unit == "tokens" else n_sequences
-        loss_sum, metric_sums = loss(
-            log_probs_BT, batch.mask_BT, own, normaliser, **self._values_with_gradient(batch)
-        )
+        loss_sum, metric_sums = loss(log_probs_BT, batch.mask_BT, own, normaliser, **self._values_with_gradient(batch))
         total = loss_sum - settings.entropy_coefficient * entropy_BT.sum() / n_tokens
         self._backward(total if counts else total * 0.0)
         if sampled_BT is not None and counts:
@@ -311,9 +318,13 @@ class TorchEngine:
     def _learning_rate(self, peak: float, update: int, left: float | None) -> float:
         settings = self.settings
         return learning_rate(
-            peak, settings.lr_schedule, settings.lr_warmup_steps,
-            settings.steps * settings.updates_per_rollout, update + 1, left,
-        )  # fmt: skip
+            peak,
+            settings.lr_schedule,
+            settings.lr_warmup_steps,
+            settings.steps * settings.updates_per_rollout,
+            update + 1,
+            left,
+        )
 
     def _step(self) -> float:
         import torch

@@ -99,23 +99,34 @@ def train(
     needed = _bytes_each(told, where, world.size)
     size = parameters_of_folder(folder)
     beside = sampler_bytes(
-        told.sampling_engine, where.device, where.sampler_memory_share, where.sampler_sleep_level, size,
-    )  # fmt: skip
+        told.sampling_engine,
+        where.device,
+        where.sampler_memory_share,
+        where.sampler_sleep_level,
+        size,
+    )
     check_fits(str(folder), size, needed, where.device, beside)
     engine, sampled = make_engine(folder, told, where, world, seed)
     policy = engine.policy
     prompts, left_out = load_training_prompts(
-        policy.tokenizer, inputs["dataset"], told.prompting, inputs.get("values"), inputs.get("selection"),
-    )  # fmt: skip
+        policy.tokenizer,
+        inputs["dataset"],
+        told.prompting,
+        inputs.get("values"),
+        inputs.get("selection"),
+    )
     validation: list[TrainingPrompt] = []
     if "validation" in inputs:
-        validation, _ = load_training_prompts(
-            policy.tokenizer, inputs["validation"], told.prompting
-        )
+        validation, _ = load_training_prompts(policy.tokenizer, inputs["validation"], told.prompting)
     sampler = make_sampler(
-        told.sampling_engine, folder, sampled, machine, precision=told.precision,
-        longest=sum(longest), trained=True,
-    )  # fmt: skip
+        told.sampling_engine,
+        folder,
+        sampled,
+        machine,
+        precision=told.precision,
+        longest=sum(longest),
+        trained=True,
+    )
     print(f"training on {len(prompts)} prompts; left out: {left_out}", flush=True)
     own = Path(scratch) / checkpoints.fingerprint(made_from["settings"], seed, made_from["inputs"])
     own = own / f"world-{world.size}"
@@ -142,9 +153,14 @@ def _bytes_each(settings: TrainSettings, machine: MachineSettings, processes: in
     critic = METHODS[settings.method].needs_critic
     if settings.engine == "deepspeed":
         return deepspeed_bytes(
-            machine.zero_stage, processes, settings.precision,
-            machine.offload_optimizer, machine.offload_parameters, adapters, critic,
-        )  # fmt: skip
+            machine.zero_stage,
+            processes,
+            settings.precision,
+            machine.offload_optimizer,
+            machine.offload_parameters,
+            adapters,
+            critic,
+        )
     if adapters:
         return LOADING + WARM_START if critic else LOADING
     return TRAINING_WITH_CRITIC if critic else TRAINING

@@ -80,9 +80,7 @@ class Trainer:
         self.engine, self.world = engine, engine.world
         self.method = METHODS[settings.method]
         self.prepare = build_prepare(settings.method, settings.hyperparameters)
-        self.loss = build_loss(
-            settings.method, settings.hyperparameters, settings.sampling.max_new_tokens
-        )
+        self.loss = build_loss(settings.method, settings.hyperparameters, settings.sampling.max_new_tokens)
         self.carried = Carried(prompts, settings.hyperparameters)
         self.grader = Grader(settings.grading, machine.grading_workers)
         self.history = History(tuple(self.method.metrics))
@@ -108,9 +106,7 @@ class Trainer:
             self.grader,
             _stop_on_sigterm() as stopping,
             self._followers(scratch, first) as show,
-            Progress(
-                f"train seed {self.seed}", settings.steps, "steps", done=first - 1
-            ) as progress,
+            Progress(f"train seed {self.seed}", settings.steps, "steps", done=first - 1) as progress,
         ):
             if not self.history.metrics:
                 self._validate_only()
@@ -126,9 +122,7 @@ class Trainer:
                 if stop or last or step % self.machine.checkpoint_every == 0:
                     self._save(scratch, step)
                 if stop and not last:
-                    raise Interrupted(
-                        f"after step {step} of {settings.steps}; run the same command to go on"
-                    )
+                    raise Interrupted(f"after step {step} of {settings.steps}; run the same command to go on")
         return self.history
 
     def _ends(self, step: int, generated_tokens: int) -> bool:
@@ -153,15 +147,11 @@ class Trainer:
         updates = self._update(drawn, rows, step, clock)
         sampler_gap.check(updates[0], settings.max_sampler_gap, step)
         self.sampler.weights_changed()
-        self.carried.learn(
-            [drawn.prompts[row] for row in rows], [drawn.grades[row].reward or 0.0 for row in rows]
-        )
+        self.carried.learn([drawn.prompts[row] for row in rows], [drawn.grades[row].reward or 0.0 for row in rows])
         metrics = step_metrics(drawn.grades, drawn.completions, updates, self.method.metrics)
         timings = {f"{phase}_seconds": clock.seconds[phase] for phase in PHASES}
         timings["step_seconds"] = sum(timings.values())
-        generated = self.history.generated_tokens() + sum(
-            len(completion.token_ids) for completion in drawn.completions
-        )
+        generated = self.history.generated_tokens() + sum(len(completion.token_ids) for completion in drawn.completions)
         if step % settings.validate_every == 0 or self._ends(step, generated):
             metrics["validation_reward"] = self._validate(clock)
         timings |= {f"{name}_seconds": clock.seconds[name] for name in ("validate", "metrics")}
@@ -175,21 +165,22 @@ class Trainer:
             return nullcontext(lambda _: None)
         return followers(self.machine.trackers, scratch, first, self.history.metrics)
 
-    def _draw(
-        self, prompts: Sequence[TrainingPrompt], purpose: tuple[str | int, ...], clock: PhaseClock
-    ) -> Responses:
+    def _draw(self, prompts: Sequence[TrainingPrompt], purpose: tuple[str | int, ...], clock: PhaseClock) -> Responses:
         settings = self.settings
         with self.engine.autocast():
             drawn = draw_responses(
-                self.sampler, self.world.share(prompts), settings.responses_per_prompt, settings.sampling,
-                self.grader, (self.seed, *purpose), clock,
-            )  # fmt: skip
+                self.sampler,
+                self.world.share(prompts),
+                settings.responses_per_prompt,
+                settings.sampling,
+                self.grader,
+                (self.seed, *purpose),
+                clock,
+            )
         with clock.phase("generate"):  # the others may need longer
             return drawn.of_all(self.world, prompts, settings.responses_per_prompt)
 
-    def _update(
-        self, drawn: Responses, rows: list[int], step: int, clock: PhaseClock
-    ) -> list[dict[str, float]]:
+    def _update(self, drawn: Responses, rows: list[int], step: int, clock: PhaseClock) -> list[dict[str, float]]:
         """All optimizer steps on one rollout: passes, targets on the whole batch, then the updates."""
         groups = [drawn.group_ids[row] for row in rows]
         responses = [drawn.completions[row].token_ids for row in rows]
@@ -201,30 +192,36 @@ class Trainer:
             if share
         ]
         rollout, reference_BT = build_rollout(
-            self.engine, self.settings, drawn, rows, [m for part in parts for m in part],
-            self.carried, clock,
-        )  # fmt: skip
-        targets = self.prepare(rollout)
-        sampled_BT = sampler_gap.pad(
-            [drawn.completions[row].log_probs for row in rows], reference_BT.shape[1]
+            self.engine,
+            self.settings,
+            drawn,
+            rows,
+            [m for part in parts for m in part],
+            self.carried,
+            clock,
         )
+        targets = self.prepare(rollout)
+        sampled_BT = sampler_gap.pad([drawn.completions[row].log_probs for row in rows], reference_BT.shape[1])
         lagged: dict[str, float] = {}
         if self.method.anchor == "lagged":  # the policy that sampled is the anchor
             anchor_BT = rollout.anchor_log_probs_BT
-            lagged = sampler_gap.summarise(
-                [sampler_gap.token_gaps(anchor_BT, sampled_BT, rollout.mask_BT)]
-            )
+            lagged = sampler_gap.summarise([sampler_gap.token_gaps(anchor_BT, sampled_BT, rollout.mask_BT)])
         made = (step - 1) * self.settings.updates_per_rollout
         limit = self.settings.max_generated_tokens
         left = None if limit is None else 1 - self.history.generated_tokens() / limit
         with clock.phase("update"):
             updates = [
                 self.engine.update(
-                    part, targets, reference_BT, self.loss, made + number,
-                    sampled_BT if number == 0 and not lagged else None, left,
+                    part,
+                    targets,
+                    reference_BT,
+                    self.loss,
+                    made + number,
+                    sampled_BT if number == 0 and not lagged else None,
+                    left,
                 )
                 for number, part in enumerate(parts)
-            ]  # fmt: skip
+            ]
         return [{**updates[0], **lagged}, *updates[1:]]
 
     def _validate(self, clock: PhaseClock) -> float | None:
@@ -235,9 +232,14 @@ class Trainer:
         self.sampler.weights_changed()
         with clock.phase("validate"), self.engine.autocast():
             drawn = draw_responses(
-                self.sampler, self.world.share(self.validation), 1, self.settings.sampling, self.grader,
-                (self.seed, "validate"), PhaseClock(),
-            )  # fmt: skip
+                self.sampler,
+                self.world.share(self.validation),
+                1,
+                self.settings.sampling,
+                self.grader,
+                (self.seed, "validate"),
+                PhaseClock(),
+            )
             rewards = self.world.interleave([graded.reward or 0.0 for graded in drawn.grades])
         return sum(rewards) / len(rewards)
 
@@ -253,9 +255,7 @@ class Trainer:
         with self.engine.autocast():
             drawn = self.sampler.sample(asked, self.settings.sampling)
         responses = [one.token_ids for one in drawn]
-        parts = self.engine.micro_batches(
-            [one.prompt_token_ids for one in asked], responses, range(len(asked))
-        )
+        parts = self.engine.micro_batches([one.prompt_token_ids for one in asked], responses, range(len(asked)))
         width = max(map(len, responses))
         log_probs_BT = self.engine.log_probs("policy", parts, len(asked), width)
         sampled_BT = sampler_gap.pad([one.log_probs for one in drawn], width)

@@ -15,16 +15,25 @@ METRICS = pa.schema(
     + [
         (name, pa.float64())
         for name in (
-            "reward", "loss", "kl_per_token", "kl_per_sequence", "log_ratio_per_token", "log_ratio", "log_ratio_std",
-            "response_length", "truncated_share", "null_share", "entropy", "grad_norm", "clip_fraction", "lr",
+            "reward",
+            "loss",
+            "kl_per_token",
+            "kl_per_sequence",
+            "log_ratio_per_token",
+            "log_ratio",
+            "log_ratio_std",
+            "response_length",
+            "truncated_share",
+            "null_share",
+            "entropy",
+            "grad_norm",
+            "clip_fraction",
+            "lr",
         )
     ]
     + [(name, pa.int64()) for name in ("generated_tokens", "trained_tokens", *STATUSES)]
-    + [
-        (name, pa.float64())
-        for name in ("advantage", "implicit_advantage", "validation_reward", *GAPS)
-    ]
-)  # fmt: skip
+    + [(name, pa.float64()) for name in ("advantage", "implicit_advantage", "validation_reward", *GAPS)]
+)
 # ``clip_fraction`` is the share of updates whose gradient was longer than max_grad_norm; that of PPO's and GRPO's
 # ratios is a column of those methods, ``ratio_clip_fraction``.
 #
@@ -69,9 +78,7 @@ def step_metrics(
         A row of `METRICS`, and of the method's own columns, without ``step`` and ``validation_reward``.
     """
     known = [graded.reward for graded in grades if graded.reward is not None]
-    sums = {
-        name: sum(update.get(name, 0.0) for update in updates) for name in set().union(*updates)
-    }
+    sums = {name: sum(update.get(name, 0.0) for update in updates) for name in set().union(*updates)}
     n, n_updates = sums["sequences"], len(updates)
     log_ratio = sums["log_ratio"] / n
     lengths = [len(completion.token_ids) for completion in completions]
@@ -95,9 +102,7 @@ def step_metrics(
         **{status: sum(graded.status == status for graded in grades) for status in STATUSES},
         **{name: updates[0][name] for name in GAPS if name in updates[0]},
         "advantage": sums["advantage"] / n if "advantage" in sums else None,
-        "implicit_advantage": sums["implicit_advantage"] / n
-        if "implicit_advantage" in sums
-        else None,
+        "implicit_advantage": sums["implicit_advantage"] / n if "implicit_advantage" in sums else None,
         **{name: sums[name] / sums[unit] for name, unit in (own or {}).items()},
     }
 

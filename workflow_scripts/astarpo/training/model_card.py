@@ -53,9 +53,7 @@ Settings, as the training received them:
 """
 
 
-def model_card(
-    made_from: dict[str, Any], metrics: list[dict[str, Any]], facts: dict[str, Any]
-) -> str:
+def model_card(made_from: dict[str, Any], metrics: list[dict[str, Any]], facts: dict[str, Any]) -> str:
     """Write the card of a finished run. No dates and no seconds: equal runs give equal folders.
 
     Args:
@@ -70,10 +68,7 @@ def model_card(
     rows = [row for row in metrics if row["step"] > 0]
     tenth = max(len(rows) // 10, 1)
     chat = settings["prompting"]["chat_template"]
-    told = {
-        name: settings[name]
-        for name in ("method", "steps", "prompts_per_batch", "lr", "lr_schedule")
-    }
+    told = {name: settings[name] for name in ("method", "steps", "prompts_per_batch", "lr", "lr_schedule")}
     return TEMPLATE.format(
         **told,
         title=TITLES.get(settings["method"], settings["method"].upper()),
@@ -89,12 +84,8 @@ def model_card(
         first_reward=_mean(rows[:tenth], "reward"),
         last_reward=_mean(rows[-tenth:], "reward"),
         kl=_mean(rows[-tenth:], "kl_per_sequence"),
-        prompting="through the tokenizer's chat template"
-        if chat
-        else "as plain text, no chat template",
-        inputs="\n".join(
-            f"| {name} | `{value}` |" for name, value in sorted(made_from["inputs"].items())
-        ),
+        prompting="through the tokenizer's chat template" if chat else "as plain text, no chat template",
+        inputs="\n".join(f"| {name} | `{value}` |" for name, value in sorted(made_from["inputs"].items())),
         settings=json.dumps(settings, indent=2, sort_keys=True),
     )
 

@@ -56,9 +56,10 @@ def recomputing(model: Any) -> Iterator[None]:
     from transformers.modeling_layers import GradientCheckpointingLayer
 
     layers: list[Any] = [
-        module for module in model.modules()
+        module
+        for module in model.modules()
         if isinstance(module, GradientCheckpointingLayer) and module.gradient_checkpointing
-    ]  # fmt: skip
+    ]
     for layer in layers:
         layer.training = True
     try:

@@ -53,9 +53,7 @@ def load_training_prompts(
     rows = read_table(dataset, DATASET).to_pylist()
     keep = _column(selection, SELECTIONS, "keep")
     v_star, n, n_correct = (_column(values, VALUES, name) for name in ("v_star", "n", "n_correct"))
-    encoded = encode_prompts(
-        tokenizer, [row["prompt_id"] for row in rows], [row["prompt"] for row in rows], prompting
-    )
+    encoded = encode_prompts(tokenizer, [row["prompt_id"] for row in rows], [row["prompt"] for row in rows], prompting)
     tokens = dict(zip(encoded.prompt_ids, encoded.token_ids, strict=True))
     left_out = {"too_long": len(encoded.too_long), "not_selected": 0, "no_value": 0}
     found = []
@@ -93,9 +91,7 @@ def _column(path: str | None, schema: Any, name: str) -> Mapping[str, Any]:
 
 def _look_up(column: Mapping[str, Any], prompt_id: str, path: str) -> Any:
     if prompt_id not in column:
-        raise InputError(
-            f"{path}: no row for prompt {prompt_id}; it was made from another data set"
-        )
+        raise InputError(f"{path}: no row for prompt {prompt_id}; it was made from another data set")
     return column[prompt_id]
 
 

@@ -41,9 +41,7 @@ class Responses:
     completions: list[Completion]
     grades: list[Grade]
 
-    def of_all(
-        self, world: World, prompts: Sequence[TrainingPrompt], responses_per_prompt: int
-    ) -> Responses:
+    def of_all(self, world: World, prompts: Sequence[TrainingPrompt], responses_per_prompt: int) -> Responses:
         """The responses of all processes, in the order of the prompts, as if one had drawn them.
 
         Args:
@@ -80,12 +78,10 @@ def requests_for(
 ) -> list[Request]:
     """What to ask the sampler for; the seeds come from ``seed_parts``, prompt id and sample index."""
     return [
-        Request(
-            prompt.prompt_id, index, derive_seed(*seed_parts, prompt.prompt_id, index), prompt.token_ids
-        )
+        Request(prompt.prompt_id, index, derive_seed(*seed_parts, prompt.prompt_id, index), prompt.token_ids)
         for prompt in prompts
         for index in range(responses_per_prompt)
-    ]  # fmt: skip
+    ]
 
 
 def draw_responses(
@@ -113,9 +109,10 @@ def draw_responses(
         completions = sampler.sample(requests, sampling)
     with clock.phase("grade"):
         grades = grader.grade(
-            Item(prompt.verifier, prompt.gold,
-                 Response(completion.text, completion.token_ids, completion.finish_reason))
+            Item(
+                prompt.verifier, prompt.gold, Response(completion.text, completion.token_ids, completion.finish_reason)
+            )
             for prompt, completion in zip(repeated, completions, strict=True)
-        )  # fmt: skip
+        )
     groups = [index // responses_per_prompt for index in range(len(repeated))]
     return Responses(repeated, groups, completions, grades)

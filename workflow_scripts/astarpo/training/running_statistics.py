@@ -22,9 +22,7 @@ class Carried:
             c <- c + r - c/N. So N, and with it the meaning of the estimate, stays what it was.
     """
 
-    def __init__(
-        self, prompts: Sequence[TrainingPrompt], hyperparameters: Mapping[str, Any]
-    ) -> None:
+    def __init__(self, prompts: Sequence[TrainingPrompt], hyperparameters: Mapping[str, Any]) -> None:
         self.decay: float = hyperparameters.get("baseline_decay", 0.0)
         self.hyperparameters = hyperparameters
         self.reward_sum = self.reward_weight = 0.0

@@ -31,9 +31,7 @@ def token_gaps(log_probs_BT: Tensor, sampled_BT: Tensor, mask_BT: Tensor) -> Ten
         sampled_BT: the sampler's, of the same tokens under the same weights.
         mask_BT: True at response tokens.
     """
-    return (log_probs_BT.detach() - sampled_BT.to(log_probs_BT.device)).abs()[
-        mask_BT.to(log_probs_BT.device)
-    ]
+    return (log_probs_BT.detach() - sampled_BT.to(log_probs_BT.device)).abs()[mask_BT.to(log_probs_BT.device)]
 
 
 def summarise(gaps_N: Sequence[Tensor]) -> dict[str, float]:

@@ -141,9 +141,12 @@ class WeightsAndBiases:
         wandb: Any = importlib.import_module("wandb")  # optional, so in no environment's pins
         seed, run = scratch.parent.parent.name, scratch.parent.parent.parent.name
         self._run: Any = wandb.init(
-            project="astarpo", name=f"{run} {seed}", id=f"{run}-{seed}-{scratch.parent.name}",
-            resume="allow", dir=str(scratch),
-        )  # fmt: skip
+            project="astarpo",
+            name=f"{run} {seed}",
+            id=f"{run}-{seed}-{scratch.parent.name}",
+            resume="allow",
+            dir=str(scratch),
+        )
 
     def log(self, step: int, metrics: Mapping[str, Any]) -> None:
         """Log a step; one that was logged before is refused by the service and stays as it is."""

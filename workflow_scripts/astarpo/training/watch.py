@@ -87,9 +87,7 @@ def table(trainings: list[Training], now: float) -> str:
         return "no training has started yet; start one with: snakemake --cores 2 train"
     rows: list[tuple[str, ...]] = [("run", "seed", "step", *TITLES, "last line")]
     for training in trainings:
-        shown = [
-            f"{training.values[name]:.3f}" if name in training.values else "-" for name in COLUMNS
-        ]
+        shown = [f"{training.values[name]:.3f}" if name in training.values else "-" for name in COLUMNS]
         age = "finished" if training.finished else f"{max(now - training.written, 0):.0f} s ago"
         rows.append((training.run, str(training.seed), str(training.step), *shown, age))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]

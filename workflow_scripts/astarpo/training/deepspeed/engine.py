@@ -47,9 +47,7 @@ class DeepSpeedEngine(TorchEngine):
         world: World,
         whole: Policy | None = None,
     ) -> None:
-        super().__init__(
-            policy, reference, settings, machine.micro_batch, machine.micro_batch_tokens
-        )
+        super().__init__(policy, reference, settings, machine.micro_batch, machine.micro_batch_tokens)
         self.world, self.stage, self.whole = world, machine.zero_stage, whole
         self.in_bfloat16 = settings.precision == "bfloat16"
         model = policy.model
@@ -122,9 +120,7 @@ class DeepSpeedEngine(TorchEngine):
         import torch
 
         with torch.no_grad():
-            for mine, theirs in zip(
-                self.whole.model.parameters(), self.policy.model.parameters(), strict=True
-            ):
+            for mine, theirs in zip(self.whole.model.parameters(), self.policy.model.parameters(), strict=True):
                 mine.copy_(self._gathered(theirs))
 
     def _gathered(self, weight: Any) -> Tensor:
@@ -142,9 +138,7 @@ class DeepSpeedEngine(TorchEngine):
 
         found = {}
         for name, weight in self.policy.model.named_parameters():
-            master = (
-                safe_get_full_fp32_param(weight) if self.stage == 3 or self.in_bfloat16 else None
-            )
+            master = safe_get_full_fp32_param(weight) if self.stage == 3 or self.in_bfloat16 else None
             whole = self._gathered(weight) if master is None else master
             found[name] = whole.float().cpu().clone()
         return found

@@ -49,9 +49,7 @@ class _HeadModule(torch.nn.Module):
         self.register_parameter("weight", linear.weight)
         self.register_parameter("bias", linear.bias)
 
-    def forward(
-        self, hidden_NH: Tensor, labels_N: Tensor, head: Head, how: Chunking
-    ) -> tuple[Tensor, Tensor]:
+    def forward(self, hidden_NH: Tensor, labels_N: Tensor, head: Head, how: Chunking) -> tuple[Tensor, Tensor]:
         """See `chunked_log_probs.log_probs_of_hidden`."""
         return log_probs_of_hidden(hidden_NH, labels_N, head, how)
 
@@ -63,9 +61,7 @@ class _GatheredHead(Head):
     def of(cls, head: Head) -> _GatheredHead:
         return cls(_HeadModule(head.linear), head.scale, head.softcap)
 
-    def log_probs(
-        self, hidden_NH: Tensor, labels_N: Tensor, how: Chunking
-    ) -> tuple[Tensor, Tensor]:
+    def log_probs(self, hidden_NH: Tensor, labels_N: Tensor, how: Chunking) -> tuple[Tensor, Tensor]:
         """See `Head.log_probs`."""
         # The hooks look at positional arguments, and warn of those that are no tensors.
         found: tuple[Tensor, Tensor] = self.linear(hidden_NH, labels_N, head=self, how=how)

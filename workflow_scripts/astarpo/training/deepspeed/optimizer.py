@@ -36,11 +36,14 @@ def deepspeed_config(settings: TrainSettings, machine: MachineSettings) -> dict[
         "optimizer": {
             "type": "AdamW",
             "params": {
-                "lr": settings.lr, "betas": list(settings.adam_betas), "eps": settings.adam_eps,
-                "weight_decay": settings.weight_decay, "torch_adam": torch_adam,
+                "lr": settings.lr,
+                "betas": list(settings.adam_betas),
+                "eps": settings.adam_eps,
+                "weight_decay": settings.weight_decay,
+                "torch_adam": torch_adam,
             },
         },
-    }  # fmt: skip
+    }
 
 
 def initialize(model: Any, settings: TrainSettings, machine: MachineSettings) -> tuple[Any, Any]:

@@ -1,0 +1,52 @@
+"""Hashes of large files, remembered so that gigabytes are not read each time."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+
+from astarpo.common.files import sha256
+
+SMALL = 1 << 24
+HASHES = Path("results/.hashes")
+
+
+def remembered_sha256(path: str | Path, store: str | Path = HASHES, small: int = SMALL) -> str:
+    """Hash a file, or recall the hash if the file is large and was not changed since.
+
+    What counts as changed is any difference in size, inode, or the times of content and of attributes; the last
+    cannot be set back, so a copy that keeps times is noticed as well.
+
+    Args:
+        path: the file.
+        store: folder of what is remembered, an entry a path; made if the folder above it is there.
+        small: files of fewer bytes are always read.
+    """
+    real = Path(path).resolve()
+    before = real.stat()
+    if before.st_size < small:
+        return sha256(real)
+    state = [before.st_size, before.st_mtime_ns, before.st_ctime_ns, before.st_ino, before.st_dev]
+    entry = Path(store) / f"{hashlib.sha256(os.fsencode(real)).hexdigest()[:32]}.json"
+    try:
+        known = json.loads(entry.read_text(encoding="utf-8"))
+        if known["state"] == state:
+            return str(known["sha256"])
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    found = sha256(real)
+    _remember(entry, {"path": str(real), "state": state, "sha256": found})
+    return found
+
+
+def _remember(entry: Path, value: dict[str, object]) -> None:
+    """Write an entry whole; where that cannot be, the file is read again next time."""
+    partial = entry.with_name(f"{entry.name}.{os.getpid()}")
+    try:
+        entry.parent.mkdir(exist_ok=True)
+        partial.write_text(json.dumps(value), encoding="utf-8")
+        os.replace(partial, entry)
+    except OSError:
+        partial.unlink(missing_ok=True)
