@@ -20,7 +20,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "workflow_scripts"), str(ROOT)]
 
-from astarpo.rewards.grading import Grader, GradingSettings, Item  # noqa: E402
+from astarpo.rewards.grading import Grader, Item  # noqa: E402
+from astarpo.rewards.settings import GradingSettings  # noqa: E402
 from astarpo.rewards.verdicts import Response  # noqa: E402
 from bench.report import Measured, record  # noqa: E402
 
@@ -48,7 +49,7 @@ def plain_loop(pairs: list[tuple[str, str]]) -> list[bool]:
 
 def warm_grader() -> Grader:
     """A grader whose workers run already; they have seen none of the answers."""
-    grader = Grader(GradingSettings("incorrect", 1.0, 10**9, 10.0), WORKERS)
+    grader = Grader(GradingSettings(truncated="incorrect", max_null_rate=1.0, min_nulls=10**9, timeout_s=10.0), WORKERS)
     grader.grade(items([(f"{n}x", f"\\boxed{{x*{n}}}") for n in range(8 * WORKERS)]))
     return grader
 

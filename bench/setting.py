@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from astarpo.data.prompts import PromptSettings
-from astarpo.rewards.grading import GradingSettings
-from astarpo.sampling import SamplingSettings
+from astarpo.data.settings import PromptSettings
+from astarpo.rewards.settings import GradingSettings
+from astarpo.sampling.settings import SamplingSettings
 from astarpo.training.settings import TrainSettings
 
 LR = 1e-6
-GRADING = GradingSettings("incorrect", 1.0, 10**9)
+GRADING = GradingSettings(truncated="incorrect", max_null_rate=1.0, min_nulls=10**9)
 
 
 def train_settings(
@@ -56,8 +56,8 @@ def train_settings(
         hyperparameters=hyperparameters,
         prompts_per_batch=prompts,
         responses_per_prompt=responses,
-        sampling=SamplingSettings(1.0, 1.0, tokens),
-        prompting=PromptSettings(False, None, 1024),
+        sampling=SamplingSettings(temperature=1.0, top_p=1.0, max_new_tokens=tokens),
+        prompting=PromptSettings(chat_template=False, system_prompt=None, max_prompt_tokens=1024),
         grading=GRADING,
         **{**usual, **changes},
     )

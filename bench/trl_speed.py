@@ -182,10 +182,10 @@ def our_stage1(sampler: Any, prompts: list[Any], tokens: int) -> dict[str, float
     from setting import GRADING
 
     from astarpo.rewards.grading import Grader
-    from astarpo.sampling import SamplingSettings
+    from astarpo.sampling.settings import SamplingSettings
     from astarpo.training.rollouts import PhaseClock, draw_responses
 
-    sampling = SamplingSettings(1.0, 1.0, tokens)
+    sampling = SamplingSettings(temperature=1.0, top_p=1.0, max_new_tokens=tokens)
     with Grader(GRADING, 1) as grader:
         draw_responses(sampler, prompts[:8], 1, sampling, grader, (1,), PhaseClock())  # to warm up
         started = time.perf_counter()
@@ -213,7 +213,7 @@ def our_stage2(policy: Any, sampler: Any, prompts: list[Any], arguments: argpars
         compile_model=arguments.compile,
     )
     machine = MachineSettings(
-        "cpu",
+        device="cpu",
         devices=1,
         nodes=1,
         micro_batch=arguments.micro_batch,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -52,8 +51,8 @@ class Chunks:
 def trainer(folder: str, world: World, settings: dict[str, Any], machine: dict[str, Any]) -> case.CheckedTrainer:
     """As training_case makes it, with the other engine."""
     told, where = (
-        replace(case.SETTINGS, engine="deepspeed", **settings),
-        replace(case.MACHINE, **machine),
+        case.SETTINGS.changed(engine="deepspeed", **settings),
+        case.MACHINE.changed(**machine),
     )
     Recording.gradients = []
     engine, sampled = job.make_engine(Path(folder), told, where, world, seed=0)
@@ -64,7 +63,7 @@ def trainer(folder: str, world: World, settings: dict[str, Any], machine: dict[s
         told.sampling_engine,
         folder,
         sampled,
-        asdict(where),
+        where,
         precision=told.precision,
         longest=48,
         trained=True,

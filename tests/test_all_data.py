@@ -13,7 +13,8 @@ from snakemake.utils import update_config
 from astarpo.config import Plan, load_config
 from astarpo.data.datasets import prepare
 from astarpo.rewards import latex
-from astarpo.rewards.grading import GradingSettings, Item, grade
+from astarpo.rewards.grading import Item, grade
+from astarpo.rewards.settings import GradingSettings
 from astarpo.rewards.verifiers import Response, boxed
 
 RECIPES = Path(__file__).resolve().parent.parent / "config/recipes"
@@ -111,4 +112,6 @@ def test_leading_zeros_and_floats(data_dir):
     items = [
         Item(verifier, gold, Response(boxed(str(int(float(gold)))), [], "stop")) for verifier, gold in golds.values()
     ]
-    assert [one.status for one in grade(items, GradingSettings("incorrect", 1, 9))] == ["correct"] * 2
+    assert [
+        one.status for one in grade(items, GradingSettings(truncated="incorrect", max_null_rate=1, min_nulls=9))
+    ] == ["correct"] * 2

@@ -16,9 +16,11 @@ from astarpo.config.plan import Plan
 from astarpo.model.attention import check_attention
 from astarpo.model.loading import build_scratch_policy, load_policy, load_policy_without_weights
 from astarpo.model.log_probs import collate, token_log_probs
-from astarpo.sampling import Request, SamplingSettings
+from astarpo.sampling import Request
+from astarpo.sampling.settings import SamplingSettings
 from astarpo.sampling.transformers_engine import TransformersSampler
 from astarpo.stage_one.reference import prepare_reference
+from astarpo.stage_one.settings import ReferenceSettings
 
 DEFAULT = yaml.safe_load((Path(__file__).parents[1] / "config/config.yaml").read_text(encoding="utf-8"))
 IDS = torch.tensor([[5, 9, 30, 31, 32, 33, 40, 41, 42, 43, 44, 45]])
@@ -54,7 +56,7 @@ def test_the_choice_is_kept_in_the_folder_and_holds_in_sampling_and_training(cap
         "warm_start": None,
         "attention": "eager",
     }
-    policy, _ = prepare_reference(settings, None, "cpu")
+    policy, _ = prepare_reference(ReferenceSettings(**settings), None, "cpu")
     policy.save(tmp_path / "prepared")
     policy = load_policy(tmp_path / "prepared")
     assert policy.attention == "eager" == policy.model.config._attn_implementation
@@ -67,7 +69,7 @@ def test_the_choice_is_kept_in_the_folder_and_holds_in_sampling_and_training(cap
     sampler = TransformersSampler(policy.model, policy.tokenizer, policy.end_token_ids, 8)
     prompts = [[5, 9, 30][: 1 + index % 3] for index in range(8)]
     requests = [Request("p", index, index, prompt) for index, prompt in enumerate(prompts)]
-    drawn = sampler.sample(requests, SamplingSettings(1.0, 1.0, 24))
+    drawn = sampler.sample(requests, SamplingSettings(temperature=1.0, top_p=1.0, max_new_tokens=24))
     batch = collate(prompts, [one.token_ids for one in drawn], policy.end_token_ids)
     log_probs_BT, _ = token_log_probs(policy.model, batch, 1.0)
     for row, one in enumerate(drawn):
@@ -123,9 +125,8 @@ def configured(**changes):
     return {**DEFAULT, "references": {"tiny": reference}}
 
 
-def test_the_usual_attention_is_not_among_the_settings_and_another_is():
+def test_the_attention_is_among_the_settings_of_a_reference():
     usual = Plan(load_config(DEFAULT)).reference("tiny")
-    assert "attention" not in usual
     assert Plan(load_config(configured(attention="sdpa"))).reference("tiny") == usual
     other = json.loads(Plan(load_config(configured(attention="eager"))).reference("tiny"))
     assert other == {**json.loads(usual), "attention": "eager"}

@@ -6,6 +6,7 @@ import pytest
 from astarpo.common.errors import InputError
 from astarpo.model.chat_template import check_chat_template, turn_end_token
 from astarpo.stage_one.reference import prepare_reference
+from astarpo.stage_one.settings import ReferenceSettings
 
 RAISES = (
     "{% for m in messages %}{% if m['role'] == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}"
@@ -99,7 +100,7 @@ def test_preparing_a_reference_refuses_before_the_weights_are_read(tmp_path, tem
     settings = {
         "source": {"kind": "local", "path": path},
         "warm_start": None,
-        "prompting": prompting,
+        **prompting,
     }
     with pytest.raises(InputError, match="chat template"):
-        prepare_reference(settings, None, "cpu")
+        prepare_reference(ReferenceSettings(**settings), None, "cpu")

@@ -11,11 +11,12 @@ from config_case import DEFAULT, RUN, changed, message, with_run
 
 from astarpo.common.code import import_closure
 from astarpo.common.errors import InputError
+from astarpo.common.machine import MachineSettings
 from astarpo.config import Plan, load_config
 from astarpo.config.methods import HYPERPARAMETERS
 from astarpo.config.targets import Targets
 from astarpo.objectives import METHODS
-from astarpo.training.settings import MachineSettings, TrainSettings
+from astarpo.training.settings import TrainSettings
 
 
 @pytest.mark.parametrize(
@@ -264,12 +265,20 @@ def test_swapping_two_values_changes_both_stages():
 
 def test_scripts_can_read_what_the_plan_writes():
     plan = Plan(load_config(DEFAULT))
-    told = TrainSettings.from_json(json.loads(plan.training("a-star-po")))
+    told = TrainSettings.from_json(plan.training("a-star-po"))
     assert told.hyperparameters == {"beta2": 1e-3, "value_update": "none"}
     assert told.sampling.max_new_tokens == 40
-    assert MachineSettings.from_json(json.loads(plan.machine())).max_minutes is None
-    with pytest.raises(InputError, match="settings.steps is missing"):
-        TrainSettings.from_json({k: v for k, v in json.loads(plan.training("a-star-po")).items() if k != "steps"})
+    assert MachineSettings.from_json(plan.machine()).max_minutes is None
+    without_steps = {key: value for key, value in json.loads(plan.training("a-star-po")).items() if key != "steps"}
+    with pytest.raises(InputError, match="^--settings: steps is missing$"):
+        TrainSettings.from_json(json.dumps(without_steps))
+    with pytest.raises(InputError, match="^--machine: unknown key 'devicce'; did you mean 'device'"):
+        MachineSettings.from_json('{"devicce": "cpu"}', "--machine")
+    with pytest.raises(InputError, match="^--settings: lr: .* less than or equal to 1; it is 2.0$"):
+        TrainSettings.from_json(json.dumps({**json.loads(plan.training("a-star-po")), "lr": 2.0}))
+    for text in ("{", "[1]", "3"):
+        with pytest.raises(InputError, match="^--settings is not a JSON object"):
+            TrainSettings.from_json(text)
 
 
 def test_walltime_leaves_time_to_save():
@@ -399,8 +408,7 @@ def test_keys_and_groups_of_other_methods_are_refused(keys, expected):
 
 def test_an_estimate_that_is_refreshed_brings_its_settings_along():
     plan = Plan(load_config(with_run(method="a_star_po", value="v-star", value_update="running")))
-    told = json.loads(plan.training("mine"))["hyperparameters"]
-    assert told["estimator"] == "log_mean_exp" and told["beta1"] == 0.5
+    assert json.loads(plan.training("mine"))["estimate"] == {"estimator": "log_mean_exp", "beta1": 0.5}
     assert plan.modules_without_use("mine") == ()
     assert Plan(load_config(DEFAULT)).modules_without_use("a-star-po") == ("astarpo.stage_one.values",)
 

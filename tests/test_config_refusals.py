@@ -10,10 +10,11 @@ import pytest
 from config_case import DEFAULT, RUN, changed, message, with_run
 from pydantic import ValidationError
 
+from astarpo.common.settings import Section
 from astarpo.config import load_config
 from astarpo.config.figure_checks import _families
 from astarpo.config.runs import Config
-from astarpo.config.schema import BenchmarkEntry, Section
+from astarpo.config.schema import BenchmarkEntry
 from astarpo.evaluation.scores import Answers, score
 
 INF, NAN = float("inf"), float("nan")
@@ -60,7 +61,7 @@ def test_no_key_takes_a_number_that_is_not_finite(section, key, schema, number):
 
 def test_the_walk_finds_numbers_alone_in_pairs_and_where_null_is_allowed():
     found = {(param.values[0].__name__, param.values[1]) for param in fields(is_number)}
-    assert {("ValueEntry", "beta1"), ("Run", "adam_betas"), ("Run", "max_sampler_gap")} <= found
+    assert {("EstimateSettings", "beta1"), ("TrainingKeys", "adam_betas"), ("TrainingKeys", "max_sampler_gap")} <= found
     assert len(found) > 30
 
 

@@ -17,7 +17,6 @@ from astarpo.common.files import read_json, write_table
 from astarpo.config import Plan, load_config
 from astarpo.config.schema import DatasetEntry
 from astarpo.data.contamination import (
-    Settings,
     contaminated,
     find_matches,
     ngrams,
@@ -25,10 +24,11 @@ from astarpo.data.contamination import (
     simplify,
 )
 from astarpo.data.datasets import prepare, read_source
+from astarpo.data.settings import Contamination
 from astarpo.tables.contamination import contamination_page
 
 ROOT = Path(__file__).resolve().parent.parent
-NEAR = Settings(ngram=3, threshold=0.5)
+NEAR = Contamination(ngram=3, threshold=0.5)
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_overlap_worked_by_hand():
     assert ngrams("a b c d e f", 3) == {tuple("abc"), tuple("bcd"), tuple("cde"), tuple("def")}
     (match,) = find_matches(["a b c d e f"], ["x a b c d y z w"], NEAR)
     assert (match.kind, match.overlap) == ("near", 0.5)
-    assert not find_matches(["a b c d e f"], ["x a b c d y z w"], Settings(3, 0.51))
+    assert not find_matches(["a b c d e f"], ["x a b c d y z w"], Contamination(ngram=3, threshold=0.51))
 
 
 def test_a_text_shorter_than_an_ngram_matches_exactly_or_not_at_all():
@@ -189,7 +189,7 @@ def test_a_new_benchmark_is_an_input_of_the_data_set_only_where_it_says_so():
     plan = Plan(load_config(config()))
     assert plan.dataset_inputs("datasets", "sums") == {}
     told = plan.dataset("sums")
-    assert "decontaminate" not in told
+    assert json.loads(told)["decontaminate"] is None
     assert ("sums", "held-out") in plan.contaminations()
     assert ("sums-warm-start", "one-more-term") in plan.contaminations()
     asked = Plan(load_config(config(decontaminate=["held-out"])))
@@ -220,7 +220,9 @@ def read_lines(path: Path) -> list[dict]:
 
 def test_the_known_twins_of_math_are_found(data_dir):
     train, test = (read_lines(data_dir / f"math/{split}.jsonl") for split in ("train", "test"))
-    matches = find_matches([row["problem"] for row in train], [row["problem"] for row in test], Settings(8, 0.7))
+    matches = find_matches(
+        [row["problem"] for row in train], [row["problem"] for row in test], Contamination(ngram=8, threshold=0.7)
+    )
     exact = {
         (train[m.dataset_index]["unique_id"], test[m.benchmark_index]["unique_id"])
         for m in matches
@@ -232,7 +234,9 @@ def test_the_known_twins_of_math_are_found(data_dir):
 def test_the_two_problems_of_olympiadbench_in_math_are_found(data_dir):
     train = read_lines(data_dir / "math/train.jsonl")
     olympiad = read_lines(data_dir / "olympiadbench/test.jsonl")
-    matches = find_matches([row["problem"] for row in train], [row["question"] for row in olympiad], Settings(8, 0.7))
+    matches = find_matches(
+        [row["problem"] for row in train], [row["question"] for row in olympiad], Contamination(ngram=8, threshold=0.7)
+    )
     exact = {
         (train[m.dataset_index]["unique_id"], olympiad[m.benchmark_index]["id"]) for m in matches if m.kind == "exact"
     }

@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -183,7 +182,7 @@ def result(out: Path, name: str) -> tuple[list[dict[str, Any]], dict[str, Any], 
 
 def plain(folder: Path, scratch: Path, **changes: Any) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     scratch.mkdir(exist_ok=True)
-    machine = replace(case.MACHINE, **MACHINE)
+    machine = case.MACHINE.changed(**MACHINE)
     made = case.trainer(folder, machine=machine, **{**SETTINGS, **changes})
     history = made.run(scratch)
     return history.metrics, dict(made.engine.policy.model.named_parameters())

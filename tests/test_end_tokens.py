@@ -12,9 +12,11 @@ from astarpo.common.errors import InputError
 from astarpo.common.files import write_table
 from astarpo.model.end_tokens import describe_end_tokens, end_token_ids, tokenizer_end
 from astarpo.model.loading import load_policy, load_policy_without_weights
-from astarpo.sampling import Request, SamplingSettings
+from astarpo.sampling import Request
+from astarpo.sampling.settings import SamplingSettings
 from astarpo.sampling.transformers_engine import TransformersSampler
 from astarpo.stage_one.reference import prepare_reference
+from astarpo.stage_one.settings import ReferenceSettings
 from astarpo.stage_one.warm_start import encode_solutions
 from astarpo.training.job import make_engine
 from astarpo.training.world import World
@@ -89,7 +91,7 @@ def test_an_end_token_that_the_tokenizer_takes_for_an_unknown_word_is_none():
 
 
 def test_preparing_says_what_ends_a_response_and_writes_it_down(source, made, tmp_path, capsys):
-    policy, facts = prepare_reference({"source": source, "warm_start": None}, None, "cpu")
+    policy, facts = prepare_reference(ReferenceSettings(source=source, warm_start=None), None, "cpu")
     assert "a response ends with 1 '<|endoftext|>', 7 '&'" in capsys.readouterr().out
     assert facts["end_token_ids"] == [1, 7]
     policy.save(tmp_path / "out")
@@ -104,8 +106,8 @@ def engine_of(folder):
 
 
 def test_the_end_of_a_chat_turn_comes_first_and_lasts(source, made, tmp_path, capsys):
-    settings = {"source": source, "warm_start": None, "prompting": CHAT}
-    policy, _ = prepare_reference(settings, None, "cpu")
+    settings = {"source": source, "warm_start": None, **CHAT}
+    policy, _ = prepare_reference(ReferenceSettings(**settings), None, "cpu")
     (end,) = ids(made, "<|im_end|>")
     assert policy.end_token_ids == [end, 7, 1]
     assert f"{end} '<|im_end|>'" in capsys.readouterr().out
@@ -118,8 +120,8 @@ def test_the_end_of_a_chat_turn_comes_first_and_lasts(source, made, tmp_path, ca
 
 
 def test_the_masks_of_training_end_at_each_of_them(source, tmp_path):
-    settings = {"source": source, "warm_start": None, "prompting": CHAT}
-    policy, _ = prepare_reference(settings, None, "cpu")
+    settings = {"source": source, "warm_start": None, **CHAT}
+    policy, _ = prepare_reference(ReferenceSettings(**settings), None, "cpu")
     policy.save(tmp_path / "out")
     engine = engine_of(tmp_path / "out")
     assert len(engine.policy.end_token_ids) == 3
@@ -131,13 +133,13 @@ def test_the_masks_of_training_end_at_each_of_them(source, tmp_path):
 def draw(policy):
     sampler = TransformersSampler(policy.model, policy.tokenizer, policy.end_token_ids, 8)
     requests = [Request("p", index, index, [5]) for index in range(8)]
-    return sampler.sample(requests, SamplingSettings(1.0, 1.0, 40))
+    return sampler.sample(requests, SamplingSettings(temperature=1.0, top_p=1.0, max_new_tokens=40))
 
 
 @pytest.mark.parametrize("end", [1, 7, 260])
 def test_sampling_ends_with_whichever_comes(source, made, tmp_path, end):
-    settings = {"source": source, "warm_start": None, "prompting": CHAT}
-    policy, _ = prepare_reference(settings, None, "cpu")
+    settings = {"source": source, "warm_start": None, **CHAT}
+    policy, _ = prepare_reference(ReferenceSettings(**settings), None, "cpu")
     assert end in policy.end_token_ids
     # Nothing else can be drawn than this end token and one other.
     others = [token for token in range(len(made)) if token not in (end, 5)]
@@ -173,8 +175,8 @@ def test_a_warm_start_teaches_the_end_of_the_turn_or_else_the_tokenizers(source,
     write_table(tmp_path / "d.parquet", rows, DATASET)
     prompting = {"chat_template": chat, "system_prompt": None, "max_prompt_tokens": 40}
     steps = {**STEPS, "steps": 40, "lr": 3e-2}
-    settings = {"source": source, "warm_start": steps, "prompting": prompting, "torch_threads": 1}
-    policy, facts = prepare_reference(settings, str(tmp_path / "d.parquet"), "cpu")
+    settings = {"source": source, "warm_start": steps, **prompting, "torch_threads": 1}
+    policy, facts = prepare_reference(ReferenceSettings(**settings), str(tmp_path / "d.parquet"), "cpu")
     assert facts["warm_start_loss"] < 0.1
     chatml = ids(made, "<|im_start|>")[0]
     prompt = "<|im_start|>user\n1<|im_end|>\n<|im_start|>assistant\n" if chat else "1"
@@ -201,7 +203,7 @@ def test_solutions_beyond_the_models_positions_are_left_out_and_counted(source, 
     ]
     write_table(tmp_path / "d.parquet", rows, DATASET)
     prompting = {"chat_template": False, "system_prompt": None, "max_prompt_tokens": 4}
-    settings = {"source": source, "warm_start": STEPS, "prompting": prompting, "torch_threads": 1}
-    _, facts = prepare_reference(settings, str(tmp_path / "d.parquet"), "cpu")
+    settings = {"source": source, "warm_start": STEPS, **prompting, "torch_threads": 1}
+    _, facts = prepare_reference(ReferenceSettings(**settings), str(tmp_path / "d.parquet"), "cpu")
     assert facts["warm_start_solutions_too_long"] == 1 and facts["warm_start_prompts"] == 3
     assert "1 worked solutions have" in capsys.readouterr().out

@@ -7,13 +7,14 @@ import pytest
 import torch
 
 from astarpo.common.seeds import derive_seed
-from astarpo.sampling import Request, SamplingSettings
+from astarpo.sampling import Request
 from astarpo.sampling.generation import SMALL_BATCH, HalfHaveEnded
+from astarpo.sampling.settings import SamplingSettings
 from astarpo.sampling.transformers_engine import TransformersSampler
 
 # So many end tokens that responses of a random model end here and there.
 ENDS = list(range(3, 25))
-T1 = SamplingSettings(1.0, 1.0, 30)
+T1 = SamplingSettings(temperature=1.0, top_p=1.0, max_new_tokens=30)
 
 
 @contextmanager
@@ -42,7 +43,14 @@ def drawn(policy, asked, batch_size, settings=T1):
     return sampler.sample(asked, settings)
 
 
-@pytest.mark.parametrize("settings", [T1, SamplingSettings(0.7, 0.9, 30), SamplingSettings(0.0, 1.0, 8)])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        T1,
+        SamplingSettings(temperature=0.7, top_p=0.9, max_new_tokens=30),
+        SamplingSettings(temperature=0.0, top_p=1.0, max_new_tokens=8),
+    ],
+)
 def test_samples_are_those_of_requests_drawn_alone(tiny_policy, settings):
     asked = requests([[40, 41, 42], [50, 51], [60]], 12)
     together = drawn(tiny_policy, asked, 36, settings)
@@ -86,7 +94,7 @@ def test_a_prompt_that_begins_with_the_pad_token_is_not_taken_for_padding(tiny_p
 
 
 def test_one_token_prompts_and_one_token_responses(tiny_policy):
-    settings = SamplingSettings(1.0, 1.0, 1)
+    settings = SamplingSettings(temperature=1.0, top_p=1.0, max_new_tokens=1)
     found = drawn(tiny_policy, requests([[40]], 100), 50, settings)
     assert [len(one.token_ids) for one in found] == [1] * 100
     assert {one.finish_reason for one in found} == {"stop", "length"}
@@ -108,7 +116,9 @@ def test_half_have_ended():
 def test_what_is_drawn_follows_the_model(tiny_policy):
     """The first token of ten thousand samples of one shared prompt, against the model's own distribution."""
     prompt, count = [40, 41, 42], 10_000
-    found = drawn(tiny_policy, requests([prompt], count), 1000, SamplingSettings(1.0, 1.0, 1))
+    found = drawn(
+        tiny_policy, requests([prompt], count), 1000, SamplingSettings(temperature=1.0, top_p=1.0, max_new_tokens=1)
+    )
     with torch.no_grad():
         expected = tiny_policy.model(torch.tensor([prompt])).logits[0, -1].softmax(-1).numpy()
     shares = np.bincount([one.token_ids[0] for one in found], minlength=len(expected)) / count

@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from astarpo.rewards.grading import GradingSettings, Item, grade
+from astarpo.rewards.grading import Item, grade
+from astarpo.rewards.settings import GradingSettings
 from astarpo.rewards.verifiers import Response
 
 OURS = Path(__file__).with_name("cases") / "grading.jsonl"
-SETTINGS = GradingSettings("incorrect", 1.0, 10**9, 30.0)
+SETTINGS = GradingSettings(truncated="incorrect", max_null_rate=1.0, min_nulls=10**9, timeout_s=30.0)
 
 
 def read_cases(path: Path) -> list[dict[str, str]]:

@@ -12,12 +12,15 @@ from odd_verifiers import odd, stillborn
 from astarpo.common.errors import InputError
 from astarpo.rewards import pool as pools
 from astarpo.rewards import verifiers
-from astarpo.rewards.grading import Grader, GradingSettings, Item, grade
+from astarpo.rewards.grading import Grader, Item, grade, limits_of
+from astarpo.rewards.settings import GradingSettings
 from astarpo.rewards.verdicts import Response
 from astarpo.rewards.verifiers import Entry
 
-NEVER_STOP = GradingSettings("incorrect", 1.0, 10**6, 1.0)
-IMPATIENT = GradingSettings("incorrect", 1.0, 10**6, 1.0, 2.5)
+NEVER_STOP = GradingSettings(max_null_rate=1.0, min_nulls=10**6, timeout_s=1.0)
+IMPATIENT = GradingSettings(
+    truncated="incorrect", max_null_rate=1.0, min_nulls=10**6, timeout_s=1.0, wall_timeout_s=2.5
+)
 ODD = f"{Path(__file__).with_name('odd_verifiers.py')}:odd"
 
 
@@ -75,7 +78,7 @@ def spin_until_killed():
 
 def test_a_verdict_does_not_depend_on_how_busy_the_machine_is():
     """Half a second of work takes several by the wall clock here, and the limit is one second."""
-    settings = GradingSettings("incorrect", 1.0, 10**6, 1.0)
+    settings = GradingSettings(truncated="incorrect", max_null_rate=1.0, min_nulls=10**6, timeout_s=1.0)
     with Grader(settings) as made:
         idle = made.grade([item("compute for half a second")])
         busy = [
@@ -94,9 +97,9 @@ def test_a_verdict_does_not_depend_on_how_busy_the_machine_is():
 
 
 def test_the_wall_clock_is_generous_where_nobody_sets_it():
-    limits = [GradingSettings("incorrect", 1.0, 1, seconds).limits for seconds in (1.0, 30.0)]
+    limits = [limits_of(GradingSettings(max_null_rate=1.0, min_nulls=1, timeout_s=seconds)) for seconds in (1.0, 30.0)]
     assert [(limit.cpu_s, limit.wall_s) for limit in limits] == [(1.0, 60.0), (30.0, 300.0)]
-    assert (IMPATIENT.limits.cpu_s, IMPATIENT.limits.wall_s) == (1.0, 2.5)
+    assert (limits_of(IMPATIENT).cpu_s, limits_of(IMPATIENT).wall_s) == (1.0, 2.5)
 
 
 def test_results_are_in_the_order_of_the_items(grader):
@@ -159,7 +162,7 @@ def test_workers_end_with_the_grader():
 
 def test_too_many_nulls_stop_the_stage_while_it_runs():
     """Not after all of the thousand items: the twentieth null is enough."""
-    settings = GradingSettings("incorrect", 0.02, 20, 1.0)
+    settings = GradingSettings(truncated="incorrect", max_null_rate=0.02, min_nulls=20, timeout_s=1.0)
     with (
         Grader(settings, workers=2) as made,
         pytest.raises(InputError, match="20 of the last .* grades are null.*as asked"),
@@ -213,7 +216,7 @@ def test_adversarial_mathematics_is_answered():
         r"\boxed{\sum_{n=1}^{10^9} n}",
         r"\boxed{0^{-1}}",
     ]
-    settings = GradingSettings("incorrect", 1.0, 10**6, 3.0)
+    settings = GradingSettings(truncated="incorrect", max_null_rate=1.0, min_nulls=10**6, timeout_s=3.0)
     with Grader(settings, workers=2) as made:
         grades = made.grade(
             [item(text, r"\sqrt{2}", "math") for text in texts] + [item(r"\boxed{2^{1/2}}", r"\sqrt{2}", "math")]

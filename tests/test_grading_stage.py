@@ -5,10 +5,10 @@ import pytest
 from astarpo.common.columns import DATASET, GENERATIONS, IMPORTED
 from astarpo.common.errors import InputError
 from astarpo.common.files import write_table
-from astarpo.rewards.grading import GradingSettings
+from astarpo.rewards.settings import GradingSettings
 from astarpo.rewards.stage import grade_table
 
-SETTINGS = GradingSettings("incorrect", 0.02, 20)
+SETTINGS = GradingSettings(truncated="incorrect", max_null_rate=0.02, min_nulls=20)
 
 
 @pytest.fixture

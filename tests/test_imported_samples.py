@@ -17,6 +17,7 @@ from astarpo.common.errors import InputError
 from astarpo.common.files import read_json, read_table, table_metadata
 from astarpo.config import Plan, load_config
 from astarpo.sampling.imported import import_rows
+from astarpo.sampling.settings import ImportedSamplesSettings
 
 ROOT = Path(__file__).resolve().parent.parent
 PROMPTS = [
@@ -25,18 +26,10 @@ PROMPTS = [
 ]
 
 
-def wide(path: Path, rows: list[dict[str, Any]], **changes: Any) -> dict[str, Any]:
+def wide(path: Path, rows: list[dict[str, Any]], **changes: Any) -> ImportedSamplesSettings:
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    return {
-        "source": {"kind": "local", "path": str(path)},
-        "problem": "problem",
-        "prompt": None,
-        "response": "response_{i}",
-        "reward": None,
-        "finish_reason": None,
-        "max_unmatched": 0.0,
-        **changes,
-    }
+    columns = {"problem": "problem", "response": "response_{i}", **changes}
+    return ImportedSamplesSettings(source={"kind": "local", "path": str(path)}, **columns)
 
 
 def row(problem: str, *responses: str, **more: Any) -> dict[str, Any]:
@@ -101,7 +94,7 @@ def test_unmatched_prompts_are_refused_or_counted(tmp_path):
     told = wide(tmp_path / "s.jsonl", [row("1 + 1", "a0"), row("3 + 3", "c0")])
     with pytest.raises(InputError, match="1 of 2 prompts find no 1 samples there.*'2 [+] 2'"):
         import_rows(told, PROMPTS, range(1))
-    found, counts = import_rows({**told, "max_unmatched": 0.5}, PROMPTS, range(1))
+    found, counts = import_rows(told.changed(max_unmatched=0.5), PROMPTS, range(1))
     assert [r["prompt_id"] for r in found] == ["a"]
     assert counts["prompts_unmatched"] == 1 and counts["problems_in_source_unused"] == 1
 

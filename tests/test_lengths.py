@@ -1,7 +1,6 @@
 """Texts longer than a model's positions are refused, by the configuration and before any weights are read."""
 
 import copy
-from dataclasses import asdict, replace
 from pathlib import Path
 
 import model_case
@@ -12,16 +11,19 @@ from transformers import BloomConfig, GemmaConfig, GPT2Config, LlamaConfig, Mamb
 
 from astarpo.common.errors import InputError
 from astarpo.common.files import sha256, write_json
+from astarpo.common.machine import MachineSettings
 from astarpo.config import load_config
 from astarpo.config.plan import Plan
+from astarpo.data.settings import PromptSettings
 from astarpo.model.lengths import Length, check_folder, check_lengths, position_limit
-from astarpo.sampling import SamplingSettings
+from astarpo.sampling.settings import GenerationSettings, SamplingSettings
 from astarpo.sampling.stage import sample_rows
 from astarpo.stage_one.reference import prepare_reference
+from astarpo.stage_one.settings import ReferenceSettings
 from astarpo.training.job import train
 
 DEFAULT = yaml.safe_load((Path(__file__).parents[1] / "config/config.yaml").read_text(encoding="utf-8"))
-MACHINE = {"device": "cpu", "sampling_batch": 4}
+MACHINE = MachineSettings(sampling_batch=4)
 
 
 @pytest.mark.parametrize(
@@ -132,23 +134,18 @@ def test_a_folder_is_refused_before_its_weights_are_read(tmp_path, make):
     settings = {"source": {"kind": "local", "path": path}, "warm_start": None}
     length = Length("benchmarks.b.protocols.greedy", 16, 100)
     with pytest.raises(InputError, match=r"benchmarks\.b\.protocols\.greedy: .* has 64 positions"):
-        prepare_reference(settings, None, "cpu", [length])
+        prepare_reference(ReferenceSettings(**settings), None, "cpu", [length])
 
 
 @pytest.mark.parametrize("make", [model_case.llama, model_case.gpt2])
 def test_sampling_refuses_what_the_model_cannot_read_and_answers_up_to_there(tmp_path, make):
     made = model_case.tokenizer()
     path = model_case.folder(tmp_path / "m", make(len(made)), made)
-    asking = {
-        "prompting": {"chat_template": False, "system_prompt": None, "max_prompt_tokens": 4},
-        "engine": "transformers",
-        "precision": "float32",
-        "torch_threads": 1,
-    }
+    asking = GenerationSettings(torch_threads=1, prompting=PromptSettings(max_prompt_tokens=4))
 
     def draw(longest):
         rows = [{"prompt_id": "p", "prompt": "1+1="}]
-        sampling = SamplingSettings(1.0, 1.0, longest)
+        sampling = SamplingSettings(temperature=1.0, top_p=1.0, max_new_tokens=longest)
         return sample_rows(path, rows, range(8), lambda _, i: i, sampling, asking, MACHINE, "it")
 
     with pytest.raises(InputError, match="it: .* make 65, but .*/m has 64 positions"):
@@ -168,6 +165,10 @@ def test_a_training_is_refused_before_its_models_are_loaded(tmp_path):
     (tmp_path / "model/model.safetensors").unlink()
     reference = tmp_path / "manifest.json"
     write_json(reference, {"outputs": {"model": sha256(tmp_path / "model")}})
-    told = replace(training_case.SETTINGS, method="grpo", hyperparameters={}, sampling=SamplingSettings(1.0, 1.0, 33))
+    told = training_case.SETTINGS.changed(
+        method="grpo",
+        hyperparameters={},
+        sampling=SamplingSettings(temperature=1.0, top_p=1.0, max_new_tokens=33),
+    )
     with pytest.raises(InputError, match=r"the training: .* make 65, but .*/model has 64 positions"):
-        train(asdict(told), asdict(training_case.MACHINE), 0, {"reference": str(reference)}, {}, "s")
+        train(told, training_case.MACHINE, 0, {"reference": str(reference)}, {}, "s")

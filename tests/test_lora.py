@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 import torch
 import training_case as case
@@ -11,6 +9,7 @@ import training_case as case
 from astarpo.model.loading import load_policy
 from astarpo.model.log_probs import collate, token_log_probs
 from astarpo.model.lora import adapters_off, inject, merged, plain_weights
+from astarpo.model.settings import Lora
 from astarpo.training.job import _bytes_each, make_engine
 from astarpo.training.world import World
 
@@ -33,7 +32,7 @@ def trained(tiny_folder, tmp_path):
 def test_at_first_adapters_change_nothing(tiny_folder):
     policy = load_policy(tiny_folder)
     before = log_probs(policy)
-    inject(policy.model, LORA, seed=3)
+    inject(policy.model, Lora(**LORA), seed=3)
     assert torch.equal(log_probs(policy), before)
 
 
@@ -63,7 +62,7 @@ def test_without_its_adapters_the_policy_is_the_reference(tiny_folder, trained):
 
 def test_the_exported_policy_is_an_ordinary_one(tiny_folder, trained, tmp_path):
     engine = trained[0].engine
-    policy = merged(tiny_folder, LORA, engine.full_weights())
+    policy = merged(tiny_folder, Lora(**LORA), engine.full_weights())
     policy.save(tmp_path / "out")
     again = load_policy(tmp_path / "out")
     names = {name for name, _ in again.model.named_parameters()}
@@ -74,7 +73,7 @@ def test_the_exported_policy_is_an_ordinary_one(tiny_folder, trained, tmp_path):
 def test_plain_weights_are_those_of_the_exported_policy(tiny_folder, trained):
     engine = trained[0].engine
     found = {name: weight.value() for name, weight in plain_weights(engine.policy.model).items()}
-    expected = merged(tiny_folder, LORA, engine.full_weights()).model.state_dict()
+    expected = merged(tiny_folder, Lora(**LORA), engine.full_weights()).model.state_dict()
     assert found.keys() == expected.keys() and "lm_head.weight" in found
     for name, weight in expected.items():
         assert torch.allclose(found[name], weight, atol=1e-6), name
@@ -97,21 +96,21 @@ def test_stopped_and_resumed_ends_as_it_would_have(tiny_folder, trained, tmp_pat
 
 def test_the_job_loads_one_model_with_adapters_and_two_without(tiny_folder):
     usual, _ = make_engine(tiny_folder, case.SETTINGS, case.MACHINE, World(), 0)
-    told = replace(case.SETTINGS, lora=LORA)
+    told = case.SETTINGS.changed(lora=LORA)
     adapted, sampled = make_engine(tiny_folder, told, case.MACHINE, World(), 0)
     assert usual.reference is not usual.policy
     assert adapted.reference is adapted.policy is sampled
 
 
 def test_a_model_fits_with_adapters_that_is_too_large_to_train_whole():
-    whole, adapters = (replace(case.SETTINGS, lora=lora) for lora in (None, LORA))
+    whole, adapters = (case.SETTINGS.changed(lora=lora) for lora in (None, LORA))
     assert (_bytes_each(whole, case.MACHINE, 1), _bytes_each(adapters, case.MACHINE, 1)) == (20, 4)
     # bf16, ZeRO 2 on 8: reference 2, weights 2, gradients 2/8, masters and moments 12/8; with adapters the weights.
-    spread = replace(whole, engine="deepspeed", precision="bfloat16")
+    spread = whole.changed(engine="deepspeed", precision="bfloat16")
     assert _bytes_each(spread, case.MACHINE, 8) == 5.75
-    assert _bytes_each(replace(spread, lora=LORA), case.MACHINE, 8) == 2
+    assert _bytes_each(spread.changed(lora=LORA), case.MACHINE, 8) == 2
     # A critic is trained whole: weights 2, gradients and optimizer as the policy's; on one device in fp32 4 + 4 + 8.
     critic = {"method": "ppo", "hyperparameters": {"critic_lr": 1e-3}}
-    assert _bytes_each(replace(spread, **critic), case.MACHINE, 8) == 5.75 + 3.75
-    assert _bytes_each(replace(spread, **critic, lora=LORA), case.MACHINE, 8) == 2 + 3.75
-    assert _bytes_each(replace(adapters, **critic), case.MACHINE, 1) == 4 + 16
+    assert _bytes_each(spread.changed(**critic), case.MACHINE, 8) == 5.75 + 3.75
+    assert _bytes_each(spread.changed(**critic, lora=LORA), case.MACHINE, 8) == 2 + 3.75
+    assert _bytes_each(adapters.changed(**critic), case.MACHINE, 1) == 4 + 16

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 import torch
 import training_case as case
@@ -22,6 +20,7 @@ from astarpo.objectives import (
 )
 from astarpo.objectives.loss_terms import k3, leave_one_out_mean, whiten
 from astarpo.objectives.rollout import Rollout
+from astarpo.stage_one.settings import EstimateSettings
 from astarpo.stage_one.values import ESTIMATORS
 from astarpo.training.prompts import TrainingPrompt
 from astarpo.training.running_statistics import Carried
@@ -271,14 +270,12 @@ def test_oapl_estimates_v_star_from_its_own_group():
 def test_running_means_and_counts():
     """Decay 1/2: after rewards 1 and then 0 the mean is (1/4 + 0) / (3/4). One success of four, and one more: 1.75."""
     prompt = TrainingPrompt("p", [1], "1", "integer", 0.3, 4, 1)
-    carried = Carried(
-        [prompt],
-        {"baseline_decay": 0.5, "value_update": "running", "estimator": "mean", "beta1": 0.5},
-    )
+    told = {"baseline_decay": 0.5, "value_update": "running"}, EstimateSettings(estimator="mean")
+    carried = Carried([prompt], *told)
     assert carried.running_mean == 0.0 and carried.v_star(prompt) == 0.25
     carried.learn([prompt], [1.0])
     assert carried.running_mean == 1.0 and carried.v_star(prompt) == pytest.approx(1.75 / 4)
-    again = Carried([prompt], carried.hyperparameters)
+    again = Carried([prompt], *told)
     again.load_state(carried.state())
     again.learn([prompt], [0.0])
     assert again.running_mean == pytest.approx(1 / 3)
@@ -356,7 +353,7 @@ def test_bias_and_spread_of_the_estimate(p, n, bias, deviation):
 
 # beta2, eta and the weights of the KL terms are large: what they multiply has a part in the numbers.
 SETTINGS = {
-    "a_star_po": {"beta2": 0.5, "value_update": "running", "estimator": "log_mean_exp", "beta1": 0.5},
+    "a_star_po": {"beta2": 0.5, "value_update": "running"},
     "grpo": {
         "clip": 0.2,
         "clip_high": 0.28,
@@ -381,6 +378,7 @@ def trainer(folder, method, machine=case.MACHINE, **changes):
         machine=machine,
         method=method,
         hyperparameters=SETTINGS[method],
+        estimate=EstimateSettings(beta1=0.5) if method == "a_star_po" else None,
         prompts_per_batch=prompts,
         responses_per_prompt=responses,
         **changes,
@@ -406,7 +404,7 @@ def test_a_training_killed_and_resumed_ends_as_it_would_have(tiny_folder, tmp_pa
     assert len(expected) == 5
     for row in expected[1:]:
         assert all(row[name] is not None for name in ("loss", "kl_per_token", "grad_norm", *METHODS[method].metrics))
-    every_two = replace(case.MACHINE, checkpoint_every=2)
+    every_two = case.MACHINE.changed(checkpoint_every=2)
     killed = trainer(tiny_folder, method, every_two)
     original = killed._step
 
@@ -477,7 +475,7 @@ def test_micro_batches_change_no_number_but_the_last_bits(tiny_folder, tmp_path,
     found, gradients = [], []
     for size in (1, 16):
         (tmp_path / str(size)).mkdir()
-        made = trainer(tiny_folder, method, replace(case.MACHINE, micro_batch=size), steps=1)
+        made = trainer(tiny_folder, method, case.MACHINE.changed(micro_batch=size), steps=1)
         found.append(made.run(tmp_path / str(size)).metrics[1])
         models = [made.engine.policy.model]
         if made.engine.critic is not None:

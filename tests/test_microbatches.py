@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 import torch
 import training_case as case
@@ -42,7 +40,7 @@ def test_what_saves_memory_changes_no_number(tiny_folder, tmp_path, changes):
         (tmp_path / name).mkdir()
     usual = case.trainer(tiny_folder)
     expected = usual.run(tmp_path / "a").metrics
-    other = case.trainer(tiny_folder, machine=replace(case.MACHINE, micro_batch=8, **changes))
+    other = case.trainer(tiny_folder, machine=case.MACHINE.changed(micro_batch=8, **changes))
     found = other.run(tmp_path / "b").metrics
     for row, wanted in zip(found, expected, strict=True):
         for name, value in wanted.items():

@@ -9,6 +9,7 @@ import training_case as case
 from astarpo.common.columns import DATASET
 from astarpo.common.files import write_table
 from astarpo.stage_one import reference
+from astarpo.stage_one.settings import ReferenceSettings
 
 SETTINGS = {
     "steps": 3,
@@ -173,7 +174,9 @@ def test_the_warm_start_takes_the_steps_of_adamw(tiny_folder, tmp_path, monkeypa
         "source": {"kind": "local", "path": str(tiny_folder)},
         "warm_start": WARM_START,
         "torch_threads": 1,
-        "prompting": {"chat_template": False, "system_prompt": None, "max_prompt_tokens": 16},
+        "chat_template": False,
+        "system_prompt": None,
+        "max_prompt_tokens": 16,
     }
     made, load = [], reference.make_policy
 
@@ -183,7 +186,7 @@ def test_the_warm_start_takes_the_steps_of_adamw(tiny_folder, tmp_path, monkeypa
         return policy
 
     monkeypatch.setattr(reference, "make_policy", watch)
-    policy, _ = reference.prepare_reference(settings, str(tmp_path / "d.parquet"), "cpu")
+    policy, _ = reference.prepare_reference(ReferenceSettings(**settings), str(tmp_path / "d.parquet"), "cpu")
     (watched,) = made
     watched.weights.append(flat(policy.model.parameters()))
     # Warm-up, the peak, and half of it where half of the cosine is left. Its epsilon is AdamW's usual one.

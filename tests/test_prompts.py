@@ -15,7 +15,12 @@ def test_render_leaves_other_braces_alone():
 
 
 def test_too_long_is_left_out_and_named(tiny_policy):
-    found = encode_prompts(tiny_policy.tokenizer, ["a", "b", "c"], ["12", "12345", "1"], PromptSettings(False, None, 2))
+    found = encode_prompts(
+        tiny_policy.tokenizer,
+        ["a", "b", "c"],
+        ["12", "12345", "1"],
+        PromptSettings(chat_template=False, system_prompt=None, max_prompt_tokens=2),
+    )
     assert found.prompt_ids == ["a", "c"] and found.too_long == ["b"]
     assert [len(tokens) for tokens in found.token_ids] == [2, 1]
 
@@ -29,15 +34,21 @@ def chatty(tiny_policy):
 
 
 def test_chat_template_and_system_prompt(chatty):
-    found = encode_prompts(chatty, ["a"], ["1+1"], PromptSettings(True, "Think.", 99))
+    found = encode_prompts(
+        chatty, ["a"], ["1+1"], PromptSettings(chat_template=True, system_prompt="Think.", max_prompt_tokens=99)
+    )
     assert chatty.decode(found.token_ids[0]) == "<system>Think.<user>1+1<assistant>"
-    found = encode_prompts(chatty, ["a"], ["1+1"], PromptSettings(True, None, 99))
+    found = encode_prompts(
+        chatty, ["a"], ["1+1"], PromptSettings(chat_template=True, system_prompt=None, max_prompt_tokens=99)
+    )
     assert chatty.decode(found.token_ids[0]) == "<user>1+1<assistant>"
 
 
 def test_the_length_is_counted_in_tokens_of_the_whole_chat(chatty):
     # apply_chat_template(tokenize=True) returns a mapping, whose length is no number of tokens.
-    found = encode_prompts(chatty, ["a"], ["1+1"], PromptSettings(True, None, 8))
+    found = encode_prompts(
+        chatty, ["a"], ["1+1"], PromptSettings(chat_template=True, system_prompt=None, max_prompt_tokens=8)
+    )
     assert found.too_long == ["a"]
 
 
@@ -50,8 +61,12 @@ def test_bos_comes_once():
     raw.post_processor = processors.TemplateProcessing("<s> $A", special_tokens=[("<s>", 0)])
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=raw, bos_token="<s>", unk_token="<unk>")
     tokenizer.chat_template = "{{ bos_token }}{{ messages[0]['content'] }}"
-    chat = encode_prompts(tokenizer, ["a"], ["a"], PromptSettings(True, None, 9))
-    plain = encode_prompts(tokenizer, ["a"], ["a"], PromptSettings(False, None, 9))
+    chat = encode_prompts(
+        tokenizer, ["a"], ["a"], PromptSettings(chat_template=True, system_prompt=None, max_prompt_tokens=9)
+    )
+    plain = encode_prompts(
+        tokenizer, ["a"], ["a"], PromptSettings(chat_template=False, system_prompt=None, max_prompt_tokens=9)
+    )
     assert chat.token_ids == [[0, 1]] == plain.token_ids
 
 
@@ -60,12 +75,19 @@ def test_what_a_tokenizer_puts_behind_a_text_is_left_off_prompts(ends):
     made = appending(*ends)
     assert made("a a")["input_ids"] == [0, 1, 1, *made.convert_tokens_to_ids(ends)]
     assert made.convert_ids_to_tokens(appended_tokens(made)) == ends
-    found = encode_prompts(made, ["p", "q"], ["a a", "a a a"], PromptSettings(False, None, 3))
+    found = encode_prompts(
+        made, ["p", "q"], ["a a", "a a a"], PromptSettings(chat_template=False, system_prompt=None, max_prompt_tokens=3)
+    )
     assert found.token_ids == [[0, 1, 1]] and found.too_long == ["q"]
 
 
 def test_an_end_token_that_the_prompt_itself_ends_with_stays():
-    found = encode_prompts(appending("</s>"), ["p"], ["a </s>"], PromptSettings(False, None, 9))
+    found = encode_prompts(
+        appending("</s>"),
+        ["p"],
+        ["a </s>"],
+        PromptSettings(chat_template=False, system_prompt=None, max_prompt_tokens=9),
+    )
     assert found.token_ids == [[0, 1, 3]]
 
 

@@ -20,14 +20,16 @@ from snakemake.utils import update_config
 from astarpo.common.columns import DATASET
 from astarpo.common.errors import InputError
 from astarpo.common.files import write_table
+from astarpo.common.machine import MachineSettings
 from astarpo.config import Plan, load_config
 from astarpo.config.targets import Targets
 from astarpo.data.datasets import prepare
 from astarpo.model import memory
 from astarpo.model.loading import load_hub_policy, load_policy
-from astarpo.sampling import SamplingSettings
+from astarpo.sampling.settings import GenerationSettings, SamplingSettings
 from astarpo.sampling.stage import sample_rows
 from astarpo.stage_one.reference import prepare_reference
+from astarpo.stage_one.settings import ReferenceSettings
 
 ROOT = Path(__file__).resolve().parent.parent
 RECIPES = ROOT / "config" / "recipes"
@@ -241,13 +243,8 @@ def rows(prompt: str) -> list[dict[str, Any]]:
 
 
 PROMPTING = {"chat_template": False, "system_prompt": None, "max_prompt_tokens": 4}
-ASKING = {
-    "prompting": PROMPTING,
-    "engine": "transformers",
-    "precision": "float32",
-    "torch_threads": 1,
-}
-MACHINE = {"device": "cpu", "sampling_batch": 4}
+ASKING = GenerationSettings(torch_threads=1, prompting=PROMPTING)
+MACHINE = MachineSettings(sampling_batch=4)
 WARM_START = {
     "steps": 1,
     "batch_size": 1,
@@ -262,7 +259,7 @@ WARM_START = {
 
 
 def sample(folder: Path, prompt: str) -> list[dict[str, Any]]:
-    drawing = SamplingSettings(1.0, 1.0, 2)
+    drawing = SamplingSettings(temperature=1.0, top_p=1.0, max_new_tokens=2)
     return sample_rows(folder, rows(prompt), [0], lambda *_: 0, drawing, ASKING, MACHINE, "sample")
 
 
@@ -274,11 +271,11 @@ def test_prompts_that_are_all_too_long(tiny_folder: Path, tmp_path: Path) -> Non
     settings = {
         "source": {"kind": "local", "path": str(tiny_folder)},
         "warm_start": WARM_START,
-        "prompting": PROMPTING,
+        **PROMPTING,
         "torch_threads": 1,
     }
     with pytest.raises(InputError, match=r"1 .*longer than max_prompt_tokens \(4\)"):
-        prepare_reference(settings, str(tmp_path / "data.parquet"), "cpu")
+        prepare_reference(ReferenceSettings(**settings), str(tmp_path / "data.parquet"), "cpu")
 
 
 def test_a_model_that_does_not_fit(tiny_folder: Path, tiny_policy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -286,11 +283,11 @@ def test_a_model_that_does_not_fit(tiny_folder: Path, tiny_policy: Any, monkeypa
     assert memory.parameters_of_folder(tiny_folder) == parameters
     settings = {"source": {"kind": "local", "path": str(tiny_folder)}, "warm_start": None}
     monkeypatch.setattr(memory, "free_bytes", lambda device: 4 * parameters)
-    prepare_reference(settings, None, "cpu")
+    prepare_reference(ReferenceSettings(**settings), None, "cpu")
     memory.check_fits("m", None, memory.TRAINING, "cpu")  # not known: tried
     monkeypatch.setattr(memory, "free_bytes", lambda device: 4 * parameters - 1)
     with pytest.raises(InputError, match=r"billion parameters; its weights in fp32 take about .* GB free"):
-        prepare_reference(settings, None, "cpu")
+        prepare_reference(ReferenceSettings(**settings), None, "cpu")
     with pytest.raises(InputError, match="'m' has 7.60 billion parameters; .* take about 152.0 GB"):
         memory.check_fits("m", 7_600_000_000, memory.TRAINING, "cpu")
 

@@ -14,6 +14,7 @@ from astarpo.model.loading import (
     load_policy,
 )
 from astarpo.stage_one.reference import make_policy, prepare_reference
+from astarpo.stage_one.settings import ReferenceSettings
 from astarpo.stage_one.warm_start import (
     WarmStartSettings,
     batch_rows,
@@ -119,19 +120,19 @@ def solutions_file(tmp_path, worked="1+1=2\n\\boxed{2}"):
 
 def test_a_warm_start_learns_the_solutions_and_is_repeatable(tmp_path):
     data = solutions_file(tmp_path)
-    settings = {"source": SCRATCH, "warm_start": STEPS, "prompting": PROMPTING, "torch_threads": 1}
-    first, facts = prepare_reference(settings, data, "cpu")
+    settings = {"source": SCRATCH, "warm_start": STEPS, **PROMPTING, "torch_threads": 1}
+    first, facts = prepare_reference(ReferenceSettings(**settings), data, "cpu")
     assert 0 < facts["warm_start_loss"] < 0.2 and facts["warm_start_prompts"] == 8
-    second, _ = prepare_reference(settings, data, "cpu")
+    second, _ = prepare_reference(ReferenceSettings(**settings), data, "cpu")
     first.save(tmp_path / "a")
     second.save(tmp_path / "b")
     assert sha256(tmp_path / "a") == sha256(tmp_path / "b")
 
 
 def test_a_data_set_without_solutions_cannot_start_a_model(tmp_path):
-    settings = {"source": SCRATCH, "warm_start": STEPS, "prompting": PROMPTING, "torch_threads": 1}
+    settings = {"source": SCRATCH, "warm_start": STEPS, **PROMPTING, "torch_threads": 1}
     with pytest.raises(InputError, match="prompt p0 has no worked solution"):
-        prepare_reference(settings, solutions_file(tmp_path, worked=None), "cpu")
+        prepare_reference(ReferenceSettings(**settings), solutions_file(tmp_path, worked=None), "cpu")
 
 
 def test_a_batch_larger_than_the_data_is_said(tiny_policy):

@@ -9,13 +9,14 @@ from astarpo.data.boxed import last_boxed
 from astarpo.rewards import latex, verifiers
 from astarpo.rewards.countdown import countdown
 from astarpo.rewards.expressions import evaluate
-from astarpo.rewards.grading import GradingSettings, Item, NullGuard, grade, status_counts
+from astarpo.rewards.grading import Item, NullGuard, grade, status_counts
 from astarpo.rewards.latex import math
 from astarpo.rewards.numbers import gsm8k, gsm8k_flexible, integer
+from astarpo.rewards.settings import GradingSettings
 from astarpo.rewards.values import plain_number
 from astarpo.rewards.verifiers import Response, boxed, right_response
 
-SETTINGS = GradingSettings("incorrect", 0.02, 20)
+SETTINGS = GradingSettings(truncated="incorrect", max_null_rate=0.02, min_nulls=20)
 
 
 def response(text, finish_reason="stop"):
@@ -173,7 +174,7 @@ def test_an_unreadable_gold_answer_is_an_error_whatever_the_response():
 
 
 def test_math_gives_up_in_time_and_the_next_item_still_works():
-    settings = GradingSettings("incorrect", 1.0, 100, 1.0)
+    settings = GradingSettings(truncated="incorrect", max_null_rate=1.0, min_nulls=100, timeout_s=1.0)
     slow = Item("math", "1", response(r"\boxed{\int_0^\infty \frac{\sin x^3}{x+e^x} dx}"))
     graded = grade([slow, slow, Item("math", "1", response(r"\boxed{1+0}"))], settings)
     assert [one.status for one in graded] == ["timeout", "timeout", "correct"]
@@ -224,7 +225,7 @@ def test_a_hostile_response_costs_no_more_than_its_length():
 def test_truncated_responses_follow_the_policy():
     item = Item("integer", "7", response(r"\boxed{7}", "length"))
     assert grade([item], SETTINGS)[0].reward == 0.0
-    as_judged = GradingSettings("as_judged", 0.02, 20)
+    as_judged = GradingSettings(truncated="as_judged", max_null_rate=0.02, min_nulls=20)
     assert grade([item], as_judged)[0].reward == 1.0
     nothing = Item("integer", "7", response("7", "length"))
     assert grade([nothing], SETTINGS)[0].status == "no_answer"

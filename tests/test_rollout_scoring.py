@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import copy
 import math
-from dataclasses import replace
 
 import pytest
 import torch
@@ -16,7 +15,9 @@ import training_case as case
 
 from astarpo.objectives import METHODS
 from astarpo.rewards.grading import Grade
-from astarpo.sampling import Completion, SamplingSettings
+from astarpo.sampling import Completion
+from astarpo.sampling.settings import SamplingSettings
+from astarpo.stage_one.settings import EstimateSettings
 from astarpo.training.prompts import TrainingPrompt
 from astarpo.training.rollout_scoring import build_rollout
 from astarpo.training.rollouts import PhaseClock, Responses
@@ -29,7 +30,7 @@ CASES = {
     "a_star_po": ("a_star_po", {"beta2": 0.3, "value_update": "none"}, 1),
     "a_star_po-running": (
         "a_star_po",
-        {"beta2": 0.3, "value_update": "running", "estimator": "log_mean_exp", "beta1": 0.5},
+        {"beta2": 0.3, "value_update": "running"},
         1,
     ),
     "grpo": (
@@ -70,17 +71,19 @@ WITH_V_STAR = ("a_star_po", "a_star_po-running", "reinforce-v_star")
 def trainer(folder, name, **changes):
     """A trainer whose policy, reference, lagged weights and critic are all different."""
     method, hyperparameters, size = CASES[name]
-    machine = replace(case.MACHINE, micro_batch=changes.pop("micro_batch", 2))
+    machine = case.MACHINE.changed(micro_batch=changes.pop("micro_batch", 2))
+    estimate = EstimateSettings(beta1=0.5) if hyperparameters.get("value_update") == "running" else None
     made = case.trainer(
         folder,
         machine=machine,
         method=method,
+        estimate=estimate,
         hyperparameters=hyperparameters,
         responses_per_prompt=size,
         prompts_per_batch=PROMPTS,
         max_grad_norm=1e9,
         lr_warmup_steps=0,
-        sampling=SamplingSettings(TEMPERATURE, 1.0, 8),
+        sampling=SamplingSettings(temperature=TEMPERATURE, top_p=1.0, max_new_tokens=8),
         **changes,
     )
     torch.manual_seed(0)
@@ -96,7 +99,7 @@ def trainer(folder, name, **changes):
         TrainingPrompt(f"p{i}", list(range(40, 42 + i)), "1", "integer", 0.15 + 0.2 * i, 8, i + 1)
         for i in range(PROMPTS)
     ]
-    made.carried = Carried(prompts, hyperparameters)
+    made.carried = Carried(prompts, hyperparameters, estimate)
     made.carried.reward_sum, made.carried.reward_weight = 0.3, 0.5  # of earlier rollouts
     return made, prompts
 
@@ -401,8 +404,8 @@ def test_a_rollout_is_told_the_mean_reward_of_the_ones_before_it(tiny_folder):
 
 def test_a_rollout_is_told_the_values_that_the_ones_before_it_left(tiny_folder):
     """After reward r, c of 4 right are c + r - c/4; with beta1 = 1/2 that is 1/2 ln(1 + c/4 (e^2 - 1))."""
-    own = {"beta2": 0.3, "value_update": "running", "estimator": "log_mean_exp", "beta1": 0.5}
-    made = case.trainer(tiny_folder, hyperparameters=own)
+    own = {"beta2": 0.3, "value_update": "running"}
+    made = case.trainer(tiny_folder, hyperparameters=own, estimate=EstimateSettings(beta1=0.5))
     told = recorded_rollouts(made)
     with made.grader:
         for step in (1, 2, 3):

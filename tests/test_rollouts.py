@@ -11,15 +11,18 @@ import pytest
 import torch
 import training_case as case
 
-from astarpo.rewards.grading import Grade, Grader, GradingSettings
-from astarpo.sampling import Completion, SamplingSettings
+from astarpo.rewards.grading import Grade, Grader
+from astarpo.rewards.settings import GradingSettings
+from astarpo.sampling import Completion
+from astarpo.sampling.settings import SamplingSettings
 from astarpo.sampling.transformers_engine import TransformersSampler
+from astarpo.stage_one.settings import EstimateSettings
 from astarpo.training.metrics import step_metrics
 from astarpo.training.prompts import TrainingPrompt, prompts_of_step
 from astarpo.training.rollouts import PhaseClock, Responses, draw_responses, requests_for
 from astarpo.training.running_statistics import Carried
 
-SAMPLING = SamplingSettings(1.0, 1.0, 8)
+SAMPLING = SamplingSettings(temperature=1.0, top_p=1.0, max_new_tokens=8)
 # Right is a response whose length is odd or even, as the gold answer says.
 PARITY = "def parity(gold, response):\n    return len(response.text) % 2 == int(gold)\n"
 
@@ -35,7 +38,7 @@ def prompts(tiny_policy: Any, tmp_path: Path) -> list[TrainingPrompt]:
 def test_each_response_is_its_own_and_judged_by_its_own_prompt(tiny_policy, prompts):
     sampler = TransformersSampler(tiny_policy.model, tiny_policy.tokenizer, tiny_policy.end_token_ids, 8)
     parts = (3, "train", 7)
-    with Grader(GradingSettings("as_judged", 1.0, 99), 1) as grader:
+    with Grader(GradingSettings(truncated="as_judged", max_null_rate=1.0, min_nulls=99), 1) as grader:
         drawn = draw_responses(sampler, prompts, 3, SAMPLING, grader, parts, PhaseClock())
     assert drawn.group_ids == [0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 3]
     assert [prompt.prompt_id for prompt in drawn.prompts] == [f"p{group}" for group in drawn.group_ids]
@@ -204,16 +207,16 @@ def test_metrics_of_a_step_by_hand():
 
 def test_a_refreshed_value_uses_its_own_beta1_and_outlives_a_checkpoint():
     prompt = TrainingPrompt("p", [1], "1", "integer", 0.3, 4, 1)
-    own = {"value_update": "running", "estimator": "log_mean_exp", "beta1": 0.5}
+    own = {"value_update": "running"}, EstimateSettings(beta1=0.5)
 
     def by_hand(correct: float) -> float:
         return 0.5 * math.log(1 + correct / 4 * (math.exp(2.0) - 1))
 
-    carried = Carried([prompt], own)
+    carried = Carried([prompt], *own)
     assert carried.v_star(prompt) == pytest.approx(by_hand(1.0))
     carried.learn([prompt], [1.0])
     assert carried.v_star(prompt) == pytest.approx(by_hand(1.75))
-    again = Carried([prompt], own)
+    again = Carried([prompt], *own)
     again.load_state(carried.state())
     assert again.v_star(prompt) == carried.v_star(prompt)
 

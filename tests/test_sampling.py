@@ -10,12 +10,13 @@ from astarpo.common.errors import InputError
 from astarpo.common.seeds import derive_seed, uniforms
 from astarpo.model.loading import load_policy_without_weights
 from astarpo.model.log_probs import collate, token_log_probs
-from astarpo.sampling import Request, SamplingSettings
+from astarpo.sampling import Request
 from astarpo.sampling.engines import check_engine
 from astarpo.sampling.seeded_choice import SeededChoice
+from astarpo.sampling.settings import SamplingSettings
 from astarpo.sampling.transformers_engine import TransformersSampler
 
-T1 = SamplingSettings(1.0, 1.0, 12)
+T1 = SamplingSettings(temperature=1.0, top_p=1.0, max_new_tokens=12)
 
 
 def requests(policy, count=12):
@@ -47,7 +48,9 @@ def test_other_seeds_give_other_samples(tiny_policy):
 
 def test_greedy_is_the_likeliest_token_each_time(tiny_policy):
     prompt = tiny_policy.tokenizer("1+2\n")["input_ids"]
-    drawn = sampler(tiny_policy).sample([Request("p", 0, 0, prompt)], SamplingSettings(0.0, 1.0, 5))[0]
+    drawn = sampler(tiny_policy).sample(
+        [Request("p", 0, 0, prompt)], SamplingSettings(temperature=0.0, top_p=1.0, max_new_tokens=5)
+    )[0]
     tokens = list(prompt)
     for token in drawn.token_ids:
         with torch.no_grad():
@@ -58,7 +61,7 @@ def test_greedy_is_the_likeliest_token_each_time(tiny_policy):
 @pytest.mark.parametrize("temperature", [1.0, 0.7])
 def test_logprob_sum_is_what_training_computes(tiny_policy, temperature):
     asked = requests(tiny_policy)
-    drawn = sampler(tiny_policy).sample(asked, SamplingSettings(temperature, 1.0, 12))
+    drawn = sampler(tiny_policy).sample(asked, SamplingSettings(temperature=temperature, top_p=1.0, max_new_tokens=12))
     batch = collate([a.prompt_token_ids for a in asked], [d.token_ids for d in drawn], [1])
     log_probs_BT, _ = token_log_probs(tiny_policy.model, batch, temperature)
     assert log_probs_BT.sum(-1).tolist() == pytest.approx([d.logprob_sum for d in drawn], abs=1e-4)
@@ -67,7 +70,7 @@ def test_logprob_sum_is_what_training_computes(tiny_policy, temperature):
 def test_finish_reason_and_end_token(tiny_policy):
     end = tiny_policy.end_token_ids[0]
     asked = [Request("p", i, derive_seed(i), [5, 6]) for i in range(600)]
-    drawn = sampler(tiny_policy, 600).sample(asked, SamplingSettings(1.0, 1.0, 4))
+    drawn = sampler(tiny_policy, 600).sample(asked, SamplingSettings(temperature=1.0, top_p=1.0, max_new_tokens=4))
     stopped = [one for one in drawn if one.finish_reason == "stop"]
     assert stopped and all(one.token_ids[-1] == end for one in stopped)
     cut = [one for one in drawn if one.finish_reason == "length"]
@@ -105,8 +108,8 @@ def test_noise_at_the_edges_never_takes_an_impossible_token():
 def test_top_p_leaves_the_nucleus_only(tiny_policy):
     prompt = tiny_policy.tokenizer("1+2\n")["input_ids"]
     asked = [Request("p", i, derive_seed(i), prompt) for i in range(64)]
-    drawn = sampler(tiny_policy).sample(asked, SamplingSettings(1.0, 0.01, 3))
-    greedy = sampler(tiny_policy).sample(asked[:1], SamplingSettings(0.0, 1.0, 3))[0]
+    drawn = sampler(tiny_policy).sample(asked, SamplingSettings(temperature=1.0, top_p=0.01, max_new_tokens=3))
+    greedy = sampler(tiny_policy).sample(asked[:1], SamplingSettings(temperature=0.0, top_p=1.0, max_new_tokens=3))[0]
     with torch.no_grad():
         top = tiny_policy.model(torch.tensor([prompt])).logits[0, -1].softmax(-1).max().item()
     if top > 0.01:  # the nucleus is one token

@@ -9,6 +9,7 @@ from astarpo.common.errors import InputError
 from astarpo.model.loading import load_policy
 from astarpo.model.saving import check_can_save, repair_generation_config
 from astarpo.stage_one.reference import prepare_reference
+from astarpo.stage_one.settings import ReferenceSettings
 
 
 def prepared(tmp_path, **generation):
@@ -28,7 +29,7 @@ def test_a_generation_config_that_cannot_be_written_is_repaired_with_a_word(tmp_
     settings = prepared(tmp_path, eos_token_id=[1, 7], **generation)
     with pytest.raises(ValueError, match="GenerationConfig is invalid"):
         load_policy(settings["source"]["path"]).model.save_pretrained(tmp_path / "no")
-    policy, _ = prepare_reference(settings, None, "cpu")
+    policy, _ = prepare_reference(ReferenceSettings(**settings), None, "cpu")
     output = capsys.readouterr().out
     assert "generation_config.json: GenerationConfig is invalid" in output and said in output
     policy.save(tmp_path / "out")
@@ -39,7 +40,7 @@ def test_a_generation_config_that_cannot_be_written_is_repaired_with_a_word(tmp_
 
 def test_a_good_generation_config_stays_as_it_is(tmp_path, capsys):
     settings = prepared(tmp_path, do_sample=True, temperature=0.6)
-    policy, _ = prepare_reference(settings, None, "cpu")
+    policy, _ = prepare_reference(ReferenceSettings(**settings), None, "cpu")
     assert "generation_config.json" not in capsys.readouterr().out
     assert repair_generation_config(policy.model) is None
     policy.save(tmp_path / "out")
@@ -58,7 +59,7 @@ def test_a_damaged_generation_config_is_said(tmp_path):
     settings = prepared(tmp_path)
     (tmp_path / "m/generation_config.json").write_text("{")
     with pytest.raises(InputError, match="the generation config of .* cannot be loaded.*or delete it"):
-        prepare_reference(settings, None, "cpu")
+        prepare_reference(ReferenceSettings(**settings), None, "cpu")
 
 
 @pytest.mark.parametrize(
@@ -69,6 +70,6 @@ def test_a_generation_config_that_contradicts_itself_is_said_before_the_weights(
     settings = prepared(tmp_path, **generation)
     (tmp_path / "m/model.safetensors").write_text("never read")
     with pytest.raises(InputError) as refused:
-        prepare_reference(settings, None, "cpu")
+        prepare_reference(ReferenceSettings(**settings), None, "cpu")
     assert "\n" not in str(refused.value)
     assert "Correct generation_config.json, or delete it" in str(refused.value)

@@ -256,7 +256,8 @@ def test_samples_of_a_problem_differ_and_equal_seeds_repeat_them(results, tmp_pa
 
 def test_the_recorded_seed_is_the_one_that_the_response_was_drawn_with(results, tmp_path):
     from astarpo.model.loading import load_policy
-    from astarpo.sampling import Request, SamplingSettings
+    from astarpo.sampling import Request
+    from astarpo.sampling.settings import SamplingSettings
     from astarpo.sampling.transformers_engine import TransformersSampler
 
     row = sample(plan(), results, tmp_path / "block.parquet")[5]
@@ -265,7 +266,7 @@ def test_the_recorded_seed_is_the_one_that_the_response_was_drawn_with(results, 
     tokens = policy.tokenizer(prompts[row["prompt_id"]])["input_ids"]
     sampler = TransformersSampler(policy.model, policy.tokenizer, policy.end_token_ids, 1)
     request = Request("another name", 99, row["seed"], tokens)
-    (alone,) = sampler.sample([request], SamplingSettings(1.0, 1.0, 12))
+    (alone,) = sampler.sample([request], SamplingSettings(temperature=1.0, top_p=1.0, max_new_tokens=12))
     assert alone.token_ids == row["response_token_ids"] and alone.text == row["response"]
     assert alone.logprob_sum == pytest.approx(row["logprob_sum"], rel=1e-5)
 

@@ -4,7 +4,6 @@ import importlib.util
 import os
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -53,7 +52,7 @@ def test_a_followed_run_is_the_same_run(tiny_folder, tmp_path):
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
     plain = case.trainer(tiny_folder).run(tmp_path / "a")
-    machine = replace(case.MACHINE, trackers=("tensorboard",))
+    machine = case.MACHINE.changed(trackers=("tensorboard",))
     followed = case.trainer(tiny_folder, machine=machine).run(tmp_path / "b")
     assert plain.metrics == followed.metrics
     assert [step for step, _ in curve(tmp_path / "b", "loss")] == [1, 2, 3, 4]

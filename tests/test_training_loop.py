@@ -103,7 +103,7 @@ def test_another_seed_is_another_run(tiny_folder, tmp_path):
 def test_stopped_and_resumed_ends_as_it_would_have(tiny_folder, tmp_path, monkeypatch, stop_after):
     whole = case.trainer(tiny_folder)
     expected = deterministic(whole.run(tmp_path / "a"))
-    times_up = replace(case.MACHINE, max_minutes=1e9)
+    times_up = case.MACHINE.changed(max_minutes=1e9)
     stopped = case.trainer(tiny_folder, machine=times_up)
     original = stopped._step
 
@@ -125,7 +125,7 @@ def test_stopped_and_resumed_ends_as_it_would_have(tiny_folder, tmp_path, monkey
 def test_a_run_killed_between_checkpoints_repeats_the_lost_steps(tiny_folder, tmp_path, monkeypatch):
     whole = case.trainer(tiny_folder)
     expected = deterministic(whole.run(tmp_path / "a"))
-    every_two = replace(case.MACHINE, checkpoint_every=2)
+    every_two = case.MACHINE.changed(checkpoint_every=2)
     killed = case.trainer(tiny_folder, machine=every_two)
     original = killed._step
 
@@ -145,7 +145,7 @@ def test_a_run_killed_between_checkpoints_repeats_the_lost_steps(tiny_folder, tm
 @pytest.mark.parametrize("micro_batch", [1, 3, 4])
 def test_micro_batches_change_no_gradient(tiny_folder, tmp_path, micro_batch):
     base = case.trainer(tiny_folder, steps=1, lr=1.0)
-    other = case.trainer(tiny_folder, steps=1, lr=1.0, machine=replace(case.MACHINE, micro_batch=micro_batch))
+    other = case.trainer(tiny_folder, steps=1, lr=1.0, machine=case.MACHINE.changed(micro_batch=micro_batch))
     first, second = base.run(tmp_path / "a").metrics[1], other.run(tmp_path / "b").metrics[1]
     assert second["loss"] == pytest.approx(first["loss"], rel=1e-5)
     assert second["grad_norm"] == pytest.approx(first["grad_norm"], rel=1e-5)

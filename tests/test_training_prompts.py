@@ -7,10 +7,10 @@ import pytest
 from astarpo.common.columns import DATASET, SELECTIONS, VALUES
 from astarpo.common.errors import InputError
 from astarpo.common.files import write_table
-from astarpo.data.prompts import PromptSettings
+from astarpo.data.settings import PromptSettings
 from astarpo.training.prompts import load_training_prompts, prompts_of_step
 
-PROMPTING = PromptSettings(False, None, 8)
+PROMPTING = PromptSettings(chat_template=False, system_prompt=None, max_prompt_tokens=8)
 
 
 def test_an_epoch_takes_every_prompt_at_most_once_and_leaves_a_ragged_end():

@@ -5,8 +5,6 @@ TRL is not among the test requirements of the project: `make test-trl` installs 
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
@@ -110,8 +108,7 @@ def ours(
     """Loss and gradient of our engine, over micro-batches of at most five responses."""
     policy, reference = load_policy(folder), load_policy(folder)
     policy.model.load_state_dict(weights)
-    settings = replace(
-        case.SETTINGS,
+    settings = case.SETTINGS.changed(
         method=method,
         hyperparameters=hyperparameters,
         max_grad_norm=1e9,

@@ -11,7 +11,7 @@ from astarpo.common.columns import DATASET, IMPORTED
 from astarpo.common.files import write_table
 from astarpo.evaluation.scores import maj_at_k
 from astarpo.rewards.countdown import countdown
-from astarpo.rewards.grading import GradingSettings
+from astarpo.rewards.settings import GradingSettings
 from astarpo.rewards.stage import grade_table
 from astarpo.rewards.verdicts import Response
 
@@ -50,7 +50,7 @@ def test_an_imported_reward_of_zero_is_a_wrong_answer(tmp_path):
         for index, reward in enumerate((0.0, 1.0))
     ]
     write_table(tmp_path / "generations", rows, IMPORTED)
-    settings = GradingSettings("as_judged", 1.0, 20)
+    settings = GradingSettings(truncated="as_judged", max_null_rate=1.0, min_nulls=20)
     graded, counts = grade_table(str(tmp_path / "generations"), str(tmp_path / "problems"), settings)
     assert [(row["reward"], row["status"]) for row in graded] == [
         (0.0, "incorrect"),

@@ -6,7 +6,6 @@ import os
 import random
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,9 @@ from astarpo.common.seeds import derive_seed
 from astarpo.model.loading import Policy, build_scratch_policy, load_policy
 from astarpo.model.log_probs import collate, token_log_probs
 from astarpo.model.lora import inject
-from astarpo.sampling import Completion, Request, SamplingSettings
+from astarpo.model.settings import Lora
+from astarpo.sampling import Completion, Request
+from astarpo.sampling.settings import SamplingSettings
 from astarpo.sampling.transformers_engine import TransformersSampler
 from astarpo.training import sampler_gap
 from astarpo.training.engine import TorchEngine
@@ -33,7 +34,7 @@ pytest.importorskip("vllm", reason="vLLM is not installed; `make test-vllm` inst
 from astarpo.sampling.vllm_engine import VllmMachine, VllmSampler, check_can_load
 from astarpo.sampling.vllm_weights import StaleWeights, WeightLink
 
-T1 = SamplingSettings(1.0, 1.0, 12)
+T1 = SamplingSettings(temperature=1.0, top_p=1.0, max_new_tokens=12)
 MACHINE = VllmMachine("cpu", batch_size=16, memory_share=0.02, sleep_level=1)
 LONG = [5 + index % 200 for index in range(150)]  # more than a block of the prefix cache
 
@@ -113,7 +114,7 @@ def disturb(model: Any, only: str = "") -> None:
 
 def test_greedy_tokens_are_those_of_transformers(pair):
     policy, sampler = pair
-    greedy, asked = SamplingSettings(0.0, 1.0, 20), requests(policy, 4)
+    greedy, asked = SamplingSettings(temperature=0.0, top_p=1.0, max_new_tokens=20), requests(policy, 4)
     other = TransformersSampler(policy.model, policy.tokenizer, policy.end_token_ids, 8)
     ours, theirs = sampler.sample(asked, greedy), other.sample(asked, greedy)
     for one, same in zip(ours, theirs, strict=True):
@@ -130,7 +131,7 @@ def test_greedy_tokens_are_those_of_transformers(pair):
 def test_log_probs_are_what_training_computes(pair, temperature):
     policy, sampler = pair
     asked = requests(policy)
-    drawn = sampler.sample(asked, SamplingSettings(temperature, 1.0, 12))
+    drawn = sampler.sample(asked, SamplingSettings(temperature=temperature, top_p=1.0, max_new_tokens=12))
     assert gap(policy, asked, drawn, temperature)["sampler_gap_max"] < 1e-4
     assert [sum(one.log_probs) for one in drawn] == [one.logprob_sum for one in drawn]
 
@@ -139,7 +140,7 @@ def test_end_token_and_finish_reason(pair):
     policy, sampler = pair
     end = policy.end_token_ids[0]
     asked = [Request("p", i, derive_seed(i), [5, 6]) for i in range(300)]
-    drawn = sampler.sample(asked, SamplingSettings(1.0, 1.0, 8))
+    drawn = sampler.sample(asked, SamplingSettings(temperature=1.0, top_p=1.0, max_new_tokens=8))
     stopped = [one for one in drawn if one.finish_reason == "stop"]
     assert stopped and all(one.token_ids.index(end) == len(one.token_ids) - 1 for one in stopped)
     cut = [one for one in drawn if one.finish_reason == "length"]
@@ -173,7 +174,7 @@ def test_adapters_take_effect(pair, folder, monkeypatch):
     pytest.importorskip("peft", reason="peft is not installed: `make test-deepspeed` installs it")
     policy, sampler = pair
     adapted = load_policy(folder)
-    inject(adapted.model, {"rank": 4, "alpha": 8.0, "targets": "all-linear"}, seed=0)
+    inject(adapted.model, Lora(rank=4, alpha=8.0), seed=0)
     monkeypatch.setattr(sampler, "_weights", WeightLink(sampler.engine, adapted.model))
     disturb(adapted.model, "lora_")
     asked = requests(policy)
@@ -252,12 +253,12 @@ def test_an_architecture_that_vllm_does_not_know(tmp_path):
 
 def test_a_training_follows_its_policy_and_goes_on_from_a_checkpoint(pair, folder, tmp_path):
     policy, sampler = pair
-    settings = replace(case.SETTINGS, steps=3, lr=3e-3, max_sampler_gap=1e-3)
+    settings = case.SETTINGS.changed(steps=3, lr=3e-3, max_sampler_gap=1e-3)
     prompts = case.prompts(policy)
 
     def trainer(steps: int) -> Trainer:
         policy.model.load_state_dict(load_policy(folder).model.state_dict())
-        now = replace(settings, steps=steps)
+        now = settings.changed(steps=steps)
         engine = TorchEngine(policy, load_policy(folder), now, case.MACHINE.micro_batch)
         return case.CheckedTrainer(engine, sampler, prompts, prompts[:2], now, case.MACHINE, 0)
 
@@ -273,7 +274,7 @@ def test_a_training_follows_its_policy_and_goes_on_from_a_checkpoint(pair, folde
 def test_a_sampler_that_keeps_old_weights_stops_the_training(pair, folder, tmp_path, monkeypatch):
     policy, sampler = pair
     monkeypatch.setattr(sampler, "weights_changed", lambda: None)
-    settings = replace(case.SETTINGS, lr=1e-1, lr_warmup_steps=0, max_sampler_gap=1e-3)
+    settings = case.SETTINGS.changed(lr=1e-1, lr_warmup_steps=0, max_sampler_gap=1e-3)
     prompts = case.prompts(policy)
     engine = TorchEngine(policy, load_policy(folder), settings, case.MACHINE.micro_batch)
     made = Trainer(engine, sampler, prompts, [], settings, case.MACHINE, 0)

@@ -6,11 +6,11 @@ import pytest
 
 from astarpo.common.columns import DATASET, GENERATIONS, GRADED_ANSWERS
 from astarpo.common.files import write_table
-from astarpo.rewards.grading import GradingSettings
+from astarpo.rewards.settings import GradingSettings
 from astarpo.rewards.stage import add_answer_classes, grade_table
 from astarpo.tables.evaluations import read_answers, score_policies
 
-SETTINGS = GradingSettings("incorrect", 1.0, 100)
+SETTINGS = GradingSettings(truncated="incorrect", max_null_rate=1.0, min_nulls=100)
 VERIFIER = """
 from astarpo.rewards.verdicts import Verdict
 

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from astarpo.data.prompts import PromptSettings
-from astarpo.rewards.grading import GradingSettings
-from astarpo.sampling import SamplingSettings
+from astarpo.common.machine import MachineSettings
+from astarpo.data.settings import PromptSettings
+from astarpo.rewards.settings import GradingSettings
+from astarpo.sampling.settings import SamplingSettings
 from astarpo.sampling.transformers_engine import TransformersSampler
 from astarpo.training.job import make_engine
 from astarpo.training.loop import Trainer
 from astarpo.training.prompts import TrainingPrompt
 from astarpo.training.rollouts import Responses
-from astarpo.training.settings import MachineSettings, TrainSettings
+from astarpo.training.settings import TrainSettings
 from astarpo.training.world import World
 
 SETTINGS = TrainSettings(
@@ -43,12 +43,14 @@ SETTINGS = TrainSettings(
     log_prob_chunk_tokens=2,
     sampling_engine="transformers",
     max_sampler_gap=1e-3,
-    sampling=SamplingSettings(1.0, 1.0, 8),
-    prompting=PromptSettings(False, None, 32),
-    grading=GradingSettings("as_judged", 1.0, 20, timeout_s=60.0),  # of a busy machine, too
+    sampling=SamplingSettings(temperature=1.0, top_p=1.0, max_new_tokens=8),
+    prompting=PromptSettings(chat_template=False, system_prompt=None, max_prompt_tokens=32),
+    grading=GradingSettings(
+        truncated="as_judged", max_null_rate=1.0, min_nulls=20, timeout_s=60.0
+    ),  # of a busy machine, too
 )
 MACHINE = MachineSettings(
-    "cpu",
+    device="cpu",
     devices=1,
     nodes=1,
     micro_batch=2,
@@ -126,7 +128,7 @@ def trainer(
     **changes: Any,
 ) -> CheckedTrainer:
     """A trainer that starts from the model folder."""
-    settings = replace(SETTINGS, **changes)
+    settings = SETTINGS.changed(**changes)
     engine, policy = make_engine(Path(folder), settings, machine, World(), seed)
     end_often(policy)
     sampler = TransformersSampler(policy.model, policy.tokenizer, policy.end_token_ids, machine.sampling_batch)

@@ -8,7 +8,7 @@ from astarpo.common import cli
 from astarpo.common.columns import DATASET
 from astarpo.common.files import read_table, write_json
 from astarpo.common.provenance import provenance
-from astarpo.data.contamination import Settings, report
+from astarpo.data.contamination import report
 
 
 def main() -> None:
@@ -17,7 +17,9 @@ def main() -> None:
     parser.add_argument("--benchmark", required=True, help="parquet file of the benchmark")
     parser.add_argument("--out", required=True, help="JSON: counts, and the pairs")
     arguments = parser.parse_args()
-    settings = Settings(**cli.parse_settings(arguments.settings))
+    from astarpo.data.settings import Contamination
+
+    settings = Contamination.from_json(arguments.settings)
     inputs = {"dataset": arguments.dataset, "benchmark": arguments.benchmark}
     made_from = provenance(__file__, arguments.settings, inputs)
     dataset, benchmark = (read_table(path, DATASET).to_pylist() for path in inputs.values())

@@ -17,10 +17,12 @@ def main() -> None:
     parser.add_argument("--graded", required=True, nargs="+", help="parquet files of graded blocks")
     parser.add_argument("--out", required=True, help="parquet file, a row a prompt")
     arguments = parser.parse_args()
-    settings = cli.parse_settings(arguments.settings)
+    from astarpo.stage_one.settings import ValueSettings
+
+    settings = ValueSettings.from_json(arguments.settings)
     made_from = provenance(__file__, arguments.settings, cli.numbered("graded", arguments.graded))
-    prompt_ids, n, n_correct = count_correct(arguments.graded, settings["n"])
-    estimator, beta1 = settings["estimator"], settings["beta1"]
+    prompt_ids, n, n_correct = count_correct(arguments.graded, settings.n)
+    estimator, beta1 = settings.estimator, settings.beta1
     columns = {
         "prompt_id": prompt_ids,
         "n": n,

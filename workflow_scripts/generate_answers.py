@@ -9,7 +9,6 @@ from astarpo.common.columns import DATASET, GENERATIONS
 from astarpo.common.files import read_table, write_table
 from astarpo.common.provenance import provenance
 from astarpo.common.seeds import derive_seed
-from astarpo.sampling import SamplingSettings
 
 
 def main() -> None:
@@ -19,23 +18,24 @@ def main() -> None:
     parser.add_argument("--benchmark", required=True, help="parquet file of problems")
     parser.add_argument("--out", required=True, help="parquet file, a row an answer")
     arguments = parser.parse_args()
-    settings, machine = (
-        cli.parse_settings(arguments.settings),
-        cli.parse_settings(arguments.machine),
-    )
 
+    from astarpo.common.machine import MachineSettings
+    from astarpo.sampling.settings import GenerateAnswersSettings, how_to_sample
     from astarpo.sampling.stage import sample_rows
+
+    settings = GenerateAnswersSettings.from_json(arguments.settings)
+    machine = MachineSettings.from_json(arguments.machine, "--machine")
 
     inputs = {"policy": arguments.policy, "benchmark": arguments.benchmark}
     made_from = provenance(__file__, arguments.settings, inputs)
-    protocol = settings["protocol"]
+    protocol = settings.protocol
     drawn = sample_rows(
         Path(arguments.policy).parent / "model",
         read_table(arguments.benchmark, DATASET).to_pylist(),
-        range(protocol["k"]),
+        range(protocol.k),
         # No policy's name: all policies get the same noise, so that their differences are less noisy.
-        lambda prompt_id, index: derive_seed(protocol["seed"], "evaluate", prompt_id, index),
-        SamplingSettings(protocol["temperature"], protocol["top_p"], protocol["max_new_tokens"]),
+        lambda prompt_id, index: derive_seed(protocol.seed, "evaluate", prompt_id, index),
+        how_to_sample(protocol),
         settings,
         machine,
         f"answer {Path(arguments.out).name.removesuffix('.generations.parquet')}",

@@ -44,7 +44,8 @@ def main() -> None:
     )
     arguments = parser.parse_args()
 
-    from astarpo.rewards.grading import Grader, GradingSettings, Item, status_counts
+    from astarpo.rewards.grading import Grader, Item, status_counts
+    from astarpo.rewards.settings import GradingSettings
     from astarpo.rewards.verifiers import Response, problem_with
 
     for path in (arguments.input, arguments.output):
@@ -55,11 +56,10 @@ def main() -> None:
         raise InputError(f"--verifier {arguments.verifier}: {problem}")
     rows = _read(arguments.input)
     settings = GradingSettings(
-        arguments.truncated,
-        arguments.max_null_rate,
-        20,
-        arguments.timeout_s,
-        arguments.wall_timeout_s,
+        truncated=arguments.truncated,
+        max_null_rate=arguments.max_null_rate,
+        timeout_s=arguments.timeout_s,
+        wall_timeout_s=arguments.wall_timeout_s,
     )
     items = [
         Item(arguments.verifier, row["gold"], Response(row["response"], [], row.get("finish_reason") or "stop"))

@@ -20,21 +20,23 @@ def main() -> None:
     parser.add_argument("--out", required=True, help="parquet file, a row a response")
     parser.add_argument("--out-manifest", required=True, help="JSON: settings, inputs, counts")
     arguments = parser.parse_args()
-    settings = cli.parse_settings(arguments.settings)
+    from astarpo.sampling.settings import ImportSettings
+
+    settings = ImportSettings.from_json(arguments.settings)
     sample_block, shard = cli.parse_block(arguments.block)
 
     started = time.monotonic()
     inputs = {"dataset": arguments.dataset, **cli.one_or_numbered("source", arguments.source)}
     made_from = provenance(__file__, arguments.settings, inputs)
-    sampling = settings["sampling"]
-    first = sample_block * sampling["block_size"]
+    sampling = settings.sampling
+    first = sample_block * sampling.block_size
     found, counts = import_rows(
-        settings["samples"],
+        settings.samples,
         read_table(arguments.dataset, DATASET).to_pylist(),
-        range(first, first + sampling["block_size"]),
+        range(first, first + sampling.block_size),
     )
-    rows = [row for row in found if shard_of(row["prompt_id"], sampling["prompt_shards"]) == shard]
-    imported = {"source": settings["samples"]["source"], **counts}
+    rows = [row for row in found if shard_of(row["prompt_id"], sampling.prompt_shards) == shard]
+    imported = {"source": settings.samples.source.model_dump(), **counts}
     write_table(arguments.out, rows, IMPORTED, {"provenance": made_from, "imported": imported})
     write_json(
         arguments.out_manifest,

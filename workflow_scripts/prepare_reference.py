@@ -16,17 +16,20 @@ from astarpo.model.lengths import Length
 
 def main() -> None:
     parser = cli.parser(__doc__)
-    parser.add_argument("--machine", default='{"device": "cpu"}', metavar="JSON", help="machine settings")
+    parser.add_argument("--machine", default="{}", metavar="JSON", help="machine settings")
     parser.add_argument("--dataset", help="parquet with worked solutions, for the warm start")
     parser.add_argument("--model-files", nargs="*", default=[], help="files of a local model, for the record")
     parser.add_argument("--lengths", default="[]", metavar="JSON", help="what later stages give the model to read")
     parser.add_argument("--out-model", required=True, help="model folder to make")
     parser.add_argument("--out-manifest", required=True, help="JSON written last")
     arguments = parser.parse_args()
-    settings = cli.parse_settings(arguments.settings)
-    machine = cli.parse_settings(arguments.machine)
 
+    from astarpo.common.machine import MachineSettings
     from astarpo.stage_one.reference import prepare_reference
+    from astarpo.stage_one.settings import ReferenceSettings
+
+    settings = ReferenceSettings.from_json(arguments.settings)
+    machine = MachineSettings.from_json(arguments.machine, "--machine")
 
     started = time.monotonic()
     inputs = cli.numbered("model_files", arguments.model_files)
@@ -34,7 +37,7 @@ def main() -> None:
         inputs["dataset"] = arguments.dataset
     made_from = provenance(__file__, arguments.settings, inputs)
     lengths = [Length(**length) for length in json.loads(arguments.lengths)]
-    policy, facts = prepare_reference(settings, arguments.dataset, machine["device"], lengths)
+    policy, facts = prepare_reference(settings, arguments.dataset, machine.device, lengths)
     partial = Path(f"{arguments.out_model}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     policy.save(partial)

@@ -11,7 +11,6 @@ from astarpo.common.files import read_table, write_json, write_table
 from astarpo.common.provenance import manifest, provenance
 from astarpo.common.seeds import derive_seed
 from astarpo.data.datasets import shard_of
-from astarpo.sampling import SamplingSettings
 
 
 def main() -> None:
@@ -23,26 +22,27 @@ def main() -> None:
     parser.add_argument("--out", required=True, help="parquet file, a row a response")
     parser.add_argument("--out-manifest", required=True, help="JSON: settings, inputs, seconds, tokens")
     arguments = parser.parse_args()
-    settings, machine = (
-        cli.parse_settings(arguments.settings),
-        cli.parse_settings(arguments.machine),
-    )
     sample_block, shard = cli.parse_block(arguments.block)
 
+    from astarpo.common.machine import MachineSettings
+    from astarpo.sampling.settings import SampleReferenceSettings, how_to_sample
     from astarpo.sampling.stage import sample_rows
+
+    settings = SampleReferenceSettings.from_json(arguments.settings)
+    machine = MachineSettings.from_json(arguments.machine, "--machine")
 
     started = time.monotonic()
     inputs = {"reference": arguments.reference, "dataset": arguments.dataset}
     made_from = provenance(__file__, arguments.settings, inputs)
-    sampling = settings["sampling"]
-    first = sample_block * sampling["block_size"]
+    sampling = settings.sampling
+    first = sample_block * sampling.block_size
     rows = read_table(arguments.dataset, DATASET).to_pylist()
     drawn = sample_rows(
         Path(arguments.reference).parent / "model",
-        [row for row in rows if shard_of(row["prompt_id"], sampling["prompt_shards"]) == shard],
-        range(first, first + sampling["block_size"]),
-        lambda prompt_id, index: derive_seed(sampling["base_seed"], "stage 1", prompt_id, index),
-        SamplingSettings(sampling["temperature"], sampling["top_p"], sampling["max_new_tokens"]),
+        [row for row in rows if shard_of(row["prompt_id"], sampling.prompt_shards) == shard],
+        range(first, first + sampling.block_size),
+        lambda prompt_id, index: derive_seed(sampling.base_seed, "stage 1", prompt_id, index),
+        how_to_sample(sampling),
         settings,
         machine,
         f"sample block {arguments.block}",

@@ -16,13 +16,15 @@ def main() -> None:
     parser.add_argument("--graded", required=True, nargs="+", help="parquet files of graded blocks")
     parser.add_argument("--out", required=True, help="parquet file, a row a prompt")
     arguments = parser.parse_args()
-    settings = cli.parse_settings(arguments.settings)
+    from astarpo.stage_one.settings import SelectionSettings
+
+    settings = SelectionSettings.from_json(arguments.settings)
     made_from = provenance(__file__, arguments.settings, cli.numbered("graded", arguments.graded))
-    prompt_ids, n, n_correct = count_correct(arguments.graded, settings["n"])
-    keep = RULES[settings["rule"]](n_correct, n)
+    prompt_ids, n, n_correct = count_correct(arguments.graded, settings.n)
+    keep = RULES[settings.rule](n_correct, n)
     if not keep.any():
         raise InputError(
-            f"the rule {settings['rule']!r} keeps none of {len(prompt_ids)} prompts: the reference is too weak "
+            f"the rule {settings.rule!r} keeps none of {len(prompt_ids)} prompts: the reference is too weak "
             "(or too strong) for this data set; give it a longer warm start, other prompts or more samples"
         )
     rows = [
@@ -35,7 +37,7 @@ def main() -> None:
         for i, prompt_id in enumerate(prompt_ids)
     ]
     write_table(arguments.out, rows, SELECTIONS, {"provenance": made_from})
-    print(f"{int(keep.sum())} of {len(rows)} prompts kept by the rule {settings['rule']!r}")
+    print(f"{int(keep.sum())} of {len(rows)} prompts kept by the rule {settings.rule!r}")
 
 
 if __name__ == "__main__":

@@ -25,10 +25,6 @@ def main() -> None:
     parser.add_argument("--out-timings", required=True, help="parquet file, a row a step")
     parser.add_argument("--out-manifest", required=True, help="JSON written last")
     arguments = parser.parse_args()
-    settings, machine = (
-        cli.parse_settings(arguments.settings),
-        cli.parse_settings(arguments.machine),
-    )
     names = (
         "reference",
         "dataset",
@@ -40,7 +36,12 @@ def main() -> None:
     )
     inputs = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
 
+    from astarpo.common.machine import MachineSettings
     from astarpo.training.job import export, train
+    from astarpo.training.settings import TrainSettings
+
+    settings = TrainSettings.from_json(arguments.settings)
+    machine = MachineSettings.from_json(arguments.machine, "--machine")
 
     started = time.monotonic()
     made_from = provenance(__file__, arguments.settings, inputs)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from astarpo.common.settings import Section
 from astarpo.config.runs import Ablation, Config
-from astarpo.config.schema import Section
 
 MISSING = object()
 

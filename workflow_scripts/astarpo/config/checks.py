@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from astarpo.common.kinds import LEAST_TEMPERATURE
+from astarpo.common.machine import Machine
 from astarpo.config.figure_checks import figure_errors
-from astarpo.config.kinds import LEAST_TEMPERATURE
-from astarpo.config.methods import HYPERPARAMETERS
+from astarpo.config.methods import HYPERPARAMETERS, Run
 from astarpo.config.model_checks import model_errors
-from astarpo.config.runs import Config, Machine, Run
-from astarpo.config.schema import DatasetEntry, HubData, LocalFile, TaskEntry
+from astarpo.config.runs import Config
+from astarpo.config.schema import DatasetEntry, TaskEntry
 from astarpo.config.size_checks import size_errors
+from astarpo.data.settings import HubData, LocalFile
 from astarpo.objectives import responses_allowed
 from astarpo.rewards.verifiers import problem_with
 

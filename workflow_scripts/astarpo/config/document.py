@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from astarpo.config.kinds import LARGEST_SEED
+from astarpo.common.kinds import LARGEST_SEED
 from astarpo.config.runs import Config
 
 INTRODUCTION = """# Configuration
 
-This file is made from the types in `workflow_scripts/astarpo/config/` by `python config/document.py`;
-a test holds it to them. [`schema.json`](schema.json) is the same for editors.
+This file is made by `python config/document.py` from the types in `workflow_scripts/astarpo/config/` and in each
+stage's `settings.py`; a test holds it to them. [`schema.json`](schema.json) is the same for editors.
 
 `config.yaml` is the embedded default. A file given by `--configfile` is used in its place; to change a part of the
 default only, give both: `snakemake --cores 2 --configfile config/config.yaml my-changes.yaml`. Mappings are merged,

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from astarpo.config.lengths import lengths_of
 from astarpo.config.runs import Config
-from astarpo.config.schema import Scratch
 from astarpo.model.lengths import length_problem
+from astarpo.stage_one.settings import Scratch
 
 
 def model_errors(config: Config) -> Iterator[str]:

@@ -7,59 +7,50 @@ whether the stage must run again and what the stage's script is given.
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Collection
 from typing import Any
 
+from astarpo.common.machine import Machine, MachineSettings
+from astarpo.common.settings import canonical_json
 from astarpo.config.ablations import ablation_points
 from astarpo.config.lengths import lengths_of
-from astarpo.config.runs import HYPERPARAMETERS, Ablation, Config, Run
+from astarpo.config.methods import HYPERPARAMETERS, Run, RunEntry
+from astarpo.config.runs import Ablation, Config
 from astarpo.config.schema import StageOneSampling, TaskEntry
+from astarpo.data.settings import (
+    ChatSettings,
+    Contamination,
+    DatasetSettings,
+    Decontamination,
+    PromptSettings,
+    TaskSettings,
+)
 from astarpo.model.files import files_of
 from astarpo.model.lengths import Length
 from astarpo.rewards.verifiers import is_own, own_file
+from astarpo.sampling.settings import (
+    BlockSampling,
+    BlockSettings,
+    GenerateAnswersSettings,
+    ImportedSamplesSettings,
+    ImportSettings,
+    PolicySettings,
+    SampleReferenceSettings,
+    how_to_sample,
+)
+from astarpo.stage_one.settings import (
+    EstimateSettings,
+    ReferenceSettings,
+    SelectionSettings,
+    ValueSettings,
+    WarmStartSettings,
+)
+from astarpo.training.settings import TrainingKeys, TrainSettings
 
 Inputs = dict[str, Any]
-TASK_KEYS = (
-    "source",
-    "columns",
-    "hash_range",
-    "max_prompts",
-    "drop_duplicates",
-    "template",
-    "verifier",
-)
 VLLM_MODULES = ("astarpo.sampling.vllm_engine", "astarpo.sampling.vllm_weights")
 DEEPSPEED_MODULES = ("astarpo.training.deepspeed.engine",)
 LORA_MODULES = ("astarpo.model.lora",)
-TRAIN_KEYS = (
-    "method",
-    "steps",
-    "max_generated_tokens",
-    "prompts_per_batch",
-    "responses_per_prompt",
-    "updates_per_rollout",
-    "lr",
-    "lr_schedule",
-    "lr_warmup_steps",
-    "adam_betas",
-    "adam_eps",
-    "weight_decay",
-    "max_grad_norm",
-    "entropy_coefficient",
-    "lora",
-    "validate_every",
-    "engine",
-    "torch_threads",
-    "compile_model",
-    "log_prob_chunk_tokens",
-    "max_sampler_gap",
-)
-
-
-def canonical_json(value: Any) -> str:
-    """Spell a value so that equal settings are equal texts: keys sorted, no spaces."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
 class Plan:
@@ -75,40 +66,35 @@ class Plan:
     # Settings: the canonical JSON of each stage.
 
     def dataset(self, name: str) -> str:
-        """Settings of `prepare_dataset`; what counts as near is among them only if near duplicates are dropped."""
+        """Settings of `prepare_dataset`."""
         entry = self.config.datasets[name]
-        settings = _task(entry)
-        if entry.decontaminate:
-            near = _dump(self.config.contamination)
-            settings["decontaminate"] = {"near": entry.decontaminate_near, **near}
+        near = self.config.contamination
+        settings = DatasetSettings(
+            **entry.only(TaskSettings),
+            decontaminate=Decontamination(**near.only(Contamination), near=entry.decontaminate_near)
+            if entry.decontaminate
+            else None,
+        )
         return canonical_json(settings)
 
     def contamination(self) -> str:
         """Settings of `check_contamination`."""
-        return canonical_json(_dump(self.config.contamination))
+        return canonical_json(self.config.contamination)
 
     def benchmark(self, name: str) -> str:
         """Settings of `prepare_benchmark`."""
-        return canonical_json(_task(self.config.benchmarks[name]))
+        return canonical_json(TaskSettings(**self.config.benchmarks[name].only(TaskSettings)))
 
     def reference(self, name: str) -> str:
-        """Settings of `prepare_reference`.
-
-        How prompts are written counts only for a warm start, and a chat template for what ends a response. The usual
-        attention is not among them, so that results from before there was a choice are those of this configuration.
-        """
+        """Settings of `prepare_reference`."""
         entry = self.config.references[name]
-        settings: dict[str, Any] = {"source": _dump(entry.source), "warm_start": None}
-        if entry.attention != "sdpa":
-            settings["attention"] = entry.attention
-        if entry.chat_template:
-            settings["prompting"] = {"chat_template": True, "system_prompt": entry.system_prompt}
+        settings = ReferenceSettings(**entry.only(ChatSettings), source=entry.source, attention=entry.attention)
         if entry.warm_start is not None:
-            steps = _dump(entry.warm_start)
-            del steps["dataset"]
-            settings["warm_start"] = steps
-            settings["prompting"] = self._prompting(name)
-            settings["torch_threads"] = entry.torch_threads
+            settings = settings.changed(
+                warm_start=WarmStartSettings(**entry.warm_start.only(WarmStartSettings)),
+                max_prompt_tokens=entry.max_prompt_tokens,
+                torch_threads=entry.torch_threads,
+            )
         return canonical_json(settings)
 
     def reference_lengths(self, name: str) -> str:
@@ -121,86 +107,78 @@ class Plan:
 
     def samples(self, reference: str, dataset: str) -> str:
         """Settings of `sample_reference`; `max_samples` is none of them, so raising it redraws nothing."""
-        sampling = _dump(self._sampling(dataset))
-        del sampling["max_samples"]
-        return canonical_json({"sampling": sampling, **self._asking(reference)})
+        sampling = BlockSampling(**self._sampling(dataset).only(BlockSampling))
+        return canonical_json(SampleReferenceSettings(**self._generation(reference), sampling=sampling))
 
     def imported(self, dataset: str) -> str:
         """Settings of `import_samples`."""
         entry = self.config.datasets[dataset].samples
         assert entry is not None, f"the rule's wildcards allow data sets with samples only: {dataset}"
-        dumped = _dump(entry)
-        del dumped["reference"]
-        sampling = self._sampling(dataset)
-        blocks = {key: getattr(sampling, key) for key in ("block_size", "prompt_shards")}
-        return canonical_json({"samples": dumped, "sampling": blocks})
+        settings = ImportSettings(
+            samples=ImportedSamplesSettings(**entry.only(ImportedSamplesSettings)),
+            sampling=BlockSettings(**self._sampling(dataset).only(BlockSettings)),
+        )
+        return canonical_json(settings)
 
     def grading(self, dataset: str) -> str:
         """Settings of `grade_samples`."""
-        return canonical_json(_dump(self.config.datasets[dataset].grading))
+        return canonical_json(self.config.datasets[dataset].grading)
 
     def selection(self, name: str) -> str:
         """Settings of `select_prompts`."""
-        entry = self.config.selections[name]
-        return canonical_json({"n": entry.n, "rule": entry.rule})
+        return canonical_json(SelectionSettings(**self.config.selections[name].only(SelectionSettings)))
 
     def value(self, name: str) -> str:
         """Settings of `estimate_values`."""
-        entry = self.config.values[name]
-        return canonical_json({"n": entry.n, "beta1": entry.beta1, "estimator": entry.estimator})
+        return canonical_json(ValueSettings(**self.config.values[name].only(ValueSettings)))
 
     def training(self, run: str) -> str:
         """Settings of `train_policy`, the same for every seed."""
         entry = self.config.runs[run]
-        dumped = _dump(entry)
-        dataset = self.config.datasets[entry.dataset]
-        sampling = self._sampling(entry.dataset)
-        return canonical_json(
-            {
-                **{key: dumped[key] for key in TRAIN_KEYS},
-                "hyperparameters": self._hyperparameters(entry),
-                "precision": self.config.references[entry.reference].precision,
-                "sampling_engine": self.config.references[entry.reference].sampling_engine,
-                "sampling": {key: getattr(sampling, key) for key in ("temperature", "top_p", "max_new_tokens")},
-                "prompting": self._training_prompts(entry),
-                "grading": _dump(dataset.grading),
-            }
+        reference = self.config.references[entry.reference]
+        settings = TrainSettings(
+            **entry.only(TrainingKeys),
+            **reference.only(PolicySettings),
+            method=entry.method,
+            hyperparameters={key: getattr(entry, key) for key in HYPERPARAMETERS[entry.method]},
+            estimate=self._running_estimate(entry),
+            sampling=how_to_sample(self._sampling(entry.dataset)),
+            prompting=self._training_prompts(entry),
+            grading=self.config.datasets[entry.dataset].grading,
         )
+        return canonical_json(settings)
 
-    def _hyperparameters(self, entry: Run) -> dict[str, Any]:
-        """A method's own settings; those of the estimate as well where V* is estimated anew while training."""
-        dumped = _dump(entry)
-        own = {key: dumped[key] for key in HYPERPARAMETERS[dumped["method"]]}
+    def _running_estimate(self, entry: RunEntry) -> EstimateSettings | None:
+        """How V* is estimated, where that is done anew while training."""
         value = value_of(entry)
-        if value is not None and own.get("value_update") == "running":
-            estimate = self.config.values[value]
-            own |= {"estimator": estimate.estimator, "beta1": estimate.beta1}
-        return own
+        if value is None or getattr(entry, "value_update", "none") != "running":
+            return None
+        return EstimateSettings(**self.config.values[value].only(EstimateSettings))
 
     def asking(self, policy: str, benchmark: str, protocol: str) -> str:
         """Settings of `generate_answers`."""
         entry = self.config.benchmarks[benchmark].protocols[protocol]
-        return canonical_json({"protocol": _dump(entry), **self._asking(self.reference_of(policy))})
+        generation = self._generation(self.reference_of(policy))
+        return canonical_json(GenerateAnswersSettings(**generation, protocol=entry))
 
     def answer_grading(self, benchmark: str) -> str:
         """Settings of `grade_answers`."""
-        return canonical_json(_dump(self.config.benchmarks[benchmark].grading))
+        return canonical_json(self.config.benchmarks[benchmark].grading)
 
     def figure(self, name: str) -> str:
         """Settings of a figure's rule; for an ablation also the value of its setting in each run."""
         figure = self.config.figures[name]
-        settings = _dump(figure)
+        settings = figure.model_dump(mode="json")
         if isinstance(figure, Ablation):
             settings["points"] = ablation_points(self.config, figure)
         return canonical_json(settings)
 
     def machine(self) -> str:
         """What changes no number; rules must pass it so that Snakemake does not compare it."""
-        machine = _dump(self.config.machine)
-        walltime = machine.pop("walltime_minutes")
+        walltime = self.config.machine.walltime_minutes
         # Loading, exporting and the last checkpoint need some of the time that the cluster grants.
-        machine["max_minutes"] = None if walltime is None else max(walltime * 0.9 - 2, 0.5 * walltime)
-        return canonical_json(machine)
+        max_minutes = None if walltime is None else max(walltime * 0.9 - 2, 0.5 * walltime)
+        return canonical_json(MachineSettings(**self.config.machine.only(Machine), max_minutes=max_minutes))
 
     def unused_modules(self) -> tuple[str, ...]:
         """Modules of engines that no entry chooses: no rule depends on them."""
@@ -413,22 +391,18 @@ class Plan:
         assert sampling is not None, f"checked when the configuration was loaded: {dataset}"
         return sampling
 
-    def _prompting(self, reference: str) -> dict[str, Any]:
-        entry = self.config.references[reference]
-        return {key: getattr(entry, key) for key in ("chat_template", "system_prompt", "max_prompt_tokens")}
+    def _training_prompts(self, run: Run) -> PromptSettings:
+        prompting = PromptSettings(**self.config.references[run.reference].only(PromptSettings))
+        longest = run.max_prompt_tokens or prompting.max_prompt_tokens
+        return prompting.changed(max_prompt_tokens=min(longest, prompting.max_prompt_tokens))
 
-    def _training_prompts(self, run: Run) -> dict[str, Any]:
-        prompting = self._prompting(run.reference)
-        longest = run.max_prompt_tokens or prompting["max_prompt_tokens"]
-        return {**prompting, "max_prompt_tokens": min(longest, prompting["max_prompt_tokens"])}
-
-    def _asking(self, reference: str) -> dict[str, Any]:
+    def _generation(self, reference: str) -> dict[str, Any]:
+        """What every stage that draws responses is told of a reference or of a policy trained from it."""
         entry = self.config.references[reference]
         return {
-            "prompting": self._prompting(reference),
-            "engine": entry.sampling_engine,
-            "precision": entry.precision,
+            **entry.only(PolicySettings),
             "torch_threads": entry.torch_threads,
+            "prompting": PromptSettings(**entry.only(PromptSettings)),
         }
 
 
@@ -439,16 +413,6 @@ def _verifier_file(entry: TaskEntry) -> Inputs:
 
 def _one_or_list(path: str | tuple[str, ...]) -> str | list[str]:
     return path if isinstance(path, str) else list(path)
-
-
-def _dump(section: Any) -> dict[str, Any]:
-    dumped: dict[str, Any] = section.model_dump(mode="json")
-    return dumped
-
-
-def _task(entry: TaskEntry) -> dict[str, Any]:
-    dumped = _dump(entry)
-    return {key: dumped[key] for key in TASK_KEYS}
 
 
 def run_of(policy: str) -> str:

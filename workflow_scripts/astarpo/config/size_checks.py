@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from astarpo.config.methods import GRPORun, PPORun
-from astarpo.config.runs import Config, Run
-from astarpo.config.schema import HubData, LocalFile, ReferenceEntry, Scratch, TaskEntry, WarmStart
+from astarpo.config.methods import GRPORun, PPORun, Run
+from astarpo.config.runs import Config
+from astarpo.config.schema import ReferenceEntry, TaskEntry, WarmStart
+from astarpo.data.settings import HubData, LocalFile
+from astarpo.stage_one.settings import Scratch
 
 LEAST_DIVISOR = 1e-30  # of advantages, in fp32
 RANGES = ("terms", "digits", "numbers")  # of generated problems: min_..., max_...

@@ -7,10 +7,10 @@ import os
 import re
 from typing import Any
 
+from astarpo.common.settings import canonical_json
 from astarpo.config.plan import (
     Plan,
     benchmark_path,
-    canonical_json,
     dataset_path,
     evaluation_path,
     reference_path,

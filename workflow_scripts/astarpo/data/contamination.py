@@ -6,8 +6,10 @@ import re
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Literal
+
+from astarpo.data.settings import Contamination
 
 Row = dict[str, Any]
 LISTED = 200  # pairs that a report spells out
@@ -20,19 +22,6 @@ _LIST_OF_NUMBERS = re.compile(r"(?<=\d)\s*,\s*(?=-?\d)")
 # Between digits they are part of a number: 1.5 is not 15.
 _PUNCTUATION = re.compile(r"(?<!\d)[.,:?!]|[.,:?!](?!\d)")
 _TOKEN = re.compile(r"[^\W\d_]+|\d+|[^\s\w]")
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What counts as a near duplicate.
-
-    Attributes:
-        ngram: tokens (words, numbers, signs) in a row that are compared.
-        threshold: share of the n-grams of the problem with fewer of them that the other has as well.
-    """
-
-    ngram: int
-    threshold: float
 
 
 @dataclass(frozen=True)
@@ -79,7 +68,7 @@ def ngrams(simplified: str, n: int) -> set[tuple[str, ...]]:
     return {tuple(tokens[start : start + n]) for start in range(len(tokens) - n + 1)}
 
 
-def find_matches(dataset: Sequence[str], benchmark: Sequence[str], settings: Settings) -> list[Match]:
+def find_matches(dataset: Sequence[str], benchmark: Sequence[str], settings: Contamination) -> list[Match]:
     """Find the problems of a data set that are in a benchmark too.
 
     Args:
@@ -118,7 +107,7 @@ def _near(
         yield index, count / min(len(grams), sizes[index])
 
 
-def report(dataset: Sequence[Row], benchmark: Sequence[Row], settings: Settings) -> dict[str, Any]:
+def report(dataset: Sequence[Row], benchmark: Sequence[Row], settings: Contamination) -> dict[str, Any]:
     """Say which problems a data set shares with a benchmark.
 
     Args:
@@ -135,7 +124,7 @@ def report(dataset: Sequence[Row], benchmark: Sequence[Row], settings: Settings)
     )  # "exact" sorts before "near"
     exact = [match for match in matches if match.kind == "exact"]
     return {
-        **asdict(settings),
+        **settings.model_dump(),
         "dataset_problems": len(dataset),
         "benchmark_problems": len(benchmark),
         "dataset_exact": len({match.dataset_index for match in exact}),
@@ -159,7 +148,9 @@ def _spelled_out(match: Match, dataset: Sequence[Row], benchmark: Sequence[Row])
     }
 
 
-def contaminated(dataset: Sequence[str], benchmark: Sequence[str], settings: Settings, near: bool) -> dict[int, str]:
+def contaminated(
+    dataset: Sequence[str], benchmark: Sequence[str], settings: Contamination, near: bool
+) -> dict[int, str]:
     """Rows of a data set that must go because a benchmark has them: row -> ``exact`` or ``near``.
 
     Args:

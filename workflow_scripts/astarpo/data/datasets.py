@@ -73,9 +73,10 @@ def prepare(
 
 def _shared(raws: Sequence[Row], how: dict[str, Any], benchmarks: Mapping[str, Sequence[str]]) -> dict[int, str]:
     """Rows that a benchmark has as well, with the reason to drop them."""
-    from astarpo.data.contamination import Settings, contaminated
+    from astarpo.data.contamination import contaminated
+    from astarpo.data.settings import Contamination
 
-    near = Settings(how["ngram"], how["threshold"])
+    near = Contamination(ngram=how["ngram"], threshold=how["threshold"])
     problems = [raw["problem"] for raw in raws]
     found: dict[int, str] = {}
     for benchmark, texts in benchmarks.items():

@@ -6,22 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from astarpo.data.settings import PromptSettings
+
 PROBE = "a"
-
-
-@dataclass(frozen=True)
-class PromptSettings:
-    """How a model is asked: part of its reference's entry.
-
-    Attributes:
-        chat_template: wrap each prompt as a user message in the tokenizer's own chat template.
-        system_prompt: a system message before it; needs ``chat_template``.
-        max_prompt_tokens: longer prompts are left out, never cut.
-    """
-
-    chat_template: bool
-    system_prompt: str | None
-    max_prompt_tokens: int
 
 
 @dataclass(frozen=True)

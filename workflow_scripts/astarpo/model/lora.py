@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from astarpo.model.loading import Policy, load_policy
+from astarpo.model.settings import Lora
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -37,13 +38,12 @@ class PlainWeight:
         return total
 
 
-def inject(model: Any, lora: Mapping[str, Any], seed: int) -> None:
+def inject(model: Any, lora: Lora, seed: int) -> None:
     """Put adapters into a model, in place; its own weights are frozen. At first they change nothing.
 
     Args:
         model: a causal language model.
-        lora: ``rank``, ``alpha`` (the adapters' product counts alpha / rank times) and ``targets``, the names of the
-            layers, or ``all-linear``.
+        lora: rank, alpha and the layers.
         seed: of the first matrices; the second ones are 0.
 
     Raises:
@@ -52,10 +52,10 @@ def inject(model: Any, lora: Mapping[str, Any], seed: int) -> None:
     import torch
     from peft import LoraConfig, inject_adapter_in_model
 
-    targets = lora["targets"]
+    targets = lora.targets
     config = LoraConfig(
-        r=lora["rank"],
-        lora_alpha=lora["alpha"],
+        r=lora.rank,
+        lora_alpha=lora.alpha,
         lora_dropout=0.0,
         bias="none",
         task_type="CAUSAL_LM",
@@ -79,7 +79,7 @@ def adapters_off(model: Any) -> Iterator[None]:
             layer.enable_adapters(True)
 
 
-def merged(folder: str | Path, lora: Mapping[str, Any], weights: Mapping[str, Tensor]) -> Policy:
+def merged(folder: str | Path, lora: Lora, weights: Mapping[str, Tensor]) -> Policy:
     """Make an ordinary policy of a reference and what was trained beside it.
 
     Args:

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
+from pydantic import Field
+
+from astarpo.common.kinds import Positive
+from astarpo.common.settings import Section
 from astarpo.objectives.rollout import Rollout
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+class AStarPOSettings(Section):
+    """The method's own settings."""
+
+    beta2: Positive = Field(1.0e-3, description="strength of the pull towards the reference")
+    value_update: Literal["none", "running"] = Field(
+        "none", description="`running`: online successes take the place of stage 1's one by one"
+    )
 
 
 def prepare(rollout: Rollout) -> dict[str, Tensor]:

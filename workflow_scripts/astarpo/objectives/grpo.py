@@ -2,13 +2,31 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
+from pydantic import Field
+
+from astarpo.common.kinds import NotNegative, Positive
+from astarpo.common.settings import Section
 from astarpo.objectives.loss_terms import clipped_objective, group_mean_and_std, k3
 from astarpo.objectives.rollout import Rollout
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+class GRPOSettings(Section):
+    """The method's own settings."""
+
+    clip: Positive = Field(0.2, description="how far the ratio may fall below 1")
+    clip_high: Positive = Field(0.2, description="how far it may rise above 1; DAPO: 0.28")
+    kl_coefficient: NotNegative = Field(1.0e-3, description="weight of the KL term (k3)")
+    scale_by_std: bool = Field(True, description="divide advantages by the group's deviation; Dr. GRPO: false")
+    std_epsilon: NotNegative = Field(1.0e-6, description="added to that deviation; at least 1e-30 where it divides")
+    average: Literal["sequences", "tokens", "constant"] = Field(
+        "sequences",
+        description="mean over tokens, then sequences; DAPO: `tokens`; Dr. GRPO: `constant`, by max_new_tokens",
+    )
 
 
 def prepare(rollout: Rollout, *, scale_by_std: bool, std_epsilon: float) -> dict[str, Tensor]:

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pydantic import Field
+
+from astarpo.common.kinds import Beta1, Count, Positive
+from astarpo.common.settings import Section
 from astarpo.objectives import a_star_po
 from astarpo.objectives.loss_terms import group_soft_value, group_sums
 from astarpo.objectives.rollout import Rollout
@@ -12,6 +16,14 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 loss = a_star_po.loss
+
+
+class OAPLSettings(Section):
+    """The method's own settings."""
+
+    beta1: Beta1 = Field(1.0, description="temperature of that estimate")
+    beta2: Positive = Field(1.0e-3, description="strength of the pull towards the lagged policy")
+    sync_every: Count = Field(50, description="steps between synchronisations")
 
 
 def prepare(rollout: Rollout, *, beta1: float) -> dict[str, Tensor]:

@@ -4,11 +4,26 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pydantic import Field
+
+from astarpo.common.kinds import LearningRate, NotNegative, Positive, Share
+from astarpo.common.settings import Section
 from astarpo.objectives.loss_terms import clipped_objective, whiten
 from astarpo.objectives.rollout import Rollout
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+class PPOSettings(Section):
+    """The method's own settings."""
+
+    critic_lr: LearningRate = Field(1.0e-5, description="highest learning rate of the critic")
+    clip: Positive = Field(0.2, description="how far the ratio may move from 1")
+    value_clip: Positive = Field(0.5, description="how far a value may move in an update; 1e9 never clips")
+    gamma: Share = Field(1.0, description="discount")
+    gae_lambda: Share = Field(1.0, description="lambda of GAE")
+    kl_coefficient: NotNegative = Field(1.0e-3, description="weight of the KL penalty in the reward")
 
 
 def prepare(rollout: Rollout, *, gamma: float, gae_lambda: float, kl_coefficient: float) -> dict[str, Tensor]:

@@ -4,11 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pydantic import Field
+
+from astarpo.common.kinds import Positive
+from astarpo.common.settings import Section
 from astarpo.objectives.loss_terms import group_sums
 from astarpo.objectives.rollout import Rollout
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+class REBELSettings(Section):
+    """The method's own settings."""
+
+    eta: Positive = Field(1.0, description="how strongly rewards move the policy from the iterate")
 
 
 def prepare(rollout: Rollout) -> dict[str, Tensor]:

@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
+from pydantic import Field
+
+from astarpo.common.kinds import BelowOne, NotNegative
+from astarpo.common.settings import Section
 from astarpo.objectives.loss_terms import leave_one_out_mean
 from astarpo.objectives.rollout import Rollout
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+class ReinforceSettings(Section):
+    """The method's own settings."""
+
+    baseline: Literal["v_star", "zero", "batch_mean", "running_mean", "leave_one_out"] = Field(
+        description="what is subtracted from the reward"
+    )
+    beta2: NotNegative = Field(1.0e-3, description="strength of the pull towards the reference")
+    kl_in_reward: bool = Field(True, description="false: without that pull")
+    baseline_decay: BelowOne = Field(0.9, description="what a `running_mean` keeps at each step")
 
 
 def prepare(rollout: Rollout, *, baseline: str) -> dict[str, Tensor]:

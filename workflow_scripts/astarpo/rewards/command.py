@@ -6,7 +6,7 @@ from astarpo.common import cli
 from astarpo.common.columns import GRADED, GRADED_ANSWERS
 from astarpo.common.files import write_table
 from astarpo.common.provenance import provenance
-from astarpo.rewards.grading import GradingSettings
+from astarpo.rewards.settings import GradingSettings
 from astarpo.rewards.stage import add_answer_classes, grade_table
 
 
@@ -25,7 +25,7 @@ def grade_responses(script: str, description: str | None, merge_answers: bool) -
     parser.add_argument("--workers", type=int, default=1, help="processes that judge what is slow")
     parser.add_argument("--out", required=True, help="parquet file, a row a grade")
     arguments = parser.parse_args()
-    settings = GradingSettings(**cli.parse_settings(arguments.settings))
+    settings = GradingSettings.from_json(arguments.settings)
     inputs = {"generations": arguments.generations, "problems": arguments.problems}
     if arguments.verifier is not None:
         inputs["verifier"] = arguments.verifier

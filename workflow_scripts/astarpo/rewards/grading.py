@@ -9,37 +9,12 @@ from typing import Self
 
 from astarpo.common.errors import InputError
 from astarpo.rewards.pool import GradingPool
+from astarpo.rewards.settings import GradingSettings
 from astarpo.rewards.verdicts import Response, Status
 from astarpo.rewards.verifiers import Canary, find_entry, problem_with
 from astarpo.rewards.worker import Limits, Outcome, Question, as_outcome
 
 NULL_STATUSES = ("timeout", "error")
-
-
-@dataclass(frozen=True)
-class GradingSettings:
-    """How verdicts become rewards.
-
-    Attributes:
-        truncated: ``incorrect`` gives a response cut at the token limit reward 0 whatever it says;
-            ``as_judged`` lets the verifier's verdict stand.
-        max_null_rate: highest share of null grades among the last 1,000.
-        min_nulls: fewer null grades than this never stop the stage.
-        timeout_s: CPU seconds that judging one response may take, so that a verdict does not depend on how busy the
-            machine is.
-        wall_timeout_s: wall-clock seconds that it may take; None means ten times ``timeout_s``, and at least 60.
-    """
-
-    truncated: str
-    max_null_rate: float
-    min_nulls: int
-    timeout_s: float = 5.0
-    wall_timeout_s: float | None = None
-
-    @property
-    def limits(self) -> Limits:
-        """What judging one response may cost."""
-        return Limits(self.timeout_s, self.wall_timeout_s or max(60.0, 10 * self.timeout_s))
 
 
 @dataclass(frozen=True)
@@ -59,6 +34,11 @@ class Grade:
     status: Status
     answer: str | None
     detail: str = ""
+
+
+def limits_of(settings: GradingSettings) -> Limits:
+    """What judging one response may cost: CPU seconds, and wall-clock seconds behind them."""
+    return Limits(settings.timeout_s, settings.wall_timeout_s or max(60.0, 10 * settings.timeout_s))
 
 
 class NullGuard:
@@ -105,7 +85,7 @@ class Grader:
     def __init__(self, settings: GradingSettings, workers: int = 1, guard: NullGuard | None = None) -> None:
         self.settings = settings
         self.guard = guard or NullGuard(settings)
-        self.pool = GradingPool(workers, settings.limits)
+        self.pool = GradingPool(workers, limits_of(settings))
 
     def __enter__(self) -> Self:
         return self

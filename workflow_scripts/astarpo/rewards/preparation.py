@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from astarpo.common.errors import InputError
-from astarpo.rewards.grading import NULL_STATUSES, Grader, GradingSettings, Item
+from astarpo.rewards.grading import NULL_STATUSES, Grader, Item
 from astarpo.rewards.pool import GradingPool
+from astarpo.rewards.settings import GradingSettings
 from astarpo.rewards.verdicts import Response
 from astarpo.rewards.verifiers import own_function, right_response
 from astarpo.rewards.worker import Limits, Question
@@ -30,7 +31,7 @@ def mean_the_same(verifier: str, pairs: Sequence[tuple[str, str]]) -> list[bool]
         response = right_response(verifier, other)
         if response is not None:
             items[place] = Item(verifier, one, response)
-    with Grader(GradingSettings("as_judged", 1.0, len(pairs) + 1)) as grader:
+    with Grader(GradingSettings(truncated="as_judged", max_null_rate=1.0, min_nulls=len(pairs) + 1)) as grader:
         grades = dict(zip(items, grader.grade(items.values()), strict=True))
     return [place in grades and grades[place].reward == 1.0 for place in range(len(pairs))]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
@@ -14,7 +13,8 @@ from astarpo.common.errors import InputError
 from astarpo.common.files import read_table
 from astarpo.common.progress import Progress
 from astarpo.rewards.equivalence import Asked, Problem, answer_classes
-from astarpo.rewards.grading import Grade, Grader, GradingSettings, Item, status_counts
+from astarpo.rewards.grading import Grade, Grader, Item, status_counts
+from astarpo.rewards.settings import GradingSettings
 from astarpo.rewards.verifiers import Response, right_response, takes_answers
 
 CHUNK = 1000
@@ -74,7 +74,7 @@ def add_answer_classes(
     for row in rows:
         rows_of[row["prompt_id"]].append(row)
     # A wrong answer need not be readable, so no number of errors is a reason to stop.
-    never = replace(settings, truncated="as_judged", max_null_rate=1.0, min_nulls=len(rows) ** 2 + 1)
+    never = settings.changed(truncated="as_judged", max_null_rate=1.0, min_nulls=len(rows) ** 2 + 1)
     with Grader(never, workers) as grader:
         classes = answer_classes(
             [

@@ -6,20 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-
-@dataclass(frozen=True)
-class SamplingSettings:
-    """How tokens are drawn.
-
-    Attributes:
-        temperature: > 0 samples, 0 takes the likeliest token.
-        top_p: nucleus; 1 is off. Training refuses other values: the policy trained would not be the one sampled.
-        max_new_tokens: a response is cut there.
-    """
-
-    temperature: float
-    top_p: float
-    max_new_tokens: int
+from astarpo.sampling.settings import SamplingSettings
 
 
 @dataclass(frozen=True)

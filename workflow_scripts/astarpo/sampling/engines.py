@@ -5,9 +5,9 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 from astarpo.common.errors import InputError
+from astarpo.common.machine import MachineSettings
 from astarpo.model.loading import Policy
 from astarpo.sampling import Sampler
 from astarpo.sampling.transformers_engine import TransformersSampler
@@ -50,7 +50,7 @@ def make_sampler(
     engine: str,
     folder: str | Path,
     policy: Policy,
-    machine: dict[str, Any],
+    machine: MachineSettings,
     *,
     precision: str,
     longest: int,
@@ -71,15 +71,15 @@ def make_sampler(
         InputError: vLLM is missing, does not know the model, or does not start.
     """
     if engine == "transformers":
-        return TransformersSampler(policy.model, policy.tokenizer, policy.end_token_ids, machine["sampling_batch"])
+        return TransformersSampler(policy.model, policy.tokenizer, policy.end_token_ids, machine.sampling_batch)
     from astarpo.sampling.vllm_engine import VllmMachine, VllmSampler
 
     where = VllmMachine(
-        machine["device"],
-        machine["sampling_batch"],
-        1 if trained else machine["sampler_tensor_parallel"],
-        machine["sampler_memory_share"],
-        machine["sampler_sleep_level"],
+        machine.device,
+        machine.sampling_batch,
+        1 if trained else machine.sampler_tensor_parallel,
+        machine.sampler_memory_share,
+        machine.sampler_sleep_level,
     )
     return VllmSampler(
         folder,

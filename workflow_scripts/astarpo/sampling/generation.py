@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from astarpo.sampling import SamplingSettings
 from astarpo.sampling.kv_cache import growing_cache
 from astarpo.sampling.seeded_choice import SeededChoice
+from astarpo.sampling.settings import SamplingSettings
 
 if TYPE_CHECKING:
     from torch import Tensor

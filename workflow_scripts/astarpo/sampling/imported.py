@@ -9,6 +9,7 @@ from typing import Any
 
 from astarpo.common.errors import InputError
 from astarpo.data.datasets import describe_source, normalise, read_rows
+from astarpo.sampling.settings import ImportedSamplesSettings
 
 Row = dict[str, Any]
 Sample = dict[str, Any]
@@ -16,13 +17,12 @@ KINDS = ("response", "reward", "finish_reason")
 
 
 def import_rows(
-    settings: dict[str, Any], prompts: Sequence[Row], sample_indices: Sequence[int]
+    settings: ImportedSamplesSettings, prompts: Sequence[Row], sample_indices: Sequence[int]
 ) -> tuple[list[Row], dict[str, int]]:
     """Give prompts their samples out of a source.
 
     Args:
-        settings: ``source``; the columns ``problem`` or ``prompt``, ``response``, ``reward`` and
-            ``finish_reason``; ``max_unmatched``.
+        settings: where the samples are, and which of its columns are what.
         prompts: all rows of the data set; which of them lie in a block makes no difference here, so that
             every block finds the same prompts unmatched.
         sample_indices: which samples of each prompt.
@@ -36,9 +36,10 @@ def import_rows(
         InputError: a column is missing or holds something else, there are too few samples, or more prompts
             than ``max_unmatched`` are without.
     """
-    where = describe_source(settings["source"])
-    by = "problem" if settings["problem"] is not None else "prompt"
-    lists = _samples_by_text(read_rows(settings["source"]), settings, by, where)
+    source = settings.source.model_dump()
+    where = describe_source(source)
+    by = "problem" if settings.problem is not None else "prompt"
+    lists = _samples_by_text(read_rows(source), settings, by, where)
     per_prompt = max((len(samples) for found in lists.values() for samples in found), default=0)
     if sample_indices[-1] >= per_prompt:
         raise InputError(
@@ -59,15 +60,16 @@ def import_rows(
 
 
 def _samples_by_text(
-    source: Iterable[Row], settings: dict[str, Any], by: str, where: str
+    source: Iterable[Row], settings: ImportedSamplesSettings, by: str, where: str
 ) -> dict[str, list[list[Sample]]]:
     """Lists of samples by normalised text: a list a row where rows are problems, else one of all its rows."""
-    columns = {kind: settings[kind] for kind in KINDS if settings[kind] is not None}
+    columns = {kind: getattr(settings, kind) for kind in KINDS if getattr(settings, kind) is not None}
+    text_column = getattr(settings, by)
     wide = any("{i}" in column for column in columns.values())
     lists: dict[str, list[list[Sample]]] = defaultdict(list)
     for number, raw in enumerate(source, start=1):
         place = f"{where}, row {number}"
-        key = normalise(_text(_get(raw, settings[by], place, by), f"{place}, {settings[by]!r}"))
+        key = normalise(_text(_get(raw, text_column, place, by), f"{place}, {text_column!r}"))
         if wide:
             lists[key].append(_wide(raw, columns, place))
         else:
@@ -136,14 +138,16 @@ def _match(
     return matched, unmatched, used.total()
 
 
-def _check_unmatched(unmatched: list[Row], prompts: int, settings: dict[str, Any], where: str, per_prompt: int) -> None:
-    if len(unmatched) <= settings["max_unmatched"] * prompts:
+def _check_unmatched(
+    unmatched: list[Row], prompts: int, settings: ImportedSamplesSettings, where: str, per_prompt: int
+) -> None:
+    if len(unmatched) <= settings.max_unmatched * prompts:
         return
     examples = "; ".join(repr(row["problem"][:80]) for row in unmatched[:3])
     raise InputError(
         f"{where}: {len(unmatched)} of {prompts} prompts find no {per_prompt} samples there, for example "
         f"{examples}. Is it the same data set, and the right column? If these may be left out of training, "
-        f"raise samples.max_unmatched ({settings['max_unmatched']:g})"
+        f"raise samples.max_unmatched ({settings.max_unmatched:g})"
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from astarpo.sampling import SamplingSettings
+from astarpo.sampling.settings import SamplingSettings
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -7,13 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from astarpo.common.errors import InputError
+from astarpo.common.machine import MachineSettings
 from astarpo.common.progress import Progress
-from astarpo.data.prompts import PromptSettings, encode_prompts
+from astarpo.data.prompts import encode_prompts
 from astarpo.model.lengths import Length, check_folder
 from astarpo.model.loading import Policy, load_policy, load_policy_without_weights
 from astarpo.model.memory import LOADING, check_fits, parameters_of_folder
-from astarpo.sampling import Completion, Request, SamplingSettings
+from astarpo.sampling import Completion, Request
 from astarpo.sampling.engines import check_engine, make_sampler
+from astarpo.sampling.settings import GenerationSettings, SamplingSettings
 
 Row = dict[str, Any]
 
@@ -24,8 +26,8 @@ def sample_rows(
     sample_indices: Sequence[int],
     seed_of: Callable[[str, int], int],
     sampling: SamplingSettings,
-    asking: dict[str, Any],
-    machine: dict[str, Any],
+    policy_settings: GenerationSettings,
+    machine: MachineSettings,
     title: str,
 ) -> list[Row]:
     """Draw the given samples of every prompt with the model of a folder.
@@ -36,7 +38,7 @@ def sample_rows(
         sample_indices: which samples of each prompt.
         seed_of: (prompt_id, sample_index) -> seed.
         sampling: temperature, nucleus, longest response.
-        asking: ``prompting``, ``engine``, ``precision`` and ``torch_threads`` from the stage's settings.
+        policy_settings: how the model is asked and computed with, from the stage's settings.
         machine: ``device``, ``sampling_batch``, and what begins with ``sampler_``.
         title: shown with the progress.
 
@@ -47,20 +49,20 @@ def sample_rows(
         InputError: prompts and responses are longer than the model can read, or every prompt is longer than the
             reference's ``max_prompt_tokens``.
     """
-    longest = asking["prompting"]["max_prompt_tokens"]
+    longest = policy_settings.prompting.max_prompt_tokens
     check_folder(model_folder, [Length(title, longest, sampling.max_new_tokens)])
-    check_engine(asking["engine"], model_folder)
-    check_fits(str(model_folder), parameters_of_folder(model_folder), LOADING, machine["device"])
+    check_engine(policy_settings.sampling_engine, model_folder)
+    check_fits(str(model_folder), parameters_of_folder(model_folder), LOADING, machine.device)
     policy = (
-        load_policy(model_folder, machine["device"])
-        if asking["engine"] == "transformers"
+        load_policy(model_folder, machine.device)
+        if policy_settings.sampling_engine == "transformers"
         else load_policy_without_weights(model_folder)
     )
     encoded = encode_prompts(
         policy.tokenizer,
         [row["prompt_id"] for row in rows],
         [row["prompt"] for row in rows],
-        PromptSettings(**asking["prompting"]),
+        policy_settings.prompting,
     )
     if encoded.too_long:
         print(
@@ -70,14 +72,14 @@ def sample_rows(
     if rows and not encoded.prompt_ids:
         raise InputError(
             f"all {len(rows)} prompts are longer than max_prompt_tokens "
-            f"({asking['prompting']['max_prompt_tokens']}); raise it in the reference's entry"
+            f"({policy_settings.prompting.max_prompt_tokens}); raise it in the reference's entry"
         )
     requests = [
         Request(prompt_id, sample_index, seed_of(prompt_id, sample_index), token_ids)
         for prompt_id, token_ids in zip(encoded.prompt_ids, encoded.token_ids, strict=True)
         for sample_index in sample_indices
     ]
-    completions = _draw(model_folder, policy, requests, sampling, asking, machine, title)
+    completions = _draw(model_folder, policy, requests, sampling, policy_settings, machine, title)
     return [_row(request, drawn) for request, drawn in zip(requests, completions, strict=True)]
 
 
@@ -86,27 +88,27 @@ def _draw(
     policy: Policy,
     requests: Sequence[Request],
     sampling: SamplingSettings,
-    asking: dict[str, Any],
-    machine: dict[str, Any],
+    policy_settings: GenerationSettings,
+    machine: MachineSettings,
     title: str,
 ) -> list[Completion]:
     import torch
 
     from astarpo.model.precision import autocast
 
-    torch.set_num_threads(asking["torch_threads"])
+    torch.set_num_threads(policy_settings.torch_threads)
     sampler = make_sampler(
-        asking["engine"],
+        policy_settings.sampling_engine,
         model_folder,
         policy,
         machine,
-        precision=asking["precision"],
-        longest=asking["prompting"]["max_prompt_tokens"] + sampling.max_new_tokens,
+        precision=policy_settings.precision,
+        longest=policy_settings.prompting.max_prompt_tokens + sampling.max_new_tokens,
         trained=False,
     )
     with (
         Progress(title, len(requests), "responses") as progress,
-        autocast(machine["device"], asking["precision"]),
+        autocast(machine.device, policy_settings.precision),
     ):
         return sampler.sample(requests, sampling, on_batch=progress.advance)
 

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from astarpo.common.seeds import uniforms
 from astarpo.model.log_probs import response_length
-from astarpo.sampling import Completion, Request, SamplingSettings
+from astarpo.sampling import Completion, Request
 from astarpo.sampling.generation import Drawing
 from astarpo.sampling.grouped_query_attention import groups_together
+from astarpo.sampling.settings import SamplingSettings
 
 if TYPE_CHECKING:
     from torch import Tensor

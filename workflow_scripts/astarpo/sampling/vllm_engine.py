@@ -11,7 +11,8 @@ from typing import Any
 
 from astarpo.common.errors import InputError
 from astarpo.common.files import read_json
-from astarpo.sampling import Completion, Request, SamplingSettings
+from astarpo.sampling import Completion, Request
+from astarpo.sampling.settings import SamplingSettings
 from astarpo.sampling.vllm_weights import WeightLink
 
 INSTALL = (

@@ -9,7 +9,8 @@ from typing import Any
 from astarpo.common.columns import DATASET
 from astarpo.common.errors import InputError
 from astarpo.common.files import read_table
-from astarpo.data.prompts import PromptSettings, appended_tokens, encode_prompts
+from astarpo.data.prompts import appended_tokens, encode_prompts
+from astarpo.data.settings import ChatSettings, PromptSettings
 from astarpo.model.attention import SDPA
 from astarpo.model.chat_template import check_chat_template, turn_end_token
 from astarpo.model.end_tokens import describe_end_tokens, end_token_ids, tokenizer_end
@@ -30,19 +31,19 @@ from astarpo.model.memory import (
     parameters_on_hub,
 )
 from astarpo.model.saving import check_can_save, repair_generation_config
-from astarpo.stage_one.warm_start import WarmStartSettings, encode_solutions, warm_start
+from astarpo.stage_one.settings import ReferenceSettings
+from astarpo.stage_one.warm_start import encode_solutions, warm_start
 
 
 def prepare_reference(
-    settings: dict[str, Any], dataset: str | None, device: str, lengths: Sequence[Length] = ()
+    settings: ReferenceSettings, dataset: str | None, device: str, lengths: Sequence[Length] = ()
 ) -> tuple[Policy, dict[str, Any]]:
     """Make or load a model and warm it up if the settings say so.
 
     Whatever would spoil later stages is refused before the weights are read.
 
     Args:
-        settings: ``source``, ``warm_start`` (or None), ``attention`` unless it is sdpa; with a warm start ``prompting``
-            and ``torch_threads``, with a chat template ``prompting``.
+        settings: of the stage.
         dataset: parquet file with worked solutions, for the warm start.
         device: where to train.
         lengths: what the configuration will give the model to read.
@@ -56,11 +57,11 @@ def prepare_reference(
     """
     import torch
 
-    if settings["warm_start"] is not None:
-        torch.set_num_threads(settings["torch_threads"])
-    source, attention = settings["source"], settings.get("attention", SDPA)
-    ends = _check(source, attention, settings.get("prompting") or {}, lengths)
-    _check_fits(source, settings["warm_start"] is not None, device)
+    if settings.torch_threads is not None:
+        torch.set_num_threads(settings.torch_threads)
+    source, attention = settings.source.model_dump(), settings.attention
+    ends = _check(source, attention, settings, lengths)
+    _check_fits(source, settings.warm_start is not None, device)
     policy = replace(make_policy(source, device, attention), end_token_ids=ends)
     repaired = repair_generation_config(policy.model)
     if repaired is not None:
@@ -70,12 +71,12 @@ def prepare_reference(
         "parameters": sum(p.numel() for p in policy.model.parameters()),
         "end_token_ids": ends,
     }
-    if settings["warm_start"] is None:
+    if settings.warm_start is None:
         return policy, facts
     return policy, {**facts, **_warm_start(policy, settings, dataset)}
 
 
-def _check(source: dict[str, Any], attention: str, prompting: dict[str, Any], lengths: Sequence[Length]) -> list[int]:
+def _check(source: dict[str, Any], attention: str, chat: ChatSettings, lengths: Sequence[Length]) -> list[int]:
     """Check a model by its small files; say what ends its responses, and return those tokens."""
     bare = _without_weights(source, attention)
     limit = _positions(bare)
@@ -83,8 +84,8 @@ def _check(source: dict[str, Any], attention: str, prompting: dict[str, Any], le
     name = source.get("path") or source.get("id") or "the model from scratch"
     check_lengths(name, limit, lengths)
     first = tokenizer_end(bare.tokenizer)
-    if prompting.get("chat_template"):
-        check_chat_template(bare.tokenizer, prompting["system_prompt"])
+    if chat.chat_template:
+        check_chat_template(bare.tokenizer, chat.system_prompt)
         of_turn = turn_end_token(bare.tokenizer, bare.end_token_ids)
         if of_turn is None:
             print("the chat template ends an assistant's turn with no token of its own")
@@ -138,11 +139,14 @@ def make_policy(source: dict[str, Any], device: str, attention: str = SDPA) -> P
     return load_policy(options["path"], device, attention)
 
 
-def _warm_start(policy: Policy, settings: dict[str, Any], dataset: str | None) -> dict[str, Any]:
+def _warm_start(policy: Policy, settings: ReferenceSettings, dataset: str | None) -> dict[str, Any]:
     """Train the policy in place; return facts for the manifest."""
     if dataset is None:
         raise InputError("the warm start needs --dataset")
-    prompts, solutions, too_long = _worked_solutions(policy, dataset, PromptSettings(**settings["prompting"]))
+    if settings.warm_start is None or settings.max_prompt_tokens is None:
+        raise InputError("--settings: a warm start needs `max_prompt_tokens`, as prompts are encoded for it")
+    prompting = PromptSettings(**settings.only(ChatSettings), max_prompt_tokens=settings.max_prompt_tokens)
+    prompts, solutions, too_long = _worked_solutions(policy, dataset, prompting)
     fitting = _within_positions(policy, prompts, solutions)
     left_out = len(prompts) - len(fitting)
     if left_out:
@@ -152,8 +156,7 @@ def _warm_start(policy: Policy, settings: dict[str, Any], dataset: str | None) -
             flush=True,
         )
     prompts, solutions = [prompts[row] for row in fitting], [solutions[row] for row in fitting]
-    steps = {**settings["warm_start"], "adam_betas": tuple(settings["warm_start"]["adam_betas"])}
-    losses = warm_start(policy, prompts, solutions, WarmStartSettings(**steps))
+    losses = warm_start(policy, prompts, solutions, settings.warm_start)
     tail = losses[-max(len(losses) // 20, 1) :]
     return {
         "warm_start_loss": sum(tail) / len(tail),

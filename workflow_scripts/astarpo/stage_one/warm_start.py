@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from astarpo.common.errors import InputError
@@ -11,28 +10,7 @@ from astarpo.common.progress import Progress
 from astarpo.model.learning_rate import learning_rate, set_learning_rate
 from astarpo.model.loading import Policy
 from astarpo.model.log_probs import collate, token_log_probs
-
-
-@dataclass(frozen=True)
-class WarmStartSettings:
-    """The supervised steps.
-
-    Attributes:
-        steps, batch_size: optimizer steps, and solutions in each.
-        lr, lr_schedule, lr_warmup_steps: learning rate.
-        adam_betas, weight_decay, max_grad_norm: of AdamW.
-        seed: of the order of the solutions.
-    """
-
-    steps: int
-    batch_size: int
-    lr: float
-    lr_schedule: str
-    lr_warmup_steps: int
-    adam_betas: tuple[float, float]
-    weight_decay: float
-    max_grad_norm: float
-    seed: int
+from astarpo.stage_one.settings import WarmStartSettings
 
 
 def warm_start(

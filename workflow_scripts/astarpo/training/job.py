@@ -10,6 +10,7 @@ from typing import Any
 
 from astarpo.common.errors import InputError
 from astarpo.common.files import read_json, sha256, write_json, write_table, write_text
+from astarpo.common.machine import MachineSettings
 from astarpo.common.provenance import manifest
 from astarpo.model.lengths import Length, check_folder
 from astarpo.model.loading import Policy, load_policy
@@ -34,7 +35,7 @@ from astarpo.training.metrics import TIMINGS, metrics_schema
 from astarpo.training.model_card import model_card
 from astarpo.training.model_setup import recompute_activations
 from astarpo.training.prompts import TrainingPrompt, load_training_prompts
-from astarpo.training.settings import MachineSettings, TrainSettings
+from astarpo.training.settings import TrainSettings
 from astarpo.training.trackers import check_installed
 from astarpo.training.world import World, join_world
 
@@ -58,8 +59,8 @@ class FinishedRun:
 
 
 def train(
-    settings: dict[str, Any],
-    machine: dict[str, Any],
+    settings: TrainSettings,
+    machine: MachineSettings,
     seed: int,
     inputs: dict[str, str],
     made_from: dict[str, Any],
@@ -68,7 +69,7 @@ def train(
     """Train, or go on with, one run.
 
     Args:
-        settings, machine: as the script received them.
+        settings, machine: of the run.
         seed: of the run.
         inputs: ``reference`` (manifest) and ``dataset``; ``validation``, ``selection``, ``values`` as the run has them.
         made_from: the provenance; settings and input hashes name the checkpoints.
@@ -83,47 +84,46 @@ def train(
     """
     import torch
 
-    told, where = TrainSettings.from_json(settings), MachineSettings.from_json(machine)
-    if uses_v_star(told.method, told.hyperparameters) and "values" not in inputs:
-        raise InputError(f"the method {told.method} needs --values (V* of each prompt)")
-    check_installed(where.trackers)
-    torch.set_num_threads(told.torch_threads)
+    if uses_v_star(settings.method, settings.hyperparameters) and "values" not in inputs:
+        raise InputError(f"the method {settings.method} needs --values (V* of each prompt)")
+    check_installed(machine.trackers)
+    torch.set_num_threads(settings.torch_threads)
     folder = _reference_folder(inputs["reference"])
-    longest = told.prompting.max_prompt_tokens, told.sampling.max_new_tokens
+    longest = settings.prompting.max_prompt_tokens, settings.sampling.max_new_tokens
     check_folder(folder, [Length("the training", *longest)])
-    check_engine(told.sampling_engine, folder)
-    check_can_import(_packages(told))
-    if told.compile_model:
-        check_can_compile(where.device)
-    world = join_world(where.device) if told.engine == "deepspeed" else World()
-    needed = _bytes_each(told, where, world.size)
+    check_engine(settings.sampling_engine, folder)
+    check_can_import(_packages(settings))
+    if settings.compile_model:
+        check_can_compile(machine.device)
+    world = join_world(machine.device) if settings.engine == "deepspeed" else World()
+    needed = _bytes_each(settings, machine, world.size)
     size = parameters_of_folder(folder)
     beside = sampler_bytes(
-        told.sampling_engine,
-        where.device,
-        where.sampler_memory_share,
-        where.sampler_sleep_level,
+        settings.sampling_engine,
+        machine.device,
+        machine.sampler_memory_share,
+        machine.sampler_sleep_level,
         size,
     )
-    check_fits(str(folder), size, needed, where.device, beside)
-    engine, sampled = make_engine(folder, told, where, world, seed)
+    check_fits(str(folder), size, needed, machine.device, beside)
+    engine, sampled = make_engine(folder, settings, machine, world, seed)
     policy = engine.policy
     prompts, left_out = load_training_prompts(
         policy.tokenizer,
         inputs["dataset"],
-        told.prompting,
+        settings.prompting,
         inputs.get("values"),
         inputs.get("selection"),
     )
     validation: list[TrainingPrompt] = []
     if "validation" in inputs:
-        validation, _ = load_training_prompts(policy.tokenizer, inputs["validation"], told.prompting)
+        validation, _ = load_training_prompts(policy.tokenizer, inputs["validation"], settings.prompting)
     sampler = make_sampler(
-        told.sampling_engine,
+        settings.sampling_engine,
         folder,
         sampled,
         machine,
-        precision=told.precision,
+        precision=settings.precision,
         longest=sum(longest),
         trained=True,
     )
@@ -131,11 +131,11 @@ def train(
     own = Path(scratch) / checkpoints.fingerprint(made_from["settings"], seed, made_from["inputs"])
     own = own / f"world-{world.size}"
     with checkpoints.only_writer(own, world):
-        trainer = Trainer(engine, sampler, prompts, validation, told, where, seed)
+        trainer = Trainer(engine, sampler, prompts, validation, settings, machine, seed)
         history = trainer.run(own)
         weights = engine.full_weights()
-    if told.lora is not None:
-        policy = merged(folder, told.lora, weights)
+    if settings.lora is not None:
+        policy = merged(folder, settings.lora, weights)
         weights = policy.model.state_dict()
     facts = {"prompts": len(prompts), "prompts_left_out": left_out}
     return FinishedRun(policy, weights, history, facts, world.is_first)
@@ -215,7 +215,7 @@ def _reference_folder(reference_manifest: str) -> Path:
 def export(
     finished: FinishedRun,
     made_from: dict[str, Any],
-    machine: dict[str, Any],
+    machine: MachineSettings,
     outputs: dict[str, str],
     seconds: float,
 ) -> None:
@@ -243,5 +243,5 @@ def export(
     described = {name: outputs[name] for name in ("model", "metrics")}
     write_json(
         outputs["manifest"],
-        manifest(made_from, described, seconds, machine=machine, **finished.facts),
+        manifest(made_from, described, seconds, machine=machine.model_dump(mode="json"), **finished.facts),
     )

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from astarpo.common.errors import InputError, Interrupted
+from astarpo.common.machine import MachineSettings
 from astarpo.common.progress import Progress
 from astarpo.objectives import METHODS, build_loss, build_prepare
 from astarpo.rewards.grading import Grader
@@ -23,7 +24,7 @@ from astarpo.training.prompts import TrainingPrompt, prompts_of_step
 from astarpo.training.rollout_scoring import build_rollout
 from astarpo.training.rollouts import PhaseClock, Responses, draw_responses, requests_for
 from astarpo.training.running_statistics import Carried
-from astarpo.training.settings import MachineSettings, TrainSettings
+from astarpo.training.settings import TrainSettings
 from astarpo.training.trackers import followers
 
 
@@ -81,7 +82,7 @@ class Trainer:
         self.method = METHODS[settings.method]
         self.prepare = build_prepare(settings.method, settings.hyperparameters)
         self.loss = build_loss(settings.method, settings.hyperparameters, settings.sampling.max_new_tokens)
-        self.carried = Carried(prompts, settings.hyperparameters)
+        self.carried = Carried(prompts, settings.hyperparameters, settings.estimate)
         self.grader = Grader(settings.grading, machine.grading_workers)
         self.history = History(tuple(self.method.metrics))
 

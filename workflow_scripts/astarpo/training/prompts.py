@@ -11,7 +11,8 @@ import numpy as np
 from astarpo.common.columns import DATASET, SELECTIONS, VALUES
 from astarpo.common.errors import InputError
 from astarpo.common.files import read_table
-from astarpo.data.prompts import PromptSettings, encode_prompts
+from astarpo.data.prompts import encode_prompts
+from astarpo.data.settings import PromptSettings
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from astarpo.common.seeds import derive_seed
 from astarpo.rewards.grading import Grade, Grader, Item
 from astarpo.rewards.verifiers import Response
-from astarpo.sampling import Completion, Request, Sampler, SamplingSettings
+from astarpo.sampling import Completion, Request, Sampler
+from astarpo.sampling.settings import SamplingSettings
 from astarpo.training.prompts import TrainingPrompt
 from astarpo.training.world import World
 

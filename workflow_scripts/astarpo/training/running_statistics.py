@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from astarpo.stage_one.settings import EstimateSettings
 from astarpo.stage_one.values import ESTIMATORS
 from astarpo.training.prompts import TrainingPrompt
 
@@ -17,17 +18,23 @@ class Carried:
     Args:
         prompts: all that the run trains on.
         hyperparameters: of the method. ``baseline_decay`` is the weight that a rollout keeps in the running mean
-            when the next comes. With ``value_update: running``, V* is estimated (``estimator``, ``beta1``) from the
+            when the next comes.
+        estimate: how V* is estimated anew, None where it stays as stage 1 left it. It is estimated from the
             N responses of stage 1, each online response taking the place of an average one among them:
             c <- c + r - c/N. So N, and with it the meaning of the estimate, stays what it was.
     """
 
-    def __init__(self, prompts: Sequence[TrainingPrompt], hyperparameters: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        prompts: Sequence[TrainingPrompt],
+        hyperparameters: Mapping[str, Any],
+        estimate: EstimateSettings | None = None,
+    ) -> None:
         self.decay: float = hyperparameters.get("baseline_decay", 0.0)
-        self.hyperparameters = hyperparameters
+        self.estimate = estimate
         self.reward_sum = self.reward_weight = 0.0
         self.successes: dict[str, float] = {}
-        if hyperparameters.get("value_update") == "running":
+        if estimate is not None:
             self.successes = {p.prompt_id: float(p.n_correct or 0) for p in prompts}
 
     @property
@@ -41,8 +48,8 @@ class Carried:
             return prompt.v_star
         assert prompt.n, f"stage 1 has a graded response of every prompt with a value: {prompt}"
         correct, n = np.array([self.successes[prompt.prompt_id]]), np.array([prompt.n])
-        estimate = ESTIMATORS[self.hyperparameters["estimator"]]
-        return float(estimate(correct, n, self.hyperparameters["beta1"])[0])
+        assert self.estimate is not None, "counts are kept only where V* is estimated from them"
+        return float(ESTIMATORS[self.estimate.estimator](correct, n, self.estimate.beta1)[0])
 
     def learn(self, prompts: Sequence[TrainingPrompt], rewards: Sequence[float]) -> None:
         """Take in the rewards of a rollout, after it was trained on.

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from astarpo.common.machine import MachineSettings
 from astarpo.model.learning_rate import set_learning_rate
 from astarpo.model.log_probs import Batch
 from astarpo.training.critic import Critic
 from astarpo.training.deepspeed import optimizer
-from astarpo.training.settings import MachineSettings, TrainSettings
+from astarpo.training.settings import TrainSettings
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -29,7 +29,7 @@ class SpreadCritic(Critic):
     def __init__(self, plain: Critic, settings: TrainSettings, machine: MachineSettings) -> None:
         self.peak_lr, self.max_grad_norm = plain.peak_lr, plain.max_grad_norm
         self.module = plain.module
-        told = replace(settings, lr=self.peak_lr)
+        told = settings.changed(lr=self.peak_lr)
         self.engine, self.optimizer = optimizer.initialize(self.module, told, machine)
         self._made: list[tuple[Tensor, Tensor]] = []
 

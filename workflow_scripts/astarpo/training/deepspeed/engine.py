@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from astarpo.common.errors import InputError
+from astarpo.common.machine import MachineSettings
 from astarpo.model.loading import Policy
 from astarpo.model.log_probs import Batch
 from astarpo.training.deepspeed import optimizer
@@ -15,7 +16,7 @@ from astarpo.training.deepspeed.critic import SpreadCritic
 from astarpo.training.deepspeed.modules import ScoredModel
 from astarpo.training.engine import TorchEngine, Which
 from astarpo.training.lagged_policy import LaggedWeights
-from astarpo.training.settings import MachineSettings, TrainSettings
+from astarpo.training.settings import TrainSettings
 from astarpo.training.world import World
 
 if TYPE_CHECKING:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from astarpo.training.settings import MachineSettings, TrainSettings
+from astarpo.common.machine import MachineSettings
+from astarpo.training.settings import TrainSettings
 
 
 def deepspeed_config(settings: TrainSettings, machine: MachineSettings) -> dict[str, Any]:

@@ -1,0 +1,16 @@
+"""The settings of adapters."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from astarpo.common.kinds import Count, LayerNames, Positive
+from astarpo.common.settings import Section
+
+
+class Lora(Section):
+    """Train adapters beside the weights, which stay the reference's."""
+
+    rank: Count = Field(16, description="columns of the matrices")
+    alpha: Positive = Field(32.0, description="their product counts alpha / rank times")
+    targets: LayerNames = Field("all-linear", description="which layers, by the last part of their names, at least one")

@@ -1,0 +1,112 @@
+"""The settings of stage 1: where a reference comes from, its warm start, estimates of V*, selections."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from astarpo.common.kinds import (
+    AdamBetas,
+    Beta1,
+    Count,
+    LearningRate,
+    NotNegative,
+    Positive,
+    Schedule,
+    Seed,
+    Text,
+    Texts,
+)
+from astarpo.common.settings import Section
+from astarpo.data.settings import ChatSettings
+
+
+class Scratch(Section):
+    """A small decoder of the Qwen2 architecture with random weights; only a warm start makes it useful."""
+
+    kind: Literal["scratch"]
+    seed: Seed = Field(0, description="of the random weights")
+    layers: Count = Field(description="decoder layers")
+    hidden_size: Count = Field(
+        description="width, a multiple of `heads`; hidden_size / heads must be even (rotary embeddings)"
+    )
+    intermediate_size: Count = Field(description="width of the feed-forward layers")
+    heads: Count = Field(description="attention heads")
+    kv_heads: Count = Field(description="key and value heads; divides `heads`")
+    max_positions: Count = Field(description="longest prompt and response together, in tokens")
+    whole_tokens: Texts = Field((), description="texts that are one token each")
+
+
+class HubModel(Section):
+    """A model of the Hugging Face hub."""
+
+    kind: Literal["hub"]
+    id: Text = Field(description="for example `Qwen/Qwen2.5-1.5B`")
+    revision: Text | None = Field(None, description="commit or tag; without it the newest is taken")
+
+
+class LocalModel(Section):
+    """A model folder of yours, as `save_pretrained` writes it."""
+
+    kind: Literal["local"]
+    path: Text = Field(description="the folder")
+
+
+ModelSource = Annotated[Scratch | HubModel | LocalModel, Field(discriminator="kind")]
+
+
+class WarmStartSettings(Section):
+    """Supervised steps on worked solutions before anything else."""
+
+    steps: Count = Field(description="optimizer steps")
+    batch_size: Count = Field(description="solutions in a step; no more than the data set can have")
+    lr: LearningRate = Field(description="highest learning rate")
+    lr_schedule: Schedule = Field("cosine", description="how it goes on after the warm-up")
+    lr_warmup_steps: int = Field(0, ge=0, description="steps of linear rise, at most `steps`")
+    adam_betas: AdamBetas = Field((0.9, 0.999), description="of AdamW")
+    weight_decay: NotNegative = Field(0.01, description="of AdamW")
+    max_grad_norm: Positive = Field(1.0, description="gradients are clipped to this norm")
+    seed: Seed = Field(0, description="of the order of the solutions")
+
+
+Attention = Literal["sdpa", "eager", "flash_attention_2", "flash_attention_3"]
+
+
+class ReferenceSettings(ChatSettings):
+    """Settings of `prepare_reference`.
+
+    A chat template decides what ends a response. The longest prompt and the threads matter to a warm start alone, and
+    are null without one, so that an edit of them makes no other reference.
+    """
+
+    source: ModelSource
+    warm_start: WarmStartSettings | None = None
+    attention: Attention = "sdpa"
+    max_prompt_tokens: Count | None = None
+    torch_threads: Count | None = None
+
+
+class EstimateSettings(Section):
+    """How V* is estimated from counts of right answers."""
+
+    beta1: Beta1 = Field(0.5, description="temperature of stage 1; for its limit to infinity use estimator `mean`")
+    estimator: Literal["log_mean_exp", "mean", "zero", "jeffreys"] = Field(
+        "log_mean_exp", description="`log_mean_exp` is the paper's"
+    )
+
+
+class ValueSettings(EstimateSettings):
+    """Settings of `estimate_values`."""
+
+    n: Count = Field(8, description="N, samples a prompt")
+
+
+class SelectionSettings(Section):
+    """Settings of `select_prompts`."""
+
+    n: Count = Field(8, description="samples a prompt that are looked at; `undecided` needs 2")
+    rule: Literal["solved", "undecided"] = Field(
+        "solved",
+        description="`solved`: right at least once; `undecided`: right at least once, but not always",
+    )
