@@ -22,7 +22,7 @@ from astarpo.common.errors import InputError
 from astarpo.model.lengths import check_folder
 from astarpo.common.hashes import HASHES
 from astarpo.model.files import content_of
-from astarpo.sampling.engines import check_can_import
+from astarpo.common.packages import check_can_import
 from astarpo.training.compilation import check_can_compile
 from astarpo.training.trackers import check_in_environment, check_installed
 from snakemake.exceptions import WorkflowError

@@ -5,6 +5,9 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+import torch
+from transformers import AutoModelForCausalLM
+
 from astarpo.common.errors import InputError
 
 SDPA = "sdpa"
@@ -39,9 +42,6 @@ def check_attention(model: str, config: Any, attention: str) -> None:
 
 def _cannot_be_built(config: Any, attention: str) -> str | None:
     """Build the model without weights; say why that fails."""
-    import torch
-    from transformers import AutoModelForCausalLM
-
     try:
         with torch.device("meta"):
             AutoModelForCausalLM.from_config(copy.deepcopy(config), attn_implementation=attention)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from torch import Tensor
+import torch
+from torch import Tensor
 
 # Logits this small save nothing by being cut, and cutting costs a second pass of the head: 64 MiB in fp32.
 SMALL_LOGITS = 2**24
@@ -62,8 +62,6 @@ def find_head(model: Any) -> Head | str:
     Returns:
         Its head, or the reason why log-probabilities cannot be taken from hidden states exactly.
     """
-    import torch
-
     base = getattr(model, "base_model", None)
     linear = model.get_output_embeddings() if hasattr(model, "get_output_embeddings") else None
     if base is None or base is model or linear is None:
@@ -85,8 +83,6 @@ def find_head(model: Any) -> Head | str:
 
 def _gap_to_own_logits(model: Any, head: Head) -> float:
     """Largest difference to the model's own logits on eight tokens, as a share of the largest logit."""
-    import torch
-
     ids_BS = torch.arange(8, device=head.linear.weight.device)[None] % head.linear.weight.shape[0]
     with torch.no_grad():
         expected_SV = model(input_ids=ids_BS, use_cache=False).logits[0].float()
@@ -114,8 +110,6 @@ def log_probs_of_hidden(hidden_NH: Tensor, labels_N: Tensor, head: Head, how: Ch
     Returns:
         ``log_probs_N`` and ``entropy_N`` in nats (zeros where no entropy is asked for).
     """
-    import torch
-
     device = hidden_NH.device.type
     dtype = hidden_NH.dtype
     if torch.is_autocast_enabled(device):
@@ -129,8 +123,6 @@ def _tempered_logits(
     hidden_NH: Tensor, weight_VH: Tensor, bias_V: Tensor | None, head: Head, temperature: float
 ) -> Tensor:
     """Logits over temperature [N, V], in fp32 or, of fp64, in fp64; each step in place where it can be."""
-    import torch
-
     raw_NV = torch.nn.functional.linear(hidden_NH, weight_VH, bias_V)
     logits_NV = raw_NV.to(torch.promote_types(raw_NV.dtype, torch.float32))
     if head.scale != 1.0:
@@ -165,8 +157,6 @@ def _forward(
     how: Chunking,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Log-probabilities, entropies and ln sum exp of the logits, each [N]."""
-    import torch
-
     kind = torch.promote_types(hidden_NH.dtype, torch.float32)
     log_probs_N, entropy_N, log_sums_N = hidden_NH.new_zeros((3, len(labels_N)), dtype=kind)
     for part in _chunks(len(labels_N), how.tokens):
@@ -215,8 +205,6 @@ def _add_product(total_VH: Tensor, left_CV: Tensor, right_CH: Tensor) -> None:
 
 def _backward(ctx: Any, grad_log_probs_N: Tensor, grad_entropy_N: Tensor) -> tuple[Any, ...]:
     """Gradients for hidden states, weight and bias: each chunk's logits are computed again."""
-    import torch
-
     hidden_NH, weight_VH, bias_V, labels_N, log_sums_N, entropy_N = ctx.saved_tensors
     head, how, dtype = ctx.head, ctx.how, ctx.dtype
     hidden_NH, weights_VH = hidden_NH.to(dtype), weight_VH.to(dtype)
@@ -253,7 +241,6 @@ def _backward(ctx: Any, grad_log_probs_N: Tensor, grad_entropy_N: Tensor) -> tup
 @cache
 def _function() -> Any:
     """The autograd function, made at its first use: a class of torch's at the top would load torch at once."""
-    import torch
 
     class LogProbs(torch.autograd.Function):
         @staticmethod

@@ -7,6 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    GenerationConfig,
+    PreTrainedTokenizerFast,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+)
+from transformers.utils import logging
+
 from astarpo.common.errors import InputError
 from astarpo.common.files import read_json, write_json
 from astarpo.model.attention import SDPA, check_attention
@@ -106,9 +118,6 @@ def hub_policy_without_weights(hub_id: str, revision: str | None, attention: str
 
 
 def _without_weights(name: str, revision: str | None, attention: str) -> Policy:
-    import torch
-    from transformers import AutoConfig, AutoModelForCausalLM, GenerationConfig
-
     tokenizer = _tokenizer(name, revision)
     options = _options(revision)
     try:
@@ -140,9 +149,6 @@ def load_hub_policy(hub_id: str, revision: str | None, device: str = "cpu", atte
 
 
 def _from_pretrained(name: str, revision: str | None, device: str, attention: str) -> Policy:
-    import torch
-    from transformers import AutoConfig, AutoModelForCausalLM
-
     _without_bars()
     if device != "cpu" and not torch.cuda.is_available():
         raise InputError(
@@ -166,8 +172,6 @@ def _from_pretrained(name: str, revision: str | None, device: str, attention: st
 
 
 def _tokenizer(name: str, revision: str | None) -> Any:
-    from transformers import AutoTokenizer
-
     try:
         return AutoTokenizer.from_pretrained(name, **_options(revision))
     except Exception as error:
@@ -181,8 +185,6 @@ def _options(revision: str | None) -> dict[str, Any]:
 
 def _without_bars() -> None:
     """Transformers' own progress bars would fill the logs with carriage returns."""
-    from transformers.utils import logging
-
     logging.disable_progress_bar()
 
 
@@ -231,9 +233,6 @@ def build_scratch_policy(
         whole_tokens: texts that are one token each; all else is one token a byte.
         attention: one of transformers' implementations.
     """
-    import torch
-    from transformers import Qwen2Config, Qwen2ForCausalLM
-
     tokenizer = byte_tokenizer(whole_tokens, max_positions)
     computed: dict[str, Any] = {"attn_implementation": attention}
     config = Qwen2Config(
@@ -271,7 +270,6 @@ def byte_tokenizer(whole_tokens: Sequence[str], max_positions: int) -> Any:
         A transformers tokenizer that saves as an ordinary folder.
     """
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-    from transformers import PreTrainedTokenizerFast
 
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     vocabulary = {token: index for index, token in enumerate([PAD, END_OF_TEXT, *alphabet])}

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
 
 from astarpo.model.chunked_log_probs import SMALL_LOGITS, Chunking, Head
-
-if TYPE_CHECKING:
-    import torch
-    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -57,8 +56,6 @@ def collate(
         end_token_ids: each id that ends a response, see `model.end_tokens`.
         device: where the tensors are made.
     """
-    import torch
-
     lengths = [response_length(response, end_token_ids) for response in responses]
     width = max(len(prompt) + length for prompt, length in zip(prompts, lengths, strict=True))
     size = (len(prompts), max(lengths))
@@ -103,8 +100,6 @@ def token_log_probs(
     Raises:
         FloatingPointError: a log-probability is not finite.
     """
-    import torch
-
     first = int(batch.positions_BT[batch.mask_BT].min()) if bool(batch.mask_BT.any()) else 0
     kept = batch.input_ids_BS.shape[1] - first
     limit = SMALL_LOGITS if small_logits is None else small_logits
@@ -143,7 +138,5 @@ def _at_once(
 
 
 def _scatter(values_N: Tensor, mask_BT: Tensor) -> Tensor:
-    import torch
-
     zeros_BT = torch.zeros(mask_BT.shape, dtype=values_N.dtype, device=values_N.device)
     return zeros_BT.masked_scatter(mask_BT, values_N)

@@ -6,13 +6,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
+from torch import Tensor
 
 from astarpo.model.loading import Policy, load_policy
 from astarpo.model.settings import Lora
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 MARK = "lora_"  # in the names of the matrices that are trained
 BASE = "base_layer"  # where a layer with adapters has its own weights
@@ -49,7 +49,6 @@ def inject(model: Any, lora: Lora, seed: int) -> None:
     Raises:
         ValueError: the model has no such layers.
     """
-    import torch
     from peft import LoraConfig, inject_adapter_in_model
 
     targets = lora.targets
@@ -90,8 +89,6 @@ def merged(folder: str | Path, lora: Lora, weights: Mapping[str, Tensor]) -> Pol
     Returns:
         W + alpha / rank B A in place of each W that has adapters, fp32, on the CPU.
     """
-    import torch
-
     policy = load_policy(folder)
     inject(policy.model, lora, seed=0)
     own = dict(policy.model.named_parameters())

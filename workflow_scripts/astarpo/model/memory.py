@@ -8,6 +8,8 @@ import struct
 from collections.abc import Iterable
 from pathlib import Path
 
+import torch
+
 from astarpo.common.errors import InputError
 from astarpo.model.files import weight_files
 
@@ -94,8 +96,6 @@ def sampler_bytes(engine: str, device: str, memory_share: float, sleep_level: in
         return 0.0
     if device == "cpu":
         return float((parameters or 0) * LOADING)
-    import torch
-
     return memory_share * torch.cuda.mem_get_info()[1] if torch.cuda.is_available() else 0.0
 
 
@@ -148,8 +148,6 @@ def free_bytes(device: str) -> int | None:
         Bytes; None where the system does not tell.
     """
     if device != "cpu":
-        import torch
-
         return int(torch.cuda.mem_get_info()[0]) if torch.cuda.is_available() else None
     known = [size for size in (_free_of_system(), _free_of_group()) if size is not None]
     return min(known, default=None)

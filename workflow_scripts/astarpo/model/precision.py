@@ -5,6 +5,8 @@ from __future__ import annotations
 from contextlib import nullcontext
 from typing import Any
 
+import torch
+
 
 def autocast(device: str, precision: str) -> Any:
     """A context in which models compute in ``precision``; weights stay as they are (fp32).
@@ -13,8 +15,6 @@ def autocast(device: str, precision: str) -> Any:
         device: ``cpu`` or ``cuda``.
         precision: ``float32`` or ``bfloat16``.
     """
-    import torch
-
     if precision == "float32":
         return nullcontext()
     return torch.autocast(device, dtype=getattr(torch, precision))

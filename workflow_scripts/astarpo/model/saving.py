@@ -5,6 +5,8 @@ from __future__ import annotations
 import tempfile
 from typing import Any
 
+from transformers import GenerationConfig
+
 from astarpo.common.errors import InputError
 
 
@@ -40,8 +42,6 @@ def _refusal(config: Any) -> str | None:
 
 
 def _tokens_only(config: Any) -> Any:
-    from transformers import GenerationConfig
-
     names = ("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id")
     return GenerationConfig(**{name: getattr(config, name, None) for name in names})
 

@@ -2,32 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
-from collections.abc import Iterable
 from pathlib import Path
 
-from astarpo.common.errors import InputError
 from astarpo.common.machine import MachineSettings
 from astarpo.model.loading import Policy
 from astarpo.sampling import Sampler
 from astarpo.sampling.transformers_engine import TransformersSampler
-
-
-def check_can_import(packages: Iterable[str]) -> None:
-    """Refuse engines that are not installed, without the time that importing them takes.
-
-    Args:
-        packages: their names.
-
-    Raises:
-        InputError: naming them and the command that installs them.
-    """
-    missing = [name for name in packages if importlib.util.find_spec(name) is None]
-    if missing:
-        raise InputError(
-            f"{' and '.join(missing)} cannot be imported here: pip install -r envs/pins/engines.txt, with "
-            "engines-cuda.txt or engines-cpu.txt for vLLM, or let Snakemake do it: --software-deployment-method conda"
-        )
 
 
 def check_engine(engine: str, folder: str | Path) -> None:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import GenerationConfig, StoppingCriteriaList
 
 from astarpo.sampling.kv_cache import growing_cache
 from astarpo.sampling.seeded_choice import SeededChoice
 from astarpo.sampling.settings import SamplingSettings
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 # A batch this small gains less by leaving rows out than another call of ``generate`` costs.
 SMALL_BATCH = 16
@@ -37,8 +38,6 @@ class Drawing:
         noise_BT: Any,
         settings: SamplingSettings,
     ) -> None:
-        import torch
-
         self.model, self.settings, self.noise_BT = model, settings, noise_BT
         self.prompt_width = prompt_ids_BP.shape[1]
         self.ids_BS, self.mask_BS = prompt_ids_BP, attention_mask_BP
@@ -69,8 +68,6 @@ class Drawing:
 
     def _read_prompts(self) -> None:
         """Read prompts that several rows share once, all but the last token, which ``generate`` reads."""
-        import torch
-
         if self.cache is None or self.prompt_width < 2:
             return
         # The pad token may be a token of prompts: the mask tells them apart.
@@ -91,9 +88,6 @@ class Drawing:
 
     def _draw(self, end_token_ids: Sequence[int], pad: int) -> Tensor:
         """Draw until half of the rows have ended, or all tokens are drawn; return which rows have ended."""
-        import torch
-        from transformers import GenerationConfig, StoppingCriteriaList
-
         drawn = self.log_probs_BT.shape[1]
         ends = torch.tensor(end_token_ids, device=self.ids_BS.device)
         noise_BT = None if self.noise_BT is None else self.noise_BT[self.rows]
@@ -146,8 +140,6 @@ class HalfHaveEnded:
 
     def __call__(self, input_ids_BS: Tensor, scores: Any, **_: Any) -> Tensor:
         """Ask after each token; the same answer for every row."""
-        import torch
-
         self.ended_B |= torch.isin(input_ids_BS[:, -1], self.ends)
         half = self.ended_B.sum() * 2 >= len(self.ended_B)
         return half.expand(len(self.ended_B))

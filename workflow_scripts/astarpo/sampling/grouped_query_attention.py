@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from torch import Tensor
+import torch
+from torch import Tensor
+from transformers import AttentionInterface, AttentionMaskInterface
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import sdpa_mask
 
 NAME = "sdpa_of_groups"
 
@@ -34,9 +37,6 @@ def groups_together(model: Any) -> Iterator[None]:
 
 
 def _register() -> None:
-    from transformers import AttentionInterface, AttentionMaskInterface
-    from transformers.masking_utils import sdpa_mask
-
     AttentionInterface.register(NAME, attend)
     AttentionMaskInterface.register(NAME, sdpa_mask)
 
@@ -65,9 +65,6 @@ def attend(
     Returns:
         [B, Q, H, D] and None.
     """
-    import torch
-    from transformers.integrations.sdpa_attention import sdpa_attention_forward
-
     batch, heads, new, size = query_BHQD.shape
     groups = key_BGSD.shape[1]
     of_heads = attention_mask is not None and attention_mask.shape[1] != 1

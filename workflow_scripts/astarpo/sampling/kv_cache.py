@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from torch import Tensor
+from torch import Tensor
+from transformers.cache_utils import DynamicCache, DynamicLayer, DynamicSlidingWindowLayer
 
 
 def growing_cache(model: Any, longest: int) -> Any | None:
@@ -19,8 +19,6 @@ def growing_cache(model: Any, longest: int) -> Any | None:
     Returns:
         A ``transformers.DynamicCache``; None if the model keeps something else than keys and values.
     """
-    from transformers.cache_utils import DynamicCache, DynamicLayer, DynamicSlidingWindowLayer
-
     if not getattr(model, "_supports_default_dynamic_cache", lambda: False)():
         return None
     made = DynamicCache(config=model.config.get_text_config(decoder=True))
@@ -33,7 +31,6 @@ def growing_cache(model: Any, longest: int) -> Any | None:
 @cache
 def _growing_layer() -> Any:
     """The class, made at its first use: importing transformers' cache at the top would load torch at once."""
-    from transformers.cache_utils import DynamicLayer
 
     class GrowingLayer(DynamicLayer):
         def __init__(self, longest: int) -> None:

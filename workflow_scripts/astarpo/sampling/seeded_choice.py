@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import LogitsProcessorList, TemperatureLogitsWarper, TopPLogitsWarper
 
 from astarpo.sampling.settings import SamplingSettings
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 
 class SeededChoice:
@@ -25,12 +26,6 @@ class SeededChoice:
 
     def processors(self) -> Any:
         """The logits processors that make ``generate``'s greedy search take the chosen tokens."""
-        from transformers import (
-            LogitsProcessorList,
-            TemperatureLogitsWarper,
-            TopPLogitsWarper,
-        )
-
         made = LogitsProcessorList()
         if self.noise_BT is not None and self.settings.temperature != 1.0:
             made.append(TemperatureLogitsWarper(float(self.settings.temperature)))
@@ -45,8 +40,6 @@ class SeededChoice:
         The token is the inverse of the cumulative distribution at the row's uniform, in fp64: one draw a token.
         Rounding that differs between batch shapes moves it only where the uniform lies at the edge of two tokens.
         """
-        import torch
-
         log_probs_BV = scores_BV.float().log_softmax(-1)
         if self.noise_BT is None:
             chosen_B = log_probs_BV.argmax(-1)
@@ -62,6 +55,4 @@ class SeededChoice:
 
     def log_probs_BT(self) -> Tensor:
         """The log-probability of every token that was chosen, fp32 [B, T], in nats."""
-        import torch
-
         return torch.stack(self._log_probs, dim=1)

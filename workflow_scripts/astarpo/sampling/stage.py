@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from astarpo.common.errors import InputError
 from astarpo.common.machine import MachineSettings
 from astarpo.common.progress import Progress
@@ -92,8 +94,6 @@ def _draw(
     machine: MachineSettings,
     title: str,
 ) -> list[Completion]:
-    import torch
-
     from astarpo.model.precision import autocast
 
     torch.set_num_threads(policy_settings.torch_threads)

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import GenerationConfig
 
 from astarpo.common.seeds import uniforms
 from astarpo.model.log_probs import response_length
@@ -12,9 +16,6 @@ from astarpo.sampling import Completion, Request
 from astarpo.sampling.generation import Drawing
 from astarpo.sampling.grouped_query_attention import groups_together
 from astarpo.sampling.settings import SamplingSettings
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 
 class TransformersSampler:
@@ -59,8 +60,6 @@ class TransformersSampler:
         return [found[i] for i in range(len(requests))]
 
     def _sample_batch(self, requests: Sequence[Request], settings: SamplingSettings) -> list[Completion]:
-        import torch
-
         prompt_ids_BP, attention_mask_BP = self._left_pad([r.prompt_token_ids for r in requests])
         noise_BT = None
         if settings.temperature > 0:
@@ -90,8 +89,6 @@ class TransformersSampler:
         return int(pad) if pad is not None else self.end_token_ids[0]
 
     def _left_pad(self, prompts: list[list[int]]) -> tuple[Tensor, Tensor]:
-        import torch
-
         width = max(map(len, prompts))
         rows = [[self._pad] * (width - len(prompt)) + prompt for prompt in prompts]
         masks = [[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts]
@@ -102,8 +99,6 @@ class TransformersSampler:
 @contextmanager
 def _on_its_own(model: Any) -> Iterator[None]:
     """Eval mode, and without the model's generation config, whose values ``generate`` takes where ours has none."""
-    from transformers import GenerationConfig
-
     was_training, own = model.training, model.generation_config
     model.eval()
     model.generation_config = GenerationConfig()

@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
+
 from astarpo.common.errors import InputError
 from astarpo.common.files import read_json
 from astarpo.sampling import Completion, Request
@@ -129,7 +132,6 @@ class VllmSampler:
         Raises:
             InputError: a prompt leaves no room for a response.
         """
-        import torch
         from vllm import SamplingParams
 
         self._be_ready()
@@ -254,9 +256,6 @@ def _memory(machine: VllmMachine) -> dict[str, Any]:
 def _host_left_alone() -> Iterator[None]:
     """vLLM's start seeds all random streams of this process, and takes its threads; undo both."""
     import random
-
-    import numpy as np
-    import torch
 
     os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
     states = random.getstate(), np.random.get_state(), torch.get_rng_state()

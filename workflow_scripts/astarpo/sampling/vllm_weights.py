@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
+from torch import Tensor
 
 from astarpo.model.lora import plain_weights
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 
 class StaleWeights(RuntimeError):
@@ -85,8 +85,6 @@ class WeightLink:
 
 def _same(ours: Tensor, theirs: Tensor, start: int) -> bool:
     """Whether the rows of ``theirs`` from ``start`` on are ours; more rows may follow (a padded vocabulary)."""
-    import torch
-
     rows = theirs[start : start + len(ours)]
     return rows.shape == ours.shape and torch.equal(rows, ours.detach().to(rows.dtype))
 

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import torch
+
 from astarpo.common.columns import DATASET
 from astarpo.common.errors import InputError
 from astarpo.common.files import read_table
@@ -55,8 +57,6 @@ def prepare_reference(
         InputError: the model cannot be had or cannot be used as the configuration wants, or the data set has no
             worked solutions.
     """
-    import torch
-
     if settings.torch_threads is not None:
         torch.set_num_threads(settings.torch_threads)
     source, attention = settings.source.model_dump(), settings.attention

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+import torch
+
 from astarpo.common.errors import InputError
 from astarpo.common.progress import Progress
 from astarpo.model.learning_rate import learning_rate, set_learning_rate
@@ -35,8 +38,6 @@ def warm_start(
     Raises:
         InputError: fewer prompts than a batch holds.
     """
-    import torch
-
     if len(prompts) < settings.batch_size:
         raise InputError(
             f"the warm start wants batches of {settings.batch_size}, but there are {len(prompts)} worked "
@@ -70,8 +71,6 @@ def encode_solutions(policy: Policy, solutions: Sequence[str]) -> list[list[int]
 
 def batch_rows(count: int, batch_size: int, step: int, seed: int) -> list[int]:
     """Rows of a step's batch: every epoch a new order, each row once an epoch, a ragged end left out."""
-    import numpy as np
-
     per_epoch = count // batch_size
     epoch, position = divmod(step - 1, per_epoch)
     order = np.random.default_rng([seed, epoch]).permutation(count)
@@ -86,8 +85,6 @@ def _step(
     rows: list[int],
     max_grad_norm: float,
 ) -> float:
-    import torch
-
     batch = collate(
         [prompts[row] for row in rows],
         [responses[row] for row in rows],

@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from astarpo.common.errors import InputError
 from astarpo.training.world import World
 
@@ -78,8 +80,6 @@ def save(
         world: the processes of the training.
         save_shards: writes what each process holds for itself into the folder that it is given.
     """
-    import torch
-
     final = folder_of(folder, step)
     partial = final.with_name(f"{final.name}.partial")
     if world.is_first:
@@ -126,8 +126,6 @@ def load_newest(folder: Path, world: World = ALONE) -> tuple[int, dict[str, Any]
 
 
 def _newest(checkpoints: Sequence[Path]) -> tuple[int, dict[str, Any]] | None:
-    import torch
-
     for path in reversed(checkpoints):
         try:
             state = torch.load(path / STATE, map_location="cpu", weights_only=True)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
+from torch import Tensor
 
 from astarpo.model.learning_rate import set_learning_rate
 from astarpo.model.log_probs import Batch
 from astarpo.model.lora import without_adapters
 from astarpo.training.settings import TrainSettings
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 
 class Critic:
@@ -23,8 +23,6 @@ class Critic:
     """
 
     def __init__(self, base: Any, settings: TrainSettings) -> None:
-        import torch
-
         from astarpo.training.critic_model import ValueModel
 
         self.peak_lr: float = settings.hyperparameters["critic_lr"]
@@ -55,8 +53,6 @@ class Critic:
 
     def step(self, lr: float) -> None:
         """Make an optimizer step with the gradients there are, clipped to the same norm as the policy's."""
-        import torch
-
         set_learning_rate(self.optimizer, lr)
         torch.nn.utils.clip_grad_norm_(self.module.parameters(), self.max_grad_norm, error_if_nonfinite=True)
         self.optimizer.step()

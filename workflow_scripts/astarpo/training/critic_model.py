@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
+from torch import Tensor
 
 from astarpo.model.log_probs import Batch
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 
 class ValueModel(torch.nn.Module):

@@ -6,7 +6,10 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
 
 from astarpo.model.learning_rate import learning_rate, set_learning_rate
 from astarpo.model.loading import Policy
@@ -22,9 +25,6 @@ from astarpo.training.lagged_policy import LaggedWeights
 from astarpo.training.microbatches import MicroBatch, cut
 from astarpo.training.settings import TrainSettings
 from astarpo.training.world import World
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 Which = Literal["policy", "reference", "lagged"]
 
@@ -52,8 +52,6 @@ class TorchEngine:
         micro_batch: int,
         micro_batch_tokens: int | None = None,
     ) -> None:
-        import torch
-
         self.policy, self.reference = policy, reference
         self.settings, self.micro_batch = settings, micro_batch
         self.micro_batch_tokens = micro_batch_tokens
@@ -127,8 +125,6 @@ class TorchEngine:
         Returns:
             fp32 [B, T], 0 where masked.
         """
-        import torch
-
         found_BT = torch.zeros((count, width), device=self.policy.model.device)
         weights: AbstractContextManager[None] = nullcontext()
         if which == "lagged":
@@ -159,8 +155,6 @@ class TorchEngine:
 
     def values(self, micro_batches: Sequence[MicroBatch], count: int, width: int) -> Tensor | None:
         """The critic's values of all rows, without gradient: fp32 [B, T], 0 where masked; None without a critic."""
-        import torch
-
         if self.critic is None:
             return None
         found_BT = torch.zeros((count, width), device=self.policy.model.device)
@@ -327,8 +321,6 @@ class TorchEngine:
         )
 
     def _step(self) -> float:
-        import torch
-
         norm = torch.nn.utils.clip_grad_norm_(
             self.policy.model.parameters(), self.settings.max_grad_norm, error_if_nonfinite=True
         )

@@ -8,9 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from astarpo.common.errors import InputError
 from astarpo.common.files import read_json, sha256, write_json, write_table, write_text
 from astarpo.common.machine import MachineSettings
+from astarpo.common.packages import check_can_import
 from astarpo.common.provenance import manifest
 from astarpo.model.lengths import Length, check_folder
 from astarpo.model.loading import Policy, load_policy
@@ -26,7 +29,7 @@ from astarpo.model.memory import (
     sampler_bytes,
 )
 from astarpo.objectives import METHODS, uses_v_star
-from astarpo.sampling.engines import check_can_import, check_engine, make_sampler
+from astarpo.sampling.engines import check_engine, make_sampler
 from astarpo.training import checkpoints
 from astarpo.training.compilation import check_can_compile
 from astarpo.training.engine import TorchEngine
@@ -82,8 +85,6 @@ def train(
         InputError: missing or mismatched inputs, or another process trains the same run.
         Interrupted: stopped on request, after a checkpoint.
     """
-    import torch
-
     if uses_v_star(settings.method, settings.hyperparameters) and "values" not in inputs:
         raise InputError(f"the method {settings.method} needs --values (V* of each prompt)")
     check_installed(machine.trackers)

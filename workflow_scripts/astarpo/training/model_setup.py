@@ -6,6 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import torch
+from transformers.modeling_layers import GradientCheckpointingLayer
+
 from astarpo.model.chunked_log_probs import Head, find_head
 
 
@@ -30,8 +33,6 @@ def heads(policy: Any, reference: Any, chunk_tokens: int | None) -> dict[str, He
 
 def switch_off_dropout(model: Any) -> None:
     """Dropout would make the policy that is trained another than the one that sampled."""
-    import torch
-
     for module in model.modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.0
@@ -53,8 +54,6 @@ def recomputing(model: Any) -> Iterator[None]:
     They do in training mode only, in which they drop the cache that sampling needs, so it is theirs alone, without
     the modules inside, and for the block.
     """
-    from transformers.modeling_layers import GradientCheckpointingLayer
-
     layers: list[Any] = [
         module
         for module in model.modules()

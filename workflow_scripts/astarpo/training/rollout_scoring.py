@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
 
 from astarpo.objectives import METHODS, uses_reference, uses_v_star
 from astarpo.objectives.rollout import Rollout
@@ -12,9 +14,6 @@ from astarpo.training.microbatches import MicroBatch
 from astarpo.training.rollouts import PhaseClock, Responses
 from astarpo.training.running_statistics import Carried
 from astarpo.training.settings import TrainSettings
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 
 def build_rollout(
@@ -40,8 +39,6 @@ def build_rollout(
     Returns:
         The rollout, and ``reference_log_probs_BT``, which every method needs for its metrics.
     """
-    import torch
-
     method = METHODS[settings.method]
     completions = [drawn.completions[row] for row in rows]
     size = (len(rows), max(len(completion.token_ids) for completion in completions))
@@ -84,8 +81,6 @@ def build_rollout(
 
 def _tokens(parts: Sequence[MicroBatch], like_BT: Tensor) -> tuple[Tensor, Tensor]:
     """Response tokens and mask of all rows, put together again from the micro-batches."""
-    import torch
-
     response_ids_BT = torch.zeros(like_BT.shape, dtype=torch.long, device=like_BT.device)
     mask_BT = torch.zeros(like_BT.shape, dtype=torch.bool, device=like_BT.device)
     for part in parts:

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
 
 from astarpo.common.errors import InputError
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 GAPS = ("sampler_gap_mean", "sampler_gap_p95", "sampler_gap_max")
 
 
 def pad(rows: Sequence[Sequence[float]], width: int) -> Tensor:
     """Lay the sampler's log-probabilities of the tokens out as fp32 [B, width], 0 behind each row's end."""
-    import torch
-
     padded_BT = torch.zeros((len(rows), width))
     for row, values in enumerate(rows):
         padded_BT[row, : len(values)] = torch.tensor(values)
@@ -36,8 +33,6 @@ def token_gaps(log_probs_BT: Tensor, sampled_BT: Tensor, mask_BT: Tensor) -> Ten
 
 def summarise(gaps_N: Sequence[Tensor]) -> dict[str, float]:
     """Mean, 95th percentile and largest of all gaps, in nats a token, by the names in `GAPS`."""
-    import torch
-
     # By rank and without interpolation: torch.quantile refuses more than 16 million values.
     ordered_N: Tensor = torch.sort(torch.cat(list(gaps_N)).double()).values
     p95 = ordered_N[min(int(0.95 * len(ordered_N)), len(ordered_N) - 1)]

@@ -8,10 +8,10 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from torch import Tensor
+import torch
+from torch import Tensor, distributed
 
 PATIENCE = timedelta(hours=2)  # a rank may grade or sample much longer than another
 
@@ -43,8 +43,6 @@ class World:
         """Give every process the items of all, in the order of the ranks."""
         if self.size == 1:
             return [item]
-        from torch import distributed
-
         found: list[Any] = [None] * self.size
         distributed.all_gather_object(found, item, group=self.objects)
         return found
@@ -62,8 +60,6 @@ class World:
     def sum_into(self, tensor: Tensor) -> Tensor:
         """Add the tensors of all processes up, in place."""
         if self.size > 1:
-            from torch import distributed
-
             distributed.all_reduce(tensor)
         return tensor
 
@@ -81,9 +77,6 @@ def join_world(device: str) -> World:
     Returns:
         The world. In every process but the first, what is printed goes nowhere.
     """
-    import torch
-    from torch import distributed
-
     os.environ.setdefault("DS_ACCELERATOR", device)
     size, rank = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
     if device == "cuda":

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from torch import Tensor
 
 from astarpo.common.machine import MachineSettings
 from astarpo.model.learning_rate import set_learning_rate
@@ -10,9 +12,6 @@ from astarpo.model.log_probs import Batch
 from astarpo.training.critic import Critic
 from astarpo.training.deepspeed import optimizer
 from astarpo.training.settings import TrainSettings
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 
 class SpreadCritic(Critic):

@@ -5,7 +5,10 @@ from __future__ import annotations
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
+from torch import Tensor
 
 from astarpo.common.errors import InputError
 from astarpo.common.machine import MachineSettings
@@ -18,9 +21,6 @@ from astarpo.training.engine import TorchEngine, Which
 from astarpo.training.lagged_policy import LaggedWeights
 from astarpo.training.settings import TrainSettings
 from astarpo.training.world import World
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 TAG, CRITIC_TAG = "deepspeed", "critic"
 
@@ -118,8 +118,6 @@ class DeepSpeedEngine(TorchEngine):
     def _refresh_whole(self) -> None:
         if self.whole is None:
             return
-        import torch
-
         with torch.no_grad():
             for mine, theirs in zip(self.whole.model.parameters(), self.policy.model.parameters(), strict=True):
                 mine.copy_(self._gathered(theirs))

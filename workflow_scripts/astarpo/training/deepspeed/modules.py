@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
+from torch import Tensor
 
 from astarpo.model.chunked_log_probs import Chunking, Head, log_probs_of_hidden
 from astarpo.model.log_probs import Batch, token_log_probs
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 
 class ScoredModel(torch.nn.Module):

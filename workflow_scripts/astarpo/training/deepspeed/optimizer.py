@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import torch
+
 from astarpo.common.machine import MachineSettings
 from astarpo.training.settings import TrainSettings
 
@@ -78,8 +80,6 @@ def step(engine: Any) -> float:
     Raises:
         FloatingPointError: the norm is not finite.
     """
-    import torch
-
     # Without ZeRO and in fp32 DeepSpeed clips, but keeps no norm; the gradients are whole then.
     own = [p.grad for p in engine.module.parameters() if p.grad is not None]
     own_norm = torch.nn.utils.get_total_norm(own)
