@@ -254,7 +254,7 @@ def step(engine: Any, settings: Any, arguments: argparse.Namespace, clock: Any) 
     from astarpo.training.prompts import TrainingPrompt
     from astarpo.training.rollout_scoring import build_rollout
     from astarpo.training.rollouts import Responses
-    from astarpo.training.running_statistics import Carried
+    from astarpo.training.running_statistics import RunningStatistics
 
     draw = random.Random(0)
 
@@ -277,7 +277,7 @@ def step(engine: Any, settings: Any, arguments: argparse.Namespace, clock: Any) 
     rows = list(range(len(repeated)))
     pairs = drawn.group_ids if METHODS[settings.method].pairs else None
     parts = engine.micro_batches([p.token_ids for p in repeated], answers, rows, pairs)
-    carried = Carried(prompts, settings.hyperparameters)
+    carried = RunningStatistics(prompts, settings.hyperparameters)
     with clock.phase("passes"):
         rollout, _ = build_rollout(engine, settings, drawn, rows, parts, carried, clock)
     targets = build_prepare(settings.method, settings.hyperparameters)(rollout)

@@ -23,7 +23,7 @@ from astarpo.objectives.rollout import Rollout
 from astarpo.stage_one.settings import EstimateSettings
 from astarpo.stage_one.values import ESTIMATORS
 from astarpo.training.prompts import TrainingPrompt
-from astarpo.training.running_statistics import Carried
+from astarpo.training.running_statistics import RunningStatistics
 from astarpo.training.sampler_gap import GAPS
 
 
@@ -271,12 +271,12 @@ def test_running_means_and_counts():
     """Decay 1/2: after rewards 1 and then 0 the mean is (1/4 + 0) / (3/4). One success of four, and one more: 1.75."""
     prompt = TrainingPrompt("p", [1], "1", "integer", 0.3, 4, 1)
     told = {"baseline_decay": 0.5, "value_update": "running"}, EstimateSettings(estimator="mean")
-    carried = Carried([prompt], *told)
-    assert carried.running_mean == 0.0 and carried.v_star(prompt) == 0.25
-    carried.learn([prompt], [1.0])
-    assert carried.running_mean == 1.0 and carried.v_star(prompt) == pytest.approx(1.75 / 4)
-    again = Carried([prompt], *told)
-    again.load_state(carried.state())
+    statistics = RunningStatistics([prompt], *told)
+    assert statistics.running_mean == 0.0 and statistics.v_star(prompt) == 0.25
+    statistics.learn([prompt], [1.0])
+    assert statistics.running_mean == 1.0 and statistics.v_star(prompt) == pytest.approx(1.75 / 4)
+    again = RunningStatistics([prompt], *told)
+    again.load_state(statistics.state())
     again.learn([prompt], [0.0])
     assert again.running_mean == pytest.approx(1 / 3)
 

@@ -21,7 +21,7 @@ from astarpo.stage_one.settings import EstimateSettings
 from astarpo.training.prompts import TrainingPrompt
 from astarpo.training.rollout_scoring import build_rollout
 from astarpo.training.rollouts import PhaseClock, Responses
-from astarpo.training.running_statistics import Carried
+from astarpo.training.running_statistics import RunningStatistics
 
 TEMPERATURE = 0.7
 PROMPTS = 4
@@ -99,8 +99,8 @@ def trainer(folder, name, **changes):
         TrainingPrompt(f"p{i}", list(range(40, 42 + i)), "1", "integer", 0.15 + 0.2 * i, 8, i + 1)
         for i in range(PROMPTS)
     ]
-    made.carried = Carried(prompts, hyperparameters, estimate)
-    made.carried.reward_sum, made.carried.reward_weight = 0.3, 0.5  # of earlier rollouts
+    made.statistics = RunningStatistics(prompts, hyperparameters, estimate)
+    made.statistics.reward_sum, made.statistics.reward_weight = 0.3, 0.5  # of earlier rollouts
     return made, prompts
 
 
@@ -193,7 +193,7 @@ def test_each_row_has_its_own_numbers_under_the_right_model(tiny_folder, name):
             for share in shares
             for part in engine.micro_batches(*map(list, zip(*texts, strict=True)), share, groups)
         ]
-        rollout, reference_BT = build_rollout(engine, made.settings, drawn, rows, parts, made.carried, PhaseClock())
+        rollout, reference_BT = build_rollout(engine, made.settings, drawn, rows, parts, made.statistics, PhaseClock())
 
         by_model = {key: [alone(model, *one) for one in texts] for key, model in models.items()}
         assert_rows(reference_BT, by_model["reference"])

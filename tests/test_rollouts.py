@@ -20,7 +20,7 @@ from astarpo.stage_one.settings import EstimateSettings
 from astarpo.training.metrics import step_metrics
 from astarpo.training.prompts import TrainingPrompt, prompts_of_step
 from astarpo.training.rollouts import PhaseClock, Responses, draw_responses, requests_for
-from astarpo.training.running_statistics import Carried
+from astarpo.training.running_statistics import RunningStatistics
 
 SAMPLING = SamplingSettings(temperature=1.0, top_p=1.0, max_new_tokens=8)
 # Right is a response whose length is odd or even, as the gold answer says.
@@ -212,13 +212,13 @@ def test_a_refreshed_value_uses_its_own_beta1_and_outlives_a_checkpoint():
     def by_hand(correct: float) -> float:
         return 0.5 * math.log(1 + correct / 4 * (math.exp(2.0) - 1))
 
-    carried = Carried([prompt], *own)
-    assert carried.v_star(prompt) == pytest.approx(by_hand(1.0))
-    carried.learn([prompt], [1.0])
-    assert carried.v_star(prompt) == pytest.approx(by_hand(1.75))
-    again = Carried([prompt], *own)
-    again.load_state(carried.state())
-    assert again.v_star(prompt) == carried.v_star(prompt)
+    statistics = RunningStatistics([prompt], *own)
+    assert statistics.v_star(prompt) == pytest.approx(by_hand(1.0))
+    statistics.learn([prompt], [1.0])
+    assert statistics.v_star(prompt) == pytest.approx(by_hand(1.75))
+    again = RunningStatistics([prompt], *own)
+    again.load_state(statistics.state())
+    assert again.v_star(prompt) == statistics.v_star(prompt)
 
 
 def test_lagged_weights_outlive_a_checkpoint(tiny_folder):

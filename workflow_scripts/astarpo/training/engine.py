@@ -95,7 +95,7 @@ class TorchEngine:
                 then takes whole groups only, and one at least, even if that is more than it should hold.
         """
         lengths = [len(prompt) + len(response) for prompt, response in zip(prompts, responses, strict=True)]
-        made = []
+        micro_batches = []
         whole = groups or range(len(prompts))
         for chosen in cut(rows, lengths, self.micro_batch, self.micro_batch_tokens, whole):
             batch = collate(
@@ -104,8 +104,8 @@ class TorchEngine:
                 self.policy.end_token_ids,
                 self.policy.model.device,
             )
-            made.append(MicroBatch(chosen, batch))
-        return made
+            micro_batches.append(MicroBatch(chosen, batch))
+        return micro_batches
 
     def log_probs(
         self,
@@ -125,24 +125,24 @@ class TorchEngine:
         Returns:
             fp32 [B, T], 0 where masked.
         """
-        found_BT = torch.zeros((count, width), device=self.policy.model.device)
+        gathered_BT = torch.zeros((count, width), device=self.policy.model.device)
         weights: AbstractContextManager[None] = nullcontext()
         if which == "lagged":
             weights = self.sampling_weights()
         elif which == "reference" and self.settings.lora is not None:
             weights = adapters_off(self.reference.model)
         with weights, torch.no_grad(), self.autocast():
-            for part, counts in self._own(micro_batches):
-                log_probs_BT, _ = self._score(which, part.batch)
+            for micro_batch, counts in self._share(micro_batches):
+                log_probs_BT, _ = self._score(which, micro_batch.batch)
                 if counts:
-                    found_BT[part.rows, : log_probs_BT.shape[1]] = log_probs_BT
-        return self.world.sum_into(found_BT)
+                    gathered_BT[micro_batch.rows, : log_probs_BT.shape[1]] = log_probs_BT
+        return self.world.sum_into(gathered_BT)
 
-    def _own(self, micro_batches: Sequence[MicroBatch]) -> list[tuple[MicroBatch, bool]]:
+    def _share(self, micro_batches: Sequence[MicroBatch]) -> list[tuple[MicroBatch, bool]]:
         """The micro-batches of this process, as many as any other has: the last may be there to keep step only."""
-        own = self.world.share(micro_batches)
+        share = self.world.share(micro_batches)
         most = -(-len(micro_batches) // self.world.size)
-        return [(part, True) for part in own] + [(micro_batches[0], False)] * (most - len(own))
+        return [(one, True) for one in share] + [(micro_batches[0], False)] * (most - len(share))
 
     def _score(self, which: Which, batch: Batch, **more: Any) -> tuple[Tensor, Tensor | None]:
         """Log-probabilities of a batch and, if ``more`` asks for it, entropies: a forward pass."""
@@ -157,13 +157,13 @@ class TorchEngine:
         """The critic's values of all rows, without gradient: fp32 [B, T], 0 where masked; None without a critic."""
         if self.critic is None:
             return None
-        found_BT = torch.zeros((count, width), device=self.policy.model.device)
+        gathered_BT = torch.zeros((count, width), device=self.policy.model.device)
         with torch.no_grad(), self.autocast():
-            for part, counts in self._own(micro_batches):
-                values_BT = self.critic.values(part.batch)
+            for micro_batch, counts in self._share(micro_batches):
+                values_BT = self.critic.values(micro_batch.batch)
                 if counts:
-                    found_BT[part.rows, : values_BT.shape[1]] = values_BT
-        return self.world.sum_into(found_BT)
+                    gathered_BT[micro_batch.rows, : values_BT.shape[1]] = values_BT
+        return self.world.sum_into(gathered_BT)
 
     def synchronise(self) -> None:
         """Make the current policy the lagged one, where the method has one."""
@@ -200,23 +200,23 @@ class TorchEngine:
         """
         lr = self._learning_rate(self.settings.lr, update, left)
         set_learning_rate(self.optimizer, lr)
-        n_sequences = sum(len(part.rows) for part in micro_batches)
-        n_tokens = sum(int(part.batch.mask_BT.sum()) for part in micro_batches)
+        n_sequences = sum(len(one.rows) for one in micro_batches)
+        n_tokens = sum(int(one.batch.mask_BT.sum()) for one in micro_batches)
         sums: dict[str, float] = defaultdict(float)
-        found_N: list[Tensor] = []
+        gaps_N: list[Tensor] = []
         self._clear_gradients()
-        own = self._own(micro_batches)
-        for number, (part, counts) in enumerate(own, start=1):
-            self._next_is_last(number == len(own))
+        share = self._share(micro_batches)
+        for number, (micro_batch, counts) in enumerate(share, start=1):
+            self._next_is_last(number == len(share))
             added = self._accumulate(
-                part,
+                micro_batch,
                 targets,
                 reference_log_probs_BT,
                 loss,
                 n_sequences,
                 n_tokens,
                 sampled_BT,
-                found_N,
+                gaps_N,
                 counts,
             )
             for name, value in added:
@@ -231,19 +231,19 @@ class TorchEngine:
             "grad_norm": grad_norm,
             "clipped": float(grad_norm > self.settings.max_grad_norm),
             "lr": lr,
-            **self._gaps_of_all(found_N, sampled_BT is not None),
+            **self._gaps_of_all(gaps_N, sampled_BT is not None),
         }
 
     def _of_all(self, sums: dict[str, float]) -> dict[str, float]:
         every = self.world.gather(dict(sums))
         return {name: sum(one[name] for one in every) for name in sums}
 
-    def _gaps_of_all(self, found_N: list[Tensor], asked: bool) -> dict[str, float]:
+    def _gaps_of_all(self, gaps_N: list[Tensor], asked: bool) -> dict[str, float]:
         if not asked:
             return {}
         # To the CPU first: a tensor that was sent comes back on the sender's GPU.
-        every = self.world.gather([one.cpu() for one in found_N])
-        return sampler_gap.summarise([one for own in every for one in own])
+        every = self.world.gather([one.cpu() for one in gaps_N])
+        return sampler_gap.summarise([one for of_process in every for one in of_process])
 
     def _clear_gradients(self) -> None:
         self.optimizer.zero_grad(set_to_none=True)
@@ -258,21 +258,21 @@ class TorchEngine:
 
     def _accumulate(
         self,
-        part: MicroBatch,
+        micro_batch: MicroBatch,
         targets: dict[str, Tensor],
         reference_log_probs_BT: Tensor,
         loss: Callable[..., tuple[Tensor, dict[str, Tensor]]],
         n_sequences: int,
         n_tokens: int,
         sampled_BT: Tensor | None,
-        found_N: list[Tensor],
+        gaps_N: list[Tensor],
         counts: bool,
     ) -> Iterator[tuple[str, Tensor]]:
         """Add one micro-batch's share of the gradient, 0 if it does not count; yield its sums, add to the gaps."""
-        batch, settings = part.batch, self.settings
+        batch, settings = micro_batch.batch, self.settings
         width = batch.mask_BT.shape[1]
-        own = {
-            name: value[part.rows, :width] if name.endswith("_BT") else value[part.rows]
+        rows_targets = {
+            name: value[micro_batch.rows, :width] if name.endswith("_BT") else value[micro_batch.rows]
             for name, value in targets.items()
         }
         with self.autocast(), model_setup.recomputing(self.policy.model):
@@ -283,13 +283,15 @@ class TorchEngine:
             )
         assert entropy_BT is not None
         normaliser = n_tokens if self.unit == "tokens" else n_sequences
-        loss_sum, metric_sums = loss(log_probs_BT, batch.mask_BT, own, normaliser, **self._values_with_gradient(batch))
+        loss_sum, metric_sums = loss(
+            log_probs_BT, batch.mask_BT, rows_targets, normaliser, **self._values_with_gradient(batch)
+        )
         total = loss_sum - settings.entropy_coefficient * entropy_BT.sum() / n_tokens
         self._backward(total if counts else total * 0.0)
         if sampled_BT is not None and counts:
-            cut_BT = sampled_BT[part.rows, :width]
-            found_N.append(sampler_gap.token_gaps(log_probs_BT, cut_BT, batch.mask_BT))
-        log_ratio_BT = log_probs_BT.detach() - reference_log_probs_BT[part.rows, :width]
+            cut_BT = sampled_BT[micro_batch.rows, :width]
+            gaps_N.append(sampler_gap.token_gaps(log_probs_BT, cut_BT, batch.mask_BT))
+        log_ratio_BT = log_probs_BT.detach() - reference_log_probs_BT[micro_batch.rows, :width]
         log_ratio_B = log_ratio_BT.sum(-1)
         # In double precision: of a response's tokens most differ by less than fp32 can tell from rounding.
         kl_B = k3(log_ratio_BT.double(), log_ratio_BT.new_zeros(())).sum(-1)

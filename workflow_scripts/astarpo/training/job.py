@@ -238,7 +238,7 @@ def export(
     write_text(partial / "README.md", card)
     shutil.rmtree(outputs["model"], ignore_errors=True)
     os.replace(partial, outputs["model"])
-    schema = metrics_schema(finished.history.own)
+    schema = metrics_schema(finished.history.method_metrics)
     write_table(outputs["metrics"], finished.history.metrics, schema)
     write_table(outputs["timings"], finished.history.timings, TIMINGS)
     described = {name: outputs[name] for name in ("model", "metrics")}

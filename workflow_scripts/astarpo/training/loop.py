@@ -23,7 +23,7 @@ from astarpo.training.metrics import METRICS, PHASES, TIMINGS, peak_memory_bytes
 from astarpo.training.prompts import TrainingPrompt, prompts_of_step
 from astarpo.training.rollout_scoring import build_rollout
 from astarpo.training.rollouts import PhaseClock, Responses, draw_responses, requests_for
-from astarpo.training.running_statistics import Carried
+from astarpo.training.running_statistics import RunningStatistics
 from astarpo.training.settings import TrainSettings
 from astarpo.training.trackers import followers
 
@@ -32,10 +32,10 @@ from astarpo.training.trackers import followers
 class History:
     """Rows of the two tables, one a step; row 0 holds the validation before training.
 
-    ``own`` names the metrics that the method has besides those of every method.
+    ``method_metrics`` names the metrics that the method has besides those of every method.
     """
 
-    own: tuple[str, ...] = ()
+    method_metrics: tuple[str, ...] = ()
     metrics: list[dict[str, Any]] = field(default_factory=list)
     timings: list[dict[str, Any]] = field(default_factory=list)
 
@@ -45,7 +45,7 @@ class History:
 
     def append(self, step: int, metrics: dict[str, Any], timings: dict[str, Any]) -> None:
         """Add a step; columns that it does not have are null."""
-        names = (*METRICS.names, *self.own)
+        names = (*METRICS.names, *self.method_metrics)
         self.metrics.append({name: {"step": step, **metrics}.get(name) for name in names})
         self.timings.append({name: {"step": step, **timings}.get(name) for name in TIMINGS.names})
 
@@ -82,7 +82,7 @@ class Trainer:
         self.method = METHODS[settings.method]
         self.prepare = build_prepare(settings.method, settings.hyperparameters)
         self.loss = build_loss(settings.method, settings.hyperparameters, settings.sampling.max_new_tokens)
-        self.carried = Carried(prompts, settings.hyperparameters, settings.estimate)
+        self.statistics = RunningStatistics(prompts, settings.hyperparameters, settings.estimate)
         self.grader = Grader(settings.grading, machine.grading_workers)
         self.history = History(tuple(self.method.metrics))
 
@@ -148,7 +148,7 @@ class Trainer:
         updates = self._update(drawn, rows, step, clock)
         sampler_gap.check(updates[0], settings.max_sampler_gap, step)
         self.sampler.weights_changed()
-        self.carried.learn([drawn.prompts[row] for row in rows], [drawn.grades[row].reward or 0.0 for row in rows])
+        self.statistics.learn([drawn.prompts[row] for row in rows], [drawn.grades[row].reward or 0.0 for row in rows])
         metrics = step_metrics(drawn.grades, drawn.completions, updates, self.method.metrics)
         timings = {f"{phase}_seconds": clock.seconds[phase] for phase in PHASES}
         timings["step_seconds"] = sum(timings.values())
@@ -187,7 +187,7 @@ class Trainer:
         responses = [drawn.completions[row].token_ids for row in rows]
         prompts = [drawn.prompts[row].token_ids for row in rows]
         together = groups if self.method.pairs else None
-        parts = [
+        updates_micro_batches = [
             self.engine.micro_batches(prompts, responses, share, together)
             for share in _shares(groups, self.settings.updates_per_rollout)
             if share
@@ -197,8 +197,8 @@ class Trainer:
             self.settings,
             drawn,
             rows,
-            [m for part in parts for m in part],
-            self.carried,
+            [one for micro_batches in updates_micro_batches for one in micro_batches],
+            self.statistics,
             clock,
         )
         targets = self.prepare(rollout)
@@ -207,21 +207,21 @@ class Trainer:
         if self.method.anchor == "lagged":  # the policy that sampled is the anchor
             anchor_BT = rollout.anchor_log_probs_BT
             lagged = sampler_gap.summarise([sampler_gap.token_gaps(anchor_BT, sampled_BT, rollout.mask_BT)])
-        made = (step - 1) * self.settings.updates_per_rollout
+        updates_before = (step - 1) * self.settings.updates_per_rollout
         limit = self.settings.max_generated_tokens
         left = None if limit is None else 1 - self.history.generated_tokens() / limit
         with clock.phase("update"):
             updates = [
                 self.engine.update(
-                    part,
+                    micro_batches,
                     targets,
                     reference_BT,
                     self.loss,
-                    made + number,
+                    updates_before + number,
                     sampled_BT if number == 0 and not lagged else None,
                     left,
                 )
-                for number, part in enumerate(parts)
+                for number, micro_batches in enumerate(updates_micro_batches)
             ]
         return [{**updates[0], **lagged}, *updates[1:]]
 
@@ -256,30 +256,30 @@ class Trainer:
         with self.engine.autocast():
             drawn = self.sampler.sample(asked, self.settings.sampling)
         responses = [one.token_ids for one in drawn]
-        parts = self.engine.micro_batches([one.prompt_token_ids for one in asked], responses, range(len(asked)))
+        micro_batches = self.engine.micro_batches([one.prompt_token_ids for one in asked], responses, range(len(asked)))
         width = max(map(len, responses))
-        log_probs_BT = self.engine.log_probs("policy", parts, len(asked), width)
+        log_probs_BT = self.engine.log_probs("policy", micro_batches, len(asked), width)
         sampled_BT = sampler_gap.pad([one.log_probs for one in drawn], width)
         mask_BT = sampler_gap.pad([[1.0] * len(one) for one in responses], width).bool()
-        found = sampler_gap.summarise([sampler_gap.token_gaps(log_probs_BT, sampled_BT, mask_BT)])
-        sampler_gap.check(found, self.settings.max_sampler_gap, 0)
-        return found
+        gaps = sampler_gap.summarise([sampler_gap.token_gaps(log_probs_BT, sampled_BT, mask_BT)])
+        sampler_gap.check(gaps, self.settings.max_sampler_gap, 0)
+        return gaps
 
     def _restore(self, scratch: Path) -> int:
-        found = checkpoints.load_newest(scratch, self.world)
-        if found is None:
+        newest = checkpoints.load_newest(scratch, self.world)
+        if newest is None:
             return 0
-        step, state = found
+        step, state = newest
         self.engine.load_state(state["engine"])
         self.engine.load_shards(checkpoints.folder_of(scratch, step))
-        self.carried.load_state(state["carried"])
+        self.statistics.load_state(state["statistics"])
         self.history = History(tuple(self.method.metrics), **json.loads(state["history"]))
         print(f"going on from the checkpoint of step {step}", flush=True)
         return step
 
     def _save(self, scratch: Path, step: int) -> None:
         history = json.dumps({"metrics": self.history.metrics, "timings": self.history.timings})
-        state = {"engine": self.engine.state(), "carried": self.carried.state(), "history": history}
+        state = {"engine": self.engine.state(), "statistics": self.statistics.state(), "history": history}
         checkpoints.save(scratch, step, state, self.world, self.engine.save_shards)
 
 

@@ -49,16 +49,16 @@ TIMINGS = pa.schema(
 )
 
 
-def metrics_schema(own: Iterable[str]) -> pa.Schema:
+def metrics_schema(method_metrics: Iterable[str]) -> pa.Schema:
     """Columns of a run's metrics: those of every method, then the method's own."""
-    return pa.schema([*METRICS, *((name, pa.float64()) for name in own)])
+    return pa.schema([*METRICS, *((name, pa.float64()) for name in method_metrics)])
 
 
 def step_metrics(
     grades: Sequence[Any],
     completions: Sequence[Any],
     updates: Sequence[dict[str, float]],
-    own: Mapping[str, str] | None = None,
+    method_metrics: Mapping[str, str] | None = None,
 ) -> dict[str, float | int | None]:
     """Turn the sums of a step into its metrics.
 
@@ -72,7 +72,7 @@ def step_metrics(
         grades: of all responses of the rollout; null ones are left out of ``reward``.
         completions: the responses, in the same order.
         updates: what `TorchEngine.update` returned, one entry an optimizer step.
-        own: the method's own sums, and what each is divided by: ``sequences`` or ``tokens``.
+        method_metrics: the method's own sums, and what each is divided by: ``sequences`` or ``tokens``.
 
     Returns:
         A row of `METRICS`, and of the method's own columns, without ``step`` and ``validation_reward``.
@@ -103,7 +103,7 @@ def step_metrics(
         **{name: updates[0][name] for name in GAPS if name in updates[0]},
         "advantage": sums["advantage"] / n if "advantage" in sums else None,
         "implicit_advantage": sums["implicit_advantage"] / n if "implicit_advantage" in sums else None,
-        **{name: sums[name] / sums[unit] for name, unit in (own or {}).items()},
+        **{name: sums[name] / sums[unit] for name, unit in (method_metrics or {}).items()},
     }
 
 

@@ -24,7 +24,7 @@ def cut(
     tokens: int | None,
     groups: Sequence[int],
 ) -> list[list[int]]:
-    """Cut rows into parts by length; groups stay whole, each judged by its longest row.
+    """Cut rows into micro_batches by length; groups stay whole, each judged by its longest row.
 
     Args:
         rows: the rows of one optimizer step.
@@ -41,11 +41,11 @@ def cut(
     def longest(unit: list[int]) -> int:
         return max(lengths[row] for row in unit)
 
-    parts: list[list[int]] = []
+    micro_batches: list[list[int]] = []
     for unit in sorted(units.values(), key=lambda unit: (longest(unit), unit[0])):
-        count = len(parts[-1]) + len(unit) if parts else 0
+        count = len(micro_batches[-1]) + len(unit) if micro_batches else 0
         full = count > size or (tokens is not None and count * longest(unit) > tokens)
-        if not parts or full:
-            parts.append([])
-        parts[-1] += unit
-    return parts
+        if not micro_batches or full:
+            micro_batches.append([])
+        micro_batches[-1] += unit
+    return micro_batches

@@ -68,9 +68,9 @@ def model_card(made_from: dict[str, Any], metrics: list[dict[str, Any]], facts: 
     rows = [row for row in metrics if row["step"] > 0]
     tenth = max(len(rows) // 10, 1)
     chat = settings["prompting"]["chat_template"]
-    told = {name: settings[name] for name in ("method", "steps", "prompts_per_batch", "lr", "lr_schedule")}
+    shown = {name: settings[name] for name in ("method", "steps", "prompts_per_batch", "lr", "lr_schedule")}
     return TEMPLATE.format(
-        **told,
+        **shown,
         title=TITLES.get(settings["method"], settings["method"].upper()),
         hyperparameters=", ".join(
             f"{name} = {value if isinstance(value, (str, bool)) else format(value, 'g')}"

@@ -21,14 +21,14 @@ def heads(policy: Any, reference: Any, chunk_tokens: int | None) -> dict[str, He
     """
     if chunk_tokens is None:
         return {}
-    found: dict[str, Head] = {}
+    heads_by_name: dict[str, Head] = {}
     for name, model in (("policy", policy), ("reference", reference)):
         head = find_head(model)
         if isinstance(head, str):
             print(f"log-probabilities are taken from all logits at once: {head}", flush=True)
             return {}
-        found[name] = head
-    return found
+        heads_by_name[name] = head
+    return heads_by_name
 
 
 def switch_off_dropout(model: Any) -> None:

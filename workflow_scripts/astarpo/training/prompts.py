@@ -57,7 +57,7 @@ def load_training_prompts(
     encoded = encode_prompts(tokenizer, [row["prompt_id"] for row in rows], [row["prompt"] for row in rows], prompting)
     tokens = dict(zip(encoded.prompt_ids, encoded.token_ids, strict=True))
     left_out = {"too_long": len(encoded.too_long), "not_selected": 0, "no_value": 0}
-    found = []
+    prompts = []
     for row in rows:
         prompt_id = row["prompt_id"]
         if prompt_id not in tokens:
@@ -67,7 +67,7 @@ def load_training_prompts(
         elif values is not None and _look_up(v_star, prompt_id, values) is None:
             left_out["no_value"] += 1
         else:
-            found.append(
+            prompts.append(
                 TrainingPrompt(
                     prompt_id,
                     tokens[prompt_id],
@@ -78,9 +78,9 @@ def load_training_prompts(
                     n_correct.get(prompt_id),
                 )
             )
-    if not found:
+    if not prompts:
         raise InputError(f"{dataset}: no prompt is left to train on; left out: {left_out}")
-    return found, left_out
+    return prompts, left_out
 
 
 def _column(path: str | None, schema: Any, name: str) -> Mapping[str, Any]:

@@ -12,7 +12,7 @@ from astarpo.objectives.rollout import Rollout
 from astarpo.training.engine import TorchEngine
 from astarpo.training.microbatches import MicroBatch
 from astarpo.training.rollouts import PhaseClock, Responses
-from astarpo.training.running_statistics import Carried
+from astarpo.training.running_statistics import RunningStatistics
 from astarpo.training.settings import TrainSettings
 
 
@@ -21,8 +21,8 @@ def build_rollout(
     settings: TrainSettings,
     drawn: Responses,
     rows: Sequence[int],
-    parts: Sequence[MicroBatch],
-    carried: Carried,
+    micro_batches: Sequence[MicroBatch],
+    statistics: RunningStatistics,
     clock: PhaseClock,
 ) -> tuple[Rollout, Tensor]:
     """Make the passes without gradient that a method asks for, and lay all out as one batch.
@@ -32,8 +32,8 @@ def build_rollout(
         settings: of the run.
         drawn: responses with their grades.
         rows: those that are trained on; B of them.
-        parts: the micro-batches, which hold each of the B rows once.
-        carried: what earlier rollouts left.
+        micro_batches: they hold each of the B rows once.
+        statistics: what earlier rollouts left.
         clock: see `training.metrics` on what is booked where.
 
     Returns:
@@ -44,22 +44,22 @@ def build_rollout(
     size = (len(rows), max(len(completion.token_ids) for completion in completions))
     booked = "reference" if uses_reference(settings.method, settings.hyperparameters) else "metrics"
     with clock.phase(booked):
-        reference_BT = engine.log_probs("reference", parts, *size)
+        reference_BT = engine.log_probs("reference", micro_batches, *size)
     iterate_BT, anchor_BT = None, reference_BT
     with clock.phase("reference"):
         if method.needs_old_log_probs or method.anchor == "iterate":
-            iterate_BT = engine.log_probs("policy", parts, *size)
+            iterate_BT = engine.log_probs("policy", micro_batches, *size)
         if method.anchor == "lagged":
-            anchor_BT = engine.log_probs("lagged", parts, *size)
-        values_BT = engine.values(parts, *size)
+            anchor_BT = engine.log_probs("lagged", micro_batches, *size)
+        values_BT = engine.values(micro_batches, *size)
     if method.anchor == "iterate":
         assert iterate_BT is not None
         anchor_BT = iterate_BT
-    response_ids_BT, mask_BT = _tokens(parts, reference_BT)
+    response_ids_BT, mask_BT = _tokens(micro_batches, reference_BT)
     device = reference_BT.device
     v_star_B = None
     if uses_v_star(settings.method, settings.hyperparameters):
-        v_star = [carried.v_star(drawn.prompts[row]) for row in rows]
+        v_star = [statistics.v_star(drawn.prompts[row]) for row in rows]
         v_star_B = torch.tensor(v_star, device=device)
     rollout = Rollout(
         prompt_ids=[drawn.prompts[row].prompt_id for row in rows],
@@ -74,17 +74,17 @@ def build_rollout(
         status=[drawn.grades[row].status for row in rows],
         finish_reason=[c.finish_reason for c in completions],
         old_values_BT=values_BT,
-        running_mean=carried.running_mean,
+        running_mean=statistics.running_mean,
     )
     return rollout, reference_BT
 
 
-def _tokens(parts: Sequence[MicroBatch], like_BT: Tensor) -> tuple[Tensor, Tensor]:
+def _tokens(micro_batches: Sequence[MicroBatch], like_BT: Tensor) -> tuple[Tensor, Tensor]:
     """Response tokens and mask of all rows, put together again from the micro-batches."""
     response_ids_BT = torch.zeros(like_BT.shape, dtype=torch.long, device=like_BT.device)
     mask_BT = torch.zeros(like_BT.shape, dtype=torch.bool, device=like_BT.device)
-    for part in parts:
-        width = part.batch.mask_BT.shape[1]
-        mask_BT[part.rows, :width] = part.batch.mask_BT
-        response_ids_BT[part.rows, :width] = part.batch.labels_BT
+    for micro_batch in micro_batches:
+        width = micro_batch.batch.mask_BT.shape[1]
+        mask_BT[micro_batch.rows, :width] = micro_batch.batch.mask_BT
+        response_ids_BT[micro_batch.rows, :width] = micro_batch.batch.labels_BT
     return response_ids_BT, mask_BT

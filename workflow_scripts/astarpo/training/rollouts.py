@@ -54,8 +54,8 @@ class Responses:
             return self
         each = list(zip(self.completions, self.grades, strict=True))
         size = responses_per_prompt
-        own = [each[start : start + size] for start in range(0, len(each), size)]
-        rows = [row for group in world.interleave(own) for row in group]
+        by_prompt = [each[start : start + size] for start in range(0, len(each), size)]
+        rows = [row for group in world.interleave(by_prompt) for row in group]
         return Responses(
             [prompt for prompt in prompts for _ in range(size)],
             [index // size for index in range(len(rows))],

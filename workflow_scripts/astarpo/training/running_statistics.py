@@ -12,7 +12,7 @@ from astarpo.stage_one.values import ESTIMATORS
 from astarpo.training.prompts import TrainingPrompt
 
 
-class Carried:
+class RunningStatistics:
     """What was seen so far; a rollout is told what the rollouts before it gave, never its own rewards.
 
     Args:

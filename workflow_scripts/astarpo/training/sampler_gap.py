@@ -39,18 +39,18 @@ def summarise(gaps_N: Sequence[Tensor]) -> dict[str, float]:
     return dict(zip(GAPS, map(float, (ordered_N.mean(), p95, ordered_N[-1])), strict=True))
 
 
-def check(found: dict[str, float], limit: float | None, step: int) -> None:
+def check(gaps: dict[str, float], limit: float | None, step: int) -> None:
     """Stop a training whose sampler draws from another policy than the trained one.
 
     Args:
-        found: from `summarise`.
+        gaps: from `summarise`.
         limit: largest mean gap that is let through, in nats a token; None: any.
         step: for the message; 0 is the look before training.
 
     Raises:
         InputError: the mean gap is above the limit, or no number.
     """
-    mean, p95, largest = (found[name] for name in GAPS)
+    mean, p95, largest = (gaps[name] for name in GAPS)
     if limit is None or mean <= limit:
         return
     raise InputError(

@@ -43,15 +43,15 @@ class World:
         """Give every process the items of all, in the order of the ranks."""
         if self.size == 1:
             return [item]
-        found: list[Any] = [None] * self.size
-        distributed.all_gather_object(found, item, group=self.objects)
-        return found
+        items: list[Any] = [None] * self.size
+        distributed.all_gather_object(items, item, group=self.objects)
+        return items
 
     def interleave(self, items: Sequence[Any]) -> list[Any]:
         """Put together what the processes made of their `share`, in the order of the whole."""
-        parts = self.gather(list(items))
-        longest = max(map(len, parts))
-        return [part[place] for place in range(longest) for part in parts if place < len(part)]
+        of_processes = self.gather(list(items))
+        longest = max(map(len, of_processes))
+        return [part[place] for place in range(longest) for part in of_processes if place < len(part)]
 
     def any(self, flag: bool) -> bool:
         """Whether it is so in any process."""

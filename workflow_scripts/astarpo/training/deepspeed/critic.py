@@ -28,8 +28,8 @@ class SpreadCritic(Critic):
     def __init__(self, plain: Critic, settings: TrainSettings, machine: MachineSettings) -> None:
         self.peak_lr, self.max_grad_norm = plain.peak_lr, plain.max_grad_norm
         self.module = plain.module
-        told = settings.changed(lr=self.peak_lr)
-        self.engine, self.optimizer = optimizer.initialize(self.module, told, machine)
+        critic_settings = settings.changed(lr=self.peak_lr)
+        self.engine, self.optimizer = optimizer.initialize(self.module, critic_settings, machine)
         self._made: list[tuple[Tensor, Tensor]] = []
 
     def values(self, batch: Batch) -> Tensor:

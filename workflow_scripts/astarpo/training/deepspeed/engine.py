@@ -78,8 +78,8 @@ class DeepSpeedEngine(TorchEngine):
         if self.stage < 3:
             return super()._score(which, batch, **more)
         if which == "policy" or (which == "reference" and self.settings.lora is not None):
-            found: tuple[Tensor, Tensor | None] = self.engine(batch=batch, **self._how(), **more)
-            return found
+            scores: tuple[Tensor, Tensor | None] = self.engine(batch=batch, **self._how(), **more)
+            return scores
         # Cut as the policy's are: equal weights shall give equal log-probabilities.
         return super()._score(which, batch, small_logits=0, **more)
 
@@ -135,12 +135,12 @@ class DeepSpeedEngine(TorchEngine):
         """The fp32 masters by name, whole, in every process; all processes must ask."""
         from deepspeed.utils import safe_get_full_fp32_param
 
-        found = {}
+        weights = {}
         for name, weight in self.policy.model.named_parameters():
             master = safe_get_full_fp32_param(weight) if self.stage == 3 or self.in_bfloat16 else None
             whole = self._gathered(weight) if master is None else master
-            found[name] = whole.float().cpu().clone()
-        return found
+            weights[name] = whole.float().cpu().clone()
+        return weights
 
     def save_shards(self, folder: Path) -> None:
         """Write weights, masters and moments, each process its own."""
