@@ -248,8 +248,3 @@ def answer_threads(wildcards):
     """CPU threads that the policy's reference asks for."""
     reference = PLAN.reference_of(wildcards.policy)
     return PLAN.config.references[reference].torch_threads
-
-
-def values_of_figure(wildcards):
-    """The estimate of V* that a figure shows."""
-    return f"results/values/{PLAN.config.figures[wildcards.figure].value}.parquet"

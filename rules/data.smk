@@ -27,8 +27,13 @@ rule prepare_dataset:
         settings=settings("dataset", "dataset"),
         options=options(["source", "benchmark"]),
     shell:
-        "python workflow_scripts/launch.py --log {log:q} {input.script:q} --settings {params.settings:q} "
-        "{params.options} --out {output.table:q} --out-card {output.card:q}"
+        "python workflow_scripts/launch.py"
+        " --log {log:q}"
+        " {input.script:q}"
+        " --settings {params.settings:q}"
+        " {params.options}"
+        " --out {output.table:q}"
+        " --out-card {output.card:q}"
 
 
 rule prepare_benchmark:
@@ -52,8 +57,13 @@ rule prepare_benchmark:
         settings=settings("benchmark", "benchmark"),
         options=options(["source"]),
     shell:
-        "python workflow_scripts/launch.py --log {log:q} {input.script:q} --settings {params.settings:q} "
-        "{params.options} --out {output.table:q} --out-card {output.card:q}"
+        "python workflow_scripts/launch.py"
+        " --log {log:q}"
+        " {input.script:q}"
+        " --settings {params.settings:q}"
+        " {params.options}"
+        " --out {output.table:q}"
+        " --out-card {output.card:q}"
 
 
 rule check_contamination:
@@ -78,8 +88,13 @@ rule check_contamination:
     params:
         settings=settings("contamination"),
     shell:
-        "python workflow_scripts/launch.py --log {log:q} {input.script:q} --settings {params.settings:q} "
-        "--dataset {input.dataset:q} --benchmark {input.benchmark:q} --out {output:q}"
+        "python workflow_scripts/launch.py"
+        " --log {log:q}"
+        " {input.script:q}"
+        " --settings {params.settings:q}"
+        " --dataset {input.dataset:q}"
+        " --benchmark {input.benchmark:q}"
+        " --out {output:q}"
 
 
 rule show_contamination:
@@ -107,5 +122,10 @@ rule show_contamination:
     params:
         settings=settings("contamination"),
     shell:
-        "python workflow_scripts/launch.py --log {log:q} {input.script:q} --settings {params.settings:q} "
-        "--found {input.found:q} --out-csv {output.csv:q} --out-html {output.html:q}"
+        "python workflow_scripts/launch.py"
+        " --log {log:q}"
+        " {input.script:q}"
+        " --settings {params.settings:q}"
+        " --found {input.found:q}"
+        " --out-csv {output.csv:q}"
+        " --out-html {output.html:q}"

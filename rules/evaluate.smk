@@ -28,8 +28,15 @@ rule generate_answers:
         machine=machine,
         launcher=launcher,
     shell:
-        "python workflow_scripts/launch.py --log {log:q} {params.launcher} {input.script:q} --settings {params.settings:q} "
-        "--machine {params.machine:q} --policy {input.policy:q} --benchmark {input.benchmark:q} --out {output:q}"
+        "python workflow_scripts/launch.py"
+        " --log {log:q}"
+        " {params.launcher}"
+        " {input.script:q}"
+        " --settings {params.settings:q}"
+        " --machine {params.machine:q}"
+        " --policy {input.policy:q}"
+        " --benchmark {input.benchmark:q}"
+        " --out {output:q}"
 
 
 rule grade_answers:
@@ -52,6 +59,12 @@ rule grade_answers:
         settings=settings("answer_grading", "benchmark"),
         options=options(["verifier"]),
     shell:
-        "python workflow_scripts/launch.py --log {log:q} {input.script:q} --settings {params.settings:q} "
-        "--generations {input.generations:q} --problems {input.problems:q} {params.options} --workers {threads} "
-        "--out {output:q}"
+        "python workflow_scripts/launch.py"
+        " --log {log:q}"
+        " {input.script:q}"
+        " --settings {params.settings:q}"
+        " --generations {input.generations:q}"
+        " --problems {input.problems:q}"
+        " {params.options}"
+        " --workers {threads}"
+        " --out {output:q}"

@@ -31,8 +31,16 @@ rule prepare_reference:
         model_content=model_content,
         lengths=reference_lengths,
     shell:
-        "python workflow_scripts/launch.py --log {log:q} {params.launcher} {input.script:q} --settings {params.settings:q} "
-        "--machine {params.machine:q} {params.options} --lengths {params.lengths:q} --out-model {output.model:q} --out-manifest {output.manifest:q}"
+        "python workflow_scripts/launch.py"
+        " --log {log:q}"
+        " {params.launcher}"
+        " {input.script:q}"
+        " --settings {params.settings:q}"
+        " --machine {params.machine:q}"
+        " {params.options}"
+        " --lengths {params.lengths:q}"
+        " --out-model {output.model:q}"
+        " --out-manifest {output.manifest:q}"
 
 
 rule sample_reference:
@@ -61,9 +69,17 @@ rule sample_reference:
         machine=machine,
         launcher=launcher,
     shell:
-        "python workflow_scripts/launch.py --log {log:q} {params.launcher} {input.script:q} --settings {params.settings:q} "
-        "--machine {params.machine:q} --reference {input.reference:q} --dataset {input.dataset:q} "
-        "--block {wildcards.block} --out {output.table:q} --out-manifest {output.manifest:q}"
+        "python workflow_scripts/launch.py"
+        " --log {log:q}"
+        " {params.launcher}"
+        " {input.script:q}"
+        " --settings {params.settings:q}"
+        " --machine {params.machine:q}"
+        " --reference {input.reference:q}"
+        " --dataset {input.dataset:q}"
+        " --block {wildcards.block}"
+        " --out {output.table:q}"
+        " --out-manifest {output.manifest:q}"
 
 
 rule import_samples:
@@ -89,9 +105,15 @@ rule import_samples:
         settings=settings("imported", "dataset"),
         options=options(["source"]),
     shell:
-        "python workflow_scripts/launch.py --log {log:q} {input.script:q} --settings {params.settings:q} "
-        "--dataset {input.dataset:q} {params.options} --block {wildcards.block} --out {output.table:q} "
-        "--out-manifest {output.manifest:q}"
+        "python workflow_scripts/launch.py"
+        " --log {log:q}"
+        " {input.script:q}"
+        " --settings {params.settings:q}"
+        " --dataset {input.dataset:q}"
+        " {params.options}"
+        " --block {wildcards.block}"
+        " --out {output.table:q}"
+        " --out-manifest {output.manifest:q}"
 
 
 rule grade_samples:
@@ -114,6 +136,12 @@ rule grade_samples:
         settings=settings("grading", "dataset"),
         options=options(["verifier"]),
     shell:
-        "python workflow_scripts/launch.py --log {log:q} {input.script:q} --settings {params.settings:q} "
-        "--generations {input.generations:q} --problems {input.problems:q} {params.options} --workers {threads} "
-        "--out {output:q}"
+        "python workflow_scripts/launch.py"
+        " --log {log:q}"
+        " {input.script:q}"
+        " --settings {params.settings:q}"
+        " --generations {input.generations:q}"
+        " --problems {input.problems:q}"
+        " {params.options}"
+        " --workers {threads}"
+        " --out {output:q}"

@@ -5,6 +5,7 @@ Goes out: results/tables/, results/figures/{figure}.{png,pdf} (a rule a kind of 
 """
 
 from astarpo.common.files import write_text
+from astarpo.figures import TABLES as FIGURE_TABLES, modules_of_other_kinds
 
 
 onstart:
@@ -64,12 +65,26 @@ rule summarize:
     params:
         settings=plan_settings,
     shell:
-        "python workflow_scripts/launch.py --log {log:q} {input.script:q} --settings {params.settings:q} "
-        "--plan results/tables/plan.json --paper {input.paper:q} --out-main-csv {output.main_csv:q} --out-summary {output.summary:q} --out-summary-parquet {output.summary_parquet:q} "
-        "--out-differences {output.differences:q} --out-differences-parquet {output.differences_parquet:q} "
-        "--out-curves {output.curves:q} --out-curves-parquet {output.curves_parquet:q} --out-cost {output.cost:q} "
-        "--out-cost-parquet {output.cost_parquet:q} --out-markdown {output.markdown:q} --out-latex {output.latex:q} "
-        "--out-html {output.html:q} --out-terminal {output.terminal:q} --out-provenance {output.provenance:q}"
+        "python workflow_scripts/launch.py"
+        " --log {log:q}"
+        " {input.script:q}"
+        " --settings {params.settings:q}"
+        " --plan results/tables/plan.json"
+        " --paper {input.paper:q}"
+        " --out-main-csv {output.main_csv:q}"
+        " --out-summary {output.summary:q}"
+        " --out-summary-parquet {output.summary_parquet:q}"
+        " --out-differences {output.differences:q}"
+        " --out-differences-parquet {output.differences_parquet:q}"
+        " --out-curves {output.curves:q}"
+        " --out-curves-parquet {output.curves_parquet:q}"
+        " --out-cost {output.cost:q}"
+        " --out-cost-parquet {output.cost_parquet:q}"
+        " --out-markdown {output.markdown:q}"
+        " --out-latex {output.latex:q}"
+        " --out-html {output.html:q}"
+        " --out-terminal {output.terminal:q}"
+        " --out-provenance {output.provenance:q}"
 
 
 rule show_examples:
@@ -96,8 +111,12 @@ rule show_examples:
     params:
         settings=plan_settings,
     shell:
-        "python workflow_scripts/launch.py --log {log:q} {input.script:q} --settings {params.settings:q} "
-        "--plan results/tables/plan.json --out {output:q}"
+        "python workflow_scripts/launch.py"
+        " --log {log:q}"
+        " {input.script:q}"
+        " --settings {params.settings:q}"
+        " --plan results/tables/plan.json"
+        " --out {output:q}"
 
 
 rule show_validation:
@@ -126,227 +145,56 @@ rule show_validation:
     params:
         settings=plan_settings,
     shell:
-        "python workflow_scripts/launch.py --log {log:q} {input.script:q} --settings {params.settings:q} "
-        "--plan results/tables/plan.json --out-csv {output.csv:q} --out-markdown {output.markdown:q} --out-html {output.html:q}"
+        "python workflow_scripts/launch.py"
+        " --log {log:q}"
+        " {input.script:q}"
+        " --settings {params.settings:q}"
+        " --plan results/tables/plan.json"
+        " --out-csv {output.csv:q}"
+        " --out-markdown {output.markdown:q}"
+        " --out-html {output.html:q}"
 
 
-rule plot_training_curves:
-    input:
-        **code("plot_training_curves"),
-        curves="results/tables/curves.parquet",
-    output:
-        png=report(
-            "results/figures/{figure}.png",
-            caption="../report/training_curves.rst",
-            category="Figures",
-            labels={"figure": "{figure}"},
-        ),
-        pdf="results/figures/{figure}.pdf",
-    log:
-        "results/logs/plot_training_curves/{figure}.log",
-    benchmark:
-        "results/usage/plot_training_curves/{figure}.tsv"
-    wildcard_constraints:
-        figure=TARGETS.figure_pattern("training_curves"),
-    conda:
-        "../envs/light.yaml"
-    threads: 1
-    resources:
-        mem_mb=2000,
-        runtime=30,
-    params:
-        settings=settings("figure", "figure"),
-    shell:
-        "python workflow_scripts/launch.py --log {log:q} {input.script:q} --settings {params.settings:q} "
-        "--curves {input.curves:q} --out-png {output.png:q} --out-pdf {output.pdf:q}"
+# plot_training_curves, plot_accuracy, ...: a rule for each kind, so that an edit of one kind's module replots no other.
+for KIND in FIGURE_TABLES:
 
-
-rule plot_accuracy:
-    input:
-        **code("plot_accuracy"),
-        summary="results/tables/summary.parquet",
-    output:
-        png=report(
-            "results/figures/{figure}.png",
-            caption="../report/accuracy.rst",
-            category="Figures",
-            labels={"figure": "{figure}"},
-        ),
-        pdf="results/figures/{figure}.pdf",
-    log:
-        "results/logs/plot_accuracy/{figure}.log",
-    benchmark:
-        "results/usage/plot_accuracy/{figure}.tsv"
-    wildcard_constraints:
-        figure=TARGETS.figure_pattern("accuracy"),
-    conda:
-        "../envs/light.yaml"
-    threads: 1
-    resources:
-        mem_mb=2000,
-        runtime=30,
-    params:
-        settings=settings("figure", "figure"),
-    shell:
-        "python workflow_scripts/launch.py --log {log:q} {input.script:q} --settings {params.settings:q} "
-        "--summary {input.summary:q} --out-png {output.png:q} --out-pdf {output.pdf:q}"
-
-
-rule plot_values:
-    input:
-        **code("plot_values"),
-        values=values_of_figure,
-    output:
-        png=report(
-            "results/figures/{figure}.png",
-            caption="../report/values.rst",
-            category="Figures",
-            labels={"figure": "{figure}"},
-        ),
-        pdf="results/figures/{figure}.pdf",
-    log:
-        "results/logs/plot_values/{figure}.log",
-    benchmark:
-        "results/usage/plot_values/{figure}.tsv"
-    wildcard_constraints:
-        figure=TARGETS.figure_pattern("values"),
-    conda:
-        "../envs/light.yaml"
-    threads: 1
-    resources:
-        mem_mb=2000,
-        runtime=30,
-    params:
-        settings=settings("figure", "figure"),
-    shell:
-        "python workflow_scripts/launch.py --log {log:q} {input.script:q} --settings {params.settings:q} "
-        "--values {input.values:q} --out-png {output.png:q} --out-pdf {output.pdf:q}"
-
-
-rule plot_time:
-    input:
-        **code("plot_time"),
-        cost="results/tables/cost.parquet",
-    output:
-        png=report(
-            "results/figures/{figure}.png",
-            caption="../report/time.rst",
-            category="Figures",
-            labels={"figure": "{figure}"},
-        ),
-        pdf="results/figures/{figure}.pdf",
-    log:
-        "results/logs/plot_time/{figure}.log",
-    benchmark:
-        "results/usage/plot_time/{figure}.tsv"
-    wildcard_constraints:
-        figure=TARGETS.figure_pattern("time"),
-    conda:
-        "../envs/light.yaml"
-    threads: 1
-    resources:
-        mem_mb=2000,
-        runtime=30,
-    params:
-        settings=settings("figure", "figure"),
-    shell:
-        "python workflow_scripts/launch.py --log {log:q} {input.script:q} --settings {params.settings:q} "
-        "--cost {input.cost:q} --out-png {output.png:q} --out-pdf {output.pdf:q}"
-
-
-rule plot_training_time:
-    input:
-        **code("plot_training_time"),
-        cost="results/tables/cost.parquet",
-    output:
-        png=report(
-            "results/figures/{figure}.png",
-            caption="../report/training_time.rst",
-            category="Figures",
-            labels={"figure": "{figure}"},
-        ),
-        pdf="results/figures/{figure}.pdf",
-    log:
-        "results/logs/plot_training_time/{figure}.log",
-    benchmark:
-        "results/usage/plot_training_time/{figure}.tsv"
-    wildcard_constraints:
-        figure=TARGETS.figure_pattern("training_time"),
-    conda:
-        "../envs/light.yaml"
-    threads: 1
-    resources:
-        mem_mb=2000,
-        runtime=30,
-    params:
-        settings=settings("figure", "figure"),
-    shell:
-        "python workflow_scripts/launch.py --log {log:q} {input.script:q} --settings {params.settings:q} "
-        "--cost {input.cost:q} --out-png {output.png:q} --out-pdf {output.pdf:q}"
-
-
-rule plot_tradeoff:
-    input:
-        **code("plot_tradeoff"),
-        summary="results/tables/summary.parquet",
-        cost="results/tables/cost.parquet",
-    output:
-        png=report(
-            "results/figures/{figure}.png",
-            caption="../report/tradeoff.rst",
-            category="Figures",
-            labels={"figure": "{figure}"},
-        ),
-        pdf="results/figures/{figure}.pdf",
-    log:
-        "results/logs/plot_tradeoff/{figure}.log",
-    benchmark:
-        "results/usage/plot_tradeoff/{figure}.tsv"
-    wildcard_constraints:
-        figure=TARGETS.figure_pattern("tradeoff"),
-    conda:
-        "../envs/light.yaml"
-    threads: 1
-    resources:
-        mem_mb=2000,
-        runtime=30,
-    params:
-        settings=settings("figure", "figure"),
-    shell:
-        "python workflow_scripts/launch.py --log {log:q} {input.script:q} --settings {params.settings:q} "
-        "--summary {input.summary:q} --cost {input.cost:q} --out-png {output.png:q} --out-pdf {output.pdf:q}"
-
-
-rule plot_ablation:
-    input:
-        **code("plot_ablation"),
-        summary="results/tables/summary.parquet",
-        cost="results/tables/cost.parquet",
-    output:
-        png=report(
-            "results/figures/{figure}.png",
-            caption="../report/ablation.rst",
-            category="Figures",
-            labels={"figure": "{figure}"},
-        ),
-        pdf="results/figures/{figure}.pdf",
-    log:
-        "results/logs/plot_ablation/{figure}.log",
-    benchmark:
-        "results/usage/plot_ablation/{figure}.tsv"
-    wildcard_constraints:
-        figure=TARGETS.figure_pattern("ablation"),
-    conda:
-        "../envs/light.yaml"
-    threads: 1
-    resources:
-        mem_mb=2000,
-        runtime=30,
-    params:
-        settings=settings("figure", "figure"),
-    shell:
-        "python workflow_scripts/launch.py --log {log:q} {input.script:q} --settings {params.settings:q} "
-        "--summary {input.summary:q} --cost {input.cost:q} --out-png {output.png:q} --out-pdf {output.pdf:q}"
+    rule:
+        name:
+            f"plot_{KIND}"
+        input:
+            unpack(inputs("figure", "figure")),
+            **code("plot", modules_of_other_kinds(KIND)),
+        output:
+            png=report(
+                "results/figures/{figure}.png",
+                caption=f"../report/{KIND}.rst",
+                category="Figures",
+                labels={"figure": "{figure}"},
+            ),
+            pdf="results/figures/{figure}.pdf",
+        log:
+            f"results/logs/plot_{KIND}/{{figure}}.log",
+        benchmark:
+            f"results/usage/plot_{KIND}/{{figure}}.tsv"
+        wildcard_constraints:
+            figure=TARGETS.figure_pattern(KIND),
+        conda:
+            "../envs/light.yaml"
+        threads: 1
+        resources:
+            mem_mb=2000,
+            runtime=30,
+        params:
+            settings=settings("figure", "figure"),
+            options=options(FIGURE_TABLES[KIND]),
+        shell:
+            "python workflow_scripts/launch.py"
+            " --log {log:q}"
+            " {input.script:q}"
+            " --settings {params.settings:q}"
+            " {params.options}"
+            " --out-png {output.png:q}"
+            " --out-pdf {output.pdf:q}"
 
 
 rule report:
@@ -371,4 +219,10 @@ rule report:
     params:
         configfiles=given_config_files(),
     shell:
-        "snakemake --nolock --cores 1 {input:q} --report {output:q} {params.configfiles} > {log:q} 2>&1"
+        "snakemake"
+        " --nolock"
+        " --cores 1"
+        " {input:q}"
+        " --report {output:q}"
+        " {params.configfiles}"
+        " > {log:q} 2>&1"

@@ -36,7 +36,18 @@ rule train_policy:
         options=options(["validation", "selection", "values", "verifier", "validation_verifier"]),
         scratch="results/checkpoints/{run}/seed-{seed}",
     shell:
-        "python workflow_scripts/launch.py --log {log:q} {params.launcher} {input.script:q} --settings {params.settings:q} "
-        "--machine {params.machine:q} --seed {wildcards.seed} --reference {input.reference:q} "
-        "--dataset {input.dataset:q} {params.options} --scratch {params.scratch:q} --out-model {output.model:q} "
-        "--out-metrics {output.metrics:q} --out-timings {output.timings:q} --out-manifest {output.manifest:q}"
+        "python workflow_scripts/launch.py"
+        " --log {log:q}"
+        " {params.launcher}"
+        " {input.script:q}"
+        " --settings {params.settings:q}"
+        " --machine {params.machine:q}"
+        " --seed {wildcards.seed}"
+        " --reference {input.reference:q}"
+        " --dataset {input.dataset:q}"
+        " {params.options}"
+        " --scratch {params.scratch:q}"
+        " --out-model {output.model:q}"
+        " --out-metrics {output.metrics:q}"
+        " --out-timings {output.timings:q}"
+        " --out-manifest {output.manifest:q}"

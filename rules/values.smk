@@ -24,8 +24,12 @@ rule select_prompts:
     params:
         settings=settings("selection", "selection"),
     shell:
-        "python workflow_scripts/launch.py --log {log:q} {input.script:q} --settings {params.settings:q} "
-        "--graded {input.graded:q} --out {output:q}"
+        "python workflow_scripts/launch.py"
+        " --log {log:q}"
+        " {input.script:q}"
+        " --settings {params.settings:q}"
+        " --graded {input.graded:q}"
+        " --out {output:q}"
 
 
 rule estimate_values:
@@ -47,5 +51,9 @@ rule estimate_values:
     params:
         settings=settings("value", "value"),
     shell:
-        "python workflow_scripts/launch.py --log {log:q} {input.script:q} --settings {params.settings:q} "
-        "--graded {input.graded:q} --out {output:q}"
+        "python workflow_scripts/launch.py"
+        " --log {log:q}"
+        " {input.script:q}"
+        " --settings {params.settings:q}"
+        " --graded {input.graded:q}"
+        " --out {output:q}"

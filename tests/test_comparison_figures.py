@@ -94,7 +94,7 @@ def places(axis) -> list[tuple[float, float]]:
 
 
 def test_accuracy_against_its_costs():
-    figure = tradeoff.draw(summary(), cost(), TRADEOFF)
+    figure = tradeoff.plot(summary(), cost(), TRADEOFF)
     time, memory, kl = figure.axes
     # (300 + 660) s = 16 min with stage 1, 11 min without.
     assert places(time) == [pytest.approx(p) for p in [(16, 60), (16, 50), (11, 55)]]
@@ -106,13 +106,13 @@ def test_accuracy_against_its_costs():
 
 
 def test_colours_are_those_of_the_methods():
-    figure = tradeoff.draw(summary(), cost(), {**TRADEOFF, "runs": ["base"]})
+    figure = tradeoff.plot(summary(), cost(), {**TRADEOFF, "runs": ["base"]})
     (bars,) = figure.axes[0].containers
     assert bars.lines[0].get_color() == style.METHOD_COLOURS["grpo"]
 
 
 def test_a_setting_is_in_order_of_size_and_evenly_spaced():
-    figure = ablation.draw(summary(), cost(), ABLATION)
+    figure = ablation.plot(summary(), cost(), ABLATION)
     left, right = figure.axes
     assert sorted(places(left)) == [pytest.approx((0.0, 50.0)), pytest.approx((1.0, 60.0))]
     assert [label.get_text() for label in left.get_xticklabels()] == ["0.001", "0.01"]
@@ -135,11 +135,11 @@ def test_the_axis_tells_of_runs_with_one_seed():
         if row["run"] in ("go-1", "base"):
             row["interval_over"] = "problems"
     table = pa.Table.from_pylist(rows, SUMMARY)
-    label = one_line(tradeoff.draw(table, cost(), TRADEOFF))
+    label = one_line(tradeoff.plot(table, cost(), TRADEOFF))
     assert label.endswith("over problems and seeds; over problems for go-1, base: one seed")
-    label = one_line(tradeoff.draw(table, cost(), {**TRADEOFF, "runs": ["base"]}))
+    label = one_line(tradeoff.plot(table, cost(), {**TRADEOFF, "runs": ["base"]}))
     assert label.endswith(" 95 % interval over problems: one seed")
-    label = one_line(ablation.draw(table, cost(), ABLATION))
+    label = one_line(ablation.plot(table, cost(), ABLATION))
     assert label.endswith("over problems for go-1: one seed")
 
 
@@ -150,7 +150,7 @@ def test_values_that_are_no_numbers_come_last():
 
 
 def test_bars_are_means_with_stage_one_in_them():
-    axis = training_time.draw(cost(), TIME).axes[0]
+    axis = training_time.plot(cost(), TIME).axes[0]
     heights = [bar.get_height() for bars in axis.containers for bar in bars]
     assert heights == pytest.approx([16, 5, 16, 5, 11, 0])
     assert [text.get_text() for text in axis.texts] == ["16.0", "16.0", "11.0"]
@@ -158,21 +158,21 @@ def test_bars_are_means_with_stage_one_in_them():
 
 def test_what_is_not_there_is_named():
     with pytest.raises(InputError, match="no 'maj' of benchmark 'sums'; it has sums avg, sums greedy"):
-        tradeoff.draw(summary(), cost(), {**TRADEOFF, "metric": "maj"})
+        tradeoff.plot(summary(), cost(), {**TRADEOFF, "metric": "maj"})
     with pytest.raises(InputError, match="no 'avg' of benchmark 'gone'"):
-        tradeoff.draw(summary(), cost(), {**TRADEOFF, "benchmark": "gone"})
-    with pytest.raises(InputError, match="no run to draw"):
-        ablation.draw(summary(), cost(), {**ABLATION, "points": {}})
+        tradeoff.plot(summary(), cost(), {**TRADEOFF, "benchmark": "gone"})
+    with pytest.raises(InputError, match="no run to show"):
+        ablation.plot(summary(), cost(), {**ABLATION, "points": {}})
 
 
 @pytest.mark.parametrize("settings", [TRADEOFF, ABLATION, TIME], ids=lambda s: s["kind"])
-def test_scripts_draw(tmp_path, settings):
+def test_the_script_plots_figures_of_several_tables(tmp_path, settings):
     write_table(tmp_path / "summary.parquet", summary(), SUMMARY)
     write_table(tmp_path / "cost.parquet", cost(), COST)
     options = ["--summary", tmp_path / "summary.parquet"] if settings is not TIME else []
     command = [
         sys.executable,
-        SCRIPTS / f"plot_{settings['kind']}.py",
+        SCRIPTS / "plot.py",
         "--settings",
         json.dumps(settings),
         *options,

@@ -115,13 +115,13 @@ def rules_with_scripts() -> list[tuple[str, str, str]]:
     """(rule, script, environment) of each rule that runs a script."""
     found = []
     for path in sorted((ROOT / "rules").glob("*.smk")):
-        for rule in re.split(r"^rule ", path.read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]:
+        for rule in re.split(r"^ *rule\b", path.read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]:
             script = re.search(r'code\("(\w+)"', rule)
             environment = re.search(r"conda:\s+(?:\"\.\./envs/(\w+)\.yaml\"|SAMPLING_ENV|TRAINING_ENV)", rule)
             if script:
-                assert environment, f"{path.name}: rule {rule.split(':')[0]} has no conda environment"
+                assert environment, f"{path.name}: the rule of {script[1]} has no conda environment"
                 found += [
-                    (rule.split(":")[0], script[1], name)
+                    (rule.split(":")[0].strip() or script[1], script[1], name)
                     for name in ([environment[1]] if environment[1] else ["torch", "engines-cuda"])
                 ]
     return found

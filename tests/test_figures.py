@@ -1,20 +1,26 @@
 from __future__ import annotations
 
+import ast
 import json
 import struct
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
 import astarpo
+from astarpo.common.code import import_closure
 from astarpo.common.columns import COST, CURVES, SUMMARY, VALUES
 from astarpo.common.errors import InputError
 from astarpo.common.files import write_table
-from astarpo.figures import accuracy, pass_rates, style, time_by_phase, training_curves
+from astarpo.config.runs import FigureEntry
+from astarpo.figures import TABLES, accuracy, modules_of_other_kinds, style, time, training_curves
+from astarpo.figures import values as values_figure
+from astarpo.figures.plotting import PLOTS, plot
 
 SCRIPTS = Path(astarpo.__file__).parents[1]
 SIZE = {"width_in": 6.0, "height_in": 3.0, "dpi": 50}
@@ -118,30 +124,27 @@ def cost():
 
 
 FIGURES = {
-    "plot_training_curves": (
-        training_curves.draw,
-        "curves",
-        curves,
-        {"kind": "training_curves", "runs": None, "x": "step"},
-    ),
-    "plot_accuracy": (accuracy.draw, "summary", summary, {"kind": "accuracy", "runs": None}),
-    "plot_values": (pass_rates.draw, "values", values, {"kind": "values", "value": "n2"}),
-    "plot_time": (time_by_phase.draw, "cost", cost, {"kind": "time", "runs": None}),
+    "training_curves": (curves, {"runs": None, "x": "step"}),
+    "accuracy": (summary, {"runs": None}),
+    "values": (values, {"value": "n2"}),
+    "time": (cost, {"runs": None}),
 }
 
 
-@pytest.mark.parametrize("script", FIGURES)
-def test_scripts_write_both_files_and_equal_bytes(tmp_path, script):
-    draw, option, table, own = FIGURES[script]
-    settings = {**SIZE, **own}
-    style.save(draw(table(), settings), tmp_path / "a.png", tmp_path / "a.pdf", settings["dpi"])
+@pytest.mark.parametrize("kind", FIGURES)
+def test_the_script_writes_both_files_and_equal_bytes(tmp_path, kind):
+    table, own = FIGURES[kind]
+    (name,) = TABLES[kind]
+    settings = {**SIZE, **own, "kind": kind}
     write_table(tmp_path / "table.parquet", table(), table().schema)
+    figure = plot(settings, {name: str(tmp_path / "table.parquet")})
+    style.save(figure, tmp_path / "a.png", tmp_path / "a.pdf", settings["dpi"])
     command = [
         sys.executable,
-        SCRIPTS / f"{script}.py",
+        SCRIPTS / "plot.py",
         "--settings",
         json.dumps(settings),
-        f"--{option}",
+        f"--{name}",
         tmp_path / "table.parquet",
         "--out-png",
         tmp_path / "b.png",
@@ -149,21 +152,48 @@ def test_scripts_write_both_files_and_equal_bytes(tmp_path, script):
         tmp_path / "b.pdf",
     ]
     subprocess.run(list(map(str, command)), check=True)
-    for kind in ("png", "pdf"):
-        assert (tmp_path / f"a.{kind}").read_bytes() == (tmp_path / f"b.{kind}").read_bytes()
+    for suffix in ("png", "pdf"):
+        assert (tmp_path / f"a.{suffix}").read_bytes() == (tmp_path / f"b.{suffix}").read_bytes()
     assert b"CreationDate" not in (tmp_path / "a.pdf").read_bytes()
     width, height = struct.unpack(">II", (tmp_path / "a.png").read_bytes()[16:24])
     assert (width, height) == (300, 150)
     assert not list(tmp_path.glob("*.partial"))
 
 
-def draw_curves(table, **changed):
+def test_a_kind_is_the_same_in_the_configuration_the_rules_and_the_code():
+    union, _ = get_args(FigureEntry)
+    configured = [get_args(entry.model_fields["kind"].annotation)[0] for entry in get_args(union)]
+    assert set(configured) == set(TABLES) == set(PLOTS)
+    for kind in TABLES:
+        assert PLOTS[kind].__module__ == f"astarpo.figures.{kind}"
+        assert (SCRIPTS.parent / f"report/{kind}.rst").is_file()
+
+
+@pytest.mark.parametrize("kind", TABLES)
+def test_a_figure_depends_on_the_module_of_no_other_kind(kind):
+    """Otherwise an edit of that module would have to plot this figure again, and would not."""
+    closure = import_closure(SCRIPTS / "plot.py", modules_of_other_kinds(kind))
+    own = {path.stem for path in closure if path.parent.name == "figures"}
+    assert own == {"__init__", "plotting", "style", kind} | ({"scores"} & own)
+    imported = ast.walk(ast.parse((SCRIPTS / f"astarpo/figures/{kind}.py").read_text()))
+    modules = {node.module for node in imported if isinstance(node, ast.ImportFrom)}
+    assert not modules & set(modules_of_other_kinds(kind))
+
+
+def test_a_figure_needs_its_kind_and_its_tables():
+    with pytest.raises(InputError, match="kind = 'pie': no such figure; choose one of training_curves, accuracy"):
+        plot({**SIZE, "kind": "pie"}, {})
+    with pytest.raises(InputError, match="'tradeoff' shows the table 'cost': give --cost FILE"):
+        plot({**SIZE, "kind": "tradeoff"}, {"summary": "summary.parquet"})
+
+
+def plot_curves(table, **changed):
     settings = {**SIZE, "runs": None, "x": "step", **changed}
-    return training_curves.draw(table, settings)
+    return training_curves.plot(table, settings)
 
 
-def test_training_curves_draw_the_mean_over_the_seeds():
-    figure = draw_curves(curves())
+def test_training_curves_show_the_mean_over_the_seeds():
+    figure = plot_curves(curves())
     assert [panel.get_ylabel().split("\n")[0] for panel in figure.axes] == ["training reward", "KL to the reference"]
     thin_0, thin_1, thick = figure.axes[0].lines
     assert thin_0.get_ydata().tolist() == [1.0, 2.0, 3.0]
@@ -173,29 +203,29 @@ def test_training_curves_draw_the_mean_over_the_seeds():
 
 
 def test_training_curves_against_time():
-    figure = draw_curves(curves(), x="seconds")
+    figure = plot_curves(curves(), x="seconds")
     assert figure.axes[0].lines[-1].get_xdata().tolist() == [1.0, 2.0, 3.0]
     assert figure.get_supxlabel() == "training time without stage 1 (min)"
 
 
 def test_a_single_seed_has_no_thin_line():
-    assert len(draw_curves(curves(seeds=(0,))).axes[0].lines) == 1
+    assert len(plot_curves(curves(seeds=(0,))).axes[0].lines) == 1
 
 
-def test_only_wanted_runs_are_drawn():
+def test_only_wanted_runs_are_shown():
     runs = (("go", "a_star_po"), ("base", "grpo"))
-    figure = draw_curves(curves(runs), runs=["base"])
+    figure = plot_curves(curves(runs), runs=["base"])
     assert {line.get_color() for line in figure.axes[0].lines} == {style.METHOD_COLOURS["grpo"]}
 
 
 def test_a_run_that_is_not_there():
     with pytest.raises(InputError, match="names 'gone', which is not in the table; there are go"):
-        draw_curves(curves(), runs=["gone"])
+        plot_curves(curves(), runs=["gone"])
 
 
 def test_no_run_at_all():
-    with pytest.raises(InputError, match="no run to draw"):
-        draw_curves(curves(runs=()))
+    with pytest.raises(InputError, match="no run to show"):
+        plot_curves(curves(runs=()))
 
 
 def test_running_mean_keeps_constants_and_has_short_ends():
@@ -205,7 +235,7 @@ def test_running_mean_keeps_constants_and_has_short_ends():
 
 
 def test_accuracy_has_a_panel_a_metric_and_the_largest_k():
-    figure = accuracy.draw(summary(), {**SIZE, "runs": None})
+    figure = accuracy.plot(summary(), {**SIZE, "runs": None})
     assert [panel.get_title() for panel in figure.axes] == ["greedy", "avg@8", "pass@8"]
     points = [bars.lines[0].get_xdata()[0] for bars in figure.axes[1].containers]
     assert points == pytest.approx([40.0, 60.0])
@@ -224,7 +254,7 @@ def test_the_note_on_intervals_stays_inside_the_figure():
         {key: name if value == "go" else value for key, value in row.items()} | {"interval_over": "problems"}
         for row in summary().to_pylist()
     ] + summary().to_pylist()
-    figure = accuracy.draw(pa.Table.from_pylist(rows, SUMMARY), {**SIZE, "runs": None})
+    figure = accuracy.plot(pa.Table.from_pylist(rows, SUMMARY), {**SIZE, "runs": None})
     figure.draw_without_rendering()
     assert name in figure.get_supxlabel()
     (note,) = [text for text in figure.texts if name in text.get_text()]
@@ -233,10 +263,10 @@ def test_the_note_on_intervals_stays_inside_the_figure():
 
 
 def test_colours_are_those_of_the_method_and_grey_for_the_reference():
-    figure = accuracy.draw(summary(), {**SIZE, "runs": ["go"]})
+    figure = accuracy.plot(summary(), {**SIZE, "runs": ["go"]})
     colours = [bars.lines[0].get_color() for bars in figure.axes[0].containers]
     assert colours == [style.REFERENCE_COLOUR, style.METHOD_COLOURS["a_star_po"]]
-    assert draw_curves(curves()).axes[0].lines[-1].get_color() == colours[1]
+    assert plot_curves(curves()).axes[0].lines[-1].get_color() == colours[1]
 
 
 def test_runs_of_a_method_differ_in_dash_and_marker():
@@ -249,7 +279,7 @@ def test_runs_of_a_method_differ_in_dash_and_marker():
 
 
 def test_histograms_count_prompts():
-    figure = pass_rates.draw(values(), {**SIZE, "value": "n2"})
+    figure = values_figure.plot(values(), {**SIZE, "value": "n2"})
     left, right = figure.axes
     assert [bar.get_height() for bar in left.patches] == [1, 0, 2]
     assert sum(bar.get_height() for bar in right.patches) == 3
@@ -258,11 +288,11 @@ def test_histograms_count_prompts():
 
 def test_histograms_need_a_value():
     with pytest.raises(InputError, match="no prompt has a value"):
-        pass_rates.draw(values().slice(3), {**SIZE, "value": "n2"})
+        values_figure.plot(values().slice(3), {**SIZE, "value": "n2"})
 
 
 def test_time_stacks_means_over_seeds():
-    figure = time_by_phase.draw(cost(), {**SIZE, "runs": None})
+    figure = time.plot(cost(), {**SIZE, "runs": None})
     axis = figure.axes[0]
     widths = [[bar.get_width() for bar in bars] for bars in axis.containers]
     minutes = np.array([[60.0, 0.0], [150.0, 150.0], [10.0, 10.0], [20.0, 20.0], [30.0, 30.0]]) / 60
@@ -279,9 +309,9 @@ def test_time_unit(seconds, expected):
     assert style.time_unit(seconds) == expected
 
 
-def test_a_drawing_leaves_the_user_settings_alone():
+def test_a_plot_leaves_the_user_settings_alone():
     import matplotlib
 
     before = matplotlib.rcParams["font.size"]
-    draw_curves(curves())
+    plot_curves(curves())
     assert matplotlib.rcParams["font.size"] == before != style.STYLE["font.size"]

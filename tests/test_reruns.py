@@ -286,7 +286,7 @@ SUMMARY_ONLY = {*TABLES, *FIGURES}
             },
             id="library: verifiers grade anew and sample nothing of the reference",
         ),
-        pytest.param(append("workflow_scripts/plot_time.py"), {"plot_time time"}, id="script of a figure"),
+        pytest.param(append("workflow_scripts/astarpo/figures/time.py"), {"plot_time time"}, id="module of a figure"),
         pytest.param(
             append("workflow_scripts/train_policy.py"),
             {*training(*TRAINED), *evaluation(*TRAINED), *TABLES, *FIGURES},

@@ -15,7 +15,7 @@ from astarpo.common.settings import canonical_json
 from astarpo.config.ablations import ablation_points
 from astarpo.config.lengths import lengths_of
 from astarpo.config.methods import HYPERPARAMETERS, Run, RunEntry
-from astarpo.config.runs import Ablation, Config
+from astarpo.config.runs import Ablation, Config, Values
 from astarpo.config.schema import StageOneSampling, TaskEntry
 from astarpo.data.settings import (
     ChatSettings,
@@ -25,6 +25,7 @@ from astarpo.data.settings import (
     PromptSettings,
     TaskSettings,
 )
+from astarpo.figures import TABLES as FIGURE_TABLES
 from astarpo.model.files import files_of
 from astarpo.model.lengths import Length
 from astarpo.rewards.verifiers import is_own, own_file
@@ -172,6 +173,13 @@ class Plan:
         if isinstance(figure, Ablation):
             settings["points"] = ablation_points(self.config, figure)
         return canonical_json(settings)
+
+    def figure_inputs(self, name: str) -> Inputs:
+        """The tables that a figure shows."""
+        figure = self.config.figures[name]
+        if isinstance(figure, Values):
+            return {"values": f"results/values/{figure.value}.parquet"}
+        return {table: f"results/tables/{table}.parquet" for table in FIGURE_TABLES[figure.kind]}
 
     def machine(self) -> str:
         """What changes no number; rules must pass it so that Snakemake does not compare it."""

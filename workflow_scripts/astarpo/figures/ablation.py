@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 
 @styled
-def draw(summary: pa.Table, cost: pa.Table, settings: Settings) -> Figure:
-    """Draw accuracy and KL against a setting: a point a run, lines between runs of one method.
+def plot(summary: pa.Table, cost: pa.Table, settings: Settings) -> Figure:
+    """Plot accuracy and KL against a setting: a point a run, lines between runs of one method.
 
     Args:
         summary: with the columns of `columns.SUMMARY`.
@@ -36,7 +36,7 @@ def draw(summary: pa.Table, cost: pa.Table, settings: Settings) -> Figure:
         The figure: means over seeds with intervals over problems and seeds, seeds as dots, the reference as a line.
 
     Raises:
-        InputError: there is nothing to draw.
+        InputError: there is nothing to show.
     """
     cost_rows = cost.to_pylist()
     points = settings["points"]
@@ -54,8 +54,8 @@ def draw(summary: pa.Table, cost: pa.Table, settings: Settings) -> Figure:
         look = shown[own[0]]
         _lines(left, [(at[run], 100 * pooled[run]["value"]) for run in own], look)
         for run in own:
-            _draw_point(left, at[run], pooled[run], seeds[run], look)
-        _draw_kl(right, cost_rows, own, at, look)
+            _plot_point(left, at[run], pooled[run], seeds[run], look)
+        _plot_kl(right, cost_rows, own, at, look)
     left.set_ylabel(score_label(title, [pooled[run] for run in runs], settings["height_in"]))
     right.set_ylabel("KL a sequence (nats)")
     right.set_ylim(bottom=0)
@@ -106,7 +106,7 @@ def _lines(axis: Any, places: list[tuple[float, float]], look: Look) -> None:
     axis.plot(xs, ys, look.dash, color=look.colour, lw=1, alpha=0.6)
 
 
-def _draw_point(axis: Any, x: float, row: Row, seeds: list[Row], look: Look) -> None:
+def _plot_point(axis: Any, x: float, row: Row, seeds: list[Row], look: Look) -> None:
     axis.errorbar(
         x,
         100 * row["value"],
@@ -121,7 +121,7 @@ def _draw_point(axis: Any, x: float, row: Row, seeds: list[Row], look: Look) -> 
         axis.plot(x + 0.12, 100 * seed["value"], ".", color=look.colour, ms=4, mew=0)
 
 
-def _draw_kl(axis: Any, cost_rows: list[Row], runs: list[str], at: dict[str, float], look: Look) -> None:
+def _plot_kl(axis: Any, cost_rows: list[Row], runs: list[str], at: dict[str, float], look: Look) -> None:
     means = []
     for run in runs:
         found = costs_of(cost_rows, run, lambda row: row["kl_per_sequence"])

@@ -35,8 +35,8 @@ WIDEST_GAP = 0.24  # between two of them
 
 
 @styled
-def draw(summary: pa.Table, settings: Settings) -> Figure:
-    """Draw a panel each for greedy, avg@k and pass@k: a point a policy, a row a benchmark.
+def plot(summary: pa.Table, settings: Settings) -> Figure:
+    """Plot a panel each for greedy, avg@k and pass@k: a point a policy, a row a benchmark.
 
     Args:
         summary: with the columns of `columns.SUMMARY`.
@@ -46,7 +46,7 @@ def draw(summary: pa.Table, settings: Settings) -> Figure:
         The figure: points with intervals, over problems and the seeds of a run; single seeds as small dots behind.
 
     Raises:
-        InputError: there is nothing to draw.
+        InputError: there is nothing to show.
     """
     rows = _main_rows(summary.to_pylist())
     runs = chosen_runs(rows, settings["runs"])
@@ -64,7 +64,7 @@ def draw(summary: pa.Table, settings: Settings) -> Figure:
     axes = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
     for axis, family in zip(axes, panels, strict=True):
         own = [row for row in rows if _family(row) == family]
-        _draw_panel(axis, own, policies, benchmarks)
+        _plot_panel(axis, own, policies, benchmarks)
         axis.set_title(_title(own, family))
     axes[0].set_yticks(range(len(benchmarks)), benchmarks)
     axes[0].set_ylim(len(benchmarks) - 0.5, -0.5)
@@ -75,7 +75,7 @@ def draw(summary: pa.Table, settings: Settings) -> Figure:
 
 
 def _note(rows: Sequence[dict[str, Any]]) -> str:
-    """What the intervals are over, that of a reference included; single seeds are drawn without."""
+    """What the intervals are over, that of a reference included; single seeds are plotted without."""
     note = interval_note(rows)
     some = any(row["interval_over"] == OVER_BOTH for row in rows)
     return f"{note} (of references: over {OVER_PROBLEMS})" if some else note
@@ -104,7 +104,7 @@ def _title(rows: Sequence[dict[str, Any]], family: str) -> str:
     return f"{family}@k, k = {sizes[0]} to {sizes[-1]}"
 
 
-def _draw_panel(axis: Any, rows: Sequence[dict[str, Any]], policies: dict[str, Look], benchmarks: list[str]) -> None:
+def _plot_panel(axis: Any, rows: Sequence[dict[str, Any]], policies: dict[str, Look], benchmarks: list[str]) -> None:
     gap = min(SPREAD / len(policies), WIDEST_GAP)
     places = {name: (index - (len(policies) - 1) / 2) * gap for index, name in enumerate(policies)}
     for row in rows:

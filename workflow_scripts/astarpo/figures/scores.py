@@ -58,6 +58,11 @@ def costs_of(rows: Sequence[Row], run: str, number: Any) -> list[float]:
     return [float(one) for one in found if one is not None]
 
 
+def total_seconds(row: Row) -> float:
+    """Seconds of both stages; a stage 1 that is not known counts nothing."""
+    return float((row["stage1_seconds"] or 0.0) + row["stage2_seconds"])
+
+
 def percent_error(row: Row) -> list[list[float]]:
     """The interval of a score as matplotlib wants it: lengths below and above, in percent."""
     value = row["value"]
@@ -69,7 +74,7 @@ def score_label(title: str, runs: Sequence[Row], height_in: float) -> str:
 
     Args:
         title: of `main_scores`.
-        runs: rows of the runs that are drawn.
+        runs: rows of the runs that are plotted.
         height_in: of the figure, along which the label runs.
     """
     lines = (f"{title} (%)", interval_note(runs))

@@ -64,7 +64,7 @@ STYLE: dict[Any, Any] = {
 
 @dataclass(frozen=True)
 class Look:
-    """How a run is drawn: colour by method, dash and marker to tell runs of a method apart."""
+    """How a run is plotted: colour by method, dash and marker to tell runs of a method apart."""
 
     colour: str
     dash: Dash
@@ -73,7 +73,7 @@ class Look:
 
 @contextmanager
 def style() -> Iterator[None]:
-    """Draw in the project's style, whatever the user's own matplotlib settings are."""
+    """Plot in the project's style, whatever the user's own matplotlib settings are."""
     import matplotlib
 
     with matplotlib.rc_context():
@@ -82,15 +82,15 @@ def style() -> Iterator[None]:
         yield
 
 
-def styled(draw: Callable[P, T]) -> Callable[P, T]:
-    """Make a drawing function draw in the project's style."""
+def styled(plot: Callable[P, T]) -> Callable[P, T]:
+    """Make a plotting function use the project's style."""
 
-    @wraps(draw)
-    def drawn(*args: P.args, **kwargs: P.kwargs) -> T:
+    @wraps(plot)
+    def plot_styled(*args: P.args, **kwargs: P.kwargs) -> T:
         with style():
-            return draw(*args, **kwargs)
+            return plot(*args, **kwargs)
 
-    return drawn
+    return plot_styled
 
 
 def new_figure(settings: Settings) -> Figure:
@@ -132,7 +132,7 @@ def save(figure: Figure, png: str | Path, pdf: str | Path, dpi: int) -> None:
 
 
 def chosen_runs(rows: Iterable[Row], wanted: Sequence[str] | None) -> dict[str, str]:
-    """Say which runs are drawn, with their methods.
+    """Say which runs are plotted, with their methods.
 
     Args:
         rows: with ``run`` and ``method``; rows without a run are passed over.
@@ -152,12 +152,12 @@ def chosen_runs(rows: Iterable[Row], wanted: Sequence[str] | None) -> dict[str, 
                 f"the figure's `runs` names {name!r}, which is not in the table; there are {', '.join(found) or 'none'}"
             )
     if not names:
-        raise InputError("no run to draw: the table has none, or the figure's `runs` is empty")
+        raise InputError("no run to show: the table has none, or the figure's `runs` is empty")
     return {name: found[name] for name in names}
 
 
 def looks(runs: Mapping[str, str]) -> dict[str, Look]:
-    """Choose how each run is drawn.
+    """Choose how each run is plotted.
 
     Args:
         runs: run -> method.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from astarpo.common.errors import InputError
-from astarpo.figures.scores import Row, costs_of, main_scores, percent_error, score_label
+from astarpo.figures.scores import Row, costs_of, main_scores, percent_error, score_label, total_seconds
 from astarpo.figures.style import (
     REFERENCE_COLOUR,
     Look,
@@ -24,14 +24,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def total_seconds(row: Row) -> float:
-    """Seconds of both stages; a stage 1 that is not known counts nothing."""
-    return float((row["stage1_seconds"] or 0.0) + row["stage2_seconds"])
-
-
 @styled
-def draw(summary: pa.Table, cost: pa.Table, settings: Settings) -> Figure:
-    """Draw accuracy against time of both stages, peak memory and KL: a point a run.
+def plot(summary: pa.Table, cost: pa.Table, settings: Settings) -> Figure:
+    """Plot accuracy against time of both stages, peak memory and KL: a point a run.
 
     Args:
         summary: with the columns of `columns.SUMMARY`.
@@ -43,7 +38,7 @@ def draw(summary: pa.Table, cost: pa.Table, settings: Settings) -> Figure:
         The figure: means over seeds with intervals over problems and seeds, seeds as dots, the reference as a line.
 
     Raises:
-        InputError: there is nothing to draw.
+        InputError: there is nothing to show.
     """
     cost_rows = cost.to_pylist()
     runs = chosen_runs(cost_rows, settings["runs"])
@@ -66,7 +61,7 @@ def draw(summary: pa.Table, cost: pa.Table, settings: Settings) -> Figure:
             if name in used:
                 axis.axhline(100 * row["value"], color=REFERENCE_COLOUR, linestyle="--", lw=1)
         for run in runs:
-            _draw_run(axis, cost_rows, run, number, pooled[run], seeds[run], shown[run])
+            _plot_run(axis, cost_rows, run, number, pooled[run], seeds[run], shown[run])
         axis.set_xlabel(label)
         axis.set_xlim(0, 1.05 * axis.get_xlim()[1])  # from 0, and no point on the edge
     axes[0].set_ylabel(score_label(title, [pooled[run] for run in runs], settings["height_in"]))
@@ -74,7 +69,7 @@ def draw(summary: pa.Table, cost: pa.Table, settings: Settings) -> Figure:
     return figure
 
 
-def _draw_run(axis: Any, cost_rows: list[Row], run: str, number: Any, row: Row, seeds: list[Row], look: Look) -> None:
+def _plot_run(axis: Any, cost_rows: list[Row], run: str, number: Any, row: Row, seeds: list[Row], look: Look) -> None:
     at = costs_of(cost_rows, run, number)
     if not at:
         return

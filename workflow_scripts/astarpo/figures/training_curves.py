@@ -34,8 +34,8 @@ Points = dict[int, tuple[float, float]]  # step -> (x, y)
 
 
 @styled
-def draw(curves: pa.Table, settings: Settings) -> Figure:
-    """Draw a panel a metric: a line for the mean over a run's seeds, a thin one for each seed.
+def plot(curves: pa.Table, settings: Settings) -> Figure:
+    """Plot a panel a metric: a line for the mean over a run's seeds, a thin one for each seed.
 
     Args:
         curves: with the columns of `columns.CURVES`.
@@ -45,7 +45,7 @@ def draw(curves: pa.Table, settings: Settings) -> Figure:
         The figure; a metric that no run recorded has no panel.
 
     Raises:
-        InputError: there is nothing to draw.
+        InputError: there is nothing to show.
     """
     rows = [row for row in curves.to_pylist() if row["name"] in PANELS]
     run_looks = looks(chosen_runs(rows, settings["runs"]))
@@ -64,7 +64,7 @@ def draw(curves: pa.Table, settings: Settings) -> Figure:
     for panel, name in zip(panels, names, strict=False):
         for run, look in run_looks.items():
             seeds = _seed_curves(rows, run, name, settings["x"], unit)
-            _draw_run(panel, seeds, look, marked=name == "validation_reward")
+            _plot_run(panel, seeds, look, marked=name == "validation_reward")
         panel.set_ylabel(PANELS[name])
     for panel in list(figure.axes)[len(names) :]:
         panel.remove()
@@ -112,7 +112,7 @@ def running_mean(values_S: np.ndarray, window: int) -> np.ndarray:
     return sums_S / np.convolve(np.ones(len(values_S)), ones_W)[kept]
 
 
-def _draw_run(panel: Any, seeds: dict[int, Points], look: Look, marked: bool) -> None:
+def _plot_run(panel: Any, seeds: dict[int, Points], look: Look, marked: bool) -> None:
     if not seeds:
         return
     if len(seeds) > 1:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from astarpo.figures.scores import Row, costs_of
+from astarpo.figures.scores import Row, costs_of, total_seconds
 from astarpo.figures.style import (
     Settings,
     chosen_runs,
@@ -16,15 +16,14 @@ from astarpo.figures.style import (
     styled,
     time_unit,
 )
-from astarpo.figures.tradeoff import total_seconds
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
 @styled
-def draw(cost: pa.Table, settings: Settings) -> Figure:
-    """Draw a bar a run: time of a training, the share of stage 1 hatched, seeds as dots.
+def plot(cost: pa.Table, settings: Settings) -> Figure:
+    """Plot a bar a run: time of a training, the share of stage 1 hatched, seeds as dots.
 
     Args:
         cost: with the columns of `columns.COST`.
@@ -34,7 +33,7 @@ def draw(cost: pa.Table, settings: Settings) -> Figure:
         The figure; a run that uses stage 1 bears all of it, though runs may share it.
 
     Raises:
-        InputError: there is nothing to draw.
+        InputError: there is nothing to show.
     """
     from matplotlib.patches import Patch
 

@@ -17,8 +17,8 @@ VALUE_BINS = 25  # between 0 and 1; a bin more, as these two lie in the middle o
 
 
 @styled
-def draw(values: pa.Table, settings: Settings) -> Figure:
-    """Draw two histograms side by side, each with its mean.
+def plot(values: pa.Table, settings: Settings) -> Figure:
+    """Plot two histograms side by side, each with its mean.
 
     Args:
         values: with the columns of `columns.VALUES`.

@@ -30,8 +30,8 @@ PHASES = {
 
 
 @styled
-def draw(cost: pa.Table, settings: Settings) -> Figure:
-    """Draw stacked bars: seconds of each phase, means over a run's seeds.
+def plot(cost: pa.Table, settings: Settings) -> Figure:
+    """Plot stacked bars: seconds of each phase, means over a run's seeds.
 
     Args:
         cost: with the columns of `columns.COST`.
@@ -41,7 +41,7 @@ def draw(cost: pa.Table, settings: Settings) -> Figure:
         The figure; a run that uses stage 1 bears all of it.
 
     Raises:
-        InputError: there is nothing to draw.
+        InputError: there is nothing to show.
     """
     rows = cost.to_pylist()
     runs = list(chosen_runs(rows, settings["runs"]))

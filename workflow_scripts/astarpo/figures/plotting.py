@@ -1,0 +1,50 @@
+"""From a figure's settings and files to the figure, whatever its kind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+from astarpo.common.columns import COST, CURVES, SUMMARY, VALUES
+from astarpo.common.errors import InputError
+from astarpo.common.files import read_table
+from astarpo.figures import TABLES, ablation, accuracy, time, tradeoff, training_curves, training_time, values
+from astarpo.figures.style import Settings
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+COLUMNS = {"summary": SUMMARY, "cost": COST, "curves": CURVES, "values": VALUES}
+# Each is called with its tables, named as in `TABLES`, and with the settings.
+PLOTS: dict[str, Callable[..., Figure]] = {
+    "training_curves": training_curves.plot,
+    "accuracy": accuracy.plot,
+    "values": values.plot,
+    "time": time.plot,
+    "training_time": training_time.plot,
+    "tradeoff": tradeoff.plot,
+    "ablation": ablation.plot,
+}
+
+
+def plot(settings: Settings, paths: Mapping[str, str]) -> Figure:
+    """Plot a figure.
+
+    Args:
+        settings: ``kind`` and the other keys of that kind in the configuration.
+        paths: table, as in `TABLES` -> parquet file.
+
+    Returns:
+        The figure, not yet written.
+
+    Raises:
+        InputError: the kind is unknown, a table is not given or lacks a column, or there is nothing to show.
+    """
+    kind = settings["kind"]
+    if kind not in PLOTS:
+        raise InputError(f"kind = {kind!r}: no such figure; choose one of {', '.join(PLOTS)}")
+    missing = [name for name in TABLES[kind] if name not in paths]
+    if missing:
+        raise InputError(f"a figure of kind {kind!r} shows the table {missing[0]!r}: give --{missing[0]} FILE")
+    tables = {name: read_table(paths[name], COLUMNS[name]) for name in TABLES[kind]}
+    return PLOTS[kind](**tables, settings=settings)

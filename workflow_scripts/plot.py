@@ -1,0 +1,27 @@
+"""Plot one figure, of the kind that its settings name, as PNG and PDF."""
+
+from __future__ import annotations
+
+from astarpo.common import cli
+
+
+def main() -> None:
+    parser = cli.parser(__doc__)
+    for table in ("summary", "cost", "curves"):
+        parser.add_argument(f"--{table}", help="parquet file written by summarize")
+    parser.add_argument("--values", help="parquet file written by estimate_values")
+    parser.add_argument("--out-png", required=True, help="the figure for the screen")
+    parser.add_argument("--out-pdf", required=True, help="the figure for print")
+    arguments = parser.parse_args()
+    settings = cli.parse_settings(arguments.settings)
+
+    from astarpo.figures.plotting import plot
+    from astarpo.figures.style import save
+
+    paths = {name: getattr(arguments, name) for name in ("summary", "cost", "curves", "values")}
+    figure = plot(settings, {name: path for name, path in paths.items() if path is not None})
+    save(figure, arguments.out_png, arguments.out_pdf, settings["dpi"])
+
+
+if __name__ == "__main__":
+    cli.run(main)
