@@ -14,11 +14,13 @@ from pathlib import Path
 
 sys.path.insert(0, "workflow_scripts")
 
+import astarpo
 from astarpo.common.code import import_closure
 from astarpo.config import Plan, load_config
 from astarpo.config.targets import NOTHING, Targets
 from astarpo.common.devices import check_enough, check_partitions, slurm_job
 from astarpo.common.errors import InputError
+from astarpo.common.files import sha256
 from astarpo.model.lengths import check_folder
 from astarpo.common.hashes import HASHES
 from astarpo.model.files import content_of
@@ -35,6 +37,8 @@ except InputError as error:
 
 TARGETS = Targets(PLAN)
 MACHINE = PLAN.config.machine
+# The templates of tables and pages are code, but no import leads to them.
+TEMPLATES = sha256(Path(astarpo.__file__).parent / "tables" / "templates")
 NAME = "[a-z0-9][a-z0-9-]*"
 # The environments of rules that draw responses, and of those that train.
 SAMPLING_ENV = "../envs/engines.yaml" if PLAN.uses_vllm() else "../envs/torch.yaml"

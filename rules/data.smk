@@ -121,6 +121,7 @@ rule show_contamination:
         runtime=30,
     params:
         settings=settings("contamination"),
+        templates=TEMPLATES,
     shell:
         "python workflow_scripts/launch.py"
         " --log {log:q}"

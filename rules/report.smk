@@ -64,6 +64,7 @@ rule summarize:
         runtime=60,
     params:
         settings=plan_settings,
+        templates=TEMPLATES,
     shell:
         "python workflow_scripts/launch.py"
         " --log {log:q}"
@@ -110,6 +111,7 @@ rule show_examples:
         runtime=60,
     params:
         settings=plan_settings,
+        templates=TEMPLATES,
     shell:
         "python workflow_scripts/launch.py"
         " --log {log:q}"
@@ -144,6 +146,7 @@ rule show_validation:
         runtime=30,
     params:
         settings=plan_settings,
+        templates=TEMPLATES,
     shell:
         "python workflow_scripts/launch.py"
         " --log {log:q}"

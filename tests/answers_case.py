@@ -1,6 +1,8 @@
-"""Graded answers as files, for tests of the tables."""
+"""Graded answers as files, and tables as rows, for tests of the tables."""
 
 from __future__ import annotations
+
+import pandas as pd
 
 from astarpo.common.columns import GENERATIONS, GRADED_ANSWERS
 from astarpo.common.files import write_table
@@ -45,3 +47,8 @@ def policy(name, seed=None, run=None):
         "dataset": dataset,
         "value": None,
     }
+
+
+def records(table: pd.DataFrame) -> list[dict]:
+    """The rows of a data frame, null as None."""
+    return table.astype(object).where(table.notna(), None).to_dict("records")

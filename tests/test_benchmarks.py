@@ -3,6 +3,7 @@ from __future__ import annotations
 from itertools import combinations
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from astarpo.common.columns import SUMMARY
@@ -14,7 +15,7 @@ from astarpo.evaluation.scores import (
     pass_at_k,
     pool,
     score,
-    summary_rows,
+    score_rows,
 )
 
 NULL = np.nan
@@ -123,10 +124,10 @@ def test_pool_refuses_other_problems():
         pool({0: score(answers([[1], [1]]), 0.0), 1: score(answers([[1]]), 0.0)})
 
 
-def test_summary_rows_have_the_columns_of_the_table():
+def test_the_rows_of_scores_have_the_columns_of_the_summary_after_the_labels():
+    rows = score_rows(score(answers([[1, 1], [1, 1]]), 1.0))
     names = ("policy", "run", "method", "reference", "dataset", "seed", "benchmark", "protocol")
-    rows = summary_rows(score(answers([[1, 1], [1, 1]]), 1.0), dict.fromkeys(names))
-    assert all(list(row) == SUMMARY.names for row in rows)
+    assert all([*names, *row] == SUMMARY.names for row in rows)
     assert [(row["metric"], row["k"]) for row in rows] == [("avg@2", 2), ("pass@1", 1), ("pass@2", 2), ("maj@2", 2)]
     # Of two problems all right: Clopper and Pearson's lower limit, 0.025^(1/2).
     for row in rows:
@@ -135,11 +136,10 @@ def test_summary_rows_have_the_columns_of_the_table():
 
 
 def test_only_a_run_of_several_seeds_has_an_interval_over_seeds():
-    names = ("policy", "run", "method", "reference", "dataset", "seed", "benchmark", "protocol")
     seeds = {seed: score(answers([[seed], [1]] * 50), 0.0) for seed in (0, 1)}
     lengths = {}
     for over, scores in (("one", seeds[0]), ("pooled", pool({0: seeds[0]})), ("both", pool(seeds))):
-        (row,) = summary_rows(scores, dict.fromkeys(names))
+        (row,) = score_rows(scores)
         lengths[over] = (row["ci_high"] - row["ci_low"], row["interval_over"])
     assert lengths["one"] == lengths["pooled"]
     assert lengths["one"][1] == "problems" and lengths["both"][1] == "problems and seeds"
@@ -167,7 +167,7 @@ def test_the_note_says_what_intervals_are_over(runs, note):
     for run, over in runs.items():
         rows.append({"run": run, "seed": None, "interval_over": over})
         rows.append({"run": run, "seed": 0, "interval_over": "problems"})
-    assert interval_note(rows) == note
+    assert interval_note(pd.DataFrame(rows)) == note
 
 
 def test_a_response_without_an_answer_is_counted():

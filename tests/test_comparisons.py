@@ -10,7 +10,7 @@ from math import sqrt
 from pathlib import Path
 
 import pytest
-from answers_case import policy, write_answers
+from answers_case import policy, records, write_answers
 
 import astarpo
 from astarpo import tables
@@ -44,17 +44,16 @@ def compare(folder, right=RIGHT, trainings=None):
     scores = tables.score_policies(policies, entries)
     if trainings is None:
         trainings = [{"run": name, "terms": TERMS} for name in right]
-    rows = tables.differences(policies, scores, trainings)
-    assert {tuple(row) for row in rows} == {tuple(row) for row in rows[:1]}
-    assert set(rows[0]) == set(DIFFERENCES.names)
-    found = {(row["policy_a"], row["policy_b"]): row for row in rows if row["metric"] == "avg@4"}
-    return tables.summarize_scores(policies, scores), rows, found
+    table = tables.differences(policies, scores, trainings)
+    assert list(table) == DIFFERENCES.names
+    found = {(row["policy_a"], row["policy_b"]): row for row in records(table) if row["metric"] == "avg@4"}
+    return tables.summarize_scores(policies, scores), table, found
 
 
 def test_every_two_policies_are_compared(tmp_path):
-    _, rows, found = compare(tmp_path)
+    _, table, found = compare(tmp_path)
     assert set(found) == set(itertools.combinations(RIGHT, 2))
-    assert {row["metric"] for row in rows} == {"avg@4", "pass@4", "maj@4"}
+    assert set(table["metric"]) == {"avg@4", "pass@4", "maj@4"}
     row = found["good", "poor"]
     # Ten problems more in every seed, so only problems vary: problem by problem 1/3, 2/3, eight times 1, 2/3, 1/3.
     assert row["value"] == pytest.approx(10 / 64) and row["n_problems"] == 64
@@ -92,8 +91,8 @@ def test_a_difference_that_is_clear_alone_may_be_tied_among_many(tmp_path):
 
 
 def test_with_one_seed_nothing_is_told(tmp_path):
-    _, rows, found = compare(tmp_path)
-    for row in (row for row in rows if "one" in (row["policy_a"], row["policy_b"])):
+    _, table, found = compare(tmp_path)
+    for row in (row for row in records(table) if "one" in (row["policy_a"], row["policy_b"])):
         assert row["verdict"] == "cannot_tell" and row["interval_over"] == "problems"
         assert row["tied"] is row["p_value"] is row["p_holm"] is None
     row = found["tiny", "one"]
@@ -111,7 +110,7 @@ def test_of_one_problem_nothing_is_told_however_many_seeds(tmp_path):
             policies.append(policy(label, seed, name))
             entries.append({"policy": label, **write_answers(tmp_path, label, [reward] * 4, 4)})
     scores = tables.score_policies(policies, entries)
-    for row in tables.differences(policies, scores):
+    for row in records(tables.differences(policies, scores)):
         assert (row["verdict"], row["tied"], row["p_holm"]) == ("cannot_tell", None, None)
         assert row["interval_over"] == "problems" and row["ci_low"] < 0 < row["ci_high"] == 1
 
@@ -134,7 +133,7 @@ def test_policies_that_left_out_other_problems_are_compared_on_common_ones(tmp_p
         for name, given in (("tiny", [1.0, 1.0]), ("other", [1.0, 0.0, 1.0, 1.0]))
     ]
     policies = [policy("tiny"), policy("other")]
-    rows = tables.differences(policies, tables.score_policies(policies, entries))
+    rows = records(tables.differences(policies, tables.score_policies(policies, entries)))
     assert {row["n_problems"] for row in rows} == {1}
     assert {row["value"] for row in rows if row["metric"] == "avg@2"} == {0.5}
 
@@ -159,14 +158,14 @@ def test_changes_are_the_differences_to_the_reference_with_their_verdicts(tmp_pa
     right = {"tiny": (20,), "good": (30, 31, 32), "same": (20, 21, 19), "one": (30,)}
     summary, differences, found = compare(tmp_path, right)
     _, changes = tables.main_tables(summary, differences=differences)
-    cells = {line[0]: line[1] for line in changes.body}
+    cells = {line[0]: line[1] for line in changes.texts}
     row = found["tiny", "good"]
     assert cells["good"] == f"+17.2 [{-100 * row['ci_high']:+.1f}, {-100 * row['ci_low']:+.1f}]"
     assert re.fullmatch(r"\+0\.0 \[-\d\.\d, \+\d\.\d\] tied", cells["same"])
     assert re.fullmatch(r"\+15\.6 \[\+\d\.\d, \+\d+\.\d\] cannot tell", cells["one"])
     assert "over problems and seeds" in changes.title and "Holm" in changes.title
     assert "cannot tell: too few seeds or problems" in changes.title
-    told = [row for row in differences if row["policy_b"] != "one"]
+    told = differences[differences["policy_b"] != "one"]
     assert "cannot tell" not in tables.main_tables(summary, differences=told)[1].title
 
 

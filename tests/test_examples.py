@@ -1,8 +1,11 @@
 """The page of responses: some of each kind, the same problems for each policy, nothing that a response could break."""
 
+import pytest
+
 from astarpo.common.columns import DATASET, GENERATIONS, GRADED
-from astarpo.common.files import write_table
-from astarpo.tables.examples import EACH, choose_examples, examples_page
+from astarpo.common.errors import InputError
+from astarpo.common.files import read_table, write_table
+from astarpo.tables.examples import EACH, Passage, Section, choose_examples, examples_page
 
 
 def write(folder, rewards, response="r", finish="stop"):
@@ -42,14 +45,14 @@ def write(folder, rewards, response="r", finish="stop"):
 
 def test_some_of_each_kind(tmp_path):
     rows = choose_examples(*write(tmp_path, [1.0] * 5 + [0.0, None]))
-    assert [row["kind"] for row in rows] == ["right"] * EACH + ["wrong", "not known"]
-    assert rows[0]["prompt"] == "the prompt" and rows[0]["gold"] == "42"
-    assert rows[-1]["status"] == "timeout"
+    assert [row.kind for row in rows] == ["right"] * EACH + ["wrong", "not known"]
+    assert rows[0].prompt == Passage("the prompt") and rows[0].gold == Passage("42")
+    assert rows[-1].status == "timeout"
 
 
 def test_a_wrong_response_that_was_cut_is_a_kind_of_its_own(tmp_path):
     rows = choose_examples(*write(tmp_path, [0.0], finish="length"))
-    assert [row["kind"] for row in rows] == ["cut at the limit"]
+    assert [row.kind for row in rows] == ["cut at the limit"]
 
 
 def test_two_policies_show_the_same_problems(tmp_path):
@@ -62,7 +65,14 @@ def test_two_policies_show_the_same_problems(tmp_path):
 def test_the_page_escapes_what_a_model_wrote_and_cuts_its_middle(tmp_path):
     text = "<script>alert(1)</script>" + "x" * 5000 + "the end"
     rows = choose_examples(*write(tmp_path, [1.0], response=text))
-    shown = examples_page([("p<1>", "sums", "greedy", rows), ("q", "sums", "greedy", rows)])
+    shown = examples_page([Section("p<1>", "sums", "greedy", rows), Section("q", "sums", "greedy", rows)])
     assert "<script>" not in shown and "&lt;script&gt;" in shown and "the end" in shown
     assert "characters left out" in shown and "p&lt;1&gt;" in shown
     assert shown.count("<details open>") == 1 and shown.count("<details>") == 1
+
+
+def test_grades_of_responses_that_are_not_there_are_refused(tmp_path):
+    graded, generations, problems = write(tmp_path, [1.0, 0.0])
+    write_table(generations, read_table(generations, GENERATIONS).slice(1), GENERATIONS)
+    with pytest.raises(InputError, match="graded: grades other responses than are in .*generations"):
+        choose_examples(graded, generations, problems)

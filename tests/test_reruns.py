@@ -286,6 +286,11 @@ SUMMARY_ONLY = {*TABLES, *FIGURES}
             },
             id="library: verifiers grade anew and sample nothing of the reference",
         ),
+        pytest.param(
+            append("workflow_scripts/astarpo/tables/templates/page.html.j2"),
+            {*TABLES, *FIGURES, "show_validation", "show_contamination"},
+            id="template of the pages",
+        ),
         pytest.param(append("workflow_scripts/astarpo/figures/time.py"), {"plot_time time"}, id="module of a figure"),
         pytest.param(
             append("workflow_scripts/train_policy.py"),

@@ -5,16 +5,18 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from answers_case import policy, write_answers
+from answers_case import policy, records, write_answers
 
 import astarpo
 from astarpo import tables
 from astarpo.common.columns import COST, CURVES, DIFFERENCES, GRADED, SUMMARY
 from astarpo.common.errors import InputError
 from astarpo.common.files import read_table, sha256, write_json, write_table
+from astarpo.common.frames import csv_text, frame, read_frame, write_frame
 from astarpo.tables.ranking import Mark
 from astarpo.tables.trainings import NEEDED_METRICS, TIMINGS
 
@@ -94,11 +96,15 @@ def expected(file, **changed):
     return {**entry, "script": str(SCRIPTS / "grade_answers.py"), **changed}
 
 
+def checked_rows(entries):
+    return records(tables.check_results(entries))
+
+
 def test_other_code_is_reported_not_refused(tmp_path):
-    (row,) = tables.check_results([expected(write_manifest(tmp_path / "a.manifest.json"))])
+    (row,) = checked_rows([expected(write_manifest(tmp_path / "a.manifest.json"))])
     assert (row["code_sha256"], row["code_changed"], row["commit"]) == ("old", True, "abc")
     same = write_manifest(tmp_path / "b.manifest.json", code=row["current_code_sha256"])
-    (row,) = tables.check_results([expected(same)])
+    (row,) = checked_rows([expected(same)])
     assert row["code_changed"] is False
 
 
@@ -174,7 +180,7 @@ def summarized(tmp_path):
 
 
 def test_summary_has_references_pooled_runs_and_seeds(summarized):
-    rows, _ = summarized
+    rows = records(summarized[0])
     values = {(row["policy"], row["seed"], row["metric"]): row["value"] for row in rows}
     assert list(dict.fromkeys((row["policy"], row["run"], row["seed"]) for row in rows)) == [
         ("tiny", None, None),
@@ -190,7 +196,7 @@ def test_summary_has_references_pooled_runs_and_seeds(summarized):
 
 
 def test_only_pooled_rows_are_over_seeds(summarized):
-    rows, _ = summarized
+    rows = records(summarized[0])
     assert {(row["policy"], row["interval_over"]) for row in rows} == {
         ("tiny", "problems"),
         ("go", "problems and seeds"),
@@ -237,7 +243,8 @@ def ranked(values, tied=(), untold=()):
         for b in values
         if a < b
     ]
-    marks = tables.rank_runs(rows, differences)
+    columns = ["benchmark", "protocol", "metric", "policy_a", "policy_b", "verdict"]
+    marks = tables.rank_runs(pd.DataFrame(rows), pd.DataFrame(differences, columns=columns))
     return {key[0]: (mark.place, mark.sign) for key, mark in marks.items()}
 
 
@@ -268,14 +275,14 @@ def test_marks_in_every_format(summarized):
         (Mark(0, "?"), "| 62.5 ? [", r"& 62.5$^{?}$ {"),
     ):
         shown = tables.main_tables(rows, marks={key: mark})
-        assert markdown in tables.markdown_table(shown)
+        assert markdown in tables.markdown_tables(shown)
         made = tables.latex_table(rows, marks={key: mark})
         assert latex in made
         for text in (shown[0].title, made.splitlines()[0]):
             assert "best run bold" in text and "over problems and seeds" in text
             assert ("= not different from the best after Holm's" in text) == (mark.sign == "=")
             assert ("? cannot be told from the best" in text) == (mark.sign == "?")
-        assert '\ngo,"62.5 ' in tables.plain_csv(shown[0])
+        assert f'\ngo,"62.5 {mark.sign + " " if mark.sign else ""}[' in csv_text(shown[0].plain())
     page = tables.tables_page("t", tables.main_tables(rows, marks={key: Mark(1)}))
     assert "<b>62.5</b>" in page
 
@@ -299,24 +306,22 @@ def test_ratios_here_and_in_the_paper():
         costs("ours", "a_star_po", 100.0, 10, 0.1, 50.0),
         costs("group", "grpo", 300.0, 12, 0.2),
     ]
-    table = tables.ratio_table(rows, tables.read_paper(PAPER))
-    assert [cell.replace("<br>", " ") for cell in table.head[:3]] == [
-        "run",
-        "time, both stages here",
-        "time, both stages paper",
-    ]
+    table = tables.ratio_table(pd.DataFrame(rows), tables.read_paper(PAPER))
+    assert table.head[:3] == [["run"], ["time, both stages", "here"], ["time, both stages", "paper"]]
     # 15.01 / 6.92, 18.26 / 8.78 and 20.15 / 11.01 hours.
-    assert table.body == [
+    assert table.texts == [
         ["group", "2.00", "1.83 to 2.17", "3.00", "1.83 to 2.17", "1.20", "1.01 to 1.02", "2.00", "1.24 to 2.21"]
     ]
 
 
 def test_no_ratios_without_both():
     paper = tables.read_paper(PAPER)
-    assert tables.ratio_table([costs("ours", "a_star_po", 1.0, 1, 1.0)], paper) is None
-    assert tables.ratio_table([costs("group", "grpo", 1.0, 1, 1.0)], paper) is None
-    row = tables.ratio_table([costs("o", "a_star_po", 1.0, 1, None), costs("x", "reinforce", 2.0, 1, 1.0)], paper)
-    assert row.body == [["x", "2.00", "", "2.00", "", "1.00", "", "", ""]]
+    assert tables.ratio_table(pd.DataFrame([costs("ours", "a_star_po", 1.0, 1, 1.0)]), paper) is None
+    assert tables.ratio_table(pd.DataFrame([costs("group", "grpo", 1.0, 1, 1.0)]), paper) is None
+    row = tables.ratio_table(
+        pd.DataFrame([costs("o", "a_star_po", 1.0, 1, None), costs("x", "reinforce", 2.0, 1, 1.0)]), paper
+    )
+    assert row.texts == [["x", "2.00", "", "2.00", "", "1.00", "", "", ""]]
 
 
 # Trainings
@@ -373,8 +378,9 @@ def write_run(folder, steps=20, seed=0, stage1=(2.0, 3.0)):
 
 
 def test_curves_are_long_and_cumulative(tmp_path):
-    rows = tables.curve_rows(write_run(tmp_path, steps=2))
-    assert all(list(row) == CURVES.names for row in rows)
+    table = tables.curve_table([write_run(tmp_path, steps=2)])
+    assert list(table) == CURVES.names
+    rows = records(table)
     assert [
         (row["step"], row["seconds"], row["generated_tokens"], row["value"]) for row in rows if row["name"] == "reward"
     ] == [(1, 3.75, 10, 0.5), (2, 7.5, 20, 0.5)]
@@ -383,8 +389,9 @@ def test_curves_are_long_and_cumulative(tmp_path):
 
 
 def test_cost(tmp_path):
-    row = tables.cost_row(write_run(tmp_path))
-    assert list(row) == COST.names
+    table = tables.cost_table([write_run(tmp_path)])
+    assert list(table) == COST.names
+    (row,) = records(table)
     assert row == {
         "run": "go",
         "method": "a_star_po",
@@ -407,7 +414,7 @@ def test_cost(tmp_path):
 
 
 def test_cost_of_few_steps_without_stage_one(tmp_path):
-    row = tables.cost_row(write_run(tmp_path, steps=3, stage1=()))
+    (row,) = records(tables.cost_table([write_run(tmp_path, steps=3, stage1=())]))
     assert row["stage1_seconds"] is None
     assert row["kl_per_sequence"] == 3.0
 
@@ -416,19 +423,19 @@ def test_what_imported_samples_cost_is_not_known(tmp_path):
     run = write_run(tmp_path)
     block = Path(run["stage1"][0])
     block.write_text(json.dumps({**json.loads(block.read_text()), "imported": {}}))
-    assert tables.cost_row(run)["stage1_seconds"] is None
+    assert tables.cost_table([run])["stage1_seconds"].isna().all()
 
 
 def test_manifest_of_another_seed(tmp_path):
     with pytest.raises(InputError, match="is of seed 1, not of seed 0"):
-        tables.cost_row(write_run(tmp_path, seed=1))
+        tables.cost_table([write_run(tmp_path, seed=1)])
 
 
 def test_metrics_and_timings_of_other_steps(tmp_path):
     run = write_run(tmp_path / "a")
     run["timings"] = write_run(tmp_path / "b", steps=4)["timings"]
     with pytest.raises(InputError, match=r"must have the same steps, each once \(21 and 5 rows\)"):
-        tables.curve_rows(run)
+        tables.curve_table([run])
 
 
 # Text
@@ -451,12 +458,12 @@ def test_terminal_table(summarized):
 
 
 def test_terminal_table_says_that_grades_are_missing(summarized):
-    rows = [{**row, "null_share": 0.015} for row in summarized[0]]
+    rows = summarized[0].assign(null_share=0.015)
     assert "grades not known, counted as wrong: up to 1.50%" in tables.terminal_table(rows)
 
 
 def test_terminal_table_tells_protocols_with_the_same_metric_apart(summarized):
-    rows = summarized[0] + [{**row, "protocol": "hot"} for row in summarized[0]]
+    rows = pd.concat([summarized[0], summarized[0].assign(protocol="hot")])
     header = tables.terminal_table(rows).splitlines()[1].split("   ")
     assert [cell.strip() for cell in header if cell] == [
         "avg@2 (sampled)",
@@ -466,20 +473,22 @@ def test_terminal_table_tells_protocols_with_the_same_metric_apart(summarized):
     ]
 
 
-COSTS = [
-    {
-        "run": "go",
-        "stage1_seconds": 60.0,
-        "stage2_seconds": 60.0 * seed,
-        "peak_memory_bytes": 2**30,
-        "kl_per_token": 0.5,
-    }
-    for seed in (1, 2)
-]
+COSTS = pd.DataFrame(
+    [
+        {
+            "run": "go",
+            "stage1_seconds": 60.0,
+            "stage2_seconds": 60.0 * seed,
+            "peak_memory_bytes": 2**30,
+            "kl_per_token": 0.5,
+        }
+        for seed in (1, 2)
+    ]
+)
 
 
 def test_markdown_lists_single_seeds_and_changes(summarized):
-    lines = tables.markdown_table(tables.main_tables(summarized[0], COSTS, summarized[1])).splitlines()
+    lines = tables.markdown_tables(tables.main_tables(summarized[0], COSTS, summarized[1])).splitlines()
     assert lines[0] == (
         "| policy | sums<br>avg@2 | sums<br>pass@2 | sums<br>maj@2 | time, min | memory, GiB | KL a token |"
     )
@@ -493,11 +502,11 @@ def test_markdown_lists_single_seeds_and_changes(summarized):
 
 
 def test_five_seeds_are_not_listed(summarized):
-    (one,) = [row for row in summarized[0] if row["policy"] == "go.seed-0" and row["k"] == 1]
+    (one,) = [row for row in records(summarized[0]) if row["policy"] == "go.seed-0" and row["k"] == 1]
     seeds = [{**one, "policy": f"go.seed-{seed}", "seed": seed} for seed in range(5)]
     rows = [{**one, "policy": "go", "seed": None}, *seeds]
-    assert "seeds" not in tables.markdown_table(tables.main_tables(rows)).splitlines()[3]
-    assert "| go, seeds 0, 1, 2, 3 |" in tables.markdown_table(tables.main_tables(rows[:5]))
+    assert "seeds" not in tables.markdown_tables(tables.main_tables(pd.DataFrame(rows))).splitlines()[3]
+    assert "| go, seeds 0, 1, 2, 3 |" in tables.markdown_tables(tables.main_tables(pd.DataFrame(rows[:5])))
 
 
 def test_latex_rows_have_as_many_cells_as_the_head(summarized):
@@ -515,13 +524,21 @@ def test_the_page_shows_the_main_tables_and_escapes_names(summarized):
     shown = tables.tables_page("a < b", tables.main_tables(rows, COSTS, changes))
     assert "<title>a &lt; b</title>" in shown and "<th>sums<br>avg@2</th>" in shown
     assert shown.count("<table>") == 2 and "<td>25.0 [0.1, 99.0]</td>" in shown
-    evil = tables.TextTable("t", ["policy"], [["<script>"]])
-    assert "<script>" not in tables.tables_page("t", [evil])
 
 
 def test_csv_has_null_as_nothing_and_numbers_in_full():
-    rows = [{"a": None, "b": 1 / 3, "c": "x,y"}]
-    assert tables.csv_text(rows, ["c", "b", "a"]) == 'c,b,a\n"x,y",0.3333333333333333,\n'
+    schema = pa.schema([("c", pa.string()), ("b", pa.float64()), ("a", pa.int64())])
+    assert csv_text(frame([{"a": None, "b": 1 / 3, "c": "x,y"}], schema)) == 'c,b,a\n"x,y",0.3333333333333333,\n'
+
+
+def test_tables_keep_null_apart_from_nan_and_whole_numbers_whole(tmp_path):
+    schema = pa.schema([("n", pa.int64()), ("x", pa.float64()), ("b", pa.bool_())])
+    rows = [{"n": None, "x": None, "b": None}, {"n": 2**60 + 1, "x": float("nan"), "b": True}]
+    write_frame(tmp_path / "t.parquet", tmp_path / "t.csv", frame(rows, schema), schema, {"made": "here"})
+    assert (tmp_path / "t.csv").read_text() == "n,x,b\n,,\n1152921504606846977,nan,True\n"
+    kept = read_table(tmp_path / "t.parquet", schema)
+    assert str(kept.to_pylist()) == str(rows)
+    assert csv_text(read_frame(tmp_path / "t.parquet", schema)) == (tmp_path / "t.csv").read_text()
 
 
 # The script

@@ -1,5 +1,6 @@
 """What is equal between runs, and the race to an accuracy, by hand."""
 
+import pandas as pd
 import pytest
 
 from astarpo.tables import race_table, terms_table
@@ -43,9 +44,9 @@ def test_equal_updates():
     costs = [cost("ours", "a_star_po", s, 100 + s) for s in (0, 1)]
     costs += [cost("grpo", "grpo", s, 800) for s in (0, 1)]
     curves = [row for r in RUNS for row in looks(r["run"], r["seed"], [0.1, 0.2])]
-    made = terms_table(RUNS, costs, curves)
+    made = terms_table(RUNS, pd.DataFrame(costs), pd.DataFrame(curves))
     assert made.title.endswith("equal: prompts and their order, number of updates; not equal: generated tokens")
-    assert made.body == [
+    assert made.texts == [
         ["ours", "d, s", "4", "1", "5", "100"],
         ["grpo", "d, s", "4", "8", "5", "800"],
     ]
@@ -54,7 +55,7 @@ def test_equal_updates():
 def test_equal_tokens_within_a_batch():
     costs = [cost("ours", "a_star_po", 0, 990), cost("grpo", "grpo", 0, 1000)]
     curves = [*looks("ours", 0, [0.1] * 9), *looks("grpo", 0, [0.1, 0.2])]
-    made = terms_table([run("ours", 0), run("grpo", 0, 8)], costs, curves)
+    made = terms_table([run("ours", 0), run("grpo", 0, 8)], pd.DataFrame(costs), pd.DataFrame(curves))
     assert "equal: prompts and their order, generated tokens; not equal: number of updates" in made.title
 
 
@@ -62,12 +63,12 @@ def test_equal_tokens_within_a_batch():
 def test_other_prompts_are_told(change):
     costs = [cost("ours", "a_star_po", 0, 10), cost("b", "grpo", 0, 10)]
     curves = [*looks("ours", 0, [0, 1]), *looks("b", 0, [0, 1])]
-    made = terms_table([run("ours", 0), run("b", 0, **change)], costs, curves)
+    made = terms_table([run("ours", 0), run("b", 0, **change)], pd.DataFrame(costs), pd.DataFrame(curves))
     assert made.title.endswith("not equal: prompts and their order")
 
 
 def test_a_run_alone_has_no_terms():
-    assert terms_table([run("ours", 0)], [], []) is None
+    assert terms_table([run("ours", 0)], pd.DataFrame(), pd.DataFrame()) is None
 
 
 def test_the_race():
@@ -81,8 +82,8 @@ def test_the_race():
         *looks("ppo", 0, [0.1, 0.9]),
         *looks("ppo", 1, [0.1, 0.9]),
     ]
-    made = race_table(costs, curves)
-    assert made.body == [
+    made = race_table(pd.DataFrame(costs), pd.DataFrame(curves))
+    assert made.texts == [
         ["grpo", "40.0", "150", "50", "0.33"],
         ["ppo", "90.0", "50", "never", ""],
     ]
@@ -91,5 +92,5 @@ def test_the_race():
 
 def test_no_race_without_validation_or_another_run():
     costs = [cost("ours", "a_star_po", 0, 1), cost("grpo", "grpo", 0, 1)]
-    assert race_table(costs, looks("ours", 0, [0.1, 0.2])) is None
-    assert race_table(costs[1:], looks("grpo", 0, [0.1, 0.2])) is None
+    assert race_table(pd.DataFrame(costs), pd.DataFrame(looks("ours", 0, [0.1, 0.2]))) is None
+    assert race_table(pd.DataFrame(costs[1:]), pd.DataFrame(looks("grpo", 0, [0.1, 0.2]))) is None

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from astarpo.common import cli
-from astarpo.common.columns import DIFFERENCES, SUMMARY
 from astarpo.common.errors import InputError
-from astarpo.common.files import read_json, write_text
+from astarpo.common.files import write_text
 
-FILES = ("generations", "graded", "metrics")
+if TYPE_CHECKING:
+    from astarpo.tables.plan import Evaluation, Training
 
 
 def main() -> None:
@@ -30,26 +30,32 @@ def main() -> None:
         raise InputError(f"{path}: no such file; --results must name a folder that Snakemake filled")
 
     from astarpo import tables
-    from astarpo.tables.validation import difference_table, rate_table, validation_rows
+    from astarpo.common.frames import csv_text
+    from astarpo.tables.validation import difference_table, rate_table, validation_table
 
-    plan: dict[str, Any] = read_json(path)
-    evaluations = [_found(entry, folder) for entry in plan["evaluations"]]
+    plan = tables.read_plan(path)
+
+    def moved(file: str) -> str:
+        """A file of the plan, which begins with ``results/``, in the folder that was given."""
+        return str(folder / Path(file).relative_to("results"))
+
+    trainings: list[Training] = [{**training, "metrics": moved(training["metrics"])} for training in plan["runs"]]
+    evaluations: list[Evaluation] = [
+        {**entry, "generations": moved(entry["generations"]), "graded": moved(entry["graded"])}
+        for entry in plan["evaluations"]
+    ]
     scores = tables.score_policies(plan["policies"], evaluations)
     summary = tables.summarize_scores(plan["policies"], scores)
-    differences = tables.differences(plan["policies"], scores, plan["runs"])
-    shown = tables.main_tables(summary, differences=differences, marks=tables.rank_runs(summary, differences))
-    looks = [row for run in plan["runs"] for row in validation_rows(_found(run, folder))]
-    if looks:
-        shown += filter(None, [rate_table(looks), difference_table(looks, plan["runs"])])
-    write_text(out / "summary.csv", tables.csv_text(summary, SUMMARY.names))
-    write_text(out / "differences.csv", tables.csv_text(differences, DIFFERENCES.names))
-    write_text(out / "main.md", tables.markdown_table(shown))
-    print(tables.markdown_table(shown), end="")
-
-
-def _found(entry: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """An entry of the plan, whose files begin with ``results/``, with files in the folder that was given."""
-    return entry | {name: str(folder / Path(entry[name]).relative_to("results")) for name in FILES if name in entry}
+    differences = tables.differences(plan["policies"], scores, trainings)
+    marks = tables.rank_runs(summary, differences)
+    shown = tables.main_tables(summary, differences=differences, marks=marks)
+    validation = validation_table(trainings)
+    if len(validation):
+        shown += filter(None, [rate_table(validation), difference_table(validation, trainings)])
+    write_text(out / "summary.csv", csv_text(summary))
+    write_text(out / "differences.csv", csv_text(differences))
+    write_text(out / "main.md", tables.markdown_tables(shown))
+    print(tables.markdown_tables(shown), end="")
 
 
 if __name__ == "__main__":

@@ -14,11 +14,11 @@ def main() -> None:
     arguments = parser.parse_args()
     cli.parse_settings(arguments.settings)
 
+    from astarpo.common.frames import csv_text, frame
     from astarpo.tables.contamination import COLUMNS, contamination_page
-    from astarpo.tables.writing import csv_text
 
     found = [read_json(path) for path in arguments.found]
-    write_text(arguments.out_csv, csv_text(found, COLUMNS))
+    write_text(arguments.out_csv, csv_text(frame(found, COLUMNS)))
     write_text(arguments.out_html, contamination_page(found))
 
 

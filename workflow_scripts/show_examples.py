@@ -14,16 +14,16 @@ def main() -> None:
     arguments = parser.parse_args()
     settings = cli.parse_settings(arguments.settings)
 
-    from astarpo.tables.checks import read_plan
-    from astarpo.tables.examples import choose_examples, examples_page
+    from astarpo.tables import read_plan
+    from astarpo.tables.examples import Section, choose_examples, examples_page
 
     evaluations = read_plan(arguments.plan, settings["plan_sha256"])["evaluations"]
 
     sections = []
     with Progress("read", len(evaluations), "evaluations") as progress:
         for entry in evaluations:
-            rows = choose_examples(entry["graded"], entry["generations"], entry["problems"])
-            sections.append((entry["policy"], entry["benchmark"], entry["protocol"], rows))
+            chosen = choose_examples(entry["graded"], entry["generations"], entry["problems"])
+            sections.append(Section(entry["policy"], entry["benchmark"], entry["protocol"], chosen))
             progress.advance(1)
     write_text(arguments.out, examples_page(sections))
 

@@ -15,19 +15,17 @@ def main() -> None:
     arguments = parser.parse_args()
     settings = cli.parse_settings(arguments.settings)
 
-    from astarpo.tables.checks import read_plan
-    from astarpo.tables.page import tables_page
-    from astarpo.tables.text import markdown_table
-    from astarpo.tables.validation import COLUMNS, difference_table, rate_table, validation_rows
-    from astarpo.tables.writing import csv_text
+    from astarpo.common.frames import csv_text
+    from astarpo.tables import markdown_tables, read_plan, tables_page
+    from astarpo.tables.validation import difference_table, rate_table, validation_table
 
-    runs = read_plan(arguments.plan, settings["plan_sha256"])["runs"]
-    rows = [row for run in runs for row in validation_rows(run)]
-    shown = [rate_table(rows), *filter(None, [difference_table(rows, runs)])]
-    write_text(arguments.out_csv, csv_text(rows, COLUMNS))
-    write_text(arguments.out_markdown, markdown_table(shown))
+    trainings = read_plan(arguments.plan, settings["plan_sha256"])["runs"]
+    validation = validation_table(trainings)
+    shown = [rate_table(validation), *filter(None, [difference_table(validation, trainings)])]
+    write_text(arguments.out_csv, csv_text(validation))
+    write_text(arguments.out_markdown, markdown_tables(shown))
     write_text(arguments.out_html, tables_page("Validation", shown))
-    print(markdown_table(shown), end="")
+    print(markdown_tables(shown), end="")
 
 
 if __name__ == "__main__":

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from astarpo.common import cli
 from astarpo.common.columns import COST, CURVES, DIFFERENCES, SUMMARY
 from astarpo.common.files import write_text
 from astarpo.common.provenance import provenance
+
+if TYPE_CHECKING:
+    from astarpo.tables.plan import TablesPlan
 
 
 def main() -> None:
@@ -28,51 +31,48 @@ def main() -> None:
     settings = cli.parse_settings(arguments.settings)
 
     from astarpo import tables
-    from astarpo.tables.checks import PROVENANCE_COLUMNS, read_plan
+    from astarpo.common.frames import csv_text, write_frame
 
-    plan = read_plan(arguments.plan, settings["plan_sha256"])
-
+    plan = tables.read_plan(arguments.plan, settings["plan_sha256"])
+    trainings = plan["runs"]
     checked = tables.check_results(plan["expected"])
-    inputs = {"plan": arguments.plan, **dict(_inputs(plan))}
-    metadata = {"provenance": provenance(__file__, arguments.settings, inputs)}
+    made_from = provenance(__file__, arguments.settings, {"plan": arguments.plan, **dict(_inputs(plan))})
     scores = tables.score_policies(plan["policies"], plan["evaluations"])
     summary = tables.summarize_scores(plan["policies"], scores)
-    compared = tables.differences(plan["policies"], scores, plan["runs"])
-    cost = [tables.cost_row(run) for run in plan["runs"]]
-    curves = [row for run in plan["runs"] for row in tables.curve_rows(run)]
-    for name, rows, schema in (
+    differences = tables.differences(plan["policies"], scores, trainings)
+    cost, curves = tables.cost_table(trainings), tables.curve_table(trainings)
+    for name, table, schema in (
         ("summary", summary, SUMMARY),
-        ("differences", compared, DIFFERENCES),
+        ("differences", differences, DIFFERENCES),
         ("curves", curves, CURVES),
         ("cost", cost, COST),
     ):
         parquet, csv = getattr(arguments, f"out_{name}_parquet"), getattr(arguments, f"out_{name}")
-        tables.write_both(parquet, csv, rows, schema, metadata)
-    marks = tables.rank_runs(summary, compared)
-    main_tables = tables.main_tables(summary, cost, compared, marks)
+        write_frame(parquet, csv, table, schema, {"provenance": made_from})
+    marks = tables.rank_runs(summary, differences)
+    main_tables = tables.main_tables(summary, cost, differences, marks)
     others = (
-        tables.terms_table(plan["runs"], cost, curves),
+        tables.terms_table(trainings, cost, curves),
         tables.race_table(cost, curves),
         tables.ratio_table(cost, tables.read_paper(arguments.paper)),
     )
     shown_tables = [*main_tables, *filter(None, others)]
-    write_text(arguments.out_markdown, tables.markdown_table(shown_tables))
+    write_text(arguments.out_markdown, tables.markdown_tables(shown_tables))
     write_text(arguments.out_latex, tables.latex_table(summary, cost, marks))
     write_text(arguments.out_html, tables.tables_page("Main results", shown_tables))
-    write_text(arguments.out_main_csv, tables.plain_csv(main_tables[0]))
-    write_text(arguments.out_provenance, tables.csv_text(checked, PROVENANCE_COLUMNS))
-    changed = [row["file"] for row in checked if row["code_changed"]]
-    if changed:
-        print(f"results made by other code: {len(changed)}, see {arguments.out_provenance}")
+    write_text(arguments.out_main_csv, csv_text(main_tables[0].plain()))
+    write_text(arguments.out_provenance, csv_text(checked))
+    if checked["code_changed"].any():
+        print(f"results made by other code: {checked['code_changed'].sum()}, see {arguments.out_provenance}")
     shown = tables.terminal_table(summary) + "\n"
     write_text(arguments.out_terminal, shown)
     print(shown, end="")
 
 
-def _inputs(plan: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _inputs(plan: TablesPlan) -> Iterator[tuple[str, str]]:
     """Every file that the tables are made from, by its own path."""
     for entry in plan["evaluations"]:
-        yield from ((entry[name], entry[name]) for name in ("generations", "graded"))
+        yield from ((path, path) for path in (entry["generations"], entry["graded"]))
     for run in plan["runs"]:
         paths = [run["metrics"], run["timings"], run["manifest"], *run["stage1"]]
         yield from ((path, path) for path in paths)

@@ -6,11 +6,14 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import comb
-from typing import Any
+from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
 
 from astarpo.evaluation.intervals import OVER_BOTH, OVER_PROBLEMS, share_interval
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MOST_NAMED = 3  # in the note on intervals
 
@@ -174,53 +177,75 @@ def pool(scores: Mapping[int, Scores]) -> Scores:
     )
 
 
-def summary_rows(scores: Scores, labels: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Make the rows of the summary table for a policy on a benchmark.
+class ScoreRow(TypedDict):
+    """A metric of a policy on a benchmark: the columns of `columns.SUMMARY` that are not labels."""
+
+    metric: str
+    k: int
+    value: float
+    ci_low: float
+    ci_high: float
+    n_problems: int
+    truncated_share: float
+    null_share: float
+    no_answer_share: float
+    mean_response_tokens: float
+    interval_over: str
+
+
+def score_rows(scores: Scores) -> list[ScoreRow]:
+    """Give each metric of a policy on a benchmark its interval.
 
     Args:
         scores: of the policy, or pooled.
-        labels: ``policy``, ``run``, ``method``, ``reference``, ``dataset``, ``seed``, ``benchmark``
-            and ``protocol``.
 
     Returns:
-        A row a metric, with the columns of `columns.SUMMARY`. A run's intervals are over problems and seeds; those of a
-        reference, of a single seed and of a run that has only one are over problems.
+        A row for each metric. A run's intervals are over problems and seeds; those of a reference, of a single seed and
+        of a run that has only one are over problems.
     """
     seeds_vary = scores.seeds is not None and len(scores.seeds) > 1
-    rows = []
+    rows: list[ScoreRow] = []
     for (name, k), values_SP in scores.metrics.items():
         interval = share_interval(values_SP, seeds_vary)
         rows.append(
             {
-                **labels,
                 "metric": name,
                 "k": k,
                 "value": interval.value,
                 "ci_low": interval.low,
                 "ci_high": interval.high,
                 "n_problems": len(scores.prompt_ids),
-                **scores.responses,
+                "truncated_share": scores.responses["truncated_share"],
+                "null_share": scores.responses["null_share"],
+                "no_answer_share": scores.responses["no_answer_share"],
+                "mean_response_tokens": scores.responses["mean_response_tokens"],
                 "interval_over": OVER_BOTH if seeds_vary else OVER_PROBLEMS,
             }
         )
     return rows
 
 
-def interval_note(rows: Sequence[Mapping[str, Any]]) -> str:
+def interval_note(summary: pd.DataFrame) -> str:
     """Say what the intervals of a table or figure are over.
 
     Args:
-        rows: of the summary; the runs' rows that are no single seed decide.
+        summary: with the columns of `columns.SUMMARY`; the rows of runs that are not single seeds decide.
 
     Returns:
         For example ``95 % interval over problems and seeds``.
     """
-    runs = {row["run"]: row["interval_over"] for row in rows if row["run"] and row["seed"] is None}
-    one_seed = [run for run, over in runs.items() if over != OVER_BOTH]
-    if not runs:
+    runs = pooled_runs(summary)
+    over = dict(zip(runs["run"], runs["interval_over"], strict=True))
+    one_seed = [run for run, what in over.items() if what != OVER_BOTH]
+    if not over:
         return f"95 % interval over {OVER_PROBLEMS}"
-    if len(one_seed) == len(runs):
+    if len(one_seed) == len(over):
         return f"95 % interval over {OVER_PROBLEMS}: one seed"
     note = f"95 % interval over {OVER_BOTH}"
     names = ", ".join(one_seed) if len(one_seed) <= MOST_NAMED else f"{len(one_seed)} runs"
     return f"{note}; over {OVER_PROBLEMS} for {names}: one seed" if one_seed else note
+
+
+def pooled_runs(summary: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the summary that are about a run, all its seeds together."""
+    return summary[summary["run"].notna() & summary["seed"].isna()]

@@ -6,22 +6,30 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
 
 from astarpo.common.code import code_sha256
 from astarpo.common.errors import InputError
-from astarpo.common.files import read_json, sha256
+from astarpo.common.frames import frame
 from astarpo.common.provenance import content_sha256, read_provenance
+from astarpo.tables.plan import Expected
 
-PROVENANCE_COLUMNS = (
-    "file",
-    "rule",
-    "code_sha256",
-    "current_code_sha256",
-    "code_changed",
-    "commit",
-    "hardware",
-    "versions",
+if TYPE_CHECKING:
+    import pandas as pd
+
+PROVENANCE = pa.schema(
+    [
+        ("file", pa.string()),
+        ("rule", pa.string()),
+        ("code_sha256", pa.string()),
+        ("current_code_sha256", pa.string()),
+        ("code_changed", pa.bool_()),
+        ("commit", pa.string()),
+        ("hardware", pa.string()),
+        ("versions", pa.string()),
+    ]
 )
 ABSENT = "nothing"
 
@@ -59,25 +67,6 @@ def check_manifest(
     return found
 
 
-def read_plan(path: str | Path, plan_sha256: str) -> dict[str, Any]:
-    """Read what the tables are to be made of.
-
-    Args:
-        path: the JSON that Snakemake writes when it starts.
-        plan_sha256: of the plan that belongs to this configuration.
-
-    Raises:
-        InputError: the file is of another configuration, kept from an earlier run.
-    """
-    plan: dict[str, Any] = read_json(path)
-    if sha256(path) != plan_sha256:
-        raise InputError(
-            f"{path} is not the plan of this configuration; Snakemake writes it when it starts: run "
-            "`snakemake` again, without --no-hooks"
-        )
-    return plan
-
-
 def _differences(recorded: Mapping[str, str], now: Mapping[str, str], show: Callable[[str], str]) -> str:
     """List the names whose values differ, with both values; empty where none does."""
 
@@ -108,15 +97,14 @@ def _leaves(prefix: str, value: Any) -> Iterable[tuple[str, str]]:
         yield prefix, json.dumps(value, sort_keys=True)
 
 
-def check_results(expected: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def check_results(expected: Iterable[Expected]) -> pd.DataFrame:
     """Check every result, and say which were made by other code than the present one.
 
     Args:
-        expected: ``file``, ``rule``, ``script``, ``settings`` (JSON text) and ``inputs``
-            (name -> file) of each result.
+        expected: of each result.
 
     Returns:
-        Rows with `PROVENANCE_COLUMNS`; other code is no error, as most edits change no number.
+        With the columns of `PROVENANCE`; other code is no error, as most edits change no number.
 
     Raises:
         InputError: one line for each result that `check_manifest` refuses.
@@ -133,17 +121,17 @@ def check_results(expected: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]
         rows.append(_provenance_row(entry, found, code(entry["script"])))
     if refused:
         raise InputError("\n".join(["some results do not belong to this configuration:", *refused]))
-    return rows
+    return frame(rows, PROVENANCE)
 
 
-def _digest(digest: Callable[[str], str], entry: Mapping[str, Any], path: str) -> str:
+def _digest(digest: Callable[[str], str], entry: Expected, path: str) -> str:
     try:
         return digest(path)
     except FileNotFoundError as error:
         raise InputError(f"{entry['file']}: its input {path} is gone; run `snakemake` to make it again") from error
 
 
-def _provenance_row(entry: Mapping[str, Any], found: Mapping[str, Any], current: str) -> dict[str, Any]:
+def _provenance_row(entry: Expected, found: Mapping[str, Any], current: str) -> dict[str, Any]:
     versions = found.get("versions")
     return {
         "file": entry["file"],

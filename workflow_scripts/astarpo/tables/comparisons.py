@@ -4,57 +4,85 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import NamedTuple, TypedDict
 
 import numpy as np
+import pandas as pd
 
-from astarpo.evaluation.differences import difference, holm, verdict
+from astarpo.common.columns import DIFFERENCES
+from astarpo.common.frames import frame
+from astarpo.evaluation.differences import Verdict, difference, holm, verdict
 from astarpo.evaluation.intervals import OVER_BOTH, OVER_PROBLEMS
 from astarpo.evaluation.scores import Scores
-from astarpo.tables.evaluations import Entry, Key, with_pooled
+from astarpo.tables.evaluations import Key, with_pooled
+from astarpo.tables.plan import Policy, Terms, Training
+
+
+class DifferenceRow(TypedDict):
+    """The columns of `columns.DIFFERENCES`."""
+
+    benchmark: str
+    protocol: str
+    metric: str
+    policy_a: str
+    policy_b: str
+    value: float
+    ci_low: float
+    ci_high: float
+    tied: bool | None
+    n_problems: int
+    p_value: float | None
+    p_holm: float | None
+    verdict: Verdict | None
+    n_seeds_a: int
+    n_seeds_b: int
+    paired_by_seed: bool
+    interval_over: str
+
+
+class PromptsSeen(NamedTuple):
+    """What decides, with the seed, which prompts a run sees and in which order."""
+
+    dataset: str
+    selection: str | None
+    prompts_per_batch: int
 
 
 def differences(
-    policies: Sequence[Entry], scores: Mapping[Key, Scores], trainings: Sequence[Entry] = ()
-) -> list[dict[str, Any]]:
+    policies: Sequence[Policy], scores: Mapping[Key, Scores], trainings: Sequence[Training] = ()
+) -> pd.DataFrame:
     """Compare every two policies on the problems that both answered.
 
     Args:
         policies, scores: as for `evaluations.summarize_scores`.
-        trainings: ``run`` and ``terms`` (``dataset``, ``selection``, ``prompts_per_batch``) of each: runs with equal
-            ones and equal seeds saw the same prompts in the same order, so their seeds are paired.
+        trainings: of the tables' plan: runs with equal `PromptsSeen` and equal seeds saw the same prompts in the same
+            order, so their seeds are paired.
 
     Returns:
-        Rows of `columns.DIFFERENCES` for references and runs: greedy, avg@k, pass@k and maj@k of each protocol, a minus
-        b. In each column of the main table the p-values are corrected for the number of pairs (Holm): once for the
-        pairs of runs, once for those with a reference.
+        With the columns of `columns.DIFFERENCES` for references and runs: greedy, avg@k, pass@k and maj@k of each
+        protocol, a minus b. In each column of the main table the p-values are corrected for the number of pairs (Holm):
+        once for the pairs of runs, once for those with a reference.
     """
     data = {training["run"]: prompts_seen(training["terms"]) for training in trainings}
-    compared = [entry for entry in with_pooled(policies) if entry["seed"] is None]
-    rows = []
+    compared = [policy for policy in with_pooled(policies) if policy["seed"] is None]
+    rows: list[DifferenceRow] = []
     for benchmark, protocol in dict.fromkeys(key[1:] for key in scores):
-        own = [one for one in compared if (one["policy"], benchmark, protocol) in scores]
-        for a, b in itertools.combinations(own, 2):
-            names = (a["policy"], b["policy"])
-            pair = [scores[name, benchmark, protocol] for name in names]
-            shared = data.get(names[0]) == data.get(names[1])
-            labels = {"benchmark": benchmark, "protocol": protocol}
-            labels |= dict(zip(("policy_a", "policy_b"), names, strict=True))
-            rows += _compared(pair[0], pair[1], labels, shared)
-    references = {entry["policy"] for entry in compared if entry["run"] is None}
-    return _corrected(rows, references)
+        answered = [one["policy"] for one in compared if (one["policy"], benchmark, protocol) in scores]
+        for a, b in itertools.combinations(answered, 2):
+            keys: tuple[Key, Key] = ((a, benchmark, protocol), (b, benchmark, protocol))
+            rows += _compared(keys, scores, shared_data=data.get(a) == data.get(b))
+    references = {policy["policy"] for policy in compared if policy["run"] is None}
+    return frame(_corrected(rows, references), DIFFERENCES)
 
 
-def prompts_seen(terms: Entry) -> tuple[Any, ...]:
-    """What decides, with the seed, which prompts a run sees and in which order.
-
-    Args:
-        terms: ``dataset``, ``selection`` and ``prompts_per_batch`` of the run.
-    """
-    return terms["dataset"], terms["selection"], terms["prompts_per_batch"]
+def prompts_seen(terms: Terms) -> PromptsSeen:
+    """What decides, with the seed, which prompts a run sees and in which order."""
+    return PromptsSeen(terms["dataset"], terms["selection"], terms["prompts_per_batch"])
 
 
-def _compared(a: Scores, b: Scores, labels: Entry, shared_data: bool) -> list[dict[str, Any]]:
+def _compared(keys: tuple[Key, Key], scores: Mapping[Key, Scores], shared_data: bool) -> list[DifferenceRow]:
+    """Rows of two policies for the metrics that both have, at the largest k."""
+    a, b = (scores[key] for key in keys)
     answered = set(b.prompt_ids)
     common = [prompt_id for prompt_id in a.prompt_ids if prompt_id in answered]
     largest = max(k for _, k in a.metrics)
@@ -62,13 +90,16 @@ def _compared(a: Scores, b: Scores, labels: Entry, shared_data: bool) -> list[di
     if not common:
         return []
     counts = [len(one.seeds) if one.seeds is not None else 0 for one in (a, b)]
-    rows = []
+    rows: list[DifferenceRow] = []
     for name in names:
         found = difference(_of_problems(a, name, common), _of_problems(b, name, common), a.seeds, b.seeds, shared_data)
         told = found.p_value is not None
         rows.append(
             {
-                **labels,
+                "benchmark": keys[0][1],
+                "protocol": keys[0][2],
+                "policy_a": keys[0][0],
+                "policy_b": keys[1][0],
                 "metric": name[0],
                 "value": found.interval.value,
                 "ci_low": found.interval.low,
@@ -93,16 +124,17 @@ def _of_problems(scores: Scores, name: tuple[str, int], prompt_ids: Sequence[str
     return scores.metrics[name][:, [places[one] for one in prompt_ids]]
 
 
-def _corrected(rows: list[dict[str, Any]], references: set[str]) -> list[dict[str, Any]]:
+def _corrected(rows: list[DifferenceRow], references: set[str]) -> list[DifferenceRow]:
     """Fill in what depends on the other pairs: corrected p-values and verdicts."""
-    families: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    families: dict[tuple[str, str, str, bool], list[DifferenceRow]] = {}
     for row in rows:
         if row["p_value"] is not None:
             with_reference = bool(references & {row["policy_a"], row["policy_b"]})
             asked = (row["benchmark"], row["protocol"], row["metric"], with_reference)
             families.setdefault(asked, []).append(row)
     for family in families.values():
-        for row, p in zip(family, holm([row["p_value"] for row in family]), strict=True):
+        p_values = [row["p_value"] for row in family if row["p_value"] is not None]
+        for row, p in zip(family, holm(p_values), strict=True):
             row["p_holm"] = p
     for row in rows:
         row["verdict"] = verdict(row["value"], row["p_holm"])

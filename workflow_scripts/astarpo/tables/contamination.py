@@ -2,40 +2,65 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from html import escape
-from typing import Any
+from collections.abc import Sequence
+from typing import TypedDict
 
-from astarpo.tables.page import page, table
-from astarpo.tables.text import TextTable
+import pyarrow as pa
 
-COLUMNS = (
-    "dataset",
-    "benchmark",
-    "dataset_problems",
-    "benchmark_problems",
-    "dataset_exact",
-    "dataset_exact_or_near",
-    "benchmark_exact",
-    "benchmark_exact_or_near",
-    "ngram",
-    "threshold",
+from astarpo.tables.rendering import render
+from astarpo.tables.shown import ShownTable
+
+COLUMNS = pa.schema(
+    [
+        ("dataset", pa.string()),
+        ("benchmark", pa.string()),
+        ("dataset_problems", pa.int64()),
+        ("benchmark_problems", pa.int64()),
+        ("dataset_exact", pa.int64()),
+        ("dataset_exact_or_near", pa.int64()),
+        ("benchmark_exact", pa.int64()),
+        ("benchmark_exact_or_near", pa.int64()),
+        ("ngram", pa.int64()),
+        ("threshold", pa.float64()),
+    ]
 )
 SHOWN = 20  # pairs of a pair of sets that the page spells out
 
 
-def contamination_page(found: Sequence[Mapping[str, Any]]) -> str:
-    """Make a page of counts and of the closest pairs.
+class Pair(TypedDict):
+    """Two problems that are the same, or nearly; ``overlap``: share of n-grams."""
 
-    Args:
-        found: what `contamination.report` gives, with the names ``dataset`` and ``benchmark``.
-    """
+    kind: str
+    overlap: float
+    dataset_problem: str
+    benchmark_problem: str
+
+
+class Shared(TypedDict):
+    """What `contamination.report` gives, with the names of the two sets."""
+
+    dataset: str
+    benchmark: str
+    dataset_problems: int
+    benchmark_problems: int
+    dataset_exact: int
+    dataset_exact_or_near: int
+    benchmark_exact: int
+    benchmark_exact_or_near: int
+    ngram: int
+    threshold: float
+    pairs: int
+    listed: list[Pair]
+
+
+def contamination_page(found: Sequence[Shared]) -> str:
+    """Make a page of counts and of the closest pairs."""
     head = [
-        "training set",
-        "benchmark",
-        "problems<br>of the benchmark",
-        "of them exactly in<br>the training set",
-        "exactly or nearly",
+        ("training set", ""),
+        ("benchmark", ""),
+        ("problems", "of the benchmark"),
+        ("of them exactly in", "the training set"),
+        ("exactly or nearly", ""),
     ]
     body = [
         [
@@ -48,18 +73,9 @@ def contamination_page(found: Sequence[Mapping[str, Any]]) -> str:
         for entry in found
     ]
     rules = {f"near: {entry['threshold']:.0%} of the {entry['ngram']}-grams are the same" for entry in found}
-    parts = [table(TextTable("; ".join(sorted(rules)) or "no benchmark in use", head, body))]
-    parts += [_pairs(entry) for entry in found if entry["listed"]]
-    return page("Problems that training sets share with benchmarks", "\n".join(parts))
-
-
-def _pairs(entry: Mapping[str, Any]) -> str:
-    listed = entry["listed"][:SHOWN]
-    title = f"{entry['dataset']} and {entry['benchmark']}: {len(listed)} of {entry['pairs']} pairs"
-    rows = "\n".join(
-        f"<tr><td>{pair['kind']}<br>{pair['overlap']:.0%}</td><td class=text>{escape(pair['dataset_problem'])}</td>"
-        f"<td class=text>{escape(pair['benchmark_problem'])}</td></tr>"
-        for pair in listed
+    return render(
+        "contamination.html.j2",
+        title="Problems that training sets share with benchmarks",
+        counts=ShownTable.of("; ".join(sorted(rules)) or "no benchmark in use", head, body),
+        found=[{**entry, "listed": entry["listed"][:SHOWN]} for entry in found if entry["listed"]],
     )
-    head = "<tr><th></th><th class=text>in training</th><th class=text>in the benchmark</th></tr>"
-    return f"<details><summary>{escape(title)}</summary>\n<table>{head}\n{rows}</table></details>"

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 
-from astarpo.common.columns import GENERATIONS, GRADED_ANSWERS
+from astarpo.common.columns import GENERATIONS, GRADED_ANSWERS, SUMMARY
 from astarpo.common.errors import InputError
 from astarpo.common.files import read_table
-from astarpo.evaluation.scores import Answers, Scores, pool, score, summary_rows
+from astarpo.common.frames import frame
+from astarpo.evaluation.scores import Answers, Scores, pool, score, score_rows
+from astarpo.tables.plan import Evaluation, Policy
 
-Entry = Mapping[str, Any]
 Key = tuple[str, str, str]  # policy, benchmark, protocol
 KEYS = ("prompt_id", "sample_index")
 DRAWN = pa.schema([GENERATIONS.field(name) for name in (*KEYS, "finish_reason", "n_tokens")])
@@ -78,13 +79,11 @@ def _complete_problems(grades: pa.Table, path: str, k: int) -> tuple[str, ...]:
     return tuple(samples)
 
 
-def score_policies(policies: Sequence[Entry], evaluations: Iterable[Entry]) -> dict[Key, Scores]:
+def score_policies(policies: Sequence[Policy], evaluations: Iterable[Evaluation]) -> dict[Key, Scores]:
     """Score every evaluation, and pool the seeds of each run.
 
     Args:
-        policies: ``policy``, ``run``, ``seed``, ... of each policy.
-        evaluations: ``policy``, ``benchmark``, ``protocol``, ``k``, ``temperature``, ``generations``
-            and ``graded`` of each.
+        policies, evaluations: of the tables' plan.
 
     Returns:
         (policy, benchmark, protocol) -> scores; a run's name stands for all its seeds. Where the verifier of a
@@ -103,7 +102,7 @@ def score_policies(policies: Sequence[Entry], evaluations: Iterable[Entry]) -> d
         vote = entry["benchmark"] not in without_texts
         scores[entry["policy"], *asked] = scored = score(answers, entry["temperature"], vote)
         run, seed = known[entry["policy"]]
-        if run is not None:
+        if run is not None and seed is not None:
             seeds.setdefault((run, *asked), {})[seed] = scored
     for key, of_seeds in seeds.items():
         try:
@@ -116,7 +115,7 @@ def score_policies(policies: Sequence[Entry], evaluations: Iterable[Entry]) -> d
     return scores
 
 
-def summarize_scores(policies: Sequence[Entry], scores: Mapping[Key, Scores]) -> list[dict[str, Any]]:
+def summarize_scores(policies: Sequence[Policy], scores: Mapping[Key, Scores]) -> pd.DataFrame:
     """Make the summary table.
 
     Args:
@@ -124,7 +123,7 @@ def summarize_scores(policies: Sequence[Entry], scores: Mapping[Key, Scores]) ->
         scores: what that returned.
 
     Returns:
-        Rows of `columns.SUMMARY`, each run's pooled rows before those of its seeds.
+        With the columns of `columns.SUMMARY`, each run's pooled rows before those of its seeds.
 
     Raises:
         InputError: a run and its reference answered different problems.
@@ -138,22 +137,19 @@ def summarize_scores(policies: Sequence[Entry], scores: Mapping[Key, Scores]) ->
                     f"{policy['policy']} and its reference answered different problems of {key[1]}; "
                     "run `snakemake -R generate_answers`"
                 )
-            asked = {"benchmark": key[1], "protocol": key[2]}
-            rows += summary_rows(scores[key], {**policy, **asked})
-    return rows
+            labels = {**policy, "benchmark": key[1], "protocol": key[2]}
+            rows += [{**labels, **row} for row in score_rows(scores[key])]
+    return frame(rows, SUMMARY)
 
 
-def with_pooled(policies: Sequence[Entry]) -> list[dict[str, Any]]:
-    """Labels of every policy in the summary: before a run's seeds, the run itself with seed None.
-
-    Args:
-        policies: ``policy``, ``run``, ``method``, ``reference``, ``dataset`` and ``seed`` of each.
-    """
-    names = ("policy", "run", "method", "reference", "dataset", "seed")
-    labelled: dict[str, dict[str, Any]] = {}
+def with_pooled(policies: Sequence[Policy]) -> list[Policy]:
+    """Every policy in the order of the summary: before a run's seeds, the run itself with seed None."""
+    ordered: dict[str, Policy] = {}
     for policy in policies:
-        labels = {name: policy[name] for name in names}
-        if policy["run"] is not None:
-            labelled.setdefault(policy["run"], {**labels, "policy": policy["run"], "seed": None})
-        labelled[policy["policy"]] = labels
-    return list(labelled.values())
+        run = policy["run"]
+        if run is not None and run not in ordered:
+            pooled = policy.copy()
+            pooled["policy"], pooled["seed"] = run, None
+            ordered[run] = pooled
+        ordered[policy["policy"]] = policy
+    return list(ordered.values())

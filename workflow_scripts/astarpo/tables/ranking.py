@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-Row = Mapping[str, Any]
+import pandas as pd
+
+from astarpo.evaluation.scores import pooled_runs
+from astarpo.tables.results import QUESTION
+
 Key = tuple[str, str, str, str]  # policy, benchmark, protocol, metric
 TIED = "="
 UNTOLD = "?"
@@ -20,31 +23,35 @@ class Mark:
     sign: str = ""
 
 
-def rank_runs(summary_rows: Sequence[Row], differences: Sequence[Row]) -> dict[Key, Mark]:
+NO_MARK = Mark(0)
+
+
+def rank_runs(summary: pd.DataFrame, differences: pd.DataFrame) -> dict[Key, Mark]:
     """Rank runs (means over their seeds) in each column; references are not ranked.
 
     Args:
-        summary_rows: with the columns of `columns.SUMMARY`.
+        summary: with the columns of `columns.SUMMARY`.
         differences: with the columns of `columns.DIFFERENCES`.
 
     Returns:
         Marks of all runs in columns with at least two of them; equal values share their place.
     """
-    verdicts = {frozenset((row["policy_a"], row["policy_b"])) | {_column(row)}: row["verdict"] for row in differences}
-    columns: dict[tuple[str, str, str], dict[str, float]] = {}
-    for row in summary_rows:
-        if row["run"] is not None and row["seed"] is None:
-            columns.setdefault(_column(row), {})[row["policy"]] = row["value"]
-    marks = {}
-    for column, values in columns.items():
+    columns = [*QUESTION, "policy_a", "policy_b", "verdict"]
+    verdicts = {
+        (*question, frozenset((a, b))): verdict
+        for *question, a, b, verdict in differences[columns].itertuples(index=False, name=None)
+    }
+    marks: dict[Key, Mark] = {}
+    for question, rows in pooled_runs(summary).groupby(QUESTION, sort=False):
+        values = dict(zip(rows["policy"], rows["value"], strict=True))
         if len(values) < 2:
             continue
         best, *rest = sorted(set(values.values()), reverse=True)
         winners = [policy for policy, value in values.items() if value == best]
         for policy, value in values.items():
             place = 1 if value == best else 2 if rest and value == rest[0] else 0
-            found = [verdicts.get(frozenset((policy, one)) | {column}) for one in winners]
-            marks[policy, *column] = Mark(place, "" if place == 1 else _sign(found))
+            found = [verdicts.get((*question, frozenset((policy, one)))) for one in winners]
+            marks[policy, *question] = Mark(place, "" if place == 1 else _sign(found))
     return marks
 
 
@@ -52,7 +59,3 @@ def _sign(verdicts: Sequence[str | None]) -> str:
     if "tied" in verdicts:
         return TIED
     return UNTOLD if "cannot_tell" in verdicts else ""
-
-
-def _column(row: Row) -> tuple[str, str, str]:
-    return row["benchmark"], row["protocol"], row["metric"]

@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import NamedTuple
+
+import pandas as pd
 
 from astarpo.evaluation.intervals import OVER_BOTH, OVER_PROBLEMS
 from astarpo.evaluation.scores import interval_note
 
-Row = Mapping[str, Any]
 FAMILIES = ("greedy", "avg", "pass", "maj")
+QUESTION = ["benchmark", "protocol", "metric"]  # what a row of the summary or of the differences is about
+Question = tuple[str, str, str]
+
+
+class Score(NamedTuple):
+    """A number of the summary with its interval, as shares."""
+
+    value: float
+    ci_low: float
+    ci_high: float
 
 
 @dataclass(frozen=True)
@@ -24,7 +35,7 @@ class Column:
     label: str
 
     @property
-    def key(self) -> tuple[str, str, str]:
+    def key(self) -> Question:
         """What a row of the summary must have in ``benchmark``, ``protocol`` and ``metric``."""
         return self.benchmark, self.protocol, self.metric
 
@@ -33,22 +44,22 @@ class Results:
     """The summary table, ready to be asked for single numbers.
 
     Args:
-        rows: with the columns of `columns.SUMMARY`.
+        summary: with the columns of `columns.SUMMARY`.
     """
 
-    def __init__(self, rows: Sequence[Row]) -> None:
-        self.rows = rows
-        self._cells = {(row["policy"], *asked(row)): row for row in rows}
-        seeds = [row for row in rows if row["seed"] is not None]
-        self._seeds = {row["run"]: list[str]() for row in seeds}
-        self._references = {row["policy"]: row["reference"] for row in rows}
-        for row in seeds:
-            if row["policy"] not in self._seeds[row["run"]]:
-                self._seeds[row["run"]].append(row["policy"])
+    def __init__(self, summary: pd.DataFrame) -> None:
+        self.summary = summary
+        keys = summary[["policy", *QUESTION]].itertuples(index=False, name=None)
+        numbers = summary[["value", "ci_low", "ci_high"]].itertuples(index=False, name=None)
+        self._scores = dict(zip(keys, (Score(*row) for row in numbers), strict=True))
+        self._references = dict(zip(summary["policy"], summary["reference"], strict=True))
+        of_seeds = summary.loc[summary["seed"].notna(), ["run", "policy"]].drop_duplicates()
+        self._seeds = {run: rows["policy"].tolist() for run, rows in of_seeds.groupby("run")}
 
     def policies(self) -> list[str]:
         """References and runs (as mean over their seeds), in the order of the rows."""
-        return list(dict.fromkeys(row["policy"] for row in self.rows if row["seed"] is None))
+        names: list[str] = self.summary.loc[self.summary["seed"].isna(), "policy"].drop_duplicates().tolist()
+        return names
 
     def seeds(self, run: str) -> list[str]:
         """The policies that a run's seeds are; none for a reference."""
@@ -60,38 +71,27 @@ class Results:
 
     def columns(self, families: Sequence[str] = FAMILIES) -> list[Column]:
         """The main metrics of every benchmark, those with their protocol's largest k."""
-        largest: dict[tuple[str, str], int] = {}
-        for row in self.rows:
-            protocol = (row["benchmark"], row["protocol"])
-            largest[protocol] = max(row["k"], largest.get(protocol, 0))
-        found = dict.fromkeys(
-            asked(row)
-            for row in self.rows
-            if family(row["metric"]) in families and row["k"] == largest[row["benchmark"], row["protocol"]]
-        )
-        benchmarks = list(dict.fromkeys(benchmark for benchmark, _ in largest))
-        places = {key: (benchmarks.index(key[0]), families.index(family(key[2]))) for key in found}
-        labels = Counter((benchmark, metric) for benchmark, _, metric in found)
+        largest = self.summary.groupby(["benchmark", "protocol"])["k"].transform("max")
+        main = self.summary.loc[self.summary["k"] == largest, QUESTION].drop_duplicates()
+        keys = [key for key in main.itertuples(index=False, name=None) if family(key[2]) in families]
+        benchmarks = list(dict.fromkeys(self.summary["benchmark"]))
+        labels = Counter((benchmark, metric) for benchmark, _, metric in keys)
+        keys.sort(key=lambda key: (benchmarks.index(key[0]), families.index(family(key[2]))))
         return [
-            Column(*key, key[2] if labels[key[0], key[2]] == 1 else f"{key[2]} ({key[1]})")
-            for key in sorted(found, key=lambda key: places[key])
+            Column(name, protocol, metric, metric if labels[name, metric] == 1 else f"{metric} ({protocol})")
+            for name, protocol, metric in keys
         ]
 
-    def cell(self, policy: str, column: Column) -> Row | None:
-        """The row of a policy for a column, if it was evaluated so."""
-        return self._cells.get((policy, *column.key))
+    def score(self, policy: str, column: Column) -> Score | None:
+        """The number of a policy in a column, if it was evaluated so."""
+        return self._scores.get((policy, *column.key))
 
-    def change(self, row: Row) -> float | None:
-        """Difference to the reference in points; None for a reference."""
-        reference = self._cells.get((row["reference"], *asked(row)))
-        if row["run"] is None or reference is None:
+    def change(self, policy: str, column: Column) -> float | None:
+        """Difference to the reference in points; None for a reference, and where one of the two was not evaluated."""
+        own, reference = self.score(policy, column), self.score(self.reference(policy), column)
+        if own is None or reference is None or policy == self.reference(policy):
             return None
-        return 100 * (float(row["value"]) - float(reference["value"]))
-
-
-def asked(row: Row) -> tuple[str, str, str]:
-    """What a row of the summary is about: benchmark, protocol, metric."""
-    return row["benchmark"], row["protocol"], row["metric"]
+        return 100 * (own.value - reference.value)
 
 
 def family(metric: str) -> str:
@@ -104,17 +104,17 @@ def percent(value: float) -> str:
     return f"{100 * value:.1f}"
 
 
-def interval(row: Row) -> str:
-    """The interval of a row, in percent."""
-    return f"[{percent(row['ci_low'])}, {percent(row['ci_high'])}]"
+def interval(score: Score) -> str:
+    """The interval of a score, in percent."""
+    return f"[{percent(score.ci_low)}, {percent(score.ci_high)}]"
 
 
-def table_note(rows: Sequence[Row]) -> str:
+def table_note(summary: pd.DataFrame) -> str:
     """Say what the intervals of a table are over, those of references and of single seeds included.
 
     Args:
-        rows: of the summary.
+        summary: with the columns of `columns.SUMMARY`.
     """
-    note = interval_note(rows)
-    some = any(row["interval_over"] == OVER_BOTH for row in rows)
+    note = interval_note(summary)
+    some = (summary["interval_over"] == OVER_BOTH).any()
     return f"{note} (of references and single seeds: over {OVER_PROBLEMS})" if some else note

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import pandas as pd
 
-from astarpo.tables.results import Column, Results, Row, family, interval, percent, table_note
+from astarpo.tables.results import Column, Results, family, interval, percent, table_note
 
 
-def terminal_table(summary_rows: Sequence[Row]) -> str:
+def terminal_table(summary: pd.DataFrame) -> str:
     """Show how good every policy is on each benchmark: greedy, avg@k with its interval, pass@k.
 
     Args:
-        summary_rows: with the columns of `columns.SUMMARY`.
+        summary: with the columns of `columns.SUMMARY`.
 
     Returns:
         A block a benchmark, a line a policy; in brackets the change to the reference in points.
     """
-    results = Results(summary_rows)
+    results = Results(summary)
     columns = results.columns(("greedy", "avg", "pass"))
     blocks = []
     for benchmark in dict.fromkeys(column.benchmark for column in columns):
@@ -27,21 +27,21 @@ def terminal_table(summary_rows: Sequence[Row]) -> str:
             for seed in results.seeds(policy):
                 name = f"  {seed.rsplit('.', 1)[-1].replace('-', ' ')}"
                 lines.append([name, *(_terminal_cell(results, seed, column) for column in own)])
-        about = [row for row in summary_rows if row["benchmark"] == benchmark]
-        title = f"{benchmark}: {about[0]['n_problems']} problems, percent right"
+        about = summary[summary["benchmark"] == benchmark]
+        title = f"{benchmark}: {about['n_problems'].iloc[0]} problems, percent right"
         blocks.append("\n".join([title, *_aligned(_without_empty(lines)), *_null_note(about)]))
-    note = f"[{table_note(summary_rows)}]  (change to the reference in points)"
+    note = f"[{table_note(summary)}]  (change to the reference in points)"
     return "\n\n".join([*blocks, note])
 
 
 def _terminal_cell(results: Results, policy: str, column: Column) -> str:
-    row = results.cell(policy, column)
-    if row is None:
+    score = results.score(policy, column)
+    if score is None:
         return ""
-    parts = [percent(row["value"]).rjust(5)]
+    parts = [percent(score.value).rjust(5)]
     if family(column.metric) == "avg":
-        parts.append(interval(row))
-    change = results.change(row)
+        parts.append(interval(score))
+    change = results.change(policy, column)
     if change is not None:
         parts.append(f"({change:+.1f})")
     return " ".join(parts)
@@ -57,6 +57,6 @@ def _aligned(lines: list[list[str]]) -> list[str]:
     return ["   ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
 
 
-def _null_note(rows: Iterable[Row]) -> list[str]:
-    worst = max((row["null_share"] for row in rows), default=0.0)
+def _null_note(rows: pd.DataFrame) -> list[str]:
+    worst = rows["null_share"].max()
     return [f"grades not known, counted as wrong: up to {worst:.2%}"] if worst > 0 else []

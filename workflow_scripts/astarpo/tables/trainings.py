@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from itertools import accumulate
-from typing import Any
+from collections.abc import Iterable
+from typing import TypedDict
 
+import pandas as pd
 import pyarrow as pa
 
+from astarpo.common.columns import COST, CURVES
 from astarpo.common.errors import InputError
 from astarpo.common.files import read_json, read_table
+from astarpo.common.frames import frame, read_frame
+from astarpo.tables.plan import Training
 
-Entry = Mapping[str, Any]
 DISTANCES = ("kl_per_token", "kl_per_sequence", "log_ratio_per_token", "log_ratio")
 PHASES = ("generate_seconds", "grade_seconds", "reference_seconds", "update_seconds")
 NEEDED_METRICS = pa.schema(
@@ -29,84 +31,129 @@ TIMINGS = pa.schema(
 )
 
 
-def curve_rows(run: Entry) -> list[dict[str, Any]]:
-    """Lay out a training's metrics, one row a step and metric.
+class CostRow(TypedDict):
+    """The columns of `columns.COST`."""
+
+    run: str
+    method: str
+    seed: int
+    stage1_seconds: float | None
+    stage2_seconds: float
+    generate_seconds: float
+    grade_seconds: float
+    reference_seconds: float
+    update_seconds: float
+    generated_tokens: float
+    trained_tokens: float
+    peak_memory_bytes: int
+    kl_per_token: float | None
+    kl_per_sequence: float | None
+    log_ratio_per_token: float | None
+    log_ratio: float | None
+    hardware: str | None
+
+
+def curve_table(trainings: Iterable[Training]) -> pd.DataFrame:
+    """Lay out the metrics of trainings, one row a step and metric.
 
     Args:
-        run: ``run``, ``method``, ``seed``, and the files ``metrics`` and ``timings``.
+        trainings: of the tables' plan.
 
     Returns:
-        Rows of `columns.CURVES`, nulls left out. ``seconds`` and ``generated_tokens`` are sums over
+        With the columns of `columns.CURVES`, nulls left out. ``seconds`` and ``generated_tokens`` are sums over
         the steps so far; the metric of the latter name is the step's own number.
 
     Raises:
-        InputError: the two files are not about the same steps.
+        InputError: the two files of a training are not about the same steps.
     """
-    metrics, timings = _steps(run)
-    rows = []
-    tokens = accumulate(row["generated_tokens"] or 0 for row in metrics)
-    seconds = accumulate(row["step_seconds"] or 0.0 for row in timings)
-    for row, so_far, elapsed in zip(metrics, tokens, seconds, strict=True):
-        labels = {name: run[name] for name in ("run", "method", "seed")}
-        labels |= {"step": row["step"], "seconds": elapsed, "generated_tokens": so_far}
-        rows += [
-            {**labels, "name": name, "value": float(value)}
-            for name, value in row.items()
-            if name != "step" and value is not None
-        ]
-    return rows
+    return pd.concat([frame([], CURVES), *map(_curves, trainings)], ignore_index=True)
 
 
-def cost_row(run: Entry) -> dict[str, Any]:
-    """Sum up what a training cost.
+def _curves(training: Training) -> pd.DataFrame:
+    metrics, timings = _steps(training)
+    steps = pd.DataFrame(
+        {
+            "run": training["run"],
+            "method": training["method"],
+            "seed": training["seed"],
+            "step": metrics["step"],
+            "seconds": timings["step_seconds"].fillna(0.0).cumsum(),
+            "generated_tokens": metrics["generated_tokens"].fillna(0).cumsum(),
+        }
+    )
+    values = metrics.drop(columns="step").astype(pd.ArrowDtype(pa.float64()))
+    long = values.melt(var_name="name", value_name="value", ignore_index=False)
+    known = long[long["value"].notna()].sort_index(kind="stable")
+    return steps.join(known, how="inner").astype({field.name: pd.ArrowDtype(field.type) for field in CURVES})
+
+
+def cost_table(trainings: Iterable[Training]) -> pd.DataFrame:
+    """Sum up what each training cost.
 
     Args:
-        run: ``run``, ``method``, ``seed``, the files ``manifest``, ``metrics`` and ``timings``, and
-            ``stage1``, the manifests of the sample blocks that its V* was estimated from.
+        trainings: of the tables' plan.
 
     Returns:
-        A row of `columns.COST`: stage 1 whole, for every run that uses it, null where its samples were
-        imported; tokens of stage 2 alone;
-        KL as the mean over the last tenth of the steps.
+        With the columns of `columns.COST`: stage 1 whole, for every run that uses it, null where its samples were
+        imported; tokens of stage 2 alone; KL as the mean over the last tenth of the steps.
 
     Raises:
-        InputError: a file lacks something, or the manifest belongs to another seed.
+        InputError: a file lacks something, or a manifest belongs to another seed.
     """
-    manifest = read_json(run["manifest"])
-    if manifest.get("seed", run["seed"]) != run["seed"]:
+    return frame(map(_cost, trainings), COST)
+
+
+def _cost(training: Training) -> CostRow:
+    manifest = read_json(training["manifest"])
+    if manifest.get("seed", training["seed"]) != training["seed"]:
         raise InputError(
-            f"{run['manifest']}: is of seed {manifest['seed']}, not of seed {run['seed']}; "
+            f"{training['manifest']}: is of seed {manifest['seed']}, not of seed {training['seed']}; "
             "delete the file and run `snakemake` again"
         )
-    metrics, timings = _steps(run)
-    trained = [row for row in metrics if row["step"] > 0]
-    last = trained[-max(1, len(trained) // 10) :]
-    # What drawing imported samples cost, somewhere else, is not known; reading them is not that cost.
-    drawn_here = not any("imported" in read_json(path) for path in run["stage1"])
-    stage1 = [_field(path, "seconds") for path in run["stage1"] if drawn_here]
+    metrics, timings = _steps(training)
+    trained = metrics[metrics["step"] > 0]
+    last = trained.tail(max(1, len(trained) // 10))
+    peaks = timings["peak_memory_bytes"].dropna()
     return {
-        **{name: run[name] for name in ("run", "method", "seed")},
-        "stage1_seconds": sum(stage1) if stage1 else None,
+        "run": training["run"],
+        "method": training["method"],
+        "seed": training["seed"],
+        "stage1_seconds": _stage1_seconds(training["stage1"]),
         "stage2_seconds": _total(timings, "step_seconds"),
-        **{name: _total(timings, name) for name in PHASES},
+        "generate_seconds": _total(timings, "generate_seconds"),
+        "grade_seconds": _total(timings, "grade_seconds"),
+        "reference_seconds": _total(timings, "reference_seconds"),
+        "update_seconds": _total(timings, "update_seconds"),
         "generated_tokens": _total(trained, "generated_tokens"),
         "trained_tokens": _total(trained, "trained_tokens"),
-        "peak_memory_bytes": max((row["peak_memory_bytes"] or 0 for row in timings), default=0),
-        **{name: _mean(last, name) for name in DISTANCES},
+        "peak_memory_bytes": int(peaks.max()) if len(peaks) else 0,
+        "kl_per_token": _mean(last, "kl_per_token"),
+        "kl_per_sequence": _mean(last, "kl_per_sequence"),
+        "log_ratio_per_token": _mean(last, "log_ratio_per_token"),
+        "log_ratio": _mean(last, "log_ratio"),
         "hardware": manifest.get("hardware"),
     }
 
 
-def _steps(run: Entry) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Rows of both files in the order of the steps."""
-    read_table(run["metrics"], NEEDED_METRICS)  # names a column that is missing
-    metrics = read_table(run["metrics"]).sort_by("step").to_pylist()
-    timings = read_table(run["timings"], TIMINGS).sort_by("step").to_pylist()
-    steps, timed = ([row["step"] for row in rows] for rows in (metrics, timings))
-    if steps != timed or len(set(steps)) != len(steps) or not any(step > 0 for step in steps):
+def _stage1_seconds(manifests: list[str]) -> float | None:
+    """Seconds of stage 1. What imported samples cost, somewhere else, is not known; reading them is not that cost."""
+    drawn_here = not any("imported" in read_json(path) for path in manifests)
+    seconds = [_field(path, "seconds") for path in manifests if drawn_here]
+    return sum(seconds) if seconds else None
+
+
+def _steps(training: Training) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Both files, a row for each step, in the order of the steps."""
+    read_table(training["metrics"], NEEDED_METRICS)  # names a column that is missing
+    metrics, timings = (
+        table.sort_values("step", ignore_index=True)
+        for table in (read_frame(training["metrics"]), read_frame(training["timings"], TIMINGS))
+    )
+    steps = metrics["step"].tolist()
+    if steps != timings["step"].tolist() or len(set(steps)) != len(steps) or not any(step > 0 for step in steps):
         raise InputError(
-            f"{run['metrics']} and {run['timings']}: must have the same steps, each once "
-            f"({len(steps)} and {len(timed)} rows); delete both and run `snakemake` again"
+            f"{training['metrics']} and {training['timings']}: must have the same steps, each once "
+            f"({len(steps)} and {len(timings)} rows); delete both and run `snakemake` again"
         )
     return metrics, timings
 
@@ -118,10 +165,10 @@ def _field(path: str, name: str) -> float:
     return float(manifest[name])
 
 
-def _total(rows: list[dict[str, Any]], name: str) -> Any:
-    return sum(row[name] for row in rows if row[name] is not None)
+def _total(table: pd.DataFrame, name: str) -> float:
+    return sum(table[name].dropna().tolist())
 
 
-def _mean(rows: list[dict[str, Any]], name: str) -> float | None:
-    known = [row[name] for row in rows if row[name] is not None]
+def _mean(table: pd.DataFrame, name: str) -> float | None:
+    known = table[name].dropna().tolist()
     return sum(known) / len(known) if known else None

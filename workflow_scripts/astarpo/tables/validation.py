@@ -3,45 +3,59 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
 
+import pandas as pd
 import pyarrow as pa
 
 from astarpo.common.errors import InputError
-from astarpo.common.files import read_table
+from astarpo.common.frames import frame, read_frame
 from astarpo.evaluation.differences import compare_seed_scores
 from astarpo.tables.comparisons import prompts_seen
-from astarpo.tables.ranking import TIED, UNTOLD
-from astarpo.tables.text import TextTable
+from astarpo.tables.plan import Training
+from astarpo.tables.ranking import TIED, UNTOLD, Mark
+from astarpo.tables.shown import Cell, ShownTable
 
-Row = Mapping[str, Any]
-COLUMNS = ("run", "family", "seed", "lr", "step", "validation_reward")
+VALIDATION = pa.schema(
+    [
+        ("run", pa.string()),
+        ("family", pa.string()),
+        ("seed", pa.int64()),
+        ("lr", pa.float64()),
+        ("step", pa.int64()),
+        ("validation_reward", pa.float64()),
+    ]
+)
 NEEDED = pa.schema([("step", pa.int64()), ("validation_reward", pa.float64())])
 
 
-def validation_rows(run: Row) -> list[dict[str, Any]]:
-    """Read every look that a training took at its validation prompts.
+def validation_table(trainings: Iterable[Training]) -> pd.DataFrame:
+    """Read every validation of the trainings.
 
     Args:
-        run: of the tables' plan: ``run``, ``family``, ``seed``, ``lr`` and the file ``metrics``.
+        trainings: of the tables' plan.
 
     Returns:
-        Rows with `COLUMNS`; none where the run has no validation prompts.
+        With the columns of `VALIDATION`; no rows of a run without validation prompts.
 
     Raises:
-        InputError: the file is missing or lacks a column.
+        InputError: a file is missing or lacks a column.
     """
-    table = read_table(run["metrics"], NEEDED).sort_by("step")
-    labels = {name: run[name] for name in ("run", "family", "seed", "lr")}
-    return [{**labels, **row} for row in table.select(NEEDED.names).to_pylist() if row["validation_reward"] is not None]
+    return pd.concat([frame([], VALIDATION), *map(_validations, trainings)], ignore_index=True)
 
 
-def rate_table(rows: Sequence[Row]) -> TextTable:
-    """Lay out the last looks: a row for runs that differ in the learning rate alone, a column a rate.
+def _validations(training: Training) -> pd.DataFrame:
+    table = read_frame(training["metrics"], NEEDED).sort_values("step")
+    known = table[table["validation_reward"].notna()]
+    labelled = known.assign(**{name: training[name] for name in ("run", "family", "seed", "lr")})
+    return labelled[VALIDATION.names].astype({field.name: pd.ArrowDtype(field.type) for field in VALIDATION})
+
+
+def rate_table(validation: pd.DataFrame) -> ShownTable:
+    """Lay out what runs end with: a row for runs that differ in the learning rate alone, a column a rate.
 
     Args:
-        rows: with `COLUMNS`.
+        validation: with the columns of `VALIDATION`.
 
     Returns:
         Percent right, means over the seeds; the best rate of a row bold, where it has several, and those marked that
@@ -50,42 +64,41 @@ def rate_table(rows: Sequence[Row]) -> TextTable:
     Raises:
         InputError: there are no rows.
     """
-    if not rows:
-        raise InputError("no training has looked at validation prompts; give its run `validation`")
-    scores = _last_looks(rows, "family")
+    if validation.empty:
+        raise InputError("no training has validated on any prompts; give its run `validation`")
+    scores = _final_scores(validation, "family")
     rates = sorted({rate for _, rate in scores})
-    body, used = [], set()
+    body: list[list[str | Cell]] = []
+    used = set()
     for family in dict.fromkeys(name for name, _ in scores):
         own = {rate: scores[family, rate] for rate in rates if (family, rate) in scores}
         signs = _signs(own)
         used |= set(signs.values())
         best = max(map(_mean, own.values())) if len(own) > 1 else None
-        cells = {rate: f"{100 * _mean(seeds):.1f}" for rate, seeds in own.items()}
+        cells: list[str | Cell] = [""] * len(rates)
         for rate, seeds in own.items():
-            if _mean(seeds) == best:
-                cells[rate] = f"<b>{cells[rate]}</b>"
-            elif signs[rate]:
-                cells[rate] += f" {signs[rate]}"
-        body.append([family, *(cells.get(rate, "") for rate in rates)])
+            mark = Mark(1) if _mean(seeds) == best else Mark(0, signs[rate])
+            cells[rates.index(rate)] = Cell(f"{100 * _mean(seeds):.1f}", mark=mark)
+        body.append([family, *cells])
     title = "Percent of the validation prompts right at the end, by learning rate; means over seeds, the best rate bold"
     if TIED in used:
         title += f"; {TIED} not different from it, by seed, after Holm's correction for the pairs of a row"
     if UNTOLD in used:
         title += f"; {UNTOLD} cannot be told from it: one seed, or seeds that all agree"
-    return TextTable(title, ["run", *(f"{rate:g}" for rate in rates)], body)
+    return ShownTable.of(title, ["run", *(f"{rate:g}" for rate in rates)], body)
 
 
-def difference_table(rows: Sequence[Row], trainings: Sequence[Row]) -> TextTable | None:
+def difference_table(validation: pd.DataFrame, trainings: Sequence[Training]) -> ShownTable | None:
     """Set every training with several seeds against the best one, by the accuracy that each seed ends with.
 
     Args:
-        rows: with `COLUMNS`.
-        trainings: of the tables' plan: ``run`` and ``terms`` of each.
+        validation: with the columns of `VALIDATION`.
+        trainings: of the tables' plan.
 
     Returns:
         A row a run; None where fewer than two have several seeds.
     """
-    last = {key: seeds for key, seeds in _last_looks(rows, "run").items() if len(seeds) > 1}
+    last = {key: seeds for key, seeds in _final_scores(validation, "run").items() if len(seeds) > 1}
     if len(last) < 2:
         return None
     data = {training["run"]: prompts_seen(training["terms"]) for training in trainings}
@@ -107,15 +120,16 @@ def difference_table(rows: Sequence[Row], trainings: Sequence[Row]) -> TextTable
     )
     if untold:
         title += "; cannot tell: the seeds all agree, which says nothing of others"
-    return TextTable(title, ["run", "validation, %", f"less {best}", ""], body)
+    return ShownTable.of(title, ["run", "validation, %", f"less {best}", ""], body)
 
 
-def _last_looks(rows: Sequence[Row], name: str) -> dict[tuple[str, float], dict[int, float]]:
+def _final_scores(validation: pd.DataFrame, name: str) -> dict[tuple[str, float], dict[int, float]]:
     """(run or family, learning rate) -> seed -> the last validation reward."""
-    last: dict[tuple[str, float], dict[int, float]] = defaultdict(dict)
-    for row in sorted(rows, key=lambda row: row["step"]):
-        last[row[name], row["lr"]][row["seed"]] = row["validation_reward"]
-    return last
+    scores: dict[tuple[str, float], dict[int, float]] = defaultdict(dict)
+    ordered = validation.sort_values("step", kind="stable")[[name, "lr", "seed", "validation_reward"]]
+    for which, rate, seed, reward in ordered.itertuples(index=False, name=None):
+        scores[which, rate][seed] = reward
+    return scores
 
 
 def _mean(seeds: Mapping[int, float]) -> float:

@@ -1,0 +1,64 @@
+"""Tables as pandas data frames, with the column types of a schema: null and NaN stay apart, and so do 1 and 1.0.
+
+Import this module late: pandas takes its time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+
+from astarpo.common.files import read_table, write_table, write_text
+
+
+def frame(rows: Iterable[Mapping[str, Any]], schema: pa.Schema) -> pd.DataFrame:
+    """Make a data frame of rows.
+
+    Args:
+        rows: mappings that have the schema's names; other keys are left out.
+        schema: columns and types.
+    """
+    listed = [{name: row[name] for name in schema.names} for row in rows]
+    return to_frame(pa.Table.from_pylist(listed, schema=schema))
+
+
+def to_frame(table: pa.Table) -> pd.DataFrame:
+    """Turn an Arrow table into a data frame whose columns keep their types."""
+    return table.to_pandas(types_mapper=pd.ArrowDtype, ignore_metadata=True)
+
+
+def read_frame(path: str | Path, schema: pa.Schema | None = None) -> pd.DataFrame:
+    """Read a parquet file; arguments and errors are those of `files.read_table`."""
+    return to_frame(read_table(path, schema))
+
+
+def csv_text(table: pd.DataFrame) -> str:
+    """Spell a data frame as CSV: a header, numbers in full, null as nothing."""
+    text: str = table.to_csv(index=False, lineterminator="\n")
+    return text
+
+
+def write_frame(
+    parquet_path: str | Path,
+    csv_path: str | Path,
+    table: pd.DataFrame,
+    schema: pa.Schema,
+    metadata: Mapping[str, Any],
+) -> None:
+    """Write a data frame twice: as parquet for programs, as CSV for everything else.
+
+    Args:
+        parquet_path, csv_path: the files to write.
+        table: with the schema's columns.
+        schema: columns and types, in the order of both files.
+        metadata: kept in the parquet file.
+    """
+    columns = table[schema.names]
+    write_table(
+        parquet_path, pa.Table.from_pandas(columns, schema=schema, preserve_index=False), schema, dict(metadata)
+    )
+    write_text(csv_path, csv_text(columns))

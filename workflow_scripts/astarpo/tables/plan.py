@@ -1,0 +1,101 @@
+"""What the tables are made of, as the configuration says it: the file that Snakemake writes when it starts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TypedDict, cast
+
+from astarpo.common.errors import InputError
+from astarpo.common.files import read_json, sha256
+
+
+class Policy(TypedDict):
+    """A reference (run, method, dataset and seed are null) or a trained policy."""
+
+    policy: str
+    run: str | None
+    method: str | None
+    reference: str
+    dataset: str | None
+    seed: int | None
+
+
+class Evaluation(TypedDict):
+    """The answers of a policy to a benchmark by a protocol; ``problems``, ``generations`` and ``graded`` are files."""
+
+    policy: str
+    benchmark: str
+    protocol: str
+    k: int
+    temperature: float
+    problems: str
+    generations: str
+    graded: str
+
+
+class Terms(TypedDict):
+    """What must be equal between runs for a comparison to be fair."""
+
+    dataset: str
+    selection: str | None
+    prompts_per_batch: int
+    responses_per_prompt: int
+    updates_per_rollout: int
+
+
+class Training(TypedDict):
+    """A run with one of its seeds.
+
+    ``manifest``, ``metrics``, ``timings`` and ``stage1`` (a manifest for each block of samples that V* was estimated
+    from) are files; ``family`` is what runs share that differ in the learning rate ``lr`` alone.
+    """
+
+    run: str
+    method: str
+    seed: int
+    lr: float
+    family: str
+    terms: Terms
+    manifest: str
+    metrics: str
+    timings: str
+    stage1: list[str]
+
+
+class Expected(TypedDict):
+    """What a result must have been made from: a rule's settings, as JSON, and its inputs, name -> file."""
+
+    file: str
+    rule: str
+    script: str
+    settings: str
+    inputs: Mapping[str, str]
+
+
+class TablesPlan(TypedDict):
+    """All of it."""
+
+    policies: list[Policy]
+    evaluations: list[Evaluation]
+    runs: list[Training]
+    expected: list[Expected]
+
+
+def read_plan(path: str | Path, plan_sha256: str | None = None) -> TablesPlan:
+    """Read what the tables are to be made of.
+
+    Args:
+        path: the JSON that Snakemake writes when it starts.
+        plan_sha256: of the plan that belongs to this configuration; None takes the file as it is.
+
+    Raises:
+        InputError: the file is of another configuration, kept from an earlier run.
+    """
+    plan = cast(TablesPlan, read_json(path))
+    if plan_sha256 is not None and sha256(path) != plan_sha256:
+        raise InputError(
+            f"{path} is not the plan of this configuration; Snakemake writes it when it starts: run "
+            "`snakemake` again, without --no-hooks"
+        )
+    return plan
