@@ -10,11 +10,50 @@ import argparse
 import re
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 FOLDER = Path(__file__).resolve().parent
-ENVIRONMENTS = {"light": "light", "torch": "torch", "engines": "engines-cuda"}  # name: file of pins
 PYTHON = "3.11"
 EXACT_PIN = re.compile(r"[A-Za-z0-9._-]+==[A-Za-z0-9.+!]+")
+
+
+class Environment(NamedTuple):
+    """What the scripts of a stage need.
+
+    Attributes:
+        pins: a file of pins, without ``.txt``.
+        imported: packages that the scripts import, directly or through the library; a test compares.
+        alongside: packages that those load at run time, pinned so that their versions do not drift.
+    """
+
+    pins: str
+    imported: str
+    alongside: str = ""
+
+    @property
+    def packages(self) -> set[str]:
+        """All of them."""
+        return {*self.imported.split(), *self.alongside.split()}
+
+
+MODEL = "huggingface-hub numpy pyarrow pydantic pydantic-core tokenizers torch tqdm transformers"
+VERIFIERS = "latex2sympy2-extended math-verify sympy"
+ENVIRONMENTS = {
+    "data": Environment("light", f"{VERIFIERS} datasets numpy pyarrow pydantic pydantic-core reasoning-gym"),
+    "sampling": Environment("torch", MODEL, "jinja2 safetensors"),
+    "sampling-vllm": Environment("engines-cuda", f"{MODEL} peft vllm", "jinja2 safetensors"),
+    "grading": Environment("light", f"{VERIFIERS} pyarrow pydantic pydantic-core tqdm"),
+    "values": Environment("light", "numpy pyarrow pydantic pydantic-core"),
+    "training": Environment("torch", f"{MODEL} {VERIFIERS}", "jinja2 safetensors"),
+    "training-deepspeed": Environment(
+        "engines-cuda", f"{MODEL} {VERIFIERS} deepspeed peft vllm", "jinja2 ninja safetensors"
+    ),
+    # The rule `report` runs Snakemake itself, which loads the configuration.
+    "evaluation": Environment(
+        "light", "jinja2 markupsafe numpy pandas pyarrow scipy tqdm", "pydantic pydantic-core snakemake"
+    ),
+    "plotting": Environment("light", "matplotlib numpy pandas pyarrow scipy"),
+}
 
 
 def read_pins(path: Path) -> list[str]:
@@ -41,10 +80,19 @@ def read_pins(path: Path) -> list[str]:
     return pins
 
 
-def environment(name: str, pins: list[str]) -> str:
-    """The text of a conda environment file that installs the pins with pip."""
+def conda_text(name: str) -> str:
+    """The text of a conda environment file that installs the packages of an environment with pip.
+
+    Raises:
+        ValueError: a package has no pin.
+    """
+    environment = ENVIRONMENTS[name]
+    pins = read_pins(FOLDER / "pins" / f"{environment.pins}.txt")
+    missing = environment.packages - {pin.split("==")[0] for pin in pins}
+    if missing:
+        raise ValueError(f"{name}: envs/pins/{environment.pins}.txt has no version of {', '.join(sorted(missing))}")
     head = [
-        f"# Written by envs/generate.py from envs/pins/{name}.txt. Edit the pins, then run it again.",
+        f"# Written by envs/generate.py, versions from envs/pins/{environment.pins}.txt. Edit these two, not this.",
         "channels:",
         "  - conda-forge",
         "dependencies:",
@@ -52,7 +100,7 @@ def environment(name: str, pins: list[str]) -> str:
         "  - pip",
         "  - pip:",
     ]
-    return "\n".join(head + [f"      - {pin}" for pin in pins]) + "\n"
+    return "\n".join(head + [f"      - {pin}" for pin in pins if pin.split("==")[0] in environment.packages]) + "\n"
 
 
 def main() -> None:
@@ -61,9 +109,9 @@ def main() -> None:
     parser.add_argument("--check", action="store_true", help="compare only")
     check = parser.parse_args().check
     stale = []
-    for name, pins in ENVIRONMENTS.items():
+    for name in ENVIRONMENTS:
         path = FOLDER / f"{name}.yaml"
-        text = environment(pins, read_pins(FOLDER / "pins" / f"{pins}.txt"))
+        text = conda_text(name)
         if not path.exists() or path.read_text(encoding="utf-8") != text:
             stale.append(path.name)
             if not check:

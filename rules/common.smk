@@ -41,8 +41,9 @@ MACHINE = PLAN.config.machine
 TEMPLATES = sha256(Path(astarpo.__file__).parent / "tables" / "templates")
 NAME = "[a-z0-9][a-z0-9-]*"
 # The environments of rules that draw responses, and of those that train.
-SAMPLING_ENV = "../envs/engines.yaml" if PLAN.uses_vllm() else "../envs/torch.yaml"
-TRAINING_ENV = "../envs/engines.yaml" if PLAN.uses_deepspeed() or PLAN.uses_lora() else SAMPLING_ENV
+SAMPLING_ENV = "../envs/sampling-vllm.yaml" if PLAN.uses_vllm() else "../envs/sampling.yaml"
+NEEDS_ENGINES = PLAN.uses_vllm() or PLAN.uses_deepspeed() or PLAN.uses_lora()
+TRAINING_ENV = "../envs/training-deepspeed.yaml" if NEEDS_ENGINES else "../envs/training.yaml"
 
 
 wildcard_constraints:

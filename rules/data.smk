@@ -18,7 +18,7 @@ rule prepare_dataset:
     benchmark:
         "results/usage/prepare_dataset/{dataset}.tsv"
     conda:
-        "../envs/light.yaml"
+        "../envs/data.yaml"
     threads: 1
     resources:
         mem_mb=4000,
@@ -48,7 +48,7 @@ rule prepare_benchmark:
     benchmark:
         "results/usage/prepare_benchmark/{benchmark}.tsv"
     conda:
-        "../envs/light.yaml"
+        "../envs/data.yaml"
     threads: 1
     resources:
         mem_mb=4000,
@@ -80,7 +80,7 @@ rule check_contamination:
         dataset=one_of(PLAN.config.datasets),
         benchmark=one_of(PLAN.config.benchmarks),
     conda:
-        "../envs/light.yaml"
+        "../envs/data.yaml"
     threads: 1
     resources:
         mem_mb=4000,
@@ -114,7 +114,7 @@ rule show_contamination:
     benchmark:
         "results/usage/show_contamination.tsv"
     conda:
-        "../envs/light.yaml"
+        "../envs/evaluation.yaml"
     threads: 1
     resources:
         mem_mb=2000,

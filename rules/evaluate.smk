@@ -50,7 +50,7 @@ rule grade_answers:
     benchmark:
         "results/usage/grade_answers/{policy}/{benchmark}.{protocol}.tsv"
     conda:
-        "../envs/light.yaml"
+        "../envs/grading.yaml"
     threads: MACHINE.grading_workers
     resources:
         mem_mb=4000,

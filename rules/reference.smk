@@ -17,7 +17,7 @@ rule prepare_reference:
     benchmark:
         "results/usage/prepare_reference/{reference}.tsv"
     conda:
-        "../envs/torch.yaml"
+        "../envs/sampling.yaml"
     threads: reference_threads
     resources:
         mem_mb=8000,
@@ -96,7 +96,7 @@ rule import_samples:
     wildcard_constraints:
         reference=TARGETS.samples_pattern(imported=True),
     conda:
-        "../envs/light.yaml"
+        "../envs/data.yaml"
     threads: 1
     resources:
         mem_mb=4000,
@@ -127,7 +127,7 @@ rule grade_samples:
     benchmark:
         "results/usage/grade_samples/{reference}/{dataset}/{block}.tsv"
     conda:
-        "../envs/light.yaml"
+        "../envs/grading.yaml"
     threads: MACHINE.grading_workers
     resources:
         mem_mb=4000,

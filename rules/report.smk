@@ -57,7 +57,7 @@ rule summarize:
     benchmark:
         "results/usage/summarize.tsv"
     conda:
-        "../envs/light.yaml"
+        "../envs/evaluation.yaml"
     threads: 1
     resources:
         mem_mb=4000,
@@ -104,7 +104,7 @@ rule show_examples:
     benchmark:
         "results/usage/show_examples.tsv"
     conda:
-        "../envs/light.yaml"
+        "../envs/evaluation.yaml"
     threads: 1
     resources:
         mem_mb=4000,
@@ -139,7 +139,7 @@ rule show_validation:
     benchmark:
         "results/usage/show_validation.tsv"
     conda:
-        "../envs/light.yaml"
+        "../envs/evaluation.yaml"
     threads: 1
     resources:
         mem_mb=2000,
@@ -182,7 +182,7 @@ for KIND in FIGURE_TABLES:
         wildcard_constraints:
             figure=TARGETS.figure_pattern(KIND),
         conda:
-            "../envs/light.yaml"
+            "../envs/plotting.yaml"
         threads: 1
         resources:
             mem_mb=2000,
@@ -214,7 +214,7 @@ rule report:
     benchmark:
         "results/usage/report.tsv"
     conda:
-        "../envs/light.yaml"
+        "../envs/evaluation.yaml"
     threads: 1
     resources:
         mem_mb=2000,

@@ -16,7 +16,7 @@ rule select_prompts:
     benchmark:
         "results/usage/select_prompts/{selection}.tsv"
     conda:
-        "../envs/light.yaml"
+        "../envs/values.yaml"
     threads: 1
     resources:
         mem_mb=4000,
@@ -43,7 +43,7 @@ rule estimate_values:
     benchmark:
         "results/usage/estimate_values/{value}.tsv"
     conda:
-        "../envs/light.yaml"
+        "../envs/values.yaml"
     threads: 1
     resources:
         mem_mb=4000,

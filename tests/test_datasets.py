@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from astarpo.common.errors import InputError
+from astarpo.common.seeds import shard_of
 from astarpo.config import Plan, load_config
 from astarpo.data import datasets
 
@@ -183,7 +184,7 @@ def test_gsm8k_in_its_original_columns(tmp_path):
 def test_shards_cover_all_prompts_evenly():
     counts = [0] * 4
     for n in range(2000):
-        counts[datasets.shard_of(datasets.prompt_id(str(n)), 4)] += 1
+        counts[shard_of(datasets.prompt_id(str(n)), 4)] += 1
     assert min(counts) > 400
 
 

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -16,8 +17,12 @@ from astarpo.common.code import import_closure
 from astarpo.config.plan import DEEPSPEED_MODULES, LORA_MODULES, VLLM_MODULES
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "envs"))
+
+from generate import ENVIRONMENTS  # noqa: E402
+
 SCRIPTS = ROOT / "workflow_scripts"
-OWN = {"astarpo", *(path.stem for path in [*SCRIPTS.glob("*.py"), *(ROOT / "tests").rglob("*.py")])}
+OWN = {"astarpo", "generate", *(path.stem for path in [*SCRIPTS.glob("*.py"), *(ROOT / "tests").rglob("*.py")])}
 DISTRIBUTION_OF = {"yaml": "pyyaml"}  # where the import's name is not the package's
 
 
@@ -40,14 +45,14 @@ def test_environments_are_what_the_pins_say() -> None:
 def test_check_names_the_stale_environments_and_writes_nothing(envs: Path) -> None:
     pins = envs / "pins" / "torch.txt"
     pins.write_text(pins.read_text().replace("torch==", "torch==9.", 1))
-    before = (envs / "torch.yaml").read_text()
+    before = (envs / "training.yaml").read_text()
 
     checked = run_generate(envs, "--check")
 
     assert checked.returncode == 1
-    assert "torch.yaml" in checked.stderr
-    assert "light.yaml" not in checked.stderr
-    assert (envs / "torch.yaml").read_text() == before
+    assert "sampling.yaml, training.yaml;" in checked.stderr
+    assert "data.yaml" not in checked.stderr and "vllm" not in checked.stderr
+    assert (envs / "training.yaml").read_text() == before
 
 
 def test_a_changed_pin_reaches_every_environment_that_has_it(envs: Path) -> None:
@@ -56,7 +61,7 @@ def test_a_changed_pin_reaches_every_environment_that_has_it(envs: Path) -> None
 
     assert run_generate(envs).returncode == 0
 
-    for name in ("light", "torch"):
+    for name in ("data", "training", "plotting"):
         assert (envs / f"{name}.yaml").read_text().count("- numpy==1.2.3\n") == 1
     assert run_generate(envs, "--check").returncode == 0
 
@@ -67,6 +72,14 @@ def test_a_pin_that_is_not_exact_is_refused(envs: Path, line: str) -> None:
     refused = run_generate(envs)
     assert refused.returncode != 0
     assert f"line 2: '{line}'" in refused.stderr
+
+
+def test_a_package_without_a_pin_is_refused(envs: Path) -> None:
+    pins = envs / "pins" / "light.txt"
+    pins.write_text(re.sub(r"scipy==\S+\n", "", pins.read_text()))
+    refused = run_generate(envs)
+    assert refused.returncode != 0
+    assert "evaluation: envs/pins/light.txt has no version of scipy" in refused.stderr
 
 
 def names_pinned(*names: str) -> list[str]:
@@ -94,7 +107,7 @@ def test_engines_have_the_versions_of_torch_but_for_numpy() -> None:
     usual, engines = versions_pinned("light", "torch"), versions_pinned("engines")
     others = {name for name, version in engines.items() if usual.get(name) != version}
     assert others == {"numpy", "deepspeed", "ninja", "peft"}
-    only_light = {"jinja2", "markupsafe", "matplotlib", "scipy", "snakemake-executor-plugin-slurm"}
+    only_light = {"markupsafe", "matplotlib", "scipy", "snakemake-executor-plugin-slurm"}
     assert usual.keys() - engines.keys() == only_light
 
 
@@ -111,28 +124,93 @@ def third_party(files: Iterable[Path]) -> set[str]:
     return {DISTRIBUTION_OF.get(name, name).replace("_", "-") for name in modules}
 
 
-def rules_with_scripts() -> list[tuple[str, str, str]]:
-    """(rule, script, environment) of each rule that runs a script."""
-    found = []
+# Environments of rules that choose one for each job, and the modules that these leave out.
+CHOSEN = {
+    "SAMPLING_ENV": {
+        "sampling": (*VLLM_MODULES, *DEEPSPEED_MODULES, *LORA_MODULES),
+        "sampling-vllm": DEEPSPEED_MODULES,
+    },
+    "TRAINING_ENV": {
+        "training": (*VLLM_MODULES, *DEEPSPEED_MODULES, *LORA_MODULES),
+        "training-deepspeed": (),
+    },
+}
+LEFT_OUT = {name: modules for chosen in CHOSEN.values() for name, modules in chosen.items()}
+
+
+def scripts_of_environments() -> dict[str, set[str]]:
+    """Environment -> the scripts of the rules that name it."""
+    found: dict[str, set[str]] = {}
     for path in sorted((ROOT / "rules").glob("*.smk")):
         for rule in re.split(r"^ *rule\b", path.read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]:
             script = re.search(r'code\("(\w+)"', rule)
-            environment = re.search(r"conda:\s+(?:\"\.\./envs/(\w+)\.yaml\"|SAMPLING_ENV|TRAINING_ENV)", rule)
+            environment = re.search(r"conda:\s+(?:\"\.\./envs/([\w-]+)\.yaml\"|(\w+_ENV))", rule)
             if script:
                 assert environment, f"{path.name}: the rule of {script[1]} has no conda environment"
-                found += [
-                    (rule.split(":")[0].strip() or script[1], script[1], name)
-                    for name in ([environment[1]] if environment[1] else ["torch", "engines-cuda"])
-                ]
+                for name in CHOSEN.get(environment[2], [environment[1]]):
+                    found.setdefault(name, set()).add(script[1])
     return found
 
 
-@pytest.mark.parametrize(("rule", "script", "environment"), rules_with_scripts())
-def test_a_rule_imports_only_what_its_environment_installs(rule: str, script: str, environment: str) -> None:
-    path = SCRIPTS / f"{script}.py"
-    left_out = () if environment.startswith("engines") else ((*VLLM_MODULES, *DEEPSPEED_MODULES, *LORA_MODULES))
-    imported = third_party([path, *import_closure(path, leave_out=left_out)])
-    assert imported <= set(names_pinned(environment))
+def code_of(script: str, leave_out: tuple[str, ...] = ()) -> set[Path]:
+    """A script, the modules that it imports, and those that are imported by a text (`importlib.import_module`)."""
+    waiting = [SCRIPTS / f"{script}.py", *import_closure(SCRIPTS / f"{script}.py", leave_out)]
+    found = set(waiting)
+    while waiting:
+        text = waiting.pop().read_text(encoding="utf-8")
+        for name in re.findall(r'import_module\("(astarpo\.[\w.]+)"\)', text):
+            new = modules_from(name, leave_out) - found
+            found |= new
+            waiting += new
+    return found
+
+
+def modules_from(name: str, leave_out: tuple[str, ...]) -> set[Path]:
+    """A module and all that it imports."""
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "astarpo").symlink_to(SCRIPTS / "astarpo")
+        script = Path(folder) / "script.py"
+        script.write_text(f"import {name}\n", encoding="utf-8")
+        return {path.resolve() for path in import_closure(script, leave_out)}
+
+
+@pytest.mark.parametrize("name", ENVIRONMENTS)
+def test_an_environment_has_what_the_scripts_of_its_rules_import(name: str) -> None:
+    scripts = {*scripts_of_environments()[name], "launch"}
+    imported = third_party(path for script in scripts for path in code_of(script, LEFT_OUT.get(name, ())))
+    assert imported == set(ENVIRONMENTS[name].imported.split())
+    assert not imported & set(ENVIRONMENTS[name].alongside.split())
+
+
+def test_every_rule_names_an_environment_that_is_generated() -> None:
+    assert set(scripts_of_environments()) == set(ENVIRONMENTS)
+    written = {path.stem for path in (ROOT / "envs").glob("*.yaml")}
+    assert written == set(ENVIRONMENTS)
+
+
+# Forget every package that the environment does not have, then import what the rules import.
+LOAD = """
+import sys
+packages = set({packages!r})
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0].replace("_", "-") in packages:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+sys.meta_path.insert(0, Missing())
+sys.path.insert(0, {scripts!r})
+{imports}
+"""
+
+
+def test_the_environment_of_the_report_can_load_the_rules() -> None:
+    """The rule `report` starts Snakemake, which imports what the rule files import, before any job of another stage."""
+    rules = [path.read_text(encoding="utf-8") for path in sorted((ROOT / "rules").glob("*.smk"))]
+    imports = re.findall(r"^(?:import astarpo|from astarpo[\w.]* import [^()\n]+)$", "\n".join(rules), re.MULTILINE)
+    assert len(imports) > 10
+    absent = set(names_pinned("torch")) - ENVIRONMENTS["evaluation"].packages
+    code = LOAD.format(packages=absent, scripts=str(SCRIPTS), imports="\n".join(imports))
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert loaded.returncode == 0, loaded.stderr
 
 
 def test_every_script_belongs_to_a_rule() -> None:
@@ -141,7 +219,7 @@ def test_every_script_belongs_to_a_rule() -> None:
         "grade",
         "launch",
         "watch",
-        *(script for _, script, _ in rules_with_scripts()),
+        *(script for scripts in scripts_of_environments().values() for script in scripts),
     }
     assert {path.stem for path in SCRIPTS.glob("*.py")} == used
 

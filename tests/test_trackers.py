@@ -73,7 +73,7 @@ def test_an_environment_that_does_not_install_a_tracker_is_named(tmp_path):
     with pytest.raises(InputError, match=r"names 'tensorboard', but .*mine.yaml does not install"):
         check_in_environment(["wandb", "tensorboard"], environment)
     with pytest.raises(InputError, match="add wandb to the pins"):
-        check_in_environment(["wandb"], ROOT / "envs/torch.yaml")
+        check_in_environment(["wandb"], ROOT / "envs/training.yaml")
 
 
 @pytest.mark.skipif(importlib.util.find_spec("wandb") is not None, reason="wandb is installed here")
@@ -81,7 +81,7 @@ def test_an_environment_that_does_not_install_a_tracker_is_named(tmp_path):
     ("options", "said"),
     [
         ((), "names 'wandb', but its package is not installed"),
-        (("--software-deployment-method", "conda"), "envs/torch.yaml does not install its package"),
+        (("--software-deployment-method", "conda"), "envs/training.yaml does not install its package"),
     ],
 )
 def test_the_workflow_refuses_it_before_its_first_job(options, said, tmp_path):

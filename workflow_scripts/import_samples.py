@@ -8,7 +8,7 @@ from astarpo.common import cli
 from astarpo.common.columns import DATASET, IMPORTED
 from astarpo.common.files import read_table, write_json, write_table
 from astarpo.common.provenance import manifest, provenance
-from astarpo.data.datasets import shard_of
+from astarpo.common.seeds import shard_of
 from astarpo.sampling.imported import import_rows
 
 

@@ -9,8 +9,7 @@ from astarpo.common import cli
 from astarpo.common.columns import DATASET, GENERATIONS
 from astarpo.common.files import read_table, write_json, write_table
 from astarpo.common.provenance import manifest, provenance
-from astarpo.common.seeds import derive_seed
-from astarpo.data.datasets import shard_of
+from astarpo.common.seeds import derive_seed, shard_of
 
 
 def main() -> None:

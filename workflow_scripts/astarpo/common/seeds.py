@@ -40,3 +40,8 @@ def unit_hash(text: str) -> float:
     """Map a text to [0, 1), the same in every process and on every machine; used to split data."""
     digest = hashlib.blake2b(text.encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") / 2**64
+
+
+def shard_of(identifier: str, shards: int) -> int:
+    """Which of ``shards`` jobs draws the samples of a prompt."""
+    return int.from_bytes(hashlib.blake2b(identifier.encode(), digest_size=4).digest(), "big") % shards

@@ -146,11 +146,6 @@ def normalise(problem: str) -> str:
     return " ".join(problem.casefold().split())
 
 
-def shard_of(identifier: str, shards: int) -> int:
-    """Which of ``shards`` jobs draws the samples of a prompt."""
-    return int.from_bytes(hashlib.blake2b(identifier.encode(), digest_size=4).digest(), "big") % shards
-
-
 def describe_source(source: dict[str, Any]) -> str:
     """Name a source for a message."""
     path = source.get("path")

@@ -58,8 +58,8 @@ def check_in_environment(names: Sequence[str], environment: str | Path) -> None:
         if not re.search(rf"^\s*- *{PACKAGES[name]}\b(?!-)", listed, re.MULTILINE):
             raise InputError(
                 f"machine.trackers names {name!r}, but {environment} does not install its package: add "
-                f"{PACKAGES[name]} to the pins that the file is made from and run `python envs/generate.py`, or leave "
-                "the tracker out"
+                f"{PACKAGES[name]} to the pins in envs/pins/ and to the environment in envs/generate.py and run that, "
+                "or leave the tracker out"
             )
 
 
