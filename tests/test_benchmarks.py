@@ -146,6 +146,13 @@ def test_only_a_run_of_several_seeds_has_an_interval_over_seeds():
     assert lengths["both"][0] > 2 * lengths["one"][0]
 
 
+def test_of_one_problem_no_interval_is_over_seeds():
+    (row,) = score_rows(pool({seed: score(answers([[seed]]), 0.0) for seed in (0, 1)}))
+    assert row["interval_over"] == "problems"
+    # Clopper and Pearson of one problem reach 0.975 away from what was seen.
+    assert (row["value"], row["ci_low"], row["ci_high"]) == (0.5, 0.0, 1.0)
+
+
 @pytest.mark.parametrize(
     ("runs", "note"),
     [
@@ -167,7 +174,12 @@ def test_the_note_says_what_intervals_are_over(runs, note):
     for run, over in runs.items():
         rows.append({"run": run, "seed": None, "interval_over": over})
         rows.append({"run": run, "seed": 0, "interval_over": "problems"})
-    assert interval_note(pd.DataFrame(rows)) == note
+    summary = pd.DataFrame(rows).assign(n_problems=2)
+    assert interval_note(summary) == note
+    # A benchmark of one problem, on which no interval is over seeds, changes nothing of what is said of the others.
+    one = summary.assign(n_problems=1, interval_over="problems")
+    assert interval_note(pd.concat([summary, one])) == note
+    assert interval_note(one) == "95 % interval over problems"
 
 
 def test_a_response_without_an_answer_is_counted():

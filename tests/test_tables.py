@@ -457,6 +457,10 @@ def test_terminal_table(summarized):
     ]
 
 
+def test_terminal_table_of_one_problem(summarized):
+    assert tables.terminal_table(summarized[0].assign(n_problems=1)).startswith("sums: 1 problem, percent right\n")
+
+
 def test_terminal_table_says_that_grades_are_missing(summarized):
     rows = summarized[0].assign(null_share=0.015)
     assert "grades not known, counted as wrong: up to 1.50%" in tables.terminal_table(rows)

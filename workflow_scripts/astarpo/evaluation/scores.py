@@ -200,10 +200,11 @@ def score_rows(scores: Scores) -> list[ScoreRow]:
         scores: of the policy, or pooled.
 
     Returns:
-        A row for each metric. A run's intervals are over problems and seeds; those of a reference, of a single seed and
-        of a run that has only one are over problems.
+        A row for each metric. A run's intervals are over problems and seeds; those of a reference, of a single seed, of
+        a run that has only one and of a benchmark of one problem are over problems.
     """
-    seeds_vary = scores.seeds is not None and len(scores.seeds) > 1
+    # Of one problem an interval says how little one problem tells, whatever the seeds do; see `intervals.margin`.
+    seeds_vary = scores.seeds is not None and len(scores.seeds) > 1 and len(scores.prompt_ids) > 1
     rows: list[ScoreRow] = []
     for (name, k), values_SP in scores.metrics.items():
         interval = share_interval(values_SP, seeds_vary)
@@ -229,12 +230,13 @@ def interval_note(summary: pd.DataFrame) -> str:
     """Say what the intervals of a table or figure are over.
 
     Args:
-        summary: with the columns of `columns.SUMMARY`; the rows of runs that are not single seeds decide.
+        summary: with the columns of `columns.SUMMARY`; the rows of runs that are not single seeds decide, but for those
+            of benchmarks of one problem.
 
     Returns:
         For example ``95 % interval over problems and seeds``.
     """
-    runs = pooled_runs(summary)
+    runs = pooled_runs(summary[summary["n_problems"] > 1])
     over = dict(zip(runs["run"], runs["interval_over"], strict=True))
     one_seed = [run for run, what in over.items() if what != OVER_BOTH]
     if not over:

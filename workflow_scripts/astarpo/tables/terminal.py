@@ -28,7 +28,8 @@ def terminal_table(summary: pd.DataFrame) -> str:
                 name = f"  {seed.rsplit('.', 1)[-1].replace('-', ' ')}"
                 lines.append([name, *(_terminal_cell(results, seed, column) for column in own)])
         about = summary[summary["benchmark"] == benchmark]
-        title = f"{benchmark}: {about['n_problems'].iloc[0]} problems, percent right"
+        n_problems = about["n_problems"].iloc[0]
+        title = f"{benchmark}: {n_problems} problem{'' if n_problems == 1 else 's'}, percent right"
         blocks.append("\n".join([title, *_aligned(_without_empty(lines)), *_null_note(about)]))
     note = f"[{table_note(summary)}]  (change to the reference in points)"
     return "\n\n".join([*blocks, note])
