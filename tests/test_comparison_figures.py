@@ -7,14 +7,15 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pyarrow as pa
+import pandas as pd
 import pytest
 import yaml
+from answers_case import records
 
 import astarpo
 from astarpo.common.columns import COST, SUMMARY
 from astarpo.common.errors import InputError
-from astarpo.common.files import write_table
+from astarpo.common.frames import frame, write_parquet
 from astarpo.config import Plan, load_config
 from astarpo.config.ablations import setting_of
 from astarpo.figures import ablation, style, tradeoff, training_time
@@ -28,7 +29,7 @@ RUNS = (
 )
 
 
-def summary() -> pa.Table:
+def summary() -> pd.DataFrame:
     rows = []
     policies = [("tiny", None, None, None, 0.4)]
     for run, method, value, _ in RUNS:
@@ -48,16 +49,17 @@ def summary() -> pa.Table:
                     "protocol": "sampled",
                     "metric": metric,
                     "k": k,
+                    "n_problems": 9,
                     "value": value,
                     "ci_low": value - 0.05,
                     "ci_high": value + 0.03,
                     "interval_over": "problems and seeds" if run and seed is None else "problems",
                 }
             )
-    return pa.Table.from_pylist(rows, SUMMARY)
+    return frame(rows, SUMMARY)
 
 
-def cost() -> pa.Table:
+def cost() -> pd.DataFrame:
     rows = [
         dict.fromkeys(COST.names)
         | {
@@ -73,7 +75,7 @@ def cost() -> pa.Table:
         for run, method, _, stage1 in RUNS
         for seed in (0, 1)
     ]
-    return pa.Table.from_pylist(rows, COST)
+    return frame(rows, COST)
 
 
 TRADEOFF = {**SIZE, "kind": "tradeoff", "runs": None, "benchmark": None, "metric": "avg"}
@@ -130,11 +132,11 @@ def one_line(figure) -> str:
 
 
 def test_the_axis_tells_of_runs_with_one_seed():
-    rows = summary().to_pylist()
+    rows = records(summary())
     for row in rows:
         if row["run"] in ("go-1", "base"):
             row["interval_over"] = "problems"
-    table = pa.Table.from_pylist(rows, SUMMARY)
+    table = frame(rows, SUMMARY)
     label = one_line(tradeoff.plot(table, cost(), TRADEOFF))
     assert label.endswith("over problems and seeds; over problems for go-1, base: one seed")
     label = one_line(tradeoff.plot(table, cost(), {**TRADEOFF, "runs": ["base"]}))
@@ -167,8 +169,8 @@ def test_what_is_not_there_is_named():
 
 @pytest.mark.parametrize("settings", [TRADEOFF, ABLATION, TIME], ids=lambda s: s["kind"])
 def test_the_script_plots_figures_of_several_tables(tmp_path, settings):
-    write_table(tmp_path / "summary.parquet", summary(), SUMMARY)
-    write_table(tmp_path / "cost.parquet", cost(), COST)
+    write_parquet(tmp_path / "summary.parquet", summary(), SUMMARY)
+    write_parquet(tmp_path / "cost.parquet", cost(), COST)
     options = ["--summary", tmp_path / "summary.parquet"] if settings is not TIME else []
     command = [
         sys.executable,

@@ -9,18 +9,18 @@ from pathlib import Path
 from typing import get_args
 
 import numpy as np
-import pyarrow as pa
 import pytest
+from answers_case import records
 
 import astarpo
 from astarpo.common.code import import_closure
 from astarpo.common.columns import COST, CURVES, SUMMARY, VALUES
 from astarpo.common.errors import InputError
-from astarpo.common.files import write_table
+from astarpo.common.frames import frame, write_parquet
 from astarpo.config.runs import FigureEntry
 from astarpo.figures import TABLES, accuracy, modules_of_other_kinds, style, time, training_curves
 from astarpo.figures import values as values_figure
-from astarpo.figures.plotting import PLOTS, plot
+from astarpo.figures.plotting import COLUMNS, PLOTS, plot
 
 SCRIPTS = Path(astarpo.__file__).parents[1]
 SIZE = {"width_in": 6.0, "height_in": 3.0, "dpi": 50}
@@ -43,7 +43,7 @@ def curves(runs=(("go", "a_star_po"),), seeds=(0, 1), steps=3, names=("reward", 
         for step in range(1, steps + 1)
         for name in names
     ]
-    return pa.Table.from_pylist(rows, CURVES)
+    return frame(rows, CURVES)
 
 
 def summary(metrics=("greedy", "avg@8", "pass@8", "pass@2", "maj@8")):
@@ -67,10 +67,12 @@ def summary(metrics=("greedy", "avg@8", "pass@8", "pass@2", "maj@8")):
                 "n_problems": 9,
                 "truncated_share": 0.0,
                 "null_share": 0.0,
+                "no_answer_share": 0.0,
+                "mean_response_tokens": 5.0,
                 "interval_over": "problems and seeds" if policy == "go" else "problems",
             }
             rows.append(row)
-    return pa.Table.from_pylist(rows, SUMMARY)
+    return frame(rows, SUMMARY)
 
 
 def values():
@@ -101,7 +103,7 @@ def values():
         },
         dict.fromkeys(VALUES.names) | {"prompt_id": "d", "n": 0, "n_correct": 0},
     ]
-    return pa.Table.from_pylist(rows, VALUES)
+    return frame(rows, VALUES)
 
 
 def cost():
@@ -120,7 +122,7 @@ def cost():
         for run, method, stage1 in (("go", "a_star_po", 60.0), ("base", "grpo", None))
         for seed in (0, 1)
     ]
-    return pa.Table.from_pylist(rows, COST)
+    return frame(rows, COST)
 
 
 FIGURES = {
@@ -136,7 +138,7 @@ def test_the_script_writes_both_files_and_equal_bytes(tmp_path, kind):
     table, own = FIGURES[kind]
     (name,) = TABLES[kind]
     settings = {**SIZE, **own, "kind": kind}
-    write_table(tmp_path / "table.parquet", table(), table().schema)
+    write_parquet(tmp_path / "table.parquet", table(), COLUMNS[name])
     figure = plot(settings, {name: str(tmp_path / "table.parquet")})
     style.save(figure, tmp_path / "a.png", tmp_path / "a.pdf", settings["dpi"])
     command = [
@@ -252,9 +254,9 @@ def test_the_note_on_intervals_stays_inside_the_figure():
     name = "a-run-with-a-name-as-long-as-sweeps-give-them-1e-4"
     rows = [
         {key: name if value == "go" else value for key, value in row.items()} | {"interval_over": "problems"}
-        for row in summary().to_pylist()
-    ] + summary().to_pylist()
-    figure = accuracy.plot(pa.Table.from_pylist(rows, SUMMARY), {**SIZE, "runs": None})
+        for row in records(summary())
+    ] + records(summary())
+    figure = accuracy.plot(frame(rows, SUMMARY), {**SIZE, "runs": None})
     figure.draw_without_rendering()
     assert name in figure.get_supxlabel()
     (note,) = [text for text in figure.texts if name in text.get_text()]
@@ -288,7 +290,7 @@ def test_histograms_count_prompts():
 
 def test_histograms_need_a_value():
     with pytest.raises(InputError, match="no prompt has a value"):
-        values_figure.plot(values().slice(3), {**SIZE, "value": "n2"})
+        values_figure.plot(values().iloc[3:], {**SIZE, "value": "n2"})
 
 
 def test_time_stacks_means_over_seeds():

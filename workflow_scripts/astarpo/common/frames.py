@@ -42,6 +42,14 @@ def csv_text(table: pd.DataFrame) -> str:
     return text
 
 
+def write_parquet(
+    path: str | Path, table: pd.DataFrame, schema: pa.Schema, metadata: Mapping[str, Any] | None = None
+) -> None:
+    """Write a data frame as parquet; the arguments are those of `files.write_table`."""
+    columns = pa.Table.from_pandas(table[schema.names], schema=schema, preserve_index=False)
+    write_table(path, columns, schema, dict(metadata or {}))
+
+
 def write_frame(
     parquet_path: str | Path,
     csv_path: str | Path,
@@ -57,8 +65,5 @@ def write_frame(
         schema: columns and types, in the order of both files.
         metadata: kept in the parquet file.
     """
-    columns = table[schema.names]
-    write_table(
-        parquet_path, pa.Table.from_pandas(columns, schema=schema, preserve_index=False), schema, dict(metadata)
-    )
-    write_text(csv_path, csv_text(columns))
+    write_parquet(parquet_path, table, schema, metadata)
+    write_text(csv_path, csv_text(table[schema.names]))

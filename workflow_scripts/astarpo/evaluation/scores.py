@@ -251,3 +251,8 @@ def interval_note(summary: pd.DataFrame) -> str:
 def pooled_runs(summary: pd.DataFrame) -> pd.DataFrame:
     """The rows of the summary that are about a run, all its seeds together."""
     return summary[summary["run"].notna() & summary["seed"].isna()]
+
+
+def family(metric: str) -> str:
+    """``avg`` of ``avg@8``."""
+    return metric.split("@")[0]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import pyarrow as pa
+import pandas as pd
 
 from astarpo.common.errors import InputError
-from astarpo.figures.scores import Row, costs_of, main_scores, percent_error, score_label
+from astarpo.figures.scores import costs_of, main_scores, percent_error
 from astarpo.figures.style import (
     REFERENCE_COLOUR,
     Look,
@@ -19,11 +19,14 @@ from astarpo.figures.style import (
 )
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+Value = str | float | bool | None  # of a setting
 
 
 @styled
-def plot(summary: pa.Table, cost: pa.Table, settings: Settings) -> Figure:
+def plot(summary: pd.DataFrame, cost: pd.DataFrame, settings: Settings) -> Figure:
     """Plot accuracy and KL against a setting: a point a run, lines between runs of one method.
 
     Args:
@@ -38,25 +41,25 @@ def plot(summary: pa.Table, cost: pa.Table, settings: Settings) -> Figure:
     Raises:
         InputError: there is nothing to show.
     """
-    cost_rows = cost.to_pylist()
-    points = settings["points"]
-    title, pooled, seeds, references = main_scores(summary.to_pylist(), settings["benchmark"], settings["metric"])
-    runs = chosen_runs(cost_rows, [run for run in points if run in pooled])
+    points: dict[str, Value] = settings["points"]
+    scores = main_scores(summary, settings["benchmark"], settings["metric"])
+    runs = chosen_runs(cost, [run for run in points if run in scores.runs.index])
     places, labels = axis_places([points[run] for run in runs])
     at = dict(zip(runs, places, strict=True))
     shown = _look_by_method(runs)
     figure = new_figure(settings)
     left, right = figure.subplots(1, 2)
-    for name in {pooled[run]["reference"] for run in runs} & set(references):
-        left.axhline(100 * references[name]["value"], color=REFERENCE_COLOUR, linestyle="--", lw=1)
+    used = scores.runs.loc[list(runs), "reference"]
+    for value in scores.references.loc[scores.references["policy"].isin(used), "value"]:
+        left.axhline(100 * value, color=REFERENCE_COLOUR, linestyle="--", lw=1)
     for method in dict.fromkeys(runs.values()):
         own = sorted((run for run in runs if runs[run] == method), key=at.__getitem__)
         look = shown[own[0]]
-        _lines(left, [(at[run], 100 * pooled[run]["value"]) for run in own], look)
+        _lines(left, [(at[run], 100 * scores.runs.loc[run, "value"]) for run in own], look)
         for run in own:
-            _plot_point(left, at[run], pooled[run], seeds[run], look)
-        _plot_kl(right, cost_rows, own, at, look)
-    left.set_ylabel(score_label(title, [pooled[run] for run in runs], settings["height_in"]))
+            _plot_point(left, at[run], scores.runs.loc[run], scores.seeds_of(run)["value"], look)
+        _plot_kl(right, cost, own, at, look)
+    left.set_ylabel(scores.label(list(runs), settings["height_in"]))
     right.set_ylabel("KL a sequence (nats)")
     right.set_ylim(bottom=0)
     for axis in (left, right):
@@ -66,7 +69,7 @@ def plot(summary: pa.Table, cost: pa.Table, settings: Settings) -> Figure:
     return figure
 
 
-def axis_places(values: list[Any]) -> tuple[list[float], dict[float, str]]:
+def axis_places(values: list[Value]) -> tuple[list[float], dict[float, str]]:
     """Where values stand on the axis: numbers by size, others in the order given; evenly spaced.
 
     Args:
@@ -89,7 +92,7 @@ def axis_places(values: list[Any]) -> tuple[list[float], dict[float, str]]:
     }
 
 
-def _label(value: Any) -> str:
+def _label(value: Value) -> str:
     if value is None:
         return "none"
     return f"{value:g}" if isinstance(value, float) else str(value)
@@ -101,30 +104,30 @@ def _look_by_method(runs: dict[str, str]) -> dict[str, Look]:
     return {run: by_method[method] for run, method in runs.items()}
 
 
-def _lines(axis: Any, places: list[tuple[float, float]], look: Look) -> None:
+def _lines(axis: Axes, places: list[tuple[float, float]], look: Look) -> None:
     xs, ys = zip(*places, strict=True)
     axis.plot(xs, ys, look.dash, color=look.colour, lw=1, alpha=0.6)
 
 
-def _plot_point(axis: Any, x: float, row: Row, seeds: list[Row], look: Look) -> None:
+def _plot_point(axis: Axes, x: float, mean: pd.Series, seeds: pd.Series, look: Look) -> None:
     axis.errorbar(
         x,
-        100 * row["value"],
-        yerr=percent_error(row),
+        100 * mean["value"],
+        yerr=percent_error(mean),
         fmt=look.marker,
         color=look.colour,
         elinewidth=1.2,
         capsize=2,
         markersize=4,
     )
-    for seed in seeds:
-        axis.plot(x + 0.12, 100 * seed["value"], ".", color=look.colour, ms=4, mew=0)
+    for value in seeds:
+        axis.plot(x + 0.12, 100 * value, ".", color=look.colour, ms=4, mew=0)
 
 
-def _plot_kl(axis: Any, cost_rows: list[Row], runs: list[str], at: dict[str, float], look: Look) -> None:
+def _plot_kl(axis: Axes, cost: pd.DataFrame, runs: list[str], at: dict[str, float], look: Look) -> None:
     means = []
     for run in runs:
-        found = costs_of(cost_rows, run, lambda row: row["kl_per_sequence"])
+        found = costs_of(cost, run, lambda own: own["kl_per_sequence"])
         if found:
             means.append((at[run], sum(found) / len(found)))
             axis.plot([at[run] + 0.12] * len(found), found, ".", color=look.colour, ms=4, mew=0)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from math import ceil, floor
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import pyarrow as pa
+import pandas as pd
 
 from astarpo.common.errors import InputError
 from astarpo.evaluation.intervals import OVER_BOTH, OVER_PROBLEMS
 from astarpo.evaluation.scores import interval_note
+from astarpo.figures.scores import families
 from astarpo.figures.style import (
     GREY,
     MARKERS,
@@ -26,6 +26,7 @@ from astarpo.figures.style import (
 )
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 FAMILIES = ("greedy", "avg", "pass")
@@ -35,7 +36,7 @@ WIDEST_GAP = 0.24  # between two of them
 
 
 @styled
-def plot(summary: pa.Table, settings: Settings) -> Figure:
+def plot(summary: pd.DataFrame, settings: Settings) -> Figure:
     """Plot a panel each for greedy, avg@k and pass@k: a point a policy, a row a benchmark.
 
     Args:
@@ -48,22 +49,23 @@ def plot(summary: pa.Table, settings: Settings) -> Figure:
     Raises:
         InputError: there is nothing to show.
     """
-    rows = _main_rows(summary.to_pylist())
+    rows = _main_rows(summary)
     runs = chosen_runs(rows, settings["runs"])
-    references = dict.fromkeys(row["reference"] for row in rows if row["run"] in runs)
+    references = rows.loc[rows["run"].isin(list(runs)), "reference"].drop_duplicates().tolist()
     policies = {
         **{name: Look(REFERENCE_COLOUR, "-", MARKERS[place % len(MARKERS)]) for place, name in enumerate(references)},
         **looks(runs),
     }
-    rows = [row for row in rows if (row["run"] or row["policy"]) in policies]
-    panels = [family for family in FAMILIES if any(_family(row) == family for row in rows)]
+    rows = rows.assign(family=families(rows), name=rows["run"].where(rows["run"].notna(), rows["policy"]))
+    rows = rows[rows["name"].isin(list(policies))]
+    panels = [family for family in FAMILIES if family in set(rows["family"])]
     if not panels:
         raise InputError(f"the summary has none of the metrics {', '.join(FAMILIES)}")
-    benchmarks = list(dict.fromkeys(row["benchmark"] for row in rows))
+    benchmarks = rows["benchmark"].drop_duplicates().tolist()
     figure = new_figure(settings)
     axes = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
     for axis, family in zip(axes, panels, strict=True):
-        own = [row for row in rows if _family(row) == family]
+        own = rows[rows["family"] == family]
         _plot_panel(axis, own, policies, benchmarks)
         axis.set_title(_title(own, family))
     axes[0].set_yticks(range(len(benchmarks)), benchmarks)
@@ -74,51 +76,39 @@ def plot(summary: pa.Table, settings: Settings) -> Figure:
     return figure
 
 
-def _note(rows: Sequence[dict[str, Any]]) -> str:
+def _note(rows: pd.DataFrame) -> str:
     """What the intervals are over, that of a reference included; single seeds are plotted without."""
     note = interval_note(rows)
-    some = any(row["interval_over"] == OVER_BOTH for row in rows)
+    some = (rows["interval_over"] == OVER_BOTH).any()
     return f"{note} (of references: over {OVER_PROBLEMS})" if some else note
 
 
-def _main_rows(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+def _main_rows(summary: pd.DataFrame) -> pd.DataFrame:
     """Of each family of metrics and benchmark the rows with the largest k."""
-    largest: dict[tuple[str, str], int] = {}
-    for row in rows:
-        key = (row["benchmark"], _family(row))
-        largest[key] = max(row["k"], largest.get(key, 0))
-    return [row for row in rows if row["k"] == largest[row["benchmark"], _family(row)]]
+    largest = summary.groupby(["benchmark", families(summary)])["k"].transform("max")
+    return summary[summary["k"] == largest]
 
 
-def _family(row: dict[str, Any]) -> str:
-    return str(row["metric"]).split("@")[0]
-
-
-def _title(rows: Sequence[dict[str, Any]], family: str) -> str:
+def _title(rows: pd.DataFrame, family: str) -> str:
     """``avg@8``, or ``avg@k, k = 8 to 32`` where benchmarks differ."""
     if family == "greedy":
         return family
-    sizes = sorted({row["k"] for row in rows})
-    if len(sizes) == 1:
-        return f"{family}@{sizes[0]}"
-    return f"{family}@k, k = {sizes[0]} to {sizes[-1]}"
+    fewest, most = rows["k"].min(), rows["k"].max()
+    return f"{family}@{most}" if fewest == most else f"{family}@k, k = {fewest} to {most}"
 
 
-def _plot_panel(axis: Any, rows: Sequence[dict[str, Any]], policies: dict[str, Look], benchmarks: list[str]) -> None:
+def _plot_panel(axis: Axes, rows: pd.DataFrame, policies: dict[str, Look], benchmarks: list[str]) -> None:
     gap = min(SPREAD / len(policies), WIDEST_GAP)
     places = {name: (index - (len(policies) - 1) / 2) * gap for index, name in enumerate(policies)}
-    for row in rows:
-        name = row["run"] or row["policy"]
-        look, y = policies[name], benchmarks.index(row["benchmark"]) + places[name]
+    for _, row in rows.iterrows():
+        look, y = policies[row["name"]], benchmarks.index(row["benchmark"]) + places[row["name"]]
         x = 100 * row["value"]
-        if row["seed"] is not None:
+        if not pd.isna(row["seed"]):
             axis.plot(x, y + 0.4 * gap, ".", color=look.colour, markersize=4, markeredgewidth=0)
             continue
         error = [[x - 100 * row["ci_low"]], [100 * row["ci_high"] - x]]
-        line: dict[str, Any] = {"elinewidth": 1.2, "capsize": 2, "markersize": 4}
-        axis.errorbar(x, y, xerr=error, fmt=look.marker, color=look.colour, **line)
-    low, high = min(row["ci_low"] for row in rows), max(row["ci_high"] for row in rows)
-    axis.set_xlim(10 * floor(10 * low) - 1, 10 * ceil(10 * high) + 1)
+        axis.errorbar(x, y, xerr=error, fmt=look.marker, color=look.colour, elinewidth=1.2, capsize=2, markersize=4)
+    axis.set_xlim(10 * floor(10 * rows["ci_low"].min()) - 1, 10 * ceil(10 * rows["ci_high"].max()) + 1)
     axis.grid(axis="y", visible=False)
     axis.tick_params(axis="y", length=0)
     for place in range(1, len(benchmarks)):
@@ -131,6 +121,5 @@ def _legend(figure: Figure, policies: dict[str, Look]) -> None:
     handles = [
         Line2D([], [], color=look.colour, marker=look.marker, linestyle="", markersize=4) for look in policies.values()
     ]
-    dot: dict[str, Any] = {"marker": ".", "markersize": 4, "markeredgewidth": 0}
-    handles.append(Line2D([], [], color=GREY, linestyle="", **dot))
+    handles.append(Line2D([], [], color=GREY, linestyle="", marker=".", markersize=4, markeredgewidth=0))
     legend_above(figure, handles, [*policies, "single seeds"])

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from astarpo.common.columns import COST, CURVES, SUMMARY, VALUES
 from astarpo.common.errors import InputError
-from astarpo.common.files import read_table
+from astarpo.common.frames import read_frame
 from astarpo.figures import TABLES, ablation, accuracy, time, tradeoff, training_curves, training_time, values
 from astarpo.figures.style import Settings
 
@@ -46,5 +46,5 @@ def plot(settings: Settings, paths: Mapping[str, str]) -> Figure:
     missing = [name for name in TABLES[kind] if name not in paths]
     if missing:
         raise InputError(f"a figure of kind {kind!r} shows the table {missing[0]!r}: give --{missing[0]} FILE")
-    tables = {name: read_table(paths[name], COLUMNS[name]) for name in TABLES[kind]}
+    tables = {name: read_frame(paths[name], COLUMNS[name]) for name in TABLES[kind]}
     return PLOTS[kind](**tables, settings=settings)

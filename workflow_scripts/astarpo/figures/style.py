@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import textwrap
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import wraps
@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar
 from astarpo.common.errors import InputError
 
 if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.artist import Artist
+    from matplotlib.container import BarContainer
     from matplotlib.figure import Figure
 
-Row = Mapping[str, Any]
-Settings = Mapping[str, Any]
+Settings = Mapping[str, Any]  # keys of the figure in the configuration
 CHARACTERS_PER_INCH = 13  # of a label at font size 8, margins included
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -131,20 +133,21 @@ def save(figure: Figure, png: str | Path, pdf: str | Path, dpi: int) -> None:
             os.replace(partial, path)
 
 
-def chosen_runs(rows: Iterable[Row], wanted: Sequence[str] | None) -> dict[str, str]:
+def chosen_runs(table: pd.DataFrame, wanted: Sequence[str] | None) -> dict[str, str]:
     """Say which runs are plotted, with their methods.
 
     Args:
-        rows: with ``run`` and ``method``; rows without a run are passed over.
+        table: with ``run`` and ``method``; rows without a run are passed over.
         wanted: names of runs, None for all.
 
     Returns:
-        run -> method, in the order of ``wanted`` or of the rows.
+        run -> method, in the order of ``wanted`` or of the table.
 
     Raises:
         InputError: a wanted run is not in the table, or there is none at all.
     """
-    found = {row["run"]: row["method"] for row in rows if row["run"] is not None}
+    rows = table[table["run"].notna()]
+    found = dict(zip(rows["run"], rows["method"], strict=True))
     names = list(found) if wanted is None else list(wanted)
     for name in names:
         if name not in found:
@@ -182,7 +185,7 @@ def time_unit(seconds: float) -> tuple[float, str]:
     return 1.0, "s"
 
 
-def legend_above(figure: Figure, handles: Sequence[Any], labels: Sequence[str]) -> None:
+def legend_above(figure: Figure, handles: Sequence[Artist | BarContainer], labels: Sequence[str]) -> None:
     """Put one legend for all panels above them, outside of the data."""
     columns = min(len(labels), max(1, int(figure.get_figwidth() / 1.3)))
     figure.legend(handles, labels, loc="outside upper center", ncols=columns)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pyarrow as pa
+import pandas as pd
 
 from astarpo.figures.style import (
     PHASE_COLOURS,
@@ -30,7 +30,7 @@ PHASES = {
 
 
 @styled
-def plot(cost: pa.Table, settings: Settings) -> Figure:
+def plot(cost: pd.DataFrame, settings: Settings) -> Figure:
     """Plot stacked bars: seconds of each phase, means over a run's seeds.
 
     Args:
@@ -43,9 +43,8 @@ def plot(cost: pa.Table, settings: Settings) -> Figure:
     Raises:
         InputError: there is nothing to show.
     """
-    rows = cost.to_pylist()
-    runs = list(chosen_runs(rows, settings["runs"]))
-    seconds_RP = np.array([_mean_seconds(rows, run) for run in runs])
+    runs = list(chosen_runs(cost, settings["runs"]))
+    seconds_RP = np.array([_mean_seconds(cost, run) for run in runs])
     totals_R = seconds_RP.sum(axis=1)
     unit, sign = time_unit(float(totals_R.max()))
     figure = new_figure(settings)
@@ -80,6 +79,7 @@ def plot(cost: pa.Table, settings: Settings) -> Figure:
     return figure
 
 
-def _mean_seconds(rows: list[dict[str, Any]], run: str) -> list[float]:
-    seeds = [row for row in rows if row["run"] == run]
-    return [sum(row[column] or 0.0 for row in seeds) / len(seeds) for column in PHASES.values()]
+def _mean_seconds(cost: pd.DataFrame, run: str) -> list[float]:
+    """Of each phase; one that is not known counts nothing."""
+    seeds = cost.loc[cost["run"] == run, list(PHASES.values())].fillna(0.0)
+    return [sum(seeds[column].tolist()) / len(seeds) for column in PHASES.values()]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import pyarrow as pa
+import pandas as pd
 
 from astarpo.common.errors import InputError
-from astarpo.figures.scores import Row, costs_of, main_scores, percent_error, score_label, total_seconds
+from astarpo.evaluation.costs import both_stages_seconds
+from astarpo.figures.scores import MainScores, Quantity, costs_of, main_scores, percent_error
 from astarpo.figures.style import (
     REFERENCE_COLOUR,
     Look,
@@ -21,11 +22,12 @@ from astarpo.figures.style import (
 )
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 
 @styled
-def plot(summary: pa.Table, cost: pa.Table, settings: Settings) -> Figure:
+def plot(summary: pd.DataFrame, cost: pd.DataFrame, settings: Settings) -> Figure:
     """Plot accuracy against time of both stages, peak memory and KL: a point a run.
 
     Args:
@@ -40,53 +42,51 @@ def plot(summary: pa.Table, cost: pa.Table, settings: Settings) -> Figure:
     Raises:
         InputError: there is nothing to show.
     """
-    cost_rows = cost.to_pylist()
-    runs = chosen_runs(cost_rows, settings["runs"])
-    title, pooled, seeds, references = main_scores(summary.to_pylist(), settings["benchmark"], settings["metric"])
-    runs = {run: method for run, method in runs.items() if run in pooled}
+    scores = main_scores(summary, settings["benchmark"], settings["metric"])
+    runs = {run: method for run, method in chosen_runs(cost, settings["runs"]).items() if run in scores.runs.index}
     if not runs:
-        raise InputError(f"none of the figure's runs was evaluated on {title}")
-    unit, sign = time_unit(max(total_seconds(r) for r in cost_rows if r["run"] in runs))
-    panels = {
-        f"time of both stages ({sign})": lambda row: total_seconds(row) / unit,
-        "peak memory (GiB)": lambda row: row["peak_memory_bytes"] / 2**30,
-        "KL a token (nats)": lambda row: row["kl_per_token"],
+        raise InputError(f"none of the figure's runs was evaluated on {scores.title}")
+    unit, sign = time_unit(both_stages_seconds(cost[cost["run"].isin(list(runs))]).max())
+    panels: dict[str, Quantity] = {
+        f"time of both stages ({sign})": lambda own: both_stages_seconds(own) / unit,
+        "peak memory (GiB)": lambda own: own["peak_memory_bytes"] / 2**30,
+        "KL a token (nats)": lambda own: own["kl_per_token"],
     }
     figure = new_figure(settings)
     axes = figure.subplots(1, len(panels), sharey=True)
     shown = looks(runs)
-    used = {pooled[run]["reference"] for run in runs}
-    for axis, (label, number) in zip(axes, panels.items(), strict=True):
-        for name, row in references.items():
-            if name in used:
-                axis.axhline(100 * row["value"], color=REFERENCE_COLOUR, linestyle="--", lw=1)
+    used = scores.runs.loc[list(runs), "reference"]
+    references = scores.references[scores.references["policy"].isin(used)]
+    for axis, (label, quantity) in zip(axes, panels.items(), strict=True):
+        for value in references["value"]:
+            axis.axhline(100 * value, color=REFERENCE_COLOUR, linestyle="--", lw=1)
         for run in runs:
-            _plot_run(axis, cost_rows, run, number, pooled[run], seeds[run], shown[run])
+            _plot_run(axis, cost, run, quantity, scores, shown[run])
         axis.set_xlabel(label)
         axis.set_xlim(0, 1.05 * axis.get_xlim()[1])  # from 0, and no point on the edge
-    axes[0].set_ylabel(score_label(title, [pooled[run] for run in runs], settings["height_in"]))
-    _legend(figure, shown, sorted(used & set(references)))
+    axes[0].set_ylabel(scores.label(list(runs), settings["height_in"]))
+    _legend(figure, shown, sorted(references["policy"]))
     return figure
 
 
-def _plot_run(axis: Any, cost_rows: list[Row], run: str, number: Any, row: Row, seeds: list[Row], look: Look) -> None:
-    at = costs_of(cost_rows, run, number)
+def _plot_run(axis: Axes, cost: pd.DataFrame, run: str, quantity: Quantity, scores: MainScores, look: Look) -> None:
+    at = costs_of(cost, run, quantity)
     if not at:
         return
+    mean = scores.runs.loc[run]
     axis.errorbar(
         sum(at) / len(at),
-        100 * row["value"],
-        yerr=percent_error(row),
+        100 * mean["value"],
+        yerr=percent_error(mean),
         fmt=look.marker,
         color=look.colour,
         elinewidth=1.2,
         capsize=2,
         markersize=5,
     )
-    for seed in seeds:
-        own = [r for r in cost_rows if r["run"] == run and r["seed"] == seed["seed"]]
-        for x in costs_of(own, run, number):
-            axis.plot(x, 100 * seed["value"], ".", color=look.colour, ms=4, mew=0)
+    for seed, value in scores.seeds_of(run)[["seed", "value"]].itertuples(index=False, name=None):
+        for x in costs_of(cost[cost["seed"] == seed], run, quantity):
+            axis.plot(x, 100 * value, ".", color=look.colour, ms=4, mew=0)
 
 
 def _legend(figure: Figure, shown: dict[str, Look], references: list[str]) -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pyarrow as pa
+import pandas as pd
 
 from astarpo.common.errors import InputError
 from astarpo.figures.style import (
@@ -21,6 +21,7 @@ from astarpo.figures.style import (
 )
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 PANELS = {
@@ -34,7 +35,7 @@ Points = dict[int, tuple[float, float]]  # step -> (x, y)
 
 
 @styled
-def plot(curves: pa.Table, settings: Settings) -> Figure:
+def plot(curves: pd.DataFrame, settings: Settings) -> Figure:
     """Plot a panel a metric: a line for the mean over a run's seeds, a thin one for each seed.
 
     Args:
@@ -47,14 +48,14 @@ def plot(curves: pa.Table, settings: Settings) -> Figure:
     Raises:
         InputError: there is nothing to show.
     """
-    rows = [row for row in curves.to_pylist() if row["name"] in PANELS]
+    rows = curves[curves["name"].isin(list(PANELS))]
     run_looks = looks(chosen_runs(rows, settings["runs"]))
-    rows = [row for row in rows if row["run"] in run_looks]
-    names = [name for name in PANELS if any(row["name"] == name for row in rows)]
+    rows = rows[rows["run"].isin(list(run_looks))]
+    names = [name for name in PANELS if name in set(rows["name"])]
     if not names:
         raise InputError(f"the table of curves has none of {', '.join(PANELS)}")
     unit, label = _axis(rows, settings["x"])
-    window = _window(len({row["step"] for row in rows}))
+    window = _window(rows["step"].nunique())
     if window > 1:
         label += f"   (thick lines: mean over seeds, running mean over {window} steps)"
     figure = new_figure(settings)
@@ -75,19 +76,20 @@ def plot(curves: pa.Table, settings: Settings) -> Figure:
     return figure
 
 
-def _axis(rows: list[dict[str, Any]], x: str) -> tuple[float, str]:
+def _axis(rows: pd.DataFrame, x: str) -> tuple[float, str]:
     """What one unit of the horizontal axis is, and its label."""
     if x == "step":
         return 1.0, "step"
-    unit, sign = time_unit(max(row["seconds"] for row in rows))
+    unit, sign = time_unit(rows["seconds"].max())
     return unit, f"training time without stage 1 ({sign})"
 
 
-def _seed_curves(rows: list[dict[str, Any]], run: str, name: str, x: str, unit: float) -> dict[int, Points]:
+def _seed_curves(rows: pd.DataFrame, run: str, name: str, x: str, unit: float) -> dict[int, Points]:
     seeds: dict[int, Points] = {}
-    for row in rows:
-        if row["run"] == run and row["name"] == name:
-            seeds.setdefault(row["seed"], {})[row["step"]] = (row[x] / unit, row["value"])
+    own = rows.loc[(rows["run"] == run) & (rows["name"] == name), ["seed", "step", x, "value"]]
+    own.columns = ["seed", "step", "x", "y"]  # x may be the step itself
+    for seed, step, place, value in own.itertuples(index=False, name=None):
+        seeds.setdefault(seed, {})[step] = (place / unit, value)
     return seeds
 
 
@@ -112,7 +114,7 @@ def running_mean(values_S: np.ndarray, window: int) -> np.ndarray:
     return sums_S / np.convolve(np.ones(len(values_S)), ones_W)[kept]
 
 
-def _plot_run(panel: Any, seeds: dict[int, Points], look: Look, marked: bool) -> None:
+def _plot_run(panel: Axes, seeds: dict[int, Points], look: Look, marked: bool) -> None:
     if not seeds:
         return
     if len(seeds) > 1:
@@ -121,8 +123,7 @@ def _plot_run(panel: Any, seeds: dict[int, Points], look: Look, marked: bool) ->
             panel.plot(xy_S2[:, 0], xy_S2[:, 1], color=look.colour, linewidth=0.5, alpha=0.35)
     marker = look.marker if marked else None
     x_S, y_S = _mean_curve(seeds)
-    thick: dict[str, Any] = {"linewidth": 1.5, "marker": marker, "markersize": 3, "zorder": 3}
-    panel.plot(x_S, y_S, look.dash, color=look.colour, **thick)
+    panel.plot(x_S, y_S, look.dash, color=look.colour, linewidth=1.5, marker=marker, markersize=3, zorder=3)
 
 
 def _legend(figure: Figure, run_looks: dict[str, Look]) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import pyarrow as pa
+import pandas as pd
 
-from astarpo.figures.scores import Row, costs_of, total_seconds
+from astarpo.evaluation.costs import both_stages_seconds
+from astarpo.figures.scores import costs_of
 from astarpo.figures.style import (
     Settings,
     chosen_runs,
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @styled
-def plot(cost: pa.Table, settings: Settings) -> Figure:
+def plot(cost: pd.DataFrame, settings: Settings) -> Figure:
     """Plot a bar a run: time of a training, the share of stage 1 hatched, seeds as dots.
 
     Args:
@@ -37,15 +38,14 @@ def plot(cost: pa.Table, settings: Settings) -> Figure:
     """
     from matplotlib.patches import Patch
 
-    rows: list[Row] = cost.to_pylist()
-    runs = chosen_runs(rows, settings["runs"])
-    unit, sign = time_unit(max(total_seconds(row) for row in rows if row["run"] in runs))
+    runs = chosen_runs(cost, settings["runs"])
+    unit, sign = time_unit(both_stages_seconds(cost[cost["run"].isin(list(runs))]).max())
     shown = looks(runs)
     figure = new_figure(settings)
     axis = figure.subplots()
     for place, run in enumerate(runs):
-        both = costs_of(rows, run, total_seconds)
-        first = costs_of(rows, run, lambda row: row["stage1_seconds"] or 0.0)
+        both = costs_of(cost, run, both_stages_seconds)
+        first = costs_of(cost, run, lambda own: own["stage1_seconds"].fillna(0.0))
         total, stage1 = sum(both) / len(both) / unit, sum(first) / len(first) / unit
         colour = shown[run].colour
         axis.bar(place, total, width=0.6, color=colour)

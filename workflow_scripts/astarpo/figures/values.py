@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pyarrow as pa
+import pandas as pd
 
 from astarpo.common.errors import InputError
 from astarpo.figures.style import BLUE, REFERENCE_COLOUR, Settings, new_figure, styled
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 VALUE_BINS = 25  # between 0 and 1; a bin more, as these two lie in the middle of theirs
 
 
 @styled
-def plot(values: pa.Table, settings: Settings) -> Figure:
+def plot(values: pd.DataFrame, settings: Settings) -> Figure:
     """Plot two histograms side by side, each with its mean.
 
     Args:
@@ -30,10 +31,10 @@ def plot(values: pa.Table, settings: Settings) -> Figure:
     Raises:
         InputError: no prompt has a value.
     """
-    known = values.drop_null()
-    if known.num_rows == 0:
+    known = values.dropna()
+    if known.empty:
         raise InputError("no prompt has a value: every grade of stage 1 is null")
-    n = int(known["n"].to_numpy().max())
+    n = int(known["n"].max())
     figure = new_figure(settings)
     left, right = figure.subplots(1, 2, sharey=False)
     rate_edges = (np.arange(n + 2) - 0.5) / n
@@ -43,13 +44,13 @@ def plot(values: pa.Table, settings: Settings) -> Figure:
     _histogram(right, known["v_star"].to_numpy(), value_edges, BLUE)
     right.set_xlabel(r"estimate of $V^\ast$")
     left.set_ylabel("prompts")
-    missing = values.num_rows - known.num_rows
+    missing = len(values) - len(known)
     note = f"; {missing:,} without a grade left out" if missing else ""
-    figure.suptitle(f"{settings['value']}: {known.num_rows:,} prompts{note}", fontsize=9)
+    figure.suptitle(f"{settings['value']}: {len(known):,} prompts{note}", fontsize=9)
     return figure
 
 
-def _histogram(axis: Any, numbers: np.ndarray, edges: np.ndarray, colour: str) -> None:
+def _histogram(axis: Axes, numbers: np.ndarray, edges: np.ndarray, colour: str) -> None:
     axis.hist(numbers, bins=edges, color=colour, rwidth=0.9)
     mean = float(numbers.mean())
     axis.axvline(mean, color="#000000", linewidth=1, linestyle="--")

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from astarpo.evaluation.costs import both_stages_seconds
 from astarpo.tables.ranking import NO_MARK, TIED, UNTOLD, Key, Mark
 from astarpo.tables.rendering import render
 from astarpo.tables.results import QUESTION, Column, Results, Score, interval, percent, table_note
@@ -130,8 +131,11 @@ def _costs(cost: pd.DataFrame | None) -> dict[str, list[str]] | None:
     """Time of both stages, peak memory and KL of each run, means over its seeds."""
     if cost is None or cost.empty:
         return None
-    both_stages = cost["stage1_seconds"].fillna(0.0) + cost["stage2_seconds"]
-    means = cost.assign(seconds=both_stages).groupby("run")[["seconds", "peak_memory_bytes", "kl_per_token"]].mean()
+    means = (
+        cost.assign(seconds=both_stages_seconds(cost))
+        .groupby("run")[["seconds", "peak_memory_bytes", "kl_per_token"]]
+        .mean()
+    )
     return {
         run: [f"{seconds / 60:.1f}", f"{memory / 2**30:.2f}", "" if pd.isna(kl) else f"{kl:.3g}"]
         for run, seconds, memory, kl in means.itertuples(name=None)

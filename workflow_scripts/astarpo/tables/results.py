@@ -10,7 +10,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from astarpo.evaluation.intervals import OVER_BOTH, OVER_PROBLEMS
-from astarpo.evaluation.scores import interval_note
+from astarpo.evaluation.scores import family, interval_note
 
 FAMILIES = ("greedy", "avg", "pass", "maj")
 QUESTION = ["benchmark", "protocol", "metric"]  # what a row of the summary or of the differences is about
@@ -92,11 +92,6 @@ class Results:
         if own is None or reference is None or policy == self.reference(policy):
             return None
         return 100 * (own.value - reference.value)
-
-
-def family(metric: str) -> str:
-    """``avg`` of ``avg@8``."""
-    return metric.split("@")[0]
 
 
 def percent(value: float) -> str:

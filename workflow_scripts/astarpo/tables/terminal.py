@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
-from astarpo.tables.results import Column, Results, family, interval, percent, table_note
+from astarpo.evaluation.scores import family
+from astarpo.tables.results import Column, Results, interval, percent, table_note
 
 
 def terminal_table(summary: pd.DataFrame) -> str:
