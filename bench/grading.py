@@ -20,7 +20,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "workflow_scripts"), str(ROOT)]
 
-from astarpo.rewards.grading import Grader, Item  # noqa: E402
+from astarpo.rewards.grading import Grader, Question  # noqa: E402
 from astarpo.rewards.settings import GradingSettings  # noqa: E402
 from astarpo.rewards.verdicts import Response  # noqa: E402
 from bench.report import Measured, record  # noqa: E402
@@ -59,9 +59,9 @@ def ours(grader: Grader, pairs: list[tuple[str, str]]) -> list[bool]:
     return [grade.reward == 1.0 for grade in grader.grade(items(pairs))]
 
 
-def items(pairs: list[tuple[str, str]]) -> list[Item]:
+def items(pairs: list[tuple[str, str]]) -> list[Question]:
     """Pairs of gold answer and response as the grader takes them."""
-    return [Item("math", gold, Response(response, [], "stop")) for gold, response in pairs]
+    return [Question("math", gold, Response(response, [], "stop")) for gold, response in pairs]
 
 
 def median_seconds(prepare: Callable[[], Grader | None], work: Callable[[Any], object]) -> float:

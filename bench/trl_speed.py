@@ -242,7 +242,7 @@ def measure_theirs(arguments: argparse.Namespace) -> dict[str, float]:
     from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
     from trl.experimental.a2po import A2POConfig, A2POTrainer
 
-    from astarpo.rewards.grading import Grader, Item
+    from astarpo.rewards.grading import Grader, Question
     from astarpo.rewards.verifiers import Response
 
     torch.set_num_threads(arguments.threads)
@@ -250,7 +250,7 @@ def measure_theirs(arguments: argparse.Namespace) -> dict[str, float]:
 
     def reward(prompts: list[str], completions: list[str], gold: Any, verifier: Any, **_: Any) -> list[float]:
         items = [
-            Item(name, answer, Response(text, [], "stop"))
+            Question(name, answer, Response(text, [], "stop"))
             for name, answer, text in zip(verifier, gold, completions, strict=True)
         ]
         return [graded.reward or 0.0 for graded in grader.grade(items)]

@@ -13,7 +13,7 @@ from snakemake.utils import update_config
 from astarpo.config import Plan, load_config
 from astarpo.data.datasets import prepare
 from astarpo.rewards import latex
-from astarpo.rewards.grading import Item, grade
+from astarpo.rewards.grading import Question, grade
 from astarpo.rewards.settings import GradingSettings
 from astarpo.rewards.verifiers import Response, boxed
 
@@ -110,7 +110,8 @@ def test_leading_zeros_and_floats(data_dir):
         )
     assert golds["aime-2024"][1].startswith("0") and golds["amc23"][1].endswith(".0")
     items = [
-        Item(verifier, gold, Response(boxed(str(int(float(gold)))), [], "stop")) for verifier, gold in golds.values()
+        Question(verifier, gold, Response(boxed(str(int(float(gold)))), [], "stop"))
+        for verifier, gold in golds.values()
     ]
     assert [
         one.status for one in grade(items, GradingSettings(truncated="incorrect", max_null_rate=1, min_nulls=9))

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from astarpo.rewards.grading import Item, grade
+from astarpo.rewards.grading import Question, grade
 from astarpo.rewards.settings import GradingSettings
 from astarpo.rewards.verifiers import Response
 
@@ -19,7 +19,7 @@ def read_cases(path: Path) -> list[dict[str, str]]:
 
 def wrongly_judged(cases: list[dict[str, str]]) -> list[dict[str, str]]:
     """Those whose verdict is not what is right; nothing but `correct` earns a reward."""
-    items = [Item(one["verifier"], one["gold"], Response(one["response"], [], "stop")) for one in cases]
+    items = [Question(one["verifier"], one["gold"], Response(one["response"], [], "stop")) for one in cases]
     grades = grade(items, SETTINGS)
     return [
         {**case, "status": grade.status}

@@ -12,7 +12,7 @@ from odd_verifiers import odd, stillborn
 from astarpo.common.errors import InputError
 from astarpo.rewards import pool as pools
 from astarpo.rewards import verifiers
-from astarpo.rewards.grading import Grader, Item, grade, limits_of
+from astarpo.rewards.grading import Grader, Question, grade, limits_of
 from astarpo.rewards.settings import GradingSettings
 from astarpo.rewards.verdicts import Response
 from astarpo.rewards.verifiers import Entry
@@ -24,8 +24,8 @@ IMPATIENT = GradingSettings(
 ODD = f"{Path(__file__).with_name('odd_verifiers.py')}:odd"
 
 
-def item(text: str, gold: str = "x", verifier: str = ODD, finish_reason: str = "stop") -> Item:
-    return Item(verifier, gold, Response(text, [], finish_reason))
+def item(text: str, gold: str = "x", verifier: str = ODD, finish_reason: str = "stop") -> Question:
+    return Question(verifier, gold, Response(text, [], finish_reason))
 
 
 @pytest.fixture(scope="module")

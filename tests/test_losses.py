@@ -30,14 +30,10 @@ def rollout(rewards: list[float], groups: list[int], **more: Any) -> Rollout:
     fields: dict[str, Any] = {
         "prompt_ids": [f"p{group}" for group in groups],
         "group_ids_B": torch.tensor(groups),
-        "response_ids_BT": torch.zeros(anchor_BT.shape, dtype=torch.long),
         "mask_BT": torch.ones(anchor_BT.shape, dtype=torch.bool),
-        "sampler_log_probs_B": torch.zeros(len(rewards)),
         "old_log_probs_BT": None,
         "v_star_B": None,
         "reward_B": torch.tensor(rewards),
-        "status": ["correct"] * len(rewards),
-        "finish_reason": ["stop"] * len(rewards),
         **more,
     }
     return Rollout(**fields)

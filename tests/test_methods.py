@@ -36,15 +36,11 @@ def rollout(rewards, groups=None, anchor=None, old=None, mask=None, **more):
     fields = {
         "prompt_ids": [f"p{n}" for n in range(len(rewards))],
         "group_ids_B": torch.tensor(groups if groups is not None else list(range(len(rewards)))),
-        "response_ids_BT": torch.zeros(size, dtype=torch.long),
         "mask_BT": mask_BT,
-        "sampler_log_probs_B": torch.zeros(len(rewards)),
         "old_log_probs_BT": old,
         "anchor_log_probs_BT": anchor_BT,
         "v_star_B": None,
         "reward_B": reward_B,
-        "status": ["correct"] * len(rewards),
-        "finish_reason": ["stop"] * len(rewards),
         **more,
     }
     return Rollout(**fields)

@@ -12,15 +12,11 @@ def rollout(anchor_BT, mask_BT, reward_B, v_star_B):
     return Rollout(
         prompt_ids=[f"p{i}" for i in range(count)],
         group_ids_B=torch.arange(count),
-        response_ids_BT=torch.zeros(mask_BT.shape, dtype=torch.long),
         mask_BT=mask_BT,
-        sampler_log_probs_B=torch.zeros(count),
         old_log_probs_BT=None,
         anchor_log_probs_BT=anchor_BT,
         v_star_B=v_star_B,
         reward_B=reward_B,
-        status=["correct"] * count,
-        finish_reason=["stop"] * count,
     )
 
 

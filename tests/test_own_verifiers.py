@@ -11,7 +11,7 @@ from astarpo.common.errors import InputError
 from astarpo.config.schema import DatasetEntry
 from astarpo.data.datasets import prepare
 from astarpo.rewards import preparation
-from astarpo.rewards.grading import Item, grade
+from astarpo.rewards.grading import Question, grade
 from astarpo.rewards.settings import GradingSettings
 from astarpo.rewards.verdicts import Response
 from astarpo.rewards.worker import Limits
@@ -101,6 +101,6 @@ def test_the_process_that_prepares_data_runs_no_code_of_the_verifier(tmp_path):
 
 def test_an_unknown_status_is_never_a_reward_of_zero(tmp_path):
     (tmp_path / "mine.py").write_text(HEADER + body("return Verdict('right', None)"))
-    item = Item(f"{tmp_path / 'mine.py'}:check", "1", Response("1", [], "stop"))
+    item = Question(f"{tmp_path / 'mine.py'}:check", "1", Response("1", [], "stop"))
     (graded,) = grade([item], GradingSettings(truncated="incorrect", max_null_rate=1.0, min_nulls=10))
     assert (graded.reward, graded.status) == (None, "error")

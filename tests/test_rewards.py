@@ -9,7 +9,7 @@ from astarpo.data.boxed import last_boxed
 from astarpo.rewards import latex, verifiers
 from astarpo.rewards.countdown import countdown
 from astarpo.rewards.expressions import evaluate
-from astarpo.rewards.grading import Item, NullGuard, grade, status_counts
+from astarpo.rewards.grading import NullGuard, Question, grade, status_counts
 from astarpo.rewards.latex import math
 from astarpo.rewards.numbers import gsm8k, gsm8k_flexible, integer
 from astarpo.rewards.settings import GradingSettings
@@ -169,14 +169,14 @@ def test_math(gold, text, status):
 
 
 def test_an_unreadable_gold_answer_is_an_error_whatever_the_response():
-    graded = grade([Item("math", "", response(r"\boxed{}"))], SETTINGS)[0]
+    graded = grade([Question("math", "", response(r"\boxed{}"))], SETTINGS)[0]
     assert graded.reward is None and graded.status == "error"
 
 
 def test_math_gives_up_in_time_and_the_next_item_still_works():
     settings = GradingSettings(truncated="incorrect", max_null_rate=1.0, min_nulls=100, timeout_s=1.0)
-    slow = Item("math", "1", response(r"\boxed{\int_0^\infty \frac{\sin x^3}{x+e^x} dx}"))
-    graded = grade([slow, slow, Item("math", "1", response(r"\boxed{1+0}"))], settings)
+    slow = Question("math", "1", response(r"\boxed{\int_0^\infty \frac{\sin x^3}{x+e^x} dx}"))
+    graded = grade([slow, slow, Question("math", "1", response(r"\boxed{1+0}"))], settings)
     assert [one.status for one in graded] == ["timeout", "timeout", "correct"]
     assert [one.reward for one in graded] == [None, None, 1.0]
 
@@ -208,7 +208,7 @@ def test_a_long_number_costs_no_more_than_its_length():
 
 
 def test_a_gold_answer_that_is_no_integer_is_an_error_not_a_reward():
-    graded = grade([Item("integer", "seven", response(r"\boxed{7}"))], SETTINGS)[0]
+    graded = grade([Question("integer", "seven", response(r"\boxed{7}"))], SETTINGS)[0]
     assert graded.reward is None and graded.status == "error" and "seven" in graded.detail
 
 
@@ -223,16 +223,16 @@ def test_a_hostile_response_costs_no_more_than_its_length():
 
 
 def test_truncated_responses_follow_the_policy():
-    item = Item("integer", "7", response(r"\boxed{7}", "length"))
+    item = Question("integer", "7", response(r"\boxed{7}", "length"))
     assert grade([item], SETTINGS)[0].reward == 0.0
     as_judged = GradingSettings(truncated="as_judged", max_null_rate=0.02, min_nulls=20)
     assert grade([item], as_judged)[0].reward == 1.0
-    nothing = Item("integer", "7", response("7", "length"))
+    nothing = Question("integer", "7", response("7", "length"))
     assert grade([nothing], SETTINGS)[0].status == "no_answer"
 
 
 def test_order_and_counts():
-    items = [Item("integer", "1", response(rf"\boxed{{{n}}}")) for n in (1, 2, 1)]
+    items = [Question("integer", "1", response(rf"\boxed{{{n}}}")) for n in (1, 2, 1)]
     grades = grade(items, SETTINGS)
     assert [graded.reward for graded in grades] == [1.0, 0.0, 1.0]
     assert status_counts(grades) == {"correct": 2, "incorrect": 1}
@@ -240,24 +240,24 @@ def test_order_and_counts():
 
 def test_an_unknown_verifier_is_refused_by_name():
     with pytest.raises(InputError, match="unknown verifier 'nope'; known are"):
-        grade([Item("nope", "1", response("1"))], SETTINGS)
+        grade([Question("nope", "1", response("1"))], SETTINGS)
 
 
 def test_nineteen_nulls_pass_and_twenty_stop_the_stage():
-    bad, good = Item("integer", "x", response("")), Item("integer", "1", response(r"\boxed{1}"))
+    bad, good = Question("integer", "x", response("")), Question("integer", "1", response(r"\boxed{1}"))
     assert len(grade([bad] * 19 + [good] * 10, SETTINGS)) == 29
     with pytest.raises(InputError, match="20 of the last 20 grades are null.*gold answer is no integer"):
         grade([bad] * 20, SETTINGS)
 
 
 def test_a_low_rate_of_nulls_never_stops_the_stage():
-    items = [Item("integer", "x" if i % 60 == 59 else "1", response(r"\boxed{1}")) for i in range(3000)]
+    items = [Question("integer", "x" if i % 60 == 59 else "1", response(r"\boxed{1}")) for i in range(3000)]
     grades = grade(items, SETTINGS)  # 50 nulls in all, 17 at most among 1,000
     assert sum(graded.reward is None for graded in grades) == 50
 
 
 def test_the_guard_counts_over_calls():
-    guard, bad = NullGuard(SETTINGS), Item("integer", "x", response(""))
+    guard, bad = NullGuard(SETTINGS), Question("integer", "x", response(""))
     grade([bad] * 10, SETTINGS, guard)
     with pytest.raises(InputError):
         grade([bad] * 10, SETTINGS, guard)
@@ -334,7 +334,7 @@ def test_a_hostile_expression_costs_no_more_than_its_length(text):
 
 @pytest.mark.parametrize("gold", ["", "13", '{"numbers": [1]}', '{"numbers": ["1"], "target": 1}'])
 def test_a_gold_answer_that_is_no_countdown_is_an_error(gold):
-    (graded,) = grade([Item("countdown", gold, response(r"\boxed{1}"))], SETTINGS)
+    (graded,) = grade([Question("countdown", gold, response(r"\boxed{1}"))], SETTINGS)
     assert graded.status == "error" and graded.reward is None
 
 
@@ -353,7 +353,7 @@ def test_multiple_judges_by_the_verifier_that_the_gold_answer_names(gold, text, 
 
 @pytest.mark.parametrize("gold", ["7", "nope: 7", "multiple: integer: 7"])
 def test_a_gold_answer_without_a_verifier_is_an_error(gold):
-    (graded,) = grade([Item("multiple", gold, response(r"\boxed{7}"))], SETTINGS)
+    (graded,) = grade([Question("multiple", gold, response(r"\boxed{7}"))], SETTINGS)
     assert graded.status == "error" and "must begin with one of" in graded.detail
 
 
@@ -452,7 +452,7 @@ def test_verifiers_see_no_prompt():
 def test_a_verifier_of_ones_own(tmp_path):
     path = tmp_path / "mine.py"
     path.write_text("def same(gold, response):\n    return gold == response.text\n")
-    grades = grade([Item(f"{path}:same", "x", response(text)) for text in "xy"], SETTINGS)
+    grades = grade([Question(f"{path}:same", "x", response(text)) for text in "xy"], SETTINGS)
     assert [one.reward for one in grades] == [1.0, 0.0]
 
 

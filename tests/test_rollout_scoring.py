@@ -217,12 +217,7 @@ def test_each_row_has_its_own_numbers_under_the_right_model(tiny_folder, name):
             assert rollout.v_star_B is None
         assert rollout.prompt_ids == [f"p{row // size}" for row in rows]
         assert rollout.group_ids_B.tolist() == [row // size for row in rows]
-        assert rollout.sampler_log_probs_B.tolist() == [one.logprob_sum for one in completions]
-        assert rollout.status == [one.status for one in own]
-        assert rollout.finish_reason == [one.finish_reason for one in completions]
         assert rollout.mask_BT.sum(-1).tolist() == [len(one.token_ids) for one in completions]
-        for ids, one in zip(rollout.response_ids_BT.tolist(), completions, strict=True):
-            assert ids[: len(one.token_ids)] == one.token_ids
         assert rollout.running_mean == 0.6  # of the rollouts before; this one has taught nothing yet
     after = models_of(engine)  # whatever was lent is back in its place
     for key, model in models.items():

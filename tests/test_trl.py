@@ -123,15 +123,11 @@ def ours(
     rollout = Rollout(
         prompt_ids=[str(group) for group in groups],
         group_ids_B=torch.tensor(groups),
-        response_ids_BT=torch.zeros(count, width, dtype=torch.long),
         mask_BT=mask_BT,
-        sampler_log_probs_B=torch.zeros(count),
         old_log_probs_BT=old_BT,
         anchor_log_probs_BT=reference_BT,
         v_star_B=None if v_star is None else torch.tensor(v_star),
         reward_B=torch.tensor(rewards),
-        status=["correct"] * count,
-        finish_reason=["stop"] * count,
     )
     targets = build_prepare(method, hyperparameters)(rollout)
     found = engine.update(parts, targets, reference_BT, build_loss(method, hyperparameters, LENGTH), 0)

@@ -44,7 +44,7 @@ def main() -> None:
     )
     arguments = parser.parse_args()
 
-    from astarpo.rewards.grading import Grader, Item, status_counts
+    from astarpo.rewards.grading import Grader, Question, status_counts
     from astarpo.rewards.settings import GradingSettings
     from astarpo.rewards.verifiers import Response, problem_with
 
@@ -62,7 +62,7 @@ def main() -> None:
         wall_timeout_s=arguments.wall_timeout_s,
     )
     items = [
-        Item(arguments.verifier, row["gold"], Response(row["response"], [], row.get("finish_reason") or "stop"))
+        Question(arguments.verifier, row["gold"], Response(row["response"], [], row.get("finish_reason") or "stop"))
         for row in rows
     ]
     grades = []

@@ -15,8 +15,6 @@ from astarpo.common.errors import InputError
 
 if TYPE_CHECKING:
     import pandas as pd
-    from matplotlib.artist import Artist
-    from matplotlib.container import BarContainer
     from matplotlib.figure import Figure
 
 Settings = Mapping[str, Any]  # keys of the figure in the configuration
@@ -185,7 +183,7 @@ def time_unit(seconds: float) -> tuple[float, str]:
     return 1.0, "s"
 
 
-def legend_above(figure: Figure, handles: Sequence[Artist | BarContainer], labels: Sequence[str]) -> None:
+def legend_above(figure: Figure, handles: Sequence[Any], labels: Sequence[str]) -> None:
     """Put one legend for all panels above them, outside of the data."""
     columns = min(len(labels), max(1, int(figure.get_figwidth() / 1.3)))
     figure.legend(handles, labels, loc="outside upper center", ncols=columns)

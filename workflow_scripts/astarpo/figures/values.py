@@ -51,7 +51,7 @@ def plot(values: pd.DataFrame, settings: Settings) -> Figure:
 
 
 def _histogram(axis: Axes, numbers: np.ndarray, edges: np.ndarray, colour: str) -> None:
-    axis.hist(numbers, bins=edges, color=colour, rwidth=0.9)
+    axis.hist(numbers, bins=edges.tolist(), color=colour, rwidth=0.9)
     mean = float(numbers.mean())
     axis.axvline(mean, color="#000000", linewidth=1, linestyle="--")
     side, place = ("left", 4) if mean < 0.5 else ("right", -4)

@@ -16,29 +16,22 @@ class Rollout:
     Attributes:
         prompt_ids: B stable ids.
         group_ids_B: which responses belong to the same prompt of this batch.
-        response_ids_BT: response tokens.
         mask_BT: True at response tokens, the end token included.
-        sampler_log_probs_B: the sampler's own log-probability of each response, summed.
         old_log_probs_BT: log-probabilities under the policy as it is before the first update on this batch;
             None where the method does not ask.
         anchor_log_probs_BT: log-probabilities under the anchor (the reference policy for A*-PO).
         v_star_B: estimated optimal values; None where the method uses none.
         reward_B: 1.0 or 0.0.
-        status, finish_reason: B texts.
         old_values_BT: the critic's values before the first update on this batch; None without a critic.
         running_mean: mean reward of the rollouts before this one, 0 before the first.
     """
 
     prompt_ids: list[str]
     group_ids_B: Tensor
-    response_ids_BT: Tensor
     mask_BT: Tensor
-    sampler_log_probs_B: Tensor
     old_log_probs_BT: Tensor | None
     anchor_log_probs_BT: Tensor
     v_star_B: Tensor | None
     reward_B: Tensor
-    status: list[str]
-    finish_reason: list[str]
     old_values_BT: Tensor | None = None
     running_mean: float = 0.0

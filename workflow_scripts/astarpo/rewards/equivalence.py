@@ -19,18 +19,11 @@ class Problem:
         verifier: name of the problem's verifier.
         answers: as extracted, one a response; None where there is none.
         right: whether the response was graded right.
-        gold: the problem's gold answer; `multiple` names the verifier in it.
     """
 
     verifier: str
     answers: Sequence[str | None]
     right: Sequence[bool]
-    gold: str = ""
-
-    @property
-    def judging(self) -> str:
-        """The verifier that judges, also where the gold answer names it."""
-        return self.gold.partition(": ")[0] if self.verifier == "multiple" else self.verifier
 
 
 def answer_classes(problems: Sequence[Problem], judge: Judge) -> list[list[int | None]]:

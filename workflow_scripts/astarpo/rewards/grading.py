@@ -18,15 +18,6 @@ NULL_STATUSES = ("timeout", "error")
 
 
 @dataclass(frozen=True)
-class Item:
-    """One thing to grade: the name of the verifier, the gold answer and the response."""
-
-    verifier: str
-    gold: str
-    response: Response
-
-
-@dataclass(frozen=True)
 class Grade:
     """Reward 1.0, 0.0 or None (not known: timeout or error), with status and extracted answer."""
 
@@ -97,24 +88,24 @@ class Grader:
         """End the workers."""
         self.pool.close()
 
-    def grade(self, items: Iterable[Item]) -> list[Grade]:
+    def grade(self, questions: Iterable[Question]) -> list[Grade]:
         """Grade responses.
 
         Args:
-            items: what to grade.
+            questions: what to grade.
 
         Returns:
-            One grade an item, in the order of the items.
+            One grade a question, in their order.
 
         Raises:
             InputError: an unknown verifier, too many null grades, or workers that cannot be started.
         """
-        questions = [Question(item.verifier, item.gold, item.response) for item in items]
+        asked = list(questions)
         grades: dict[int, Grade] = {}
-        for place, outcome in self._outcomes(questions):
-            grades[place] = self._grade(outcome, questions[place].response)
+        for place, outcome in self._outcomes(asked):
+            grades[place] = self._grade(outcome, asked[place].response)
             self.guard.check(grades[place])
-        return [grades[place] for place in range(len(questions))]
+        return [grades[place] for place in range(len(asked))]
 
     def _outcomes(self, questions: Sequence[Question]) -> Iterator[tuple[int, Outcome]]:
         slow = []
@@ -157,10 +148,10 @@ class Grader:
                 )
 
 
-def grade(items: Iterable[Item], settings: GradingSettings, guard: NullGuard | None = None) -> list[Grade]:
+def grade(questions: Iterable[Question], settings: GradingSettings, guard: NullGuard | None = None) -> list[Grade]:
     """Grade responses once, see `Grader.grade`."""
     with Grader(settings, guard=guard) as grader:
-        return grader.grade(items)
+        return grader.grade(questions)
 
 
 def _quickly(question: Question) -> Outcome | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from astarpo.common.errors import InputError
-from astarpo.rewards.grading import NULL_STATUSES, Grader, Item
+from astarpo.rewards.grading import NULL_STATUSES, Grader, Question
 from astarpo.rewards.pool import GradingPool
 from astarpo.rewards.settings import GradingSettings
 from astarpo.rewards.verdicts import Response
@@ -26,13 +26,13 @@ def mean_the_same(verifier: str, pairs: Sequence[tuple[str, str]]) -> list[bool]
     Returns:
         One a pair. False as well where no verdict can be had: that is worth a look.
     """
-    items: dict[int, Item] = {}
+    questions: dict[int, Question] = {}
     for place, (one, other) in enumerate(pairs):
         response = right_response(verifier, other)
         if response is not None:
-            items[place] = Item(verifier, one, response)
+            questions[place] = Question(verifier, one, response)
     with Grader(GradingSettings(truncated="as_judged", max_null_rate=1.0, min_nulls=len(pairs) + 1)) as grader:
-        grades = dict(zip(items, grader.grade(items.values()), strict=True))
+        grades = dict(zip(questions, grader.grade(questions.values()), strict=True))
     return [place in grades and grades[place].reward == 1.0 for place in range(len(pairs))]
 
 

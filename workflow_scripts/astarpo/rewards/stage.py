@@ -13,7 +13,7 @@ from astarpo.common.errors import InputError
 from astarpo.common.files import read_table
 from astarpo.common.progress import Progress
 from astarpo.rewards.equivalence import Asked, Problem, answer_classes
-from astarpo.rewards.grading import Grade, Grader, Item, status_counts
+from astarpo.rewards.grading import Grade, Grader, Question, status_counts
 from astarpo.rewards.settings import GradingSettings
 from astarpo.rewards.verifiers import Response, right_response, takes_answers
 
@@ -82,7 +82,6 @@ def add_answer_classes(
                     problem_of[prompt_id]["verifier"],
                     [row["answer"] for row in own],
                     [row["reward"] == 1.0 for row in own],
-                    problem_of[prompt_id]["gold"],
                 )
                 for prompt_id, own in rows_of.items()
             ],
@@ -95,12 +94,12 @@ def add_answer_classes(
 
 def _mean_the_same(grader: Grader, asked: Sequence[Asked]) -> list[bool]:
     """Take one answer of each pair for the gold one, where the verifier knows answers at all."""
-    items: dict[int, Item] = {}
+    questions: dict[int, Question] = {}
     for place, (verifier, one, other) in enumerate(asked):
         response = right_response(verifier, other) if takes_answers(verifier) else None
         if response is not None:
-            items[place] = Item(verifier, one, response)
-    grades = dict(zip(items, grader.grade(items.values()), strict=True))
+            questions[place] = Question(verifier, one, response)
+    grades = dict(zip(questions, grader.grade(questions.values()), strict=True))
     return [place in grades and grades[place].reward == 1.0 for place in range(len(asked))]
 
 
@@ -136,14 +135,14 @@ def _compare(grades: list[Grade], rewards: list[float | None]) -> None:
         )
 
 
-def _item(row: dict[str, Any], problem_of: dict[str, Any], generations: str) -> Item:
+def _item(row: dict[str, Any], problem_of: dict[str, Any], generations: str) -> Question:
     problem = problem_of.get(row["prompt_id"])
     if problem is None:
         raise InputError(f"{generations}: prompt {row['prompt_id']} is not among the problems")
     # Imported samples may say nothing about tokens and end; then they count as ended by themselves.
     token_ids, finish_reason = row["response_token_ids"] or [], row["finish_reason"] or "stop"
     response = Response(row["response"], token_ids, finish_reason)
-    return Item(problem["verifier"], problem["gold"], response)
+    return Question(problem["verifier"], problem["gold"], response)
 
 
 def _rows(responses: pa.Table, grades: list[Grade]) -> list[dict[str, Any]]:

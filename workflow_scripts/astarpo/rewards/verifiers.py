@@ -15,7 +15,7 @@ from astarpo.rewards.latex import math, math_quickly
 from astarpo.rewards.numbers import gsm8k, gsm8k_flexible, integer
 from astarpo.rewards.verdicts import Response, Status, Verdict, Verifier
 
-__all__ = ["SPELLINGS", "VERIFIERS", "Entry", "Response", "Status", "Verdict", "Verifier"]
+__all__ = ["VERIFIERS", "Entry", "Response", "Status", "Verdict", "Verifier"]
 
 Quick = Callable[[str, Response], Verdict | None]
 Canary = tuple[str, str, Status]
@@ -158,7 +158,6 @@ REGISTRY: dict[str, Entry] = {
     ),
 }
 VERIFIERS: dict[str, Verifier] = {name: entry.judge for name, entry in REGISTRY.items()}
-SPELLINGS: dict[str, Callable[[str], str] | None] = {n: e.spell for n, e in REGISTRY.items()}
 
 
 def right_response(verifier: str, gold: str) -> Response | None:

@@ -55,7 +55,6 @@ def build_rollout(
     if method.anchor == "iterate":
         assert iterate_BT is not None
         anchor_BT = iterate_BT
-    response_ids_BT, mask_BT = _tokens(micro_batches, reference_BT)
     device = reference_BT.device
     v_star_B = None
     if uses_v_star(settings.method, settings.hyperparameters):
@@ -64,27 +63,21 @@ def build_rollout(
     rollout = Rollout(
         prompt_ids=[drawn.prompts[row].prompt_id for row in rows],
         group_ids_B=torch.tensor([drawn.group_ids[row] for row in rows], device=device),
-        response_ids_BT=response_ids_BT,
-        mask_BT=mask_BT,
-        sampler_log_probs_B=torch.tensor([c.logprob_sum for c in completions], device=device),
+        mask_BT=_mask(micro_batches, reference_BT),
         old_log_probs_BT=iterate_BT,
         anchor_log_probs_BT=anchor_BT,
         v_star_B=v_star_B,
         reward_B=torch.tensor([drawn.grades[row].reward for row in rows], device=device),
-        status=[drawn.grades[row].status for row in rows],
-        finish_reason=[c.finish_reason for c in completions],
         old_values_BT=values_BT,
         running_mean=statistics.running_mean,
     )
     return rollout, reference_BT
 
 
-def _tokens(micro_batches: Sequence[MicroBatch], like_BT: Tensor) -> tuple[Tensor, Tensor]:
-    """Response tokens and mask of all rows, put together again from the micro-batches."""
-    response_ids_BT = torch.zeros(like_BT.shape, dtype=torch.long, device=like_BT.device)
+def _mask(micro_batches: Sequence[MicroBatch], like_BT: Tensor) -> Tensor:
+    """The mask of all rows, put together again from the micro-batches."""
     mask_BT = torch.zeros(like_BT.shape, dtype=torch.bool, device=like_BT.device)
     for micro_batch in micro_batches:
         width = micro_batch.batch.mask_BT.shape[1]
         mask_BT[micro_batch.rows, :width] = micro_batch.batch.mask_BT
-        response_ids_BT[micro_batch.rows, :width] = micro_batch.batch.labels_BT
-    return response_ids_BT, mask_BT
+    return mask_BT

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from astarpo.common.seeds import derive_seed
-from astarpo.rewards.grading import Grade, Grader, Item
+from astarpo.rewards.grading import Grade, Grader, Question
 from astarpo.rewards.verifiers import Response
 from astarpo.sampling import Completion, Request, Sampler
 from astarpo.sampling.settings import SamplingSettings
@@ -110,7 +110,7 @@ def draw_responses(
         completions = sampler.sample(requests, sampling)
     with clock.phase("grade"):
         grades = grader.grade(
-            Item(
+            Question(
                 prompt.verifier, prompt.gold, Response(completion.text, completion.token_ids, completion.finish_reason)
             )
             for prompt, completion in zip(repeated, completions, strict=True)
