@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from astarpo.common.errors import InputError
-from astarpo.rewards.grading import NULL_STATUSES, Grader, Question
+from astarpo.rewards.grading import NULL_STATUSES, Grader
 from astarpo.rewards.pool import GradingPool
 from astarpo.rewards.settings import GradingSettings
 from astarpo.rewards.verdicts import Response
