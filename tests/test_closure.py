@@ -10,8 +10,8 @@ import pytest
 
 from astarpo.common import code
 from astarpo.common.choices import Choices
-from astarpo.common.errors import InputError
 from astarpo.common.differences import differing
+from astarpo.common.errors import InputError
 
 FILES = {
     "run.py": "import os\nfrom astarpo import cli\nfrom astarpo.a import f\n",

@@ -36,10 +36,12 @@ class Code:
     """What a job runs.
 
     Attributes:
+        script: name of the script, without ``.py``.
         modules: file, relative to the folder of the scripts -> hash of what it says, see `astarpo.common.syntax`.
         chosen: optional modules, and files of the user's own (verifiers), that the job uses; None: all modules.
     """
 
+    script: str
     modules: Mapping[str, str]
     chosen: Chosen | None
 
@@ -51,8 +53,8 @@ class Code:
 
     @property
     def fingerprint(self) -> str:
-        """What Snakemake compares and what the job is started with: the hash, then what the job chooses."""
-        return " ".join([self.sha256[:16], *(self.chosen or ())])
+        """What Snakemake compares and what the job is started with: the hash, the script, what the job chooses."""
+        return " ".join([self.sha256[:16], self.script, *(self.chosen or ())])
 
 
 @cache
@@ -66,7 +68,7 @@ def read_code(script: str, chosen: Chosen | None = None) -> Code:
     own = [Path(name) for name in chosen or () if name.endswith(".py")]
     files = [SCRIPTS / f"{script}.py", *import_closure(SCRIPTS / f"{script}.py", chosen), *own]
     digests = {path: _syntax(path).sha256(lambda row: _counts(row, chosen)) for path in files}
-    return Code({_name(path): digests[path] for path in files}, chosen)
+    return Code(script, {_name(path): digests[path] for path in files}, chosen)
 
 
 def check_planned(script: str, fingerprint: str) -> Code:
@@ -79,7 +81,7 @@ def check_planned(script: str, fingerprint: str) -> Code:
     Raises:
         InputError: the code was edited in between.
     """
-    code = read_code(script, tuple(fingerprint.split()[1:]))
+    code = read_code(script, tuple(fingerprint.split()[2:]))
     if code.fingerprint != fingerprint:
         raise InputError(
             f"the code of {script} was edited after Snakemake planned this job, so nothing was started; "

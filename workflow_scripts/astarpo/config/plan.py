@@ -192,7 +192,7 @@ class Plan:
         running = getattr(entry, "value_update", "none") == "running"
         tasks = [entry.dataset, *([entry.validation] if entry.validation is not None else [])]
         return _chosen(
-            (METHODS.modules[_dump(entry)["method"]],),
+            (METHODS.modules[entry.method],),
             self.sampling_modules(entry.reference),
             DEEPSPEED_MODULES if entry.engine == "deepspeed" else (),
             LORA_MODULES if entry.lora is not None else (),

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from astarpo.common.code import Code, read_code
+from astarpo.common.differences import differing, flat_settings
 from astarpo.common.errors import InputError
 from astarpo.common.files import read_json, sha256
 from astarpo.common.provenance import content_sha256, read_provenance
-from astarpo.common.differences import differing, flat_settings
 
 PROVENANCE_COLUMNS = (
     "file",

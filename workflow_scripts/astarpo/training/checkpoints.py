@@ -13,10 +13,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from astarpo.common.differences import differing, flat_settings
 from astarpo.common.errors import InputError
 from astarpo.common.files import read_json, write_json
 from astarpo.common.provenance import versions
-from astarpo.common.differences import differing, flat_settings
 from astarpo.training.world import World
 
 ALONE = World()
