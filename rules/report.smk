@@ -4,6 +4,7 @@ Comes in: graded answers, manifests, metrics.
 Goes out: results/tables/, results/figures/{figure}.{png,pdf} (a rule a kind of figure), results/report.zip.
 """
 
+from astarpo.common.code_store import remember
 from astarpo.common.files import write_text
 
 
@@ -14,6 +15,7 @@ onstart:
     # not hold it for a sweep of some hundred runs; no rule's output, because its hash is among the settings of
     # `summarize`, and a rule that takes no time would spoil the report's page of runtimes.
     write_text("results/tables/plan.json", TARGETS.tables_plan())
+    remember(job.params.code for job in workflow.dag.needrun_jobs() if "code" in job.params.keys())
 
 
 rule summarize:

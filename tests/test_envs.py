@@ -143,6 +143,7 @@ def test_every_script_belongs_to_a_rule() -> None:
         "compare_runs",
         "grade",
         "launch",
+        "plan",
         "watch",
         *(script for _, script, _ in rules_with_scripts()),
     }

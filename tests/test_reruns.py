@@ -53,7 +53,7 @@ def snakemake(folder: Path, *options: str) -> str:
 def would_run(folder: Path, *more: str) -> Counter[str]:
     """Rules that a dry run lists, with the wildcards that tell their jobs apart; ``more`` are further targets."""
     jobs: Counter[str] = Counter()
-    listed = snakemake(folder, *more, "-n", "--cores", "1")
+    listed = snakemake(folder, *more, "-n", "--cores", "1", "--quiet", "host")
     for block in re.split(r"\n(?=(?:local)?rule \w+:)", listed):
         match = re.match(r"(?:local)?rule (\w+):", block)
         if match and match.group(1) not in (*TARGETS, *more):
@@ -381,6 +381,36 @@ SUMMARY_ONLY = {*TABLES, *FIGURES}
 def test_an_edit_reruns_exactly_what_depends_on_it(project, edit, expected):
     edit(project)
     assert would_run(project) == Counter(dict.fromkeys(expected, 1))
+
+
+def test_the_plan_says_in_words_what_would_run_and_why(project):
+    put("runs/a-star-po/beta2", 2e-3)(project)
+    put("datasets/sums/sampling/max_samples", 16)(project)
+    put("values/first-four/n", 16)(project)
+    rewrite("workflow_scripts/plot_time.py", "workflow_scripts/astarpo/objectives/reinforce.py")(project)
+    command = [sys.executable, "workflow_scripts/plan.py", *TARGETS]
+    done = subprocess.run(command, cwd=project, capture_output=True, text=True, check=True)
+    *lines, total = done.stdout.splitlines()
+    assert total == "35 jobs would run."
+    for line in (
+        "train a-star-po, 2 seeds: beta2 0.001 -> 0.002",
+        "train without, seed 0: code of objectives/reinforce.py changed",
+        "train other, seed 0: after estimate_values",
+        "sample 2 blocks of tiny on sums: new",
+        "grade_samples, 2 jobs: new",
+        "generate_answers, 8 jobs: after train_policy",
+    ):
+        assert line in lines, done.stdout
+    (of_time,) = [line for line in lines if line.startswith("plot_time time: ")]
+    assert "code of plot_time.py changed" in of_time
+    (of_values,) = [line for line in lines if line.startswith("estimate_values")]
+    assert of_values.startswith("estimate_values first-four: ") and "n 4 -> 16" in of_values
+
+
+def test_a_dry_run_after_an_edit_is_a_screen_or_two(project):
+    put("runs/a-star-po/beta2", 2e-3)(project)
+    listed = snakemake(project, "-n")
+    assert "train_policy" in listed and len(listed.encode()) < 6000
 
 
 def test_an_edit_while_jobs_run_is_noticed(project):
