@@ -6,7 +6,7 @@ CORES ?= $(shell nproc 2>/dev/null || getconf _NPROCESSORS_ONLN)
 # The rules call plain `python`: the one of the virtual environment.
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: help demo watch install test mutants test-vllm test-deepspeed test-slurm test-trl bench format
+.PHONY: help demo plan watch install test mutants test-vllm test-deepspeed test-slurm test-trl bench format
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(firstword $(MAKEFILE_LIST))
@@ -14,6 +14,9 @@ help: ## list the targets
 demo: install ## train, evaluate and show the summary; CORES=N sets the number of cores
 	snakemake --cores $(CORES) --quiet rules host reason
 	@cat results/tables/summary.txt
+
+plan: install ## say what would run and why, a line a job or group of jobs; TARGETS='train ...' for a part
+	@python workflow_scripts/plan.py $(TARGETS)
 
 watch: install ## follow the running trainings
 	@python workflow_scripts/watch.py

@@ -4,6 +4,7 @@ Comes in: graded answers, manifests, metrics.
 Goes out: results/tables/, results/figures/{figure}.{png,pdf} (a rule a kind of figure), results/report.zip.
 """
 
+from astarpo.common.code_store import remember
 from astarpo.common.files import write_text
 
 
@@ -14,12 +15,12 @@ onstart:
     # not hold it for a sweep of some hundred runs; no rule's output, because its hash is among the settings of
     # `summarize`, and a rule that takes no time would spoil the report's page of runtimes.
     write_text("results/tables/plan.json", TARGETS.tables_plan())
+    remember(job.params.code for job in workflow.dag.needrun_jobs() if "code" in job.params.keys())
 
 
 rule summarize:
     input:
         TARGETS.results(),
-        **code("summarize"),
         paper="config/paper/main_table.csv",
     output:
         summary=report(
@@ -62,9 +63,11 @@ rule summarize:
         mem_mb=4000,
         runtime=60,
     params:
+        launch=launch,
+        code=code("summarize"),
         settings=plan_settings,
     shell:
-        "python workflow_scripts/launch.py --log {log:q} {input.script:q} --settings {params.settings:q} "
+        "python {params.launch} --log {log:q} --code {params.code:q} summarize --settings {params.settings:q} "
         "--plan results/tables/plan.json --paper {input.paper:q} --out-main-csv {output.main_csv:q} --out-summary {output.summary:q} --out-summary-parquet {output.summary_parquet:q} "
         "--out-differences {output.differences:q} --out-differences-parquet {output.differences_parquet:q} "
         "--out-curves {output.curves:q} --out-curves-parquet {output.curves_parquet:q} --out-cost {output.cost:q} "
@@ -75,7 +78,6 @@ rule summarize:
 rule show_examples:
     input:
         TARGETS.answered(),
-        **code("show_examples"),
     output:
         report(
             "results/tables/examples.html",
@@ -94,15 +96,16 @@ rule show_examples:
         mem_mb=4000,
         runtime=60,
     params:
+        launch=launch,
+        code=code("show_examples"),
         settings=plan_settings,
     shell:
-        "python workflow_scripts/launch.py --log {log:q} {input.script:q} --settings {params.settings:q} "
+        "python {params.launch} --log {log:q} --code {params.code:q} show_examples --settings {params.settings:q} "
         "--plan results/tables/plan.json --out {output:q}"
 
 
 rule show_validation:
     input:
-        **code("show_validation"),
         metrics=TARGETS.validated(),
     output:
         csv="results/tables/validation.csv",
@@ -124,15 +127,16 @@ rule show_validation:
         mem_mb=2000,
         runtime=30,
     params:
+        launch=launch,
+        code=code("show_validation"),
         settings=plan_settings,
     shell:
-        "python workflow_scripts/launch.py --log {log:q} {input.script:q} --settings {params.settings:q} "
+        "python {params.launch} --log {log:q} --code {params.code:q} show_validation --settings {params.settings:q} "
         "--plan results/tables/plan.json --out-csv {output.csv:q} --out-markdown {output.markdown:q} --out-html {output.html:q}"
 
 
 rule plot_training_curves:
     input:
-        **code("plot_training_curves"),
         curves="results/tables/curves.parquet",
     output:
         png=report(
@@ -155,15 +159,16 @@ rule plot_training_curves:
         mem_mb=2000,
         runtime=30,
     params:
+        launch=launch,
+        code=code("plot_training_curves"),
         settings=settings("figure", "figure"),
     shell:
-        "python workflow_scripts/launch.py --log {log:q} {input.script:q} --settings {params.settings:q} "
+        "python {params.launch} --log {log:q} --code {params.code:q} plot_training_curves --settings {params.settings:q} "
         "--curves {input.curves:q} --out-png {output.png:q} --out-pdf {output.pdf:q}"
 
 
 rule plot_accuracy:
     input:
-        **code("plot_accuracy"),
         summary="results/tables/summary.parquet",
     output:
         png=report(
@@ -186,15 +191,16 @@ rule plot_accuracy:
         mem_mb=2000,
         runtime=30,
     params:
+        launch=launch,
+        code=code("plot_accuracy"),
         settings=settings("figure", "figure"),
     shell:
-        "python workflow_scripts/launch.py --log {log:q} {input.script:q} --settings {params.settings:q} "
+        "python {params.launch} --log {log:q} --code {params.code:q} plot_accuracy --settings {params.settings:q} "
         "--summary {input.summary:q} --out-png {output.png:q} --out-pdf {output.pdf:q}"
 
 
 rule plot_values:
     input:
-        **code("plot_values"),
         values=values_of_figure,
     output:
         png=report(
@@ -217,15 +223,16 @@ rule plot_values:
         mem_mb=2000,
         runtime=30,
     params:
+        launch=launch,
+        code=code("plot_values"),
         settings=settings("figure", "figure"),
     shell:
-        "python workflow_scripts/launch.py --log {log:q} {input.script:q} --settings {params.settings:q} "
+        "python {params.launch} --log {log:q} --code {params.code:q} plot_values --settings {params.settings:q} "
         "--values {input.values:q} --out-png {output.png:q} --out-pdf {output.pdf:q}"
 
 
 rule plot_time:
     input:
-        **code("plot_time"),
         cost="results/tables/cost.parquet",
     output:
         png=report(
@@ -248,15 +255,16 @@ rule plot_time:
         mem_mb=2000,
         runtime=30,
     params:
+        launch=launch,
+        code=code("plot_time"),
         settings=settings("figure", "figure"),
     shell:
-        "python workflow_scripts/launch.py --log {log:q} {input.script:q} --settings {params.settings:q} "
+        "python {params.launch} --log {log:q} --code {params.code:q} plot_time --settings {params.settings:q} "
         "--cost {input.cost:q} --out-png {output.png:q} --out-pdf {output.pdf:q}"
 
 
 rule plot_training_time:
     input:
-        **code("plot_training_time"),
         cost="results/tables/cost.parquet",
     output:
         png=report(
@@ -279,15 +287,16 @@ rule plot_training_time:
         mem_mb=2000,
         runtime=30,
     params:
+        launch=launch,
+        code=code("plot_training_time"),
         settings=settings("figure", "figure"),
     shell:
-        "python workflow_scripts/launch.py --log {log:q} {input.script:q} --settings {params.settings:q} "
+        "python {params.launch} --log {log:q} --code {params.code:q} plot_training_time --settings {params.settings:q} "
         "--cost {input.cost:q} --out-png {output.png:q} --out-pdf {output.pdf:q}"
 
 
 rule plot_tradeoff:
     input:
-        **code("plot_tradeoff"),
         summary="results/tables/summary.parquet",
         cost="results/tables/cost.parquet",
     output:
@@ -311,15 +320,16 @@ rule plot_tradeoff:
         mem_mb=2000,
         runtime=30,
     params:
+        launch=launch,
+        code=code("plot_tradeoff"),
         settings=settings("figure", "figure"),
     shell:
-        "python workflow_scripts/launch.py --log {log:q} {input.script:q} --settings {params.settings:q} "
+        "python {params.launch} --log {log:q} --code {params.code:q} plot_tradeoff --settings {params.settings:q} "
         "--summary {input.summary:q} --cost {input.cost:q} --out-png {output.png:q} --out-pdf {output.pdf:q}"
 
 
 rule plot_ablation:
     input:
-        **code("plot_ablation"),
         summary="results/tables/summary.parquet",
         cost="results/tables/cost.parquet",
     output:
@@ -343,9 +353,11 @@ rule plot_ablation:
         mem_mb=2000,
         runtime=30,
     params:
+        launch=launch,
+        code=code("plot_ablation"),
         settings=settings("figure", "figure"),
     shell:
-        "python workflow_scripts/launch.py --log {log:q} {input.script:q} --settings {params.settings:q} "
+        "python {params.launch} --log {log:q} --code {params.code:q} plot_ablation --settings {params.settings:q} "
         "--summary {input.summary:q} --cost {input.cost:q} --out-png {output.png:q} --out-pdf {output.pdf:q}"
 
 
@@ -369,6 +381,6 @@ rule report:
         mem_mb=2000,
         runtime=30,
     params:
-        configfiles=given_config_files(),
+        configfiles=given_config_files,
     shell:
         "snakemake --nolock --cores 1 {input:q} --report {output:q} {params.configfiles} > {log:q} 2>&1"

@@ -8,7 +8,6 @@ Goes out: results/selections/{selection}.parquet and results/values/{value}.parq
 rule select_prompts:
     input:
         unpack(entry_inputs("selections", "selection")),
-        **code("select_prompts"),
     output:
         "results/selections/{selection}.parquet",
     log:
@@ -22,16 +21,17 @@ rule select_prompts:
         mem_mb=4000,
         runtime=60,
     params:
+        launch=launch,
+        code=code("select_prompts"),
         settings=settings("selection", "selection"),
     shell:
-        "python workflow_scripts/launch.py --log {log:q} {input.script:q} --settings {params.settings:q} "
+        "python {params.launch} --log {log:q} --code {params.code:q} select_prompts --settings {params.settings:q} "
         "--graded {input.graded:q} --out {output:q}"
 
 
 rule estimate_values:
     input:
         unpack(entry_inputs("values", "value")),
-        **code("estimate_values"),
     output:
         "results/values/{value}.parquet",
     log:
@@ -45,7 +45,9 @@ rule estimate_values:
         mem_mb=4000,
         runtime=60,
     params:
+        launch=launch,
+        code=code("estimate_values", modules_of_estimates),
         settings=settings("value", "value"),
     shell:
-        "python workflow_scripts/launch.py --log {log:q} {input.script:q} --settings {params.settings:q} "
+        "python {params.launch} --log {log:q} --code {params.code:q} estimate_values --settings {params.settings:q} "
         "--graded {input.graded:q} --out {output:q}"

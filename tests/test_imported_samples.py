@@ -270,7 +270,7 @@ def test_a_verifier_of_ones_own_in_the_workflow(tmp_path):
     assert {(v["n"], v["n_correct"]) for v in values} == {(4, 1)}
 
     verifier.write_text("def ends(gold, response):\n    return response.text == 'no'\n")
-    printed = snakemake(tmp_path, "results/values/v-star.parquet", "-n")
+    printed = snakemake(tmp_path, "results/values/v-star.parquet", "-n", "--quiet", "host")
     assert "rule grade_samples:" in printed and "rule estimate_values:" in printed
     assert "rule prepare_dataset:" not in printed and "rule import_samples:" not in printed
     snakemake(tmp_path, "results/values/v-star.parquet")

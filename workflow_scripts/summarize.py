@@ -61,9 +61,13 @@ def main() -> None:
     write_text(arguments.out_html, tables.tables_page("Main results", shown_tables))
     write_text(arguments.out_main_csv, tables.plain_csv(main_tables[0]))
     write_text(arguments.out_provenance, tables.csv_text(checked, PROVENANCE_COLUMNS))
-    changed = [row["file"] for row in checked if row["code_changed"]]
+    changed = [row for row in checked if row["code_changed"]]
     if changed:
-        print(f"results made by other code: {len(changed)}, see {arguments.out_provenance}")
+        modules = sorted({module for row in changed for module in row["changed_modules"].split()})
+        print(
+            f"results made by other code: {len(changed)} ({', '.join(modules) or 'which was not recorded'}), "
+            f"see {arguments.out_provenance}"
+        )
     shown = tables.terminal_table(summary) + "\n"
     write_text(arguments.out_terminal, shown)
     print(shown, end="")

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from astarpo.common.kinds import Positive
 from astarpo.common.settings import Section
+from astarpo.objectives.method import Method
 from astarpo.objectives.rollout import Rollout
 
 if TYPE_CHECKING:
@@ -70,3 +71,6 @@ def loss(
         "advantage": targets["advantage_B"].sum(),
     }
     return residual_B.square().sum() / normaliser, metric_sums
+
+
+METHOD = Method(prepare, loss, needs_v_star=True, responses=(1, 1), loop_settings=("value_update",))

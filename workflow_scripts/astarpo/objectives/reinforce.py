@@ -9,6 +9,7 @@ from pydantic import Field
 from astarpo.common.kinds import BelowOne, NotNegative
 from astarpo.common.settings import Section
 from astarpo.objectives.loss_terms import leave_one_out_mean
+from astarpo.objectives.method import Method
 from astarpo.objectives.rollout import Rollout
 
 if TYPE_CHECKING:
@@ -89,3 +90,6 @@ def loss(
         weight_B = weight_B - beta2 * (log_prob_B.detach() - targets["anchor_log_prob_B"])
     metric_sums = {"advantage": targets["advantage_B"].sum()}
     return -(weight_B * log_prob_B).sum() / normaliser, metric_sums
+
+
+METHOD = Method(prepare, loss, reference_only_if="kl_in_reward", loop_settings=("baseline_decay",))

@@ -90,7 +90,7 @@ class Trainer:
         """Train to the end, going on from the newest checkpoint in ``scratch`` if there is one.
 
         Args:
-            scratch: a folder of this run alone (see `checkpoints.fingerprint`).
+            scratch: a folder of this run alone (see `checkpoints.Origin`).
 
         Returns:
             Metrics and timings of all steps.
