@@ -62,7 +62,7 @@ def load_config(raw: Mapping[str, Any], files: Sequence[str | Path] = ()) -> Con
         Typed settings, sweeps expanded.
 
     Raises:
-        InputError: one message with every error found, a line each: file and line, key, value, what is allowed.
+        InputError: one message with every error found, one line each: file and line, key, value, what is allowed.
     """
     check_files(files)
     plain = _sorted(raw)
