@@ -21,6 +21,7 @@ from astarpo.common.devices import check_enough, check_partitions, slurm_job
 from astarpo.common.errors import InputError
 from astarpo.model.lengths import check_folder
 from astarpo.common.hashes import HASHES
+from astarpo.common.job_logs import describe_failure
 from astarpo.model.files import content_of
 from astarpo.common.packages import check_can_import
 from astarpo.training.compilation import check_can_compile
@@ -29,7 +30,7 @@ from snakemake.exceptions import WorkflowError
 from snakemake.settings.types import DeploymentMethod
 
 try:
-    PLAN = Plan(load_config(config))
+    PLAN = Plan(load_config(config, workflow.configfiles))
 except InputError as error:
     raise WorkflowError(str(error)) from None
 
@@ -254,6 +255,20 @@ def check_trainings(jobs):
             slurm_job(MACHINE.nodes)
         if any(PLAN.config.runs[job.wildcards.run].compile_model for job in jobs):
             check_can_compile(MACHINE.device)
+
+
+def print_failures():
+    """Print why each failed job failed, one line a job: also where --quiet hides all that Snakemake says."""
+    if any(type(handler).__module__.startswith("snakemake_logger_plugin_stages") for handler in logger_plugins()):
+        return
+    for job in sorted(workflow.scheduler.failed, key=str):
+        for one in job.jobs if job.is_group() else [job]:
+            print(describe_failure(" ".join([one.rule.name, *one.wildcards]), list(one.log)), file=sys.stderr)
+
+
+def logger_plugins():
+    """The logger plugins of this invocation."""
+    return workflow.logger_manager.get_log_handlers()
 
 
 def options(names):

@@ -113,7 +113,7 @@ def test_a_prompt_with_too_few_samples_is_unmatched_in_every_block(tmp_path):
         ({"problem": "question"}, "no column 'question' .samples.problem."),
         ({"reward": "score_{i}"}, "a reward must be 0 or 1 .* but is 0.5"),
         ({"finish_reason": "end_{i}"}, "must be 'stop' or 'length', but is 'eos'"),
-        ({"response": "score_{i}"}, "must be a text, but is 0.5"),
+        ({"response": "score_{i}"}, "must be a string, but is 0.5"),
     ],
 )
 def test_nonsense_is_named_with_its_row(tmp_path, change, message):

@@ -22,8 +22,8 @@ from pathlib import Path
 from astarpo.common import cli
 from astarpo.common.code import FINGERPRINT, SCRIPTS, check_planned
 from astarpo.common.devices import VISIBLE, claim, slurm_job
+from astarpo.common.progress import TERMINAL_FD
 
-TERMINAL_FD = "ASTARPO_TERMINAL_FD"  # astarpo.common.progress draws its bar there
 OPTIONS = ("--log", "--code", "--gpus", "--processes", "--nodes")
 PORTS = (20000, 30000)  # the processes of a job meet on one of these
 
@@ -50,7 +50,7 @@ def split(arguments: list[str]) -> tuple[dict[str, str], list[str]]:
 def send_output_to(log: Path) -> None:
     """Make a file the standard output and error of this process and of what replaces it."""
     log.parent.mkdir(parents=True, exist_ok=True)
-    if sys.stderr.isatty():
+    if sys.stderr.isatty() and TERMINAL_FD not in os.environ:
         terminal = os.dup(2)
         os.set_inheritable(terminal, True)
         os.environ[TERMINAL_FD] = str(terminal)

@@ -1,4 +1,4 @@
-"""Sum up: scores with intervals, training curves, costs, and what each result was made by."""
+"""Summarize: scores with intervals, training curves, costs, and what each result was made with."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def main() -> None:
     parser.add_argument("--out-main-csv", required=True, help="main results as CSV")
     parser.add_argument("--out-html", required=True, help="main results as a web page")
     parser.add_argument("--out-terminal", required=True, help="main results as plain text")
-    parser.add_argument("--out-provenance", required=True, help="CSV: what each result was made by")
+    parser.add_argument("--out-provenance", required=True, help="CSV: what each result was made with")
     arguments = parser.parse_args()
     settings = cli.parse_settings(arguments.settings)
 

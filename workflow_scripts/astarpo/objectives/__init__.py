@@ -1,7 +1,27 @@
 """Methods by name.
 
 A new method is a module that defines `METHOD` from its `prepare` and `loss`, a row of `METHODS`, an entry in
-`astarpo.config.methods` and a test. A training depends on the module of its own method only.
+`astarpo.config.methods` and a test; docs/adding-a-method.md goes through the steps. A training depends on the module of
+its own method only.
+
+The name of an array ends in its shape, one letter for each dimension:
+
+====== ==========================================================================================================
+letter dimension
+====== ==========================================================================================================
+B      sequences of a batch; in the objectives the responses of a rollout or micro-batch
+T      tokens of a response, padded to the longest: ``log_probs_BT``
+G      groups of responses to the same prompt; in attention, heads that share keys and values
+S      tokens of a sequence, prompt and response: ``input_ids_BS``; in evaluation, seeds: ``scores_SP``
+P      tokens of a prompt: ``prompt_ids_BP``; in evaluation, problems: ``rewards_PK``
+K      samples of one prompt or problem
+N      response tokens of a batch in one row, without padding: ``hidden_NH``
+C      those of them whose logits exist at a time: ``logits_CV``
+H      width of the hidden states
+V      tokens of the vocabulary
+====== ==========================================================================================================
+
+No letter at all is a single number.
 """
 
 from __future__ import annotations

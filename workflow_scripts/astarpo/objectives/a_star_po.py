@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 class AStarPOSettings(Section):
     """The method's own settings."""
 
-    beta2: Positive = Field(1.0e-3, description="strength of the pull towards the reference")
+    beta2: Positive = Field(1.0e-3, description="weight of the pull towards the reference")
     value_update: Literal["none", "running"] = Field(
-        "none", description="`running`: online successes take the place of stage 1's one by one"
+        "none", description="`running`: online successes replace those of stage 1 one by one"
     )
 
 
@@ -59,7 +59,7 @@ def loss(
         targets: rows of what `prepare` returned.
         normaliser: number of sequences in the whole batch of this optimizer step, so that the sums over
             micro-batches and ranks are the mean over the global batch.
-        beta2: strength of the pull towards the reference policy.
+        beta2: weight of the pull towards the reference policy.
 
     Returns:
         The loss (a scalar), and sums over the micro-batch's sequences for the metrics.

@@ -23,7 +23,7 @@ class OAPLSettings(Section):
     """The method's own settings."""
 
     beta1: Beta1 = Field(1.0, description="temperature of that estimate")
-    beta2: Positive = Field(1.0e-3, description="strength of the pull towards the lagged policy")
+    beta2: Positive = Field(1.0e-3, description="weight of the pull towards the lagged policy")
     sync_every: Count = Field(50, description="steps between synchronisations")
 
 

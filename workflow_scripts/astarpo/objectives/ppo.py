@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 class PPOSettings(Section):
     """The method's own settings."""
 
-    critic_lr: LearningRate = Field(1.0e-5, description="highest learning rate of the critic")
+    critic_lr: LearningRate = Field(1.0e-5, description="peak learning rate of the critic")
     clip: Positive = Field(0.2, description="how far the ratio may move from 1")
     value_clip: Positive = Field(0.5, description="how far a value may move in an update; 1e9 never clips")
     gamma: Share = Field(1.0, description="discount")

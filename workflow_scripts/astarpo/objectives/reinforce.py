@@ -22,7 +22,7 @@ class ReinforceSettings(Section):
     baseline: Literal["v_star", "zero", "batch_mean", "running_mean", "leave_one_out"] = Field(
         description="what is subtracted from the reward"
     )
-    beta2: NotNegative = Field(1.0e-3, description="strength of the pull towards the reference")
+    beta2: NotNegative = Field(1.0e-3, description="weight of the pull towards the reference")
     kl_in_reward: bool = Field(True, description="false: without that pull")
     baseline_decay: BelowOne = Field(0.9, description="what a `running_mean` keeps at each step")
 
@@ -78,7 +78,7 @@ def loss(
         mask_BT: True at response tokens, the end token included.
         targets: rows of what `prepare` returned.
         normaliser: number of sequences in the whole batch of this optimizer step.
-        beta2: strength of the pull towards the reference policy.
+        beta2: weight of the pull towards the reference policy.
         kl_in_reward: False leaves d out.
 
     Returns:

@@ -162,7 +162,7 @@ SPELLINGS: dict[str, Callable[[str], str] | None] = {n: e.spell for n, e in REGI
 
 
 def right_response(verifier: str, gold: str) -> Response | None:
-    """The shortest response that gives a gold answer in the way that a verifier wants it.
+    """The shortest response that gives a gold answer in the form that a verifier expects.
 
     Args:
         verifier: a name in the registry, or ``path/to/file.py:function``.
@@ -210,7 +210,7 @@ def problem_with(verifier: str) -> str | None:
     try:
         tree = ast.parse(path.read_text(encoding="utf-8"))
     except (SyntaxError, UnicodeDecodeError, ValueError) as error:
-        return f"{path} is no Python ({error})"
+        return f"{path} is not valid Python ({error})"
     names = [node.name for node in tree.body if isinstance(node, ast.FunctionDef)]
     if function in names:
         return None

@@ -148,7 +148,7 @@ def _packages(settings: TrainSettings) -> list[str]:
 
 
 def _bytes_each(settings: TrainSettings, machine: MachineSettings, processes: int) -> float:
-    """Bytes a parameter that a device holds of this training."""
+    """Bytes per parameter that a device holds of this training."""
     adapters = settings.lora is not None
     critic = METHODS[settings.method].needs_critic
     if settings.engine == "deepspeed":
