@@ -6,14 +6,28 @@ CORES ?= $(shell nproc 2>/dev/null || getconf _NPROCESSORS_ONLN)
 # The rules call plain `python`: the one of the virtual environment.
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: help demo watch install test mutants test-vllm test-deepspeed test-slurm test-trl bench format
+# $(call step,ENVIRONMENT,WHAT,COMMAND): one line; the output goes to ENVIRONMENT/install.log, and its end is shown on failure.
+step = @printf '%s ... ' "$(2)"; \
+	if { $(3); } >>$(1)/install.log 2>&1; then echo done; \
+	else echo failed:; tail -n 15 $(1)/install.log; echo "The whole log: $(1)/install.log"; exit 1; fi
+# $(call check,WHAT,COMMAND): one line; the output is shown on failure only.
+check = @printf '%-32s' "$(1)"; \
+	if output=$$($(2) 2>&1); then echo ok; else echo FAILED; printf '%s\n' "$$output"; exit 1; fi
+LARGE = some minutes the first time
+TEST_PINS = $$(grep -E '^(hypothesis|pytest)==' envs/pins/test.txt)
+
+.PHONY: help demo plan watch install test mutants test-vllm test-deepspeed test-slurm test-trl bench format
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(firstword $(MAKEFILE_LIST))
 
 demo: install ## train, evaluate and show the summary; CORES=N sets the number of cores
-	snakemake --cores $(CORES) --quiet rules host reason
-	@cat results/tables/summary.txt
+	PYTHONPATH=workflow_scripts snakemake --cores $(CORES) --logger stages
+	@echo; cat results/tables/summary.txt
+	@echo 'Figures: results/figures/   Tables: results/tables/   Report: results/report.zip   Models: results/runs/*/seed-*/model/'
+
+plan: install ## say what would run and why, a line a job or group of jobs; TARGETS='train ...' for a part
+	@python workflow_scripts/plan.py $(TARGETS)
 
 watch: install ## follow the running trainings
 	@python workflow_scripts/watch.py
@@ -21,12 +35,12 @@ watch: install ## follow the running trainings
 install: .venv/installed ## install what the workflow needs; PYTHON=NAME picks the Python
 
 test: install .venv/installed-tests ## check formatting, style and types, then run the tests
-	ruff format --check .
-	ruff check .
-	mypy
-	snakefmt --check Snakefile rules
-	snakemake --lint
-	pytest -n 2
+	$(call check,formatting,ruff format --check .)
+	$(call check,style,ruff check .)
+	$(call check,types,mypy)
+	$(call check,formatting of the rules,snakefmt --check Snakefile rules)
+	$(call check,lint of the workflow,snakemake --lint)
+	pytest -n 2 -q
 
 mutants: install .venv/installed-tests ## put deliberate bugs in, one at a time, and list those that no test notices; COUNT=N tries N
 	python tests/tools/mutants.py --jobs $(CORES) $(if $(COUNT),--count $(COUNT))
@@ -62,25 +76,28 @@ format: .venv/installed-tests ## format the code, and write the files that are m
 	python config/document.py
 
 .venv/installed: envs/pins/light.txt envs/pins/torch.txt | .venv/bin/pip
-	pip install -r envs/pins/torch.txt
+	$(call step,.venv,installing the workflow with torch ($(LARGE)),pip install -r envs/pins/torch.txt)
 	@touch $@
 
 .venv/installed-tests: envs/pins/test.txt | .venv/bin/pip
-	pip install -r envs/pins/test.txt
+	$(call step,.venv,installing the tools that tests need,pip install -r envs/pins/test.txt)
 	@touch $@
 
 # The builds of torchvision and its kind that come along are for GPUs; transformers cannot be imported beside them.
 .venv-engines/installed: envs/pins/engines.txt envs/pins/engines-cpu.txt envs/pins/test.txt
-	$(PYTHON) -m venv .venv-engines
-	.venv-engines/bin/pip install -r envs/pins/engines-cpu.txt $$(grep -E '^(hypothesis|pytest)==' envs/pins/test.txt)
-	.venv-engines/bin/pip uninstall --yes torchvision torchaudio torchcodec
+	@mkdir -p .venv-engines
+	$(call step,.venv-engines,creating .venv-engines,$(PYTHON) -m venv .venv-engines)
+	$(call step,.venv-engines,installing vLLM and DeepSpeed ($(LARGE)),.venv-engines/bin/pip install -r envs/pins/engines-cpu.txt $(TEST_PINS) \
+		&& .venv-engines/bin/pip uninstall --yes torchvision torchaudio torchcodec)
 	@touch $@
 
 .venv-trl/installed: envs/pins/trl.txt envs/pins/torch.txt envs/pins/test.txt
-	$(PYTHON) -m venv .venv-trl
-	.venv-trl/bin/pip install -r envs/pins/trl.txt $$(grep -E '^(hypothesis|pytest)==' envs/pins/test.txt)
+	@mkdir -p .venv-trl
+	$(call step,.venv-trl,creating .venv-trl,$(PYTHON) -m venv .venv-trl)
+	$(call step,.venv-trl,installing TRL ($(LARGE)),.venv-trl/bin/pip install -r envs/pins/trl.txt $(TEST_PINS))
 	@touch $@
 
 .venv/bin/pip:
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or newer is needed, but $(PYTHON) is %d.%d. Name another one, as in: make PYTHON=python3.12 demo" % sys.version_info[:2])'
-	$(PYTHON) -m venv .venv
+	@mkdir -p .venv
+	$(call step,.venv,creating .venv with $(PYTHON),$(PYTHON) -m venv .venv)

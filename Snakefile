@@ -62,3 +62,7 @@ rule evaluate:
 rule figures:
     input:
         targets("figures"),
+
+
+onerror:
+    print_failures()

@@ -112,7 +112,7 @@ def in_a_process(case: str) -> str:
     command = [sys.executable, __file__, *sys.argv[1:], "--case", case]
     ran = subprocess.run(command, capture_output=True, text=True, check=False)
     if ran.returncode:
-        lines = ran.stderr.strip().splitlines() or ["it ended without a word"]
+        lines = ran.stderr.strip().splitlines() or ["it ended without a message"]
         raise RuntimeError(f"failed: {lines[-1][:200]}")
     return ran.stdout.splitlines()[-1]
 

@@ -39,11 +39,11 @@ class Environment(NamedTuple):
 MODEL = "huggingface-hub numpy pyarrow pydantic pydantic-core tokenizers torch tqdm transformers"
 VERIFIERS = "latex2sympy2-extended math-verify sympy"
 ENVIRONMENTS = {
-    "data": Environment("light", f"{VERIFIERS} datasets numpy pyarrow pydantic pydantic-core reasoning-gym"),
+    "data": Environment("light", f"{VERIFIERS} datasets numpy pyarrow pydantic pydantic-core reasoning-gym tqdm"),
     "sampling": Environment("torch", MODEL, "jinja2 safetensors"),
     "sampling-vllm": Environment("engines-cuda", f"{MODEL} peft vllm", "jinja2 safetensors"),
     "grading": Environment("light", f"{VERIFIERS} pyarrow pydantic pydantic-core tqdm"),
-    "values": Environment("light", "numpy pyarrow pydantic pydantic-core"),
+    "values": Environment("light", "numpy pyarrow pydantic pydantic-core tqdm"),
     "training": Environment("torch", f"{MODEL} {VERIFIERS}", "jinja2 safetensors"),
     "training-deepspeed": Environment(
         "engines-cuda", f"{MODEL} {VERIFIERS} deepspeed peft vllm", "jinja2 ninja safetensors"
@@ -52,7 +52,7 @@ ENVIRONMENTS = {
     "evaluation": Environment(
         "light", "jinja2 markupsafe numpy pandas pyarrow scipy tqdm", "pydantic pydantic-core snakemake"
     ),
-    "plotting": Environment("light", "matplotlib numpy pandas pyarrow scipy"),
+    "plotting": Environment("light", "matplotlib numpy pandas pyarrow scipy tqdm"),
 }
 
 

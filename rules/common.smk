@@ -2,9 +2,9 @@
 
 Comes in: the configuration. Goes out: functions that the other rule files use; no files.
 
-A rule's settings are one JSON text with just the keys that its stage reads (`settings`), and its script and
-the modules that this imports are inputs (`code`): Snakemake compares both by content, so an edit reruns what
-depends on it and a touch, a clone or another order of keys reruns nothing.
+Snakemake compares two parameters of every job: its settings, one JSON text with just the keys that its stage reads
+(`settings`), and the fingerprint of its code (`code`). So an edit reruns what depends on it, and a touch, a clone, a
+comment or another order of keys reruns nothing. Inputs are data only.
 """
 
 import re
@@ -14,8 +14,7 @@ from pathlib import Path
 
 sys.path.insert(0, "workflow_scripts")
 
-import astarpo
-from astarpo.common.code import import_closure
+from astarpo.common.code import SCRIPTS, read_code
 from astarpo.config import Plan, load_config
 from astarpo.config.targets import NOTHING, Targets
 from astarpo.common.devices import check_enough, check_partitions, slurm_job
@@ -23,6 +22,8 @@ from astarpo.common.errors import InputError
 from astarpo.common.files import sha256
 from astarpo.model.lengths import check_folder
 from astarpo.common.hashes import HASHES
+from astarpo.figures import PLOTS
+from astarpo.common.job_logs import describe_failure
 from astarpo.model.files import content_of
 from astarpo.common.packages import check_can_import
 from astarpo.training.compilation import check_can_compile
@@ -31,19 +32,15 @@ from snakemake.exceptions import WorkflowError
 from snakemake.settings.types import DeploymentMethod
 
 try:
-    PLAN = Plan(load_config(config))
+    PLAN = Plan(load_config(config, workflow.configfiles))
 except InputError as error:
     raise WorkflowError(str(error)) from None
 
 TARGETS = Targets(PLAN)
 MACHINE = PLAN.config.machine
 # The templates of tables and pages are code, but no import leads to them.
-TEMPLATES = sha256(Path(astarpo.__file__).parent / "tables" / "templates")
+TEMPLATES = sha256(SCRIPTS / "astarpo" / "tables" / "templates")
 NAME = "[a-z0-9][a-z0-9-]*"
-# The environments of rules that draw responses, and of those that train.
-SAMPLING_ENV = "../envs/sampling-vllm.yaml" if PLAN.uses_vllm() else "../envs/sampling.yaml"
-NEEDS_ENGINES = PLAN.uses_vllm() or PLAN.uses_deepspeed() or PLAN.uses_lora()
-TRAINING_ENV = "../envs/training-deepspeed.yaml" if NEEDS_ENGINES else "../envs/training.yaml"
 
 
 wildcard_constraints:
@@ -60,20 +57,62 @@ wildcard_constraints:
     figure=NAME,
 
 
-def code(script, leave_out=()):
-    """Inputs of a rule: its script, and the library modules that this imports but for those that are not used."""
-    path = f"workflow_scripts/{script}.py"
-    library = import_closure(path, (*leave_out, *PLAN.unused_modules()))
-    return {"script": path, "library": [str(module) for module in library]}
-
-
-def used_code(script):
-    """As `code`, for a training: how V* is estimated matters only if the run estimates it anew."""
+def code(script, chosen=None):
+    """A params function: the fingerprint of a script's code, with what the job chooses of the optional modules."""
 
     def of(wildcards):
-        return code(script, PLAN.modules_without_use(wildcards.run))
+        return read_code(script, chosen(wildcards) if chosen else ()).fingerprint
 
     return of
+
+
+def modules_of_training(wildcards):
+    """The optional modules that a training uses."""
+    return PLAN.training_modules(wildcards.run)
+
+
+def modules_of_samples(wildcards):
+    """The same for samples of a reference."""
+    return PLAN.sampling_modules(wildcards.reference)
+
+
+def modules_of_answers(wildcards):
+    """The same for a policy's answers."""
+    return PLAN.sampling_modules(wildcards.policy)
+
+
+def modules_of_grades(wildcards):
+    """The same for grades of samples or of answers: the file of a verifier of the user's own."""
+    tasks = ("benchmarks", wildcards.benchmark) if "benchmark" in wildcards.keys() else ("datasets", wildcards.dataset)
+    return PLAN.grading_modules(*tasks)
+
+
+def module_of_figure(wildcards):
+    """The same for a figure: the module of its kind."""
+    return (PLOTS.modules[PLAN.config.figures[wildcards.figure].kind],)
+
+
+def modules_of_estimates(wildcards):
+    """The same for estimates of V*."""
+    return PLAN.estimate_modules()
+
+
+# Environments are chosen for each job, too: a run with an engine of its own is no edit of the others.
+
+
+def training_env(wildcards):
+    """The environment of a training."""
+    return "../envs/training-deepspeed.yaml" if PLAN.training_packages(wildcards.run) else "../envs/training.yaml"
+
+
+def samples_env(wildcards):
+    """The environment in which a reference is sampled."""
+    return "../envs/sampling-vllm.yaml" if PLAN.sampling_packages(wildcards.reference) else "../envs/sampling.yaml"
+
+
+def answers_env(wildcards):
+    """The environment in which a policy answers."""
+    return "../envs/sampling-vllm.yaml" if PLAN.sampling_packages(wildcards.policy) else "../envs/sampling.yaml"
 
 
 def settings(stage, *names):
@@ -89,7 +128,9 @@ def inputs(stage, *names):
     """An input function for `unpack`: the named inputs of a stage for the wildcards that are named."""
 
     def of(wildcards):
-        return getattr(PLAN, f"{stage}_inputs")(*[wildcards[name] for name in names])
+        given = getattr(PLAN, f"{stage}_inputs")(*[wildcards[name] for name in names])
+        # A verifier of the user's own is code: the fingerprint tells whether it changed.
+        return {name: ancient(path) if name.endswith("verifier") else path for name, path in given.items()}
 
     return of
 
@@ -145,14 +186,22 @@ def machine(wildcards, resources):
     return PLAN.machine()
 
 
-def launcher(wildcards, resources):
-    """The launcher's options for a job on one device; not compared either, as they change no number."""
-    return f"--gpus {resources.gpu}"
+# How a job is started: not compared, as it changes no number.
 
 
-def training_launcher(wildcards, resources):
-    """The same for a training, which may spread over devices and nodes."""
-    return f"--gpus {resources.gpu} --processes {MACHINE.devices} --nodes {MACHINE.nodes}"
+def launch(wildcards, resources):
+    """The launcher."""
+    return shlex.quote(str(SCRIPTS / "launch.py"))
+
+
+def launch_with_gpu(wildcards, resources):
+    """The launcher for a job on one device."""
+    return f"{launch(wildcards, resources)} --gpus {resources.gpu}"
+
+
+def launch_training(wildcards, resources):
+    """The launcher for a training, which may spread over devices and nodes."""
+    return f"{launch_with_gpu(wildcards, resources)} --processes {MACHINE.devices} --nodes {MACHINE.nodes}"
 
 
 def check_model_lengths(jobs):
@@ -176,32 +225,59 @@ def check_before_start():
         return
     jobs = list(workflow.dag.needrun_jobs())
     try:
-        if any(job.rule.name == "train_policy" for job in jobs):
-            check_trainings()
+        trainings = [job for job in jobs if job.rule.name == "train_policy"]
+        if trainings:
+            check_trainings(trainings)
         check_model_lengths(jobs)
         if workflow.executor_plugin.name == "slurm":
             sent = [job for job in jobs if not job.is_local]
             check_partitions({job.rule.name: job.resources.get("slurm_partition") for job in sent})
         elif workflow.local_exec:
             if not workflow.deployment_settings.deployment_method:
-                rules_to_run = {job.rule.name for job in jobs}
-                check_can_import(PLAN.engines(rules_to_run))
+                check_can_import(packages_of(jobs))
             check_enough(max((job.resources.get("gpu", 0) for job in jobs), default=0))
     except InputError as error:
         raise WorkflowError(str(error)) from None
 
 
-def check_trainings():
+def packages_of(jobs):
+    """Packages that jobs need and that the usual environment does not have."""
+    needed = {}
+    for job in jobs:
+        if job.rule.name == "train_policy":
+            needed |= dict.fromkeys(PLAN.training_packages(job.wildcards.run))
+        elif job.rule.name in ("sample_reference", "generate_answers"):
+            policy = job.wildcards.get("reference") or job.wildcards.get("policy")
+            needed |= dict.fromkeys(PLAN.sampling_packages(policy))
+    return list(needed)
+
+
+def check_trainings(jobs):
     """Say what no training could run with: each would find out when stage 1 has been paid for."""
     if DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method:
-        check_in_environment(MACHINE.trackers, TRAINING_ENV.removeprefix("../"))
+        for environment in sorted({training_env(job.wildcards) for job in jobs}):
+            check_in_environment(MACHINE.trackers, SCRIPTS.parent / environment.removeprefix("../"))
     else:
         check_installed(MACHINE.trackers)
     if workflow.executor_plugin.name != "slurm" and workflow.local_exec:
         if MACHINE.nodes > 1:
             slurm_job(MACHINE.nodes)
-        if any(run.compile_model for run in PLAN.config.runs.values()):
+        if any(PLAN.config.runs[job.wildcards.run].compile_model for job in jobs):
             check_can_compile(MACHINE.device)
+
+
+def print_failures():
+    """Print why each failed job failed, one line a job: also where --quiet hides all that Snakemake says."""
+    if any(type(handler).__module__.startswith("snakemake_logger_plugin_stages") for handler in logger_plugins()):
+        return
+    for job in sorted(workflow.scheduler.failed, key=str):
+        for one in job.jobs if job.is_group() else [job]:
+            print(describe_failure(" ".join([one.rule.name, *one.wildcards]), list(one.log)), file=sys.stderr)
+
+
+def logger_plugins():
+    """The logger plugins of this invocation."""
+    return workflow.logger_manager.get_log_handlers()
 
 
 def options(names):
@@ -233,8 +309,8 @@ def targets(kind):
     return getattr(TARGETS, kind)()
 
 
-def given_config_files():
-    """The configuration files of this invocation, as options for another one."""
+def given_config_files(wildcards, resources):
+    """The configuration files of this invocation, as options for another one; not compared, as they are paths."""
     files = [str(path) for path in workflow.overwrite_configfiles or []]
     return f"--configfile {shlex.join(files)}" if files else ""
 

@@ -9,7 +9,6 @@ results/contamination/, what a training set shares with a benchmark.
 rule prepare_dataset:
     input:
         unpack(entry_inputs("datasets", "dataset")),
-        **code("prepare_dataset"),
     output:
         table="results/datasets/{dataset}.parquet",
         card="results/datasets/{dataset}.card.json",
@@ -24,12 +23,15 @@ rule prepare_dataset:
         mem_mb=4000,
         runtime=60,
     params:
+        launch=launch,
+        code=code("prepare_dataset"),
         settings=settings("dataset", "dataset"),
         options=options(["source", "benchmark"]),
     shell:
-        "python workflow_scripts/launch.py"
+        "python {params.launch}"
         " --log {log:q}"
-        " {input.script:q}"
+        " --code {params.code:q}"
+        " prepare_dataset"
         " --settings {params.settings:q}"
         " {params.options}"
         " --out {output.table:q}"
@@ -39,7 +41,6 @@ rule prepare_dataset:
 rule prepare_benchmark:
     input:
         unpack(entry_inputs("benchmarks", "benchmark")),
-        **code("prepare_benchmark"),
     output:
         table="results/benchmarks/{benchmark}.parquet",
         card="results/benchmarks/{benchmark}.card.json",
@@ -54,12 +55,15 @@ rule prepare_benchmark:
         mem_mb=4000,
         runtime=60,
     params:
+        launch=launch,
+        code=code("prepare_benchmark"),
         settings=settings("benchmark", "benchmark"),
         options=options(["source"]),
     shell:
-        "python workflow_scripts/launch.py"
+        "python {params.launch}"
         " --log {log:q}"
-        " {input.script:q}"
+        " --code {params.code:q}"
+        " prepare_benchmark"
         " --settings {params.settings:q}"
         " {params.options}"
         " --out {output.table:q}"
@@ -69,7 +73,6 @@ rule prepare_benchmark:
 rule check_contamination:
     input:
         unpack(inputs("contamination", "dataset", "benchmark")),
-        **code("check_contamination"),
     output:
         "results/contamination/{dataset}--{benchmark}.json",
     log:
@@ -86,11 +89,14 @@ rule check_contamination:
         mem_mb=4000,
         runtime=60,
     params:
+        launch=launch,
+        code=code("check_contamination"),
         settings=settings("contamination"),
     shell:
-        "python workflow_scripts/launch.py"
+        "python {params.launch}"
         " --log {log:q}"
-        " {input.script:q}"
+        " --code {params.code:q}"
+        " check_contamination"
         " --settings {params.settings:q}"
         " --dataset {input.dataset:q}"
         " --benchmark {input.benchmark:q}"
@@ -99,7 +105,6 @@ rule check_contamination:
 
 rule show_contamination:
     input:
-        **code("show_contamination"),
         found=TARGETS.contamination(),
     output:
         csv="results/tables/contamination.csv",
@@ -120,12 +125,15 @@ rule show_contamination:
         mem_mb=2000,
         runtime=30,
     params:
+        launch=launch,
+        code=code("show_contamination"),
         settings=settings("contamination"),
         templates=TEMPLATES,
     shell:
-        "python workflow_scripts/launch.py"
+        "python {params.launch}"
         " --log {log:q}"
-        " {input.script:q}"
+        " --code {params.code:q}"
+        " show_contamination"
         " --settings {params.settings:q}"
         " --found {input.found:q}"
         " --out-csv {output.csv:q}"

@@ -8,7 +8,6 @@ Goes out: results/evaluations/{policy}/, a policy being {reference} or {run}.see
 rule generate_answers:
     input:
         unpack(inputs("answer", "policy", "benchmark")),
-        **code("generate_answers"),
         model=ancient(model_of_policy),
     output:
         "results/evaluations/{policy}/{benchmark}.{protocol}.generations.parquet",
@@ -17,21 +16,22 @@ rule generate_answers:
     benchmark:
         "results/usage/generate_answers/{policy}/{benchmark}.{protocol}.tsv"
     conda:
-        SAMPLING_ENV
+        answers_env
     threads: answer_threads
     resources:
         mem_mb=8000,
         runtime=240,
         gpu=PLAN.gpus(),
     params:
+        launch=launch_with_gpu,
+        code=code("generate_answers", modules_of_answers),
         settings=settings("asking", "policy", "benchmark", "protocol"),
         machine=machine,
-        launcher=launcher,
     shell:
-        "python workflow_scripts/launch.py"
+        "python {params.launch}"
         " --log {log:q}"
-        " {params.launcher}"
-        " {input.script:q}"
+        " --code {params.code:q}"
+        " generate_answers"
         " --settings {params.settings:q}"
         " --machine {params.machine:q}"
         " --policy {input.policy:q}"
@@ -42,7 +42,6 @@ rule generate_answers:
 rule grade_answers:
     input:
         unpack(inputs("answer_grade", "policy", "benchmark", "protocol")),
-        **code("grade_answers"),
     output:
         "results/evaluations/{policy}/{benchmark}.{protocol}.graded.parquet",
     log:
@@ -56,12 +55,15 @@ rule grade_answers:
         mem_mb=4000,
         runtime=60,
     params:
+        launch=launch,
+        code=code("grade_answers", modules_of_grades),
         settings=settings("answer_grading", "benchmark"),
         options=options(["verifier"]),
     shell:
-        "python workflow_scripts/launch.py"
+        "python {params.launch}"
         " --log {log:q}"
-        " {input.script:q}"
+        " --code {params.code:q}"
+        " grade_answers"
         " --settings {params.settings:q}"
         " --generations {input.generations:q}"
         " --problems {input.problems:q}"

@@ -8,7 +8,6 @@ Goes out: results/references/{reference}/ and, a block of samples a job, results
 rule prepare_reference:
     input:
         unpack(reference_inputs),
-        **code("prepare_reference"),
     output:
         model=directory("results/references/{reference}/model"),
         manifest="results/references/{reference}/manifest.json",
@@ -24,17 +23,18 @@ rule prepare_reference:
         runtime=240,
         gpu=PLAN.gpus(),
     params:
+        launch=launch_with_gpu,
+        code=code("prepare_reference"),
         settings=settings("reference", "reference"),
         machine=machine,
-        launcher=launcher,
         options=options(["dataset", "model_files"]),
         model_content=model_content,
         lengths=reference_lengths,
     shell:
-        "python workflow_scripts/launch.py"
+        "python {params.launch}"
         " --log {log:q}"
-        " {params.launcher}"
-        " {input.script:q}"
+        " --code {params.code:q}"
+        " prepare_reference"
         " --settings {params.settings:q}"
         " --machine {params.machine:q}"
         " {params.options}"
@@ -46,7 +46,6 @@ rule prepare_reference:
 rule sample_reference:
     input:
         unpack(inputs("sample", "reference", "dataset")),
-        **code("sample_reference"),
         model=ancient("results/references/{reference}/model"),
     output:
         table="results/samples/{reference}/{dataset}/block-{block}.parquet",
@@ -58,21 +57,22 @@ rule sample_reference:
     wildcard_constraints:
         reference=TARGETS.samples_pattern(imported=False),
     conda:
-        SAMPLING_ENV
+        samples_env
     threads: reference_threads
     resources:
         mem_mb=8000,
         runtime=480,
         gpu=PLAN.gpus(),
     params:
+        launch=launch_with_gpu,
+        code=code("sample_reference", modules_of_samples),
         settings=settings("samples", "reference", "dataset"),
         machine=machine,
-        launcher=launcher,
     shell:
-        "python workflow_scripts/launch.py"
+        "python {params.launch}"
         " --log {log:q}"
-        " {params.launcher}"
-        " {input.script:q}"
+        " --code {params.code:q}"
+        " sample_reference"
         " --settings {params.settings:q}"
         " --machine {params.machine:q}"
         " --reference {input.reference:q}"
@@ -85,7 +85,6 @@ rule sample_reference:
 rule import_samples:
     input:
         unpack(inputs("import", "dataset")),
-        **code("import_samples"),
     output:
         table="results/samples/{reference}/{dataset}/block-{block}.parquet",
         manifest="results/samples/{reference}/{dataset}/block-{block}.manifest.json",
@@ -102,12 +101,15 @@ rule import_samples:
         mem_mb=4000,
         runtime=60,
     params:
+        launch=launch,
+        code=code("import_samples"),
         settings=settings("imported", "dataset"),
         options=options(["source"]),
     shell:
-        "python workflow_scripts/launch.py"
+        "python {params.launch}"
         " --log {log:q}"
-        " {input.script:q}"
+        " --code {params.code:q}"
+        " import_samples"
         " --settings {params.settings:q}"
         " --dataset {input.dataset:q}"
         " {params.options}"
@@ -119,7 +121,6 @@ rule import_samples:
 rule grade_samples:
     input:
         unpack(inputs("grade", "reference", "dataset", "block")),
-        **code("grade_samples"),
     output:
         "results/samples/{reference}/{dataset}/block-{block}.graded.parquet",
     log:
@@ -133,12 +134,15 @@ rule grade_samples:
         mem_mb=4000,
         runtime=120,
     params:
+        launch=launch,
+        code=code("grade_samples", modules_of_grades),
         settings=settings("grading", "dataset"),
         options=options(["verifier"]),
     shell:
-        "python workflow_scripts/launch.py"
+        "python {params.launch}"
         " --log {log:q}"
-        " {input.script:q}"
+        " --code {params.code:q}"
+        " grade_samples"
         " --settings {params.settings:q}"
         " --generations {input.generations:q}"
         " --problems {input.problems:q}"

@@ -4,8 +4,9 @@ Comes in: graded answers, manifests, metrics.
 Goes out: results/tables/, results/figures/{figure}.{png,pdf} (a rule a kind of figure), results/report.zip.
 """
 
+from astarpo.common.code_store import remember
 from astarpo.common.files import write_text
-from astarpo.figures import TABLES as FIGURE_TABLES, modules_of_other_kinds
+from astarpo.figures import TABLES as FIGURE_TABLES
 
 
 onstart:
@@ -15,12 +16,12 @@ onstart:
     # not hold it for a sweep of some hundred runs; no rule's output, because its hash is among the settings of
     # `summarize`, and a rule that takes no time would spoil the report's page of runtimes.
     write_text("results/tables/plan.json", TARGETS.tables_plan())
+    remember(job.params.code for job in workflow.dag.needrun_jobs() if "code" in job.params.keys())
 
 
 rule summarize:
     input:
         TARGETS.results(),
-        **code("summarize"),
         paper="config/paper/main_table.csv",
     output:
         summary=report(
@@ -63,12 +64,15 @@ rule summarize:
         mem_mb=4000,
         runtime=60,
     params:
+        launch=launch,
+        code=code("summarize"),
         settings=plan_settings,
         templates=TEMPLATES,
     shell:
-        "python workflow_scripts/launch.py"
+        "python {params.launch}"
         " --log {log:q}"
-        " {input.script:q}"
+        " --code {params.code:q}"
+        " summarize"
         " --settings {params.settings:q}"
         " --plan results/tables/plan.json"
         " --paper {input.paper:q}"
@@ -91,7 +95,6 @@ rule summarize:
 rule show_examples:
     input:
         TARGETS.answered(),
-        **code("show_examples"),
     output:
         report(
             "results/tables/examples.html",
@@ -110,12 +113,15 @@ rule show_examples:
         mem_mb=4000,
         runtime=60,
     params:
+        launch=launch,
+        code=code("show_examples"),
         settings=plan_settings,
         templates=TEMPLATES,
     shell:
-        "python workflow_scripts/launch.py"
+        "python {params.launch}"
         " --log {log:q}"
-        " {input.script:q}"
+        " --code {params.code:q}"
+        " show_examples"
         " --settings {params.settings:q}"
         " --plan results/tables/plan.json"
         " --out {output:q}"
@@ -123,7 +129,6 @@ rule show_examples:
 
 rule show_validation:
     input:
-        **code("show_validation"),
         metrics=TARGETS.validated(),
     output:
         csv="results/tables/validation.csv",
@@ -145,12 +150,15 @@ rule show_validation:
         mem_mb=2000,
         runtime=30,
     params:
+        launch=launch,
+        code=code("show_validation"),
         settings=plan_settings,
         templates=TEMPLATES,
     shell:
-        "python workflow_scripts/launch.py"
+        "python {params.launch}"
         " --log {log:q}"
-        " {input.script:q}"
+        " --code {params.code:q}"
+        " show_validation"
         " --settings {params.settings:q}"
         " --plan results/tables/plan.json"
         " --out-csv {output.csv:q}"
@@ -158,7 +166,7 @@ rule show_validation:
         " --out-html {output.html:q}"
 
 
-# plot_training_curves, plot_accuracy, ...: a rule for each kind, so that an edit of one kind's module replots no other.
+# plot_training_curves, plot_accuracy, ...: a rule for each kind.
 for KIND in FIGURE_TABLES:
 
     rule:
@@ -166,7 +174,6 @@ for KIND in FIGURE_TABLES:
             f"plot_{KIND}"
         input:
             unpack(inputs("figure", "figure")),
-            **code("plot", modules_of_other_kinds(KIND)),
         output:
             png=report(
                 "results/figures/{figure}.png",
@@ -188,12 +195,15 @@ for KIND in FIGURE_TABLES:
             mem_mb=2000,
             runtime=30,
         params:
+            launch=launch,
+            code=code("plot", module_of_figure),
             settings=settings("figure", "figure"),
             options=options(FIGURE_TABLES[KIND]),
         shell:
-            "python workflow_scripts/launch.py"
+            "python {params.launch}"
             " --log {log:q}"
-            " {input.script:q}"
+            " --code {params.code:q}"
+            " plot"
             " --settings {params.settings:q}"
             " {params.options}"
             " --out-png {output.png:q}"
@@ -220,7 +230,7 @@ rule report:
         mem_mb=2000,
         runtime=30,
     params:
-        configfiles=given_config_files(),
+        configfiles=given_config_files,
     shell:
         "snakemake"
         " --nolock"

@@ -11,7 +11,6 @@ a job that failed, and a killed training shall go on from where it was.
 rule train_policy:
     input:
         unpack(inputs("training", "run")),
-        unpack(used_code("train_policy")),
         model=ancient(model_of_run),
     output:
         model=directory("results/runs/{run}/seed-{seed}/model"),
@@ -23,23 +22,24 @@ rule train_policy:
     benchmark:
         "results/usage/train_policy/{run}/seed-{seed}.tsv"
     conda:
-        TRAINING_ENV
+        training_env
     threads: training_threads
     resources:
         mem_mb=16000,
         runtime=PLAN.walltime_minutes(),
         gpu=PLAN.training_gpus(),
     params:
+        launch=launch_training,
+        code=code("train_policy", modules_of_training),
         settings=settings("training", "run"),
         machine=machine,
-        launcher=training_launcher,
         options=options(["validation", "selection", "values", "verifier", "validation_verifier"]),
         scratch="results/checkpoints/{run}/seed-{seed}",
     shell:
-        "python workflow_scripts/launch.py"
+        "python {params.launch}"
         " --log {log:q}"
-        " {params.launcher}"
-        " {input.script:q}"
+        " --code {params.code:q}"
+        " train_policy"
         " --settings {params.settings:q}"
         " --machine {params.machine:q}"
         " --seed {wildcards.seed}"

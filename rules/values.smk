@@ -8,7 +8,6 @@ Goes out: results/selections/{selection}.parquet and results/values/{value}.parq
 rule select_prompts:
     input:
         unpack(entry_inputs("selections", "selection")),
-        **code("select_prompts"),
     output:
         "results/selections/{selection}.parquet",
     log:
@@ -22,11 +21,14 @@ rule select_prompts:
         mem_mb=4000,
         runtime=60,
     params:
+        launch=launch,
+        code=code("select_prompts"),
         settings=settings("selection", "selection"),
     shell:
-        "python workflow_scripts/launch.py"
+        "python {params.launch}"
         " --log {log:q}"
-        " {input.script:q}"
+        " --code {params.code:q}"
+        " select_prompts"
         " --settings {params.settings:q}"
         " --graded {input.graded:q}"
         " --out {output:q}"
@@ -35,7 +37,6 @@ rule select_prompts:
 rule estimate_values:
     input:
         unpack(entry_inputs("values", "value")),
-        **code("estimate_values"),
     output:
         "results/values/{value}.parquet",
     log:
@@ -49,11 +50,14 @@ rule estimate_values:
         mem_mb=4000,
         runtime=60,
     params:
+        launch=launch,
+        code=code("estimate_values", modules_of_estimates),
         settings=settings("value", "value"),
     shell:
-        "python workflow_scripts/launch.py"
+        "python {params.launch}"
         " --log {log:q}"
-        " {input.script:q}"
+        " --code {params.code:q}"
+        " estimate_values"
         " --settings {params.settings:q}"
         " --graded {input.graded:q}"
         " --out {output:q}"

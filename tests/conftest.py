@@ -28,7 +28,7 @@ def data_dir() -> Path:
     if not folder:
         pytest.skip("ASTARPO_DATA_DIR is not set: it names the folder with the real data sets")
     if not Path(folder).is_dir():
-        pytest.fail(f"ASTARPO_DATA_DIR={folder} is no folder")
+        pytest.fail(f"ASTARPO_DATA_DIR={folder} is not a folder")
     return Path(folder)
 
 

@@ -39,7 +39,7 @@ def test_templates_that_say_both_messages_pass(template):
     ("template", "said"),
     [
         (RAISES, r"refuses a system message \(System role not supported\): leave system_prompt out"),
-        (DROPS, r"system_prompt = 'Think\.'.* leaves the system message out without a word: leave"),
+        (DROPS, r"system_prompt = 'Think\.'.* leaves the system message out: leave"),
         ("{{ messages[0]['content'] }}", "leaves the user message out"),
     ],
 )

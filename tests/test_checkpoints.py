@@ -1,5 +1,8 @@
 """Checkpoints: whole or absent, the newest that can be read, one writer, never another run's."""
 
+from dataclasses import replace
+from importlib import metadata
+
 import pytest
 
 from astarpo.common.errors import InputError
@@ -26,16 +29,41 @@ def test_none_is_none(tmp_path):
     assert checkpoints.load_newest(tmp_path) is None
 
 
-def test_fingerprint_tells_settings_seed_and_inputs_apart():
-    base = checkpoints.fingerprint("{}", 0, {"reference": "a", "dataset": "b"})
-    assert base == checkpoints.fingerprint("{}", 0, {"dataset": "b", "reference": "a"})
-    others = [
-        checkpoints.fingerprint('{"lr":1}', 0, {"reference": "a", "dataset": "b"}),
-        checkpoints.fingerprint("{}", 1, {"reference": "a", "dataset": "b"}),
-        checkpoints.fingerprint("{}", 0, {"reference": "b", "dataset": "a"}),
-        checkpoints.fingerprint("{}", 0, {"reference": "a"}),
-    ]
-    assert len({base, *others}) == 5
+ORIGIN = checkpoints.Origin('{"lr":1,"of":{"beta2":2}}', 0, {"a": "1", "b": "2"}, {"x.py": "3"}, {"torch": "2.0"})
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"settings": '{"lr":1,"of":{"beta2":3}}'}, "other settings (of.beta2)"),
+        ({"seed": 1}, "another seed"),
+        ({"inputs": {"a": "2", "b": "1"}}, "other inputs (a, b)"),
+        ({"inputs": {"a": "1"}}, "other inputs (b)"),
+        ({"modules": {"x.py": "4"}}, "other code (x.py)"),
+        ({"modules": {"x.py": "3", "y.py": "4"}}, "other code (y.py)"),
+        ({"versions": {"torch": "2.1"}}, "other versions (torch)"),
+        ({"modules": {}, "versions": {}}, "other code (x.py); other versions (torch)"),
+    ],
+)
+def test_another_origin_has_other_checkpoints_and_says_why(changes, why, tmp_path, capsys):
+    first = checkpoints.folder_of_origin(tmp_path, ORIGIN)
+    assert first == checkpoints.folder_of_origin(tmp_path, replace(ORIGIN)) and capsys.readouterr().out == ""
+    other = checkpoints.folder_of_origin(tmp_path, replace(ORIGIN, **changes))
+    assert other != first and other.parent == first.parent
+    assert capsys.readouterr().out == f"starting anew: {first} was made with {why}\n"
+    assert checkpoints.folder_of_origin(tmp_path, replace(ORIGIN, **changes)) == other
+    assert capsys.readouterr().out == ""
+
+
+def test_the_order_of_inputs_names_no_other_checkpoints():
+    assert replace(ORIGIN, inputs={"b": "2", "a": "1"}).fingerprint == ORIGIN.fingerprint
+
+
+def test_an_origin_has_the_versions_of_what_computes():
+    made_from = {"settings": "{}", "seed": 3, "inputs": {"a": "1"}, "code": "ff", "modules": {"x.py": "3"}}
+    origin = checkpoints.origin_of(made_from)
+    assert (origin.settings, origin.seed, origin.inputs, origin.modules) == ("{}", 3, {"a": "1"}, {"x.py": "3"})
+    assert origin.versions == {name: metadata.version(name) for name in ("torch", "transformers")}
 
 
 def test_a_second_writer_is_refused(tmp_path):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import copy
 import json
-from pathlib import Path
+from typing import Any
 
 import pytest
 from config_case import DEFAULT, RUN, changed, message, with_run
 
-from astarpo.common.code import import_closure
+from astarpo.common.code import read_code
 from astarpo.common.errors import InputError
 from astarpo.common.machine import MachineSettings
 from astarpo.config import Plan, load_config
@@ -192,17 +192,29 @@ def test_an_edit_reaches_only_the_stages_that_read_it(changes, stages):
     assert {stage for stage in before if before[stage] != after[stage]} == stages
 
 
-def test_rules_depend_on_the_engines_that_are_chosen():
-    usual = Plan(load_config(DEFAULT))
-    with_vllm = Plan(load_config(changed(references__tiny__sampling_engine="vllm")))
-    script = Path(__file__).resolve().parents[1] / "workflow_scripts" / "train_policy.py"
-    extra = {
-        path.name
-        for path in set(import_closure(script, with_vllm.unused_modules()))
-        - set(import_closure(script, usual.unused_modules()))
-    }
+def training_files(run: str = "a-star-po", **changes: Any) -> set[str]:
+    """Files of a training's code."""
+    plan = Plan(load_config(changed(**changes)))
+    return set(read_code("train_policy", plan.training_modules(run)).modules)
+
+
+def test_a_training_depends_on_its_own_method_and_engines():
+    usual = training_files()
+    method = {name for name in usual if name.startswith("astarpo/objectives/")}
+    shared = {"__init__", "loss_terms", "method", "rollout"}
+    assert method == {f"astarpo/objectives/{name}.py" for name in ("a_star_po", *shared)}
     # What is pushed into vLLM is taken from the model by lora.py, also where there are none.
-    assert extra == {"lora.py", "vllm_engine.py", "vllm_weights.py"}
+    lora, vllm = {"astarpo/model/lora.py"}, {f"astarpo/sampling/vllm_{name}.py" for name in ("engine", "weights")}
+    assert training_files(references__tiny__sampling_engine="vllm") - usual == lora | vllm
+    assert training_files(**{f"{RUN}__lora": {"rank": 4}}) - usual == lora
+    assert training_files(**{f"{RUN}__value_update": "running"}) - usual == {"astarpo/stage_one/values.py"}
+    spread = {f"astarpo/training/deepspeed/{name}.py" for name in ("critic", "engine", "modules", "optimizer")}
+    assert training_files(**{f"{RUN}__engine": "deepspeed"}) - usual == spread
+
+
+def test_a_run_is_no_edit_of_another_runs_code():
+    other = {**DEFAULT["runs"]["a-star-po"], "engine": "deepspeed", "lora": {"rank": 4}}
+    assert training_files(runs__b=other) == training_files()
 
 
 PPO = {
@@ -220,11 +232,13 @@ def test_a_critic_goes_with_every_engine_and_with_adapters(engine, sampling_engi
     assert (config.runs["b"].method, config.runs["b"].engine) == ("ppo", engine)
 
 
-def test_rules_depend_on_deepspeed_where_it_trains():
-    with_it = Plan(load_config(changed(**{"runs__a-star-po__engine": "deepspeed"})))
-    assert not {"astarpo.training.deepspeed.engine"} & set(with_it.unused_modules())
-    assert with_it.engines({"train_policy", "prepare_dataset"}) == ["deepspeed"]
-    assert with_it.engines({"prepare_dataset"}) == []
+def test_a_job_needs_the_packages_of_its_own_engines():
+    other = {**DEFAULT["runs"]["a-star-po"], "engine": "deepspeed", "lora": {"rank": 4}}
+    plan = Plan(load_config(changed(runs__b=other)))
+    assert plan.training_packages("b") == ["deepspeed", "peft"] and plan.training_packages("a-star-po") == []
+    assert plan.sampling_packages("b.seed-0") == []
+    with_vllm = Plan(load_config(changed(references__tiny__sampling_engine="vllm")))
+    assert with_vllm.sampling_packages("tiny") == with_vllm.training_packages("a-star-po") == ["vllm"]
 
 
 @pytest.mark.parametrize(
@@ -319,7 +333,8 @@ def test_the_tables_are_told_every_file_once():
         "generate_answers",
         "grade_answers",
     }
-    assert all(Path(e["script"]).name == f"{e['rule']}.py" for e in expected)
+    training = next(entry for entry in expected if entry["rule"] == "train_policy")
+    assert training["chosen"] == ["astarpo.objectives.a_star_po"]
 
 
 def test_estimates_of_v_star_have_grids_as_well():
@@ -409,8 +424,6 @@ def test_keys_and_groups_of_other_methods_are_refused(keys, expected):
 def test_an_estimate_that_is_refreshed_brings_its_settings_along():
     plan = Plan(load_config(with_run(method="a_star_po", value="v-star", value_update="running")))
     assert json.loads(plan.training("mine"))["estimate"] == {"estimator": "log_mean_exp", "beta1": 0.5}
-    assert plan.modules_without_use("mine") == ()
-    assert Plan(load_config(DEFAULT)).modules_without_use("a-star-po") == ("astarpo.stage_one.values",)
 
 
 def test_a_run_without_v_star_has_none_among_its_inputs():

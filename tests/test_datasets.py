@@ -99,7 +99,7 @@ def test_white_space_and_case_do_not_move_a_problem_to_another_split():
 @pytest.mark.parametrize(
     ("lines", "columns", "expected"),
     [
-        (['{"problem": "1+1", "gold": "2"}', "{nonsense"], {}, "data.jsonl, line 2: no JSON"),
+        (['{"problem": "1+1", "gold": "2"}', "{nonsense"], {}, "data.jsonl, line 2: not valid JSON"),
         (["[1, 2]"], {}, "data.jsonl, line 1: must be a JSON object, but is list"),
         (
             ['{"question": "1+1"}'],
@@ -111,23 +111,23 @@ def test_white_space_and_case_do_not_move_a_problem_to_another_split():
         (
             ['{"problem": "1+1", "gold": true}'],
             {},
-            "row 1, column 'gold': must be a text or a number",
+            "row 1, column 'gold': must be a string or a number",
         ),
         (
             ['{"problem": "1+1", "gold": Infinity}'],
             {},
-            "row 1, column 'gold': must be a text or a number, but is inf",
+            "row 1, column 'gold': must be a string or a number, but is inf",
         ),
         (
             ['{"problem": NaN, "gold": "2"}'],
             {},
-            "row 1, column 'problem': must be a text or a number, but is nan",
+            "row 1, column 'problem': must be a string or a number, but is nan",
         ),
-        (['{"problem": "1+1", "gold": ' + "9" * 5000 + "}"], {}, "data.jsonl, line 1: no JSON"),
+        (['{"problem": "1+1", "gold": ' + "9" * 5000 + "}"], {}, "data.jsonl, line 1: not valid JSON"),
         (
             ['{"problem": ["1", "2"], "gold": "2"}'],
             {},
-            "row 1, column 'problem': must be a text or a number",
+            "row 1, column 'problem': must be a string or a number",
         ),
         (
             ['{"problem": "1+1", "gold": "2"}'],

@@ -108,7 +108,7 @@ def test_allocations_of_slurm_do_not_meet(tmp_path):
 @pytest.mark.parametrize(
     ("gpus", "visible", "expected"),
     [
-        (3, None, "a job wants 3 GPUs (machine.device, machine.devices), but this machine has 2 GPUs;"),
+        (3, None, "a job needs 3 GPUs (machine.device, machine.devices), but this machine has 2 GPUs;"),
         (2, "1", "this machine has 1 GPU (CUDA_VISIBLE_DEVICES=1);"),
         (1, "", "this machine has none that can be used (CUDA_VISIBLE_DEVICES=);"),
         (1, "7", "CUDA_VISIBLE_DEVICES=7 names GPU 7, but this machine has 2 GPUs, numbered from 0;"),
@@ -166,7 +166,7 @@ def test_the_workflow_says_so_before_its_first_job(tmp_path):
     (tmp_path / "bin/nvidia-smi").write_text("#!/bin/sh\n")
     files = ["--configfile", str(ROOT / "config/config.yaml"), str(config)]
     local = snakemake("--cores", "2", *files)
-    assert "a job wants 1 GPU" in local and "rule prepare_dataset" not in local
+    assert "a job needs 1 GPU" in local and "rule prepare_dataset" not in local
     config.write_text("machine: {devices: 1, nodes: 2}\nruns: {a-star-po: {engine: deepspeed}}\n")
     spread = snakemake("--cores", "2", *files)
     assert "machine.nodes is 2, but this is not a SLURM job" in spread

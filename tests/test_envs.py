@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from astarpo.common.code import import_closure
-from astarpo.config.plan import DEEPSPEED_MODULES, LORA_MODULES, VLLM_MODULES
+from astarpo.common.code import OPTIONAL, import_closure
+from astarpo.figures import PLOTS
+from astarpo.objectives import METHODS
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "envs"))
@@ -22,7 +23,8 @@ sys.path.insert(0, str(ROOT / "envs"))
 from generate import ENVIRONMENTS  # noqa: E402
 
 SCRIPTS = ROOT / "workflow_scripts"
-OWN = {"astarpo", "generate", *(path.stem for path in [*SCRIPTS.glob("*.py"), *(ROOT / "tests").rglob("*.py")])}
+LOGGER = "snakemake_logger_plugin_stages"
+OWN = {"astarpo", "generate", LOGGER, *(path.stem for path in [*SCRIPTS.glob("*.py"), *(ROOT / "tests").rglob("*.py")])}
 DISTRIBUTION_OF = {"yaml": "pyyaml"}  # where the import's name is not the package's
 
 
@@ -124,18 +126,21 @@ def third_party(files: Iterable[Path]) -> set[str]:
     return {DISTRIBUTION_OF.get(name, name).replace("_", "-") for name in modules}
 
 
-# Environments of rules that choose one for each job, and the modules that these leave out.
-CHOSEN = {
-    "SAMPLING_ENV": {
-        "sampling": (*VLLM_MODULES, *DEEPSPEED_MODULES, *LORA_MODULES),
-        "sampling-vllm": DEEPSPEED_MODULES,
-    },
-    "TRAINING_ENV": {
-        "training": (*VLLM_MODULES, *DEEPSPEED_MODULES, *LORA_MODULES),
-        "training-deepspeed": (),
-    },
+# Environments of rules that choose one for each job.
+CHOICES = {
+    "samples_env": ("sampling", "sampling-vllm"),
+    "answers_env": ("sampling", "sampling-vllm"),
+    "training_env": ("training", "training-deepspeed"),
 }
-LEFT_OUT = {name: modules for chosen in CHOSEN.values() for name, modules in chosen.items()}
+# What jobs of an environment do not choose, of the modules that not every job uses.
+ALL = {*OPTIONAL, *METHODS.modules.values(), *PLOTS.modules.values()}
+NEED_ENGINES = ("vllm", "deepspeed", "lora")
+NEVER_CHOSEN = {"sampling": NEED_ENGINES, "sampling-vllm": ("deepspeed",), "training": NEED_ENGINES}
+
+
+def chosen_in(name: str) -> tuple[str, ...]:
+    """Every optional module that a job of an environment may use."""
+    return tuple(module for module in ALL if not any(part in module for part in NEVER_CHOSEN.get(name, ())))
 
 
 def scripts_of_environments() -> dict[str, set[str]]:
@@ -144,40 +149,40 @@ def scripts_of_environments() -> dict[str, set[str]]:
     for path in sorted((ROOT / "rules").glob("*.smk")):
         for rule in re.split(r"^ *rule\b", path.read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]:
             script = re.search(r'code\("(\w+)"', rule)
-            environment = re.search(r"conda:\s+(?:\"\.\./envs/([\w-]+)\.yaml\"|(\w+_ENV))", rule)
+            environment = re.search(r"conda:\s+(?:\"\.\./envs/([\w-]+)\.yaml\"|(\w+_env))", rule)
             if script:
                 assert environment, f"{path.name}: the rule of {script[1]} has no conda environment"
-                for name in CHOSEN.get(environment[2], [environment[1]]):
+                for name in CHOICES.get(environment[2], (environment[1],)):
                     found.setdefault(name, set()).add(script[1])
     return found
 
 
-def code_of(script: str, leave_out: tuple[str, ...] = ()) -> set[Path]:
+def code_of(script: str, chosen: tuple[str, ...]) -> set[Path]:
     """A script, the modules that it imports, and those that are imported by a text (`importlib.import_module`)."""
-    waiting = [SCRIPTS / f"{script}.py", *import_closure(SCRIPTS / f"{script}.py", leave_out)]
+    waiting = [SCRIPTS / f"{script}.py", *import_closure(SCRIPTS / f"{script}.py", chosen)]
     found = set(waiting)
     while waiting:
         text = waiting.pop().read_text(encoding="utf-8")
         for name in re.findall(r'import_module\("(astarpo\.[\w.]+)"\)', text):
-            new = modules_from(name, leave_out) - found
+            new = modules_from(name, chosen) - found
             found |= new
             waiting += new
     return found
 
 
-def modules_from(name: str, leave_out: tuple[str, ...]) -> set[Path]:
+def modules_from(name: str, chosen: tuple[str, ...]) -> set[Path]:
     """A module and all that it imports."""
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "astarpo").symlink_to(SCRIPTS / "astarpo")
         script = Path(folder) / "script.py"
         script.write_text(f"import {name}\n", encoding="utf-8")
-        return {path.resolve() for path in import_closure(script, leave_out)}
+        return {path.resolve() for path in import_closure(script, chosen)}
 
 
 @pytest.mark.parametrize("name", ENVIRONMENTS)
 def test_an_environment_has_what_the_scripts_of_its_rules_import(name: str) -> None:
     scripts = {*scripts_of_environments()[name], "launch"}
-    imported = third_party(path for script in scripts for path in code_of(script, LEFT_OUT.get(name, ())))
+    imported = third_party(path for script in scripts for path in code_of(script, chosen_in(name)))
     assert imported == set(ENVIRONMENTS[name].imported.split())
     assert not imported & set(ENVIRONMENTS[name].alongside.split())
 
@@ -215,9 +220,11 @@ def test_the_environment_of_the_report_can_load_the_rules() -> None:
 
 def test_every_script_belongs_to_a_rule() -> None:
     used = {
+        "check_config",
         "compare_runs",
         "grade",
         "launch",
+        "plan",
         "watch",
         *(script for scripts in scripts_of_environments().values() for script in scripts),
     }

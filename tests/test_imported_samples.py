@@ -113,7 +113,7 @@ def test_a_prompt_with_too_few_samples_is_unmatched_in_every_block(tmp_path):
         ({"problem": "question"}, "no column 'question' .samples.problem."),
         ({"reward": "score_{i}"}, "a reward must be 0 or 1 .* but is 0.5"),
         ({"finish_reason": "end_{i}"}, "must be 'stop' or 'length', but is 'eos'"),
-        ({"response": "score_{i}"}, "must be a text, but is 0.5"),
+        ({"response": "score_{i}"}, "must be a string, but is 0.5"),
     ],
 )
 def test_nonsense_is_named_with_its_row(tmp_path, change, message):
@@ -270,7 +270,7 @@ def test_a_verifier_of_ones_own_in_the_workflow(tmp_path):
     assert {(v["n"], v["n_correct"]) for v in values} == {(4, 1)}
 
     verifier.write_text("def ends(gold, response):\n    return response.text == 'no'\n")
-    printed = snakemake(tmp_path, "results/values/v-star.parquet", "-n")
+    printed = snakemake(tmp_path, "results/values/v-star.parquet", "-n", "--quiet", "host")
     assert "rule grade_samples:" in printed and "rule estimate_values:" in printed
     assert "rule prepare_dataset:" not in printed and "rule import_samples:" not in printed
     snakemake(tmp_path, "results/values/v-star.parquet")

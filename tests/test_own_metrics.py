@@ -30,7 +30,7 @@ def with_spread(log_probs_BT: Any, mask_BT: Any, targets: Any, normaliser: Any, 
     ],
 )
 def test_the_first_update_refuses_what_does_not_agree(changes, said, tiny_folder, tmp_path, monkeypatch):
-    monkeypatch.setitem(METHODS, "a_star_po", replace(METHODS["a_star_po"], **changes))
+    monkeypatch.setattr(a_star_po, "METHOD", replace(a_star_po.METHOD, **changes))
     trainer = case.trainer(tiny_folder)
     before = case.weights(trainer).clone()
     with pytest.raises(InputError, match=said):
@@ -40,8 +40,8 @@ def test_the_first_update_refuses_what_does_not_agree(changes, said, tiny_folder
 
 
 def test_a_declared_metric_is_a_column(tiny_folder, tmp_path, monkeypatch):
-    declared = replace(METHODS["a_star_po"], loss=with_spread, metrics={"spread": "sequences"})
-    monkeypatch.setitem(METHODS, "a_star_po", declared)
+    declared = replace(a_star_po.METHOD, loss=with_spread, metrics={"spread": "sequences"})
+    monkeypatch.setattr(a_star_po, "METHOD", declared)
     rows = case.trainer(tiny_folder).run(tmp_path).metrics
     # V* is 0, 0.1, ... 0.7 and rewards are 0 or 1, so the mean distance of the two lies between these.
     assert all(0.0 < row["spread"] <= 1.0 for row in rows[1:]) and len(rows) == 5

@@ -1,4 +1,4 @@
-"""Verifiers in files of one's own: tried on gold answers before anything is sampled, and held to their types."""
+"""The user's own verifiers: tried on gold answers before anything is sampled, and held to their types."""
 
 from __future__ import annotations
 

@@ -1,16 +1,21 @@
-"""The README draws the workflow as it is, and names only files that exist."""
+"""The documentation draws the workflow as it is, and names only files that exist; the README's example can be run."""
 
 import re
 import subprocess
 import sys
 from pathlib import Path
 
+import yaml
+
+from astarpo.config import load_config
+
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
+FILE_NAMES = re.compile(r"`((?:workflow_scripts|config|rules|docs|envs|profiles|tests|bench|report)/[\w./-]+)`")
 
 
 def drawn_edges():
-    graph = re.search(r"```mermaid\n(.*?)```", README, re.DOTALL).group(1)
+    graph = re.search(r"```mermaid\n(.*?)```", (ROOT / "docs/stages.md").read_text(), re.DOTALL).group(1)
     return set(re.findall(r"(\w+) --> (\w+)", graph))
 
 
@@ -37,3 +42,22 @@ def test_links_lead_somewhere():
         for target in re.findall(r"\]\(([^)#]+)\)", document.read_text()):
             if "://" not in target:
                 assert (document.parent / target).exists(), f"{document.name}: {target}"
+        for name in FILE_NAMES.findall(document.read_text()):
+            assert (ROOT / name).exists(), f"{document.name}: {name}"
+
+
+def test_the_example_of_the_readme_is_a_valid_configuration():
+    example = re.search(r"```yaml\n(.*?)```", README, re.DOTALL).group(1)
+    config = load_config(yaml.safe_load(example))
+    assert config.datasets["mine"].template == "{problem}\nGive the answer in \\boxed{}."
+    assert list(config.runs) == ["first-try"]
+
+
+def test_the_readme_leads_to_every_page():
+    named = set(re.findall(r"\]\((docs/[\w-]+\.md)\)", README))
+    assert named == {str(page.relative_to(ROOT)) for page in ROOT.glob("docs/*.md")}
+
+
+def test_the_readme_shows_the_table_of_the_demo():
+    table = re.compile(r"<!-- demo table: begin -->\n(.*?)<!-- demo table: end -->", re.DOTALL)
+    assert table.findall(README) == table.findall((ROOT / "docs/demo.md").read_text()) != []

@@ -49,3 +49,8 @@ def test_the_report_is_of_the_configuration_that_was_given(tmp_path: Path) -> No
     assert {"my-accuracy.png", "my-values.png", "summary.csv", "cost.csv", "main.html"} <= embedded
     for text in ("regresses", "was only sharpened", "my-accuracy", "Tables", "mine"):
         assert text in page, text
+    # A copy of the project, elsewhere, has nothing to do: no path of this machine counts.
+    moved = Path(shutil.copytree(project, tmp_path / "elsewhere/copy"))
+    command = [sys.executable, "-m", "snakemake", "--cores", "2", "--configfile", "mine.yaml", "-n"]
+    done = subprocess.run(command, cwd=moved, env=environment, capture_output=True, text=True)
+    assert "Nothing to be done" in done.stdout + done.stderr, done.stdout + done.stderr

@@ -1,7 +1,7 @@
 """Exact reruns on the real Snakefile: what an edit runs again, and that nothing else does.
 
 The scripts do not run: a stub in place of launch.py writes their outputs. Rules, configuration, plan and the
-code inputs found by parsing are the real ones.
+fingerprints of code are the real ones.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def snakemake(folder: Path, *options: str) -> str:
 def would_run(folder: Path, *more: str) -> Counter[str]:
     """Rules that a dry run lists, with the wildcards that tell their jobs apart; ``more`` are further targets."""
     jobs: Counter[str] = Counter()
-    listed = snakemake(folder, *more, "-n", "--cores", "1")
+    listed = snakemake(folder, *more, "-n", "--cores", "1", "--quiet", "host")
     for block in re.split(r"\n(?=(?:local)?rule \w+:)", listed):
         match = re.match(r"(?:local)?rule (\w+):", block)
         if match and match.group(1) not in (*TARGETS, *more):
@@ -89,6 +89,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     wanted["runs"]["without"] = {**without, "method": "reinforce", "baseline": "zero"}
     for benchmark in wanted["benchmarks"].values():
         del benchmark["protocols"]["greedy"]
+    (folder / "judge.py").write_text("def judge(response, gold):\n    return response == gold\n")
+    wanted["benchmarks"]["one-more-term"]["verifier"] = "judge.py:judge"
     write_config(folder, wanted)
     snakemake(folder, "--cores", "2")
     assert not would_run(folder)
@@ -156,6 +158,51 @@ def append(*paths: str) -> Callable[[Path], None]:
         for path in paths:
             with (folder / path).open("a") as stream:
                 stream.write("\n# an edit\n")
+
+    return edit
+
+
+def add_run(name: str, reference: dict[str, Any] | None = None, **settings: Any) -> Callable[[Path], None]:
+    """A new run, like the first but for some settings; on a new reference where one is given."""
+
+    def change(whole: dict[str, Any]) -> None:
+        run = {**whole["runs"]["a-star-po"], "seeds": [0], **settings}
+        if reference is not None:
+            whole["references"]["second"] = {**whole["references"]["tiny"], **reference}
+            for registry in ("values", "selections"):
+                entry = whole[registry]["v-star" if registry == "values" else "solved"]
+                whole[registry]["second"] = {**entry, "reference": "second"}
+            run |= {"reference": "second", "value": "second", "selection": "second"}
+        whole["runs"][name] = run
+
+    return edit_config(change)
+
+
+def add_a_method(folder: Path) -> None:
+    """The module of a method that no run uses, and its row."""
+    methods = folder / "workflow_scripts/astarpo/objectives"
+    shutil.copy(methods / "grpo.py", methods / "mine.py")
+    table = methods / "__init__.py"
+    row = '        "grpo": "astarpo.objectives.grpo",\n'
+    assert row in table.read_text()
+    table.write_text(table.read_text().replace(row, row + row.replace("grpo", "mine")))
+
+
+def write_texts_for_people(folder: Path) -> None:
+    """Comments, docstrings and blank lines in every module."""
+    for path in folder.glob("workflow_scripts/**/*.py"):
+        if path.name != "launch.py":
+            text = re.sub(r'\A"""', '"""Edited. ', path.read_text())
+            path.write_text(text.replace("\n\n\ndef ", "\n\n\n\n# A comment.\ndef ") + "\n\n# An end.\n")
+
+
+def rewrite(*paths: str) -> Callable[[Path], None]:
+    """Change what files of code say."""
+
+    def edit(folder: Path) -> None:
+        for path in paths:
+            with (folder / path).open("a") as stream:
+                stream.write("\nEDITED = True\n")
 
     return edit
 
@@ -255,12 +302,12 @@ SUMMARY_ONLY = {*TABLES, *FIGURES}
             id="beta1 and beta2 swapped",
         ),
         pytest.param(
-            append("workflow_scripts/astarpo/objectives/a_star_po.py"),
-            {*training(*TRAINED), *evaluation(*TRAINED), *TABLES, *FIGURES},
-            id="library: objective",
+            rewrite("workflow_scripts/astarpo/objectives/a_star_po.py"),
+            {*training(*MAIN, "other.seed-0"), *evaluation(*MAIN, "other.seed-0"), *TABLES, *FIGURES},
+            id="library: objective of the runs with this method",
         ),
         pytest.param(
-            append("workflow_scripts/astarpo/stage_one/values.py"),
+            rewrite("workflow_scripts/astarpo/stage_one/values.py"),
             {
                 "estimate_values v-star",
                 "estimate_values first-four",
@@ -273,7 +320,7 @@ SUMMARY_ONLY = {*TABLES, *FIGURES}
             id="library: values",
         ),
         pytest.param(
-            append("workflow_scripts/astarpo/rewards/verifiers.py"),
+            rewrite("workflow_scripts/astarpo/rewards/verifiers.py"),
             {
                 *GRADED,
                 *BELOW_VALUES,
@@ -287,13 +334,50 @@ SUMMARY_ONLY = {*TABLES, *FIGURES}
             id="library: verifiers grade anew and sample nothing of the reference",
         ),
         pytest.param(
+            rewrite("workflow_scripts/astarpo/objectives/reinforce.py"),
+            {*training("without.seed-0"), *evaluation("without.seed-0"), *TABLES, *FIGURES},
+            id="library: another method's objective",
+        ),
+        pytest.param(add_a_method, set(), id="a new method"),
+        pytest.param(rewrite("workflow_scripts/astarpo/objectives/grpo.py"), set(), id="a method that no run has"),
+        pytest.param(write_texts_for_people, set(), id="comments, docstrings and blank lines everywhere"),
+        pytest.param(
+            add_run("spread", lora={"rank": 4}, engine="deepspeed"),
+            {*training("spread.seed-0"), *evaluation("spread.seed-0"), *SUMMARY_ONLY},
+            id="a new run with adapters and another engine",
+        ),
+        pytest.param(
+            add_run("fast", {"sampling_engine": "vllm"}),
+            {
+                "prepare_reference second",
+                *(f"{rule} second sums s{s}-p0" for rule in ("sample_reference", "grade_samples") for s in (0, 1)),
+                "select_prompts second",
+                "estimate_values second",
+                *training("fast.seed-0"),
+                *evaluation("second", "fast.seed-0"),
+                *SUMMARY_ONLY,
+            },
+            id="a new reference with another sampling engine",
+        ),
+        pytest.param(
+            edit_config(lambda c: c["references"].update(spare={**c["references"]["tiny"], "precision": "bfloat16"})),
+            set(),
+            id="a new reference that no run uses",
+        ),
+        pytest.param(append("judge.py"), set(), id="a comment in a verifier's file"),
+        pytest.param(
+            rewrite("judge.py"),
+            {*(f"grade_answers {policy} one-more-term sampled" for policy in EVERYONE), *TABLES, *SUMMARY_ONLY},
+            id="a verifier's file",
+        ),
+        pytest.param(
             append("workflow_scripts/astarpo/tables/templates/page.html.j2"),
             {*TABLES, *FIGURES, "show_validation", "show_contamination"},
             id="template of the pages",
         ),
-        pytest.param(append("workflow_scripts/astarpo/figures/time.py"), {"plot_time time"}, id="module of a figure"),
+        pytest.param(rewrite("workflow_scripts/astarpo/figures/time.py"), {"plot_time time"}, id="module of a figure"),
         pytest.param(
-            append("workflow_scripts/train_policy.py"),
+            rewrite("workflow_scripts/train_policy.py"),
             {*training(*TRAINED), *evaluation(*TRAINED), *TABLES, *FIGURES},
             id="script of training",
         ),
@@ -304,7 +388,48 @@ def test_an_edit_reruns_exactly_what_depends_on_it(project, edit, expected):
     assert would_run(project) == Counter(dict.fromkeys(expected, 1))
 
 
-def test_a_finished_run_is_accepted_after_a_cosmetic_edit(project):
-    append("workflow_scripts/train_policy.py")(project)
+def test_the_plan_says_in_words_what_would_run_and_why(project):
+    put("runs/a-star-po/beta2", 2e-3)(project)
+    put("datasets/sums/sampling/max_samples", 16)(project)
+    put("values/first-four/n", 16)(project)
+    rewrite("workflow_scripts/plot_time.py", "workflow_scripts/astarpo/objectives/reinforce.py")(project)
+    command = [sys.executable, "workflow_scripts/plan.py", *TARGETS]
+    done = subprocess.run(command, cwd=project, capture_output=True, text=True, check=True)
+    *lines, total = done.stdout.splitlines()
+    assert total == "35 jobs would run."
+    for line in (
+        "train a-star-po, 2 seeds: beta2 0.001 -> 0.002",
+        "train without, seed 0: code of objectives/reinforce.py changed",
+        "train other, seed 0: after estimate_values",
+        "sample 2 blocks of tiny on sums: new",
+        "grade_samples, 2 jobs: new",
+        "generate_answers, 8 jobs: after train_policy",
+    ):
+        assert line in lines, done.stdout
+    (of_time,) = [line for line in lines if line.startswith("plot_time time: ")]
+    assert "code of plot_time.py changed" in of_time
+    (of_values,) = [line for line in lines if line.startswith("estimate_values")]
+    assert of_values.startswith("estimate_values first-four: ") and "n 4 -> 16" in of_values
+
+
+def test_a_dry_run_after_an_edit_is_a_screen_or_two(project):
+    put("runs/a-star-po/beta2", 2e-3)(project)
+    listed = snakemake(project, "-n")
+    assert "train_policy" in listed and len(listed.encode()) < 6000
+
+
+def test_an_edit_while_jobs_run_is_noticed(project):
+    launch = project / "workflow_scripts/launch.py"
+    edit = 'objective = Path("workflow_scripts/astarpo/objectives/a_star_po.py")\n'
+    edit += 'if "train_policy" in arguments: objective.write_text(objective.read_text() + "EDITED = True\\n")\n'
+    launch.write_text(launch.read_text() + edit)
+    put("runs/other/beta2", 2e-3)(project)
+    snakemake(project, "--cores", "1")
+    assert {job for job in would_run(project) if "train" in job} >= training(*MAIN, "other.seed-0")
+
+
+def test_finished_results_are_accepted_after_an_edit_that_changes_no_number(project):
+    rewrite("workflow_scripts/train_policy.py")(project)
+    assert would_run(project)
     snakemake(project, "--touch", "--cores", "1")
     assert not would_run(project)

@@ -246,7 +246,7 @@ def test_an_unknown_verifier_is_refused_by_name():
 def test_nineteen_nulls_pass_and_twenty_stop_the_stage():
     bad, good = Question("integer", "x", response("")), Question("integer", "1", response(r"\boxed{1}"))
     assert len(grade([bad] * 19 + [good] * 10, SETTINGS)) == 29
-    with pytest.raises(InputError, match="20 of the last 20 grades are null.*gold answer is no integer"):
+    with pytest.raises(InputError, match="20 of the last 20 grades are null.*gold answer is not an integer"):
         grade([bad] * 20, SETTINGS)
 
 
@@ -461,7 +461,7 @@ def test_a_verifier_of_ones_own(tmp_path):
     [
         ("gone.py:f", "there is no file gone.py"),
         ("{}/a.py:g", "has no function 'g'; it has f"),
-        ("{}/b.py:f", "is no Python"),
+        ("{}/b.py:f", "is not valid Python"),
         ("nope", "known are countdown, gsm8k"),
     ],
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from typing import Any
 import pytest
 import training_case as case
 
+from astarpo.common.code import read_code
 from astarpo.common.columns import DATASET, SELECTIONS, VALUES
 from astarpo.common.files import read_json, read_table, sha256, write_table
 from astarpo.common.provenance import manifest
@@ -29,7 +31,7 @@ def run(script: str, *arguments: str, cwd: Path | None = None) -> subprocess.Com
 
 @pytest.mark.parametrize(
     ("settings", "expected"),
-    [("{", "--settings is no JSON"), ("[1]", "--settings must be a JSON object")],
+    [("{", "--settings is not valid JSON"), ("[1]", "--settings must be a JSON object")],
 )
 def test_settings_that_are_no_json_object(settings, expected, tmp_path):
     done = run("prepare_dataset", "--settings", settings, "--out", "x", "--out-card", "y", cwd=tmp_path)
@@ -245,6 +247,28 @@ def test_other_settings_do_not_find_the_checkpoints(job, tmp_path):
     assert len(list((tmp_path / "cut/scratch").iterdir())) == 2
 
 
+def test_an_edited_objective_trains_anew_and_a_comment_does_not(job, tmp_path):
+    scripts = Path(shutil.copytree(SCRIPTS, tmp_path / "scripts", ignore=shutil.ignore_patterns("__pycache__")))
+    objective = scripts / "astarpo/objectives/a_star_po.py"
+    settings = json.dumps({**json.loads(job[1]), "steps": 2})
+    command = [sys.executable, str(scripts / "train_policy.py"), job[0], settings, *job[2:], *outputs("out")]
+
+    def train() -> tuple[str, str]:
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+        return done.stdout, sha256(tmp_path / "out/model/model.safetensors")
+
+    first, weights = train()
+    objective.write_text(objective.read_text() + "\n# A comment.\n")
+    again, same = train()
+    assert "going on from the checkpoint of step 2" in again and same == weights
+    edited = objective.read_text().replace("rollout.reward_B - rollout.v_star_B", "rollout.v_star_B - rollout.reward_B")
+    assert edited != objective.read_text()
+    objective.write_text(edited)
+    anew, other = train()
+    assert "starting anew: " in anew and "was made with other code (astarpo/objectives/a_star_po.py)" in anew
+    assert "going on" not in anew and "starting anew" not in first + again and other != weights
+
+
 def test_a_second_writer_is_refused(job, tmp_path):
     process = start(job, "cut", tmp_path)
     wait_for_checkpoint(tmp_path / "cut/scratch", process)
@@ -279,6 +303,26 @@ def test_the_launcher_sends_everything_to_the_log_and_passes_the_status_on(tmp_p
     done = launched(tmp_path, script, "--a b", "c", capture_output=True)
     assert (done.returncode, done.stdout, done.stderr) == (3, "", "")
     assert (tmp_path / "logs/a/stage.log").read_text() == "out ['--a b', 'c']\nerr\n"
+
+
+def test_a_job_whose_code_was_edited_meanwhile_stops_before_it_writes(job, tmp_path):
+    fingerprint = read_code("train_policy", ("astarpo.objectives.a_star_po",)).fingerprint
+    edited = f"{'0' * 16}{fingerprint[16:]}"
+    for code, status in ((edited, 1), (fingerprint, 0)):
+        command = [sys.executable, str(SCRIPTS / "launch.py"), "--log", "log", "--code", code]
+        done = subprocess.run([*command, "train_policy", *job, *outputs("out")], cwd=tmp_path, check=False)
+        assert done.returncode == status, (tmp_path / "log").read_text()
+        assert (tmp_path / "out/manifest.json").exists() is (status == 0)
+        if status == 1:
+            assert (tmp_path / "log").read_text() == (
+                "error: the code of train_policy was edited after Snakemake planned this job, so nothing was started; "
+                "run `snakemake` again\n"
+            )
+    # The script, too, looks at what it has read.
+    late = {**os.environ, "ASTARPO_CODE": edited}
+    command = [sys.executable, str(SCRIPTS / "train_policy.py"), *job, *outputs("late")]
+    done = subprocess.run(command, cwd=tmp_path, env=late, capture_output=True, text=True, check=False)
+    assert done.returncode == 1 and "was edited after" in done.stderr and not (tmp_path / "late/manifest.json").exists()
 
 
 PROGRESS = f"""

@@ -13,6 +13,7 @@ from answers_case import policy, records, write_answers
 
 import astarpo
 from astarpo import tables
+from astarpo.common.code import read_code
 from astarpo.common.columns import COST, CURVES, DIFFERENCES, GRADED, SUMMARY
 from astarpo.common.errors import InputError
 from astarpo.common.files import read_table, sha256, write_json, write_table
@@ -28,8 +29,8 @@ METRICS = pa.schema([*NEEDED_METRICS, ("reward", pa.float64()), ("validation_rew
 # Checks
 
 
-def write_manifest(path, settings=SETTINGS, inputs=None, code="old"):
-    write_json(path, {"settings": settings, "inputs": inputs or {}, "code": code, "commit": "abc"})
+def write_manifest(path, settings=SETTINGS, inputs=None, code="old", **more):
+    write_json(path, {"settings": settings, "inputs": inputs or {}, "code": code, "commit": "abc", **more})
     return path
 
 
@@ -93,7 +94,7 @@ def test_check_needs_a_record(tmp_path):
 
 def expected(file, **changed):
     entry = {"file": str(file), "rule": "grade_answers", "settings": SETTINGS, "inputs": {}}
-    return {**entry, "script": str(SCRIPTS / "grade_answers.py"), **changed}
+    return {**entry, "chosen": [], **changed}
 
 
 def checked_rows(entries):
@@ -106,6 +107,13 @@ def test_other_code_is_reported_not_refused(tmp_path):
     same = write_manifest(tmp_path / "b.manifest.json", code=row["current_code_sha256"])
     (row,) = checked_rows([expected(same)])
     assert row["code_changed"] is False
+
+
+def test_the_modules_whose_code_differs_are_named(tmp_path):
+    now = read_code("grade_answers", ()).modules
+    then = {**now, "astarpo/rewards/numbers.py": "other", "astarpo/gone.py": "any"}
+    (row,) = tables.check_results([expected(write_manifest(tmp_path / "manifest.json", modules=then))])
+    assert row["changed_modules"] == "astarpo/gone.py astarpo/rewards/numbers.py"
 
 
 def test_results_are_compared_with_the_files_that_are_there(tmp_path):
@@ -572,7 +580,7 @@ def test_summarize(tmp_path):
     done = run_summarize(tmp_path, plan)
     assert done.returncode == 0, done.stderr
     assert done.stdout.endswith((tmp_path / "terminal").read_text())
-    assert "results made by other code: 1," in done.stdout
+    assert "results made by other code: 1 (which was not recorded)," in done.stdout
     for name, schema in (("summary", SUMMARY), ("differences", DIFFERENCES), ("curves", CURVES), ("cost", COST)):
         table = read_table(tmp_path / f"{name}.parquet", schema)
         assert table.num_rows == len((tmp_path / f"{name}.csv").read_text().splitlines()) - 1

@@ -1,4 +1,4 @@
-"""Compare the runs of a finished results folder anew: scores, differences and validation, without Snakemake.
+"""Compare the runs of a finished results folder again: scores, differences and validation, without Snakemake.
 
 Reads FOLDER/tables/plan.json, which the workflow left there, and the answers, grades and metrics that it names; runs
 nothing again and changes nothing in FOLDER. Of use for results that older code made. What the files were made

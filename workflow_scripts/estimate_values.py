@@ -15,7 +15,7 @@ from astarpo.stage_one.values import ESTIMATORS, standard_error
 def main() -> None:
     parser = cli.parser(__doc__)
     parser.add_argument("--graded", required=True, nargs="+", help="parquet files of graded blocks")
-    parser.add_argument("--out", required=True, help="parquet file, a row a prompt")
+    parser.add_argument("--out", required=True, help="parquet file, one row per prompt")
     arguments = parser.parse_args()
     from astarpo.stage_one.settings import ValueSettings
 

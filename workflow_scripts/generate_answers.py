@@ -16,7 +16,7 @@ def main() -> None:
     parser.add_argument("--machine", required=True, metavar="JSON", help="machine settings")
     parser.add_argument("--policy", required=True, help="manifest.json beside the policy's model folder")
     parser.add_argument("--benchmark", required=True, help="parquet file of problems")
-    parser.add_argument("--out", required=True, help="parquet file, a row an answer")
+    parser.add_argument("--out", required=True, help="parquet file, one row per answer")
     arguments = parser.parse_args()
 
     from astarpo.common.machine import MachineSettings

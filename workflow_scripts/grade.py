@@ -92,9 +92,9 @@ def _read(path: str) -> list[dict[str, Any]]:
             if column not in row:
                 raise InputError(f"{path}, row {number}: there is no column {column!r}; it has {', '.join(row)}")
             if not isinstance(row[column], str):
-                hint = "; spell a number as a text" if isinstance(row[column], (int, float)) else ""
+                hint = "; write a number as a string" if isinstance(row[column], (int, float)) else ""
                 raise InputError(
-                    f"{path}, row {number}, column {column!r}: must be a text, but is {row[column]!r}{hint}"
+                    f"{path}, row {number}, column {column!r}: must be a string, but is {row[column]!r}{hint}"
                 )
         if row.get("finish_reason") not in (None, "stop", "length"):
             raise InputError(

@@ -1,4 +1,4 @@
-"""Take over one block of stage 1 from samples that were drawn elsewhere; no model is loaded."""
+"""Import one block of stage 1 from samples that were drawn elsewhere; no model is loaded."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def main() -> None:
     parser.add_argument("--source", nargs="+", default=[], help="the local files of samples that the settings name")
     parser.add_argument("--dataset", required=True, help="parquet file of prompts")
     parser.add_argument("--block", required=True, help="s<sample block>-p<prompt shard>")
-    parser.add_argument("--out", required=True, help="parquet file, a row a response")
+    parser.add_argument("--out", required=True, help="parquet file, one row per response")
     parser.add_argument("--out-manifest", required=True, help="JSON: settings, inputs, counts")
     arguments = parser.parse_args()
     from astarpo.sampling.settings import ImportSettings

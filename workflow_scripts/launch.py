@@ -1,7 +1,9 @@
 """Start a stage's script: its output goes to a log, its progress bar to the terminal; each job has its own GPUs.
 
-    python launch.py --log LOG [--gpus N] [--processes N] [--nodes N] SCRIPT ARGUMENTS...
+    python launch.py --log LOG [--code CODE] [--gpus N] [--processes N] [--nodes N] SCRIPT ARGUMENTS...
 
+SCRIPT         a name, for the script of that name beside this one, or a file
+--code CODE    stop if the script's code is not this any more (a fingerprint, see astarpo.common.code)
 --gpus N       take N GPUs that no other job holds, and show the script just those
 --processes N  start the script N times with torchrun, as one job
 --nodes N      and on each of N nodes of the SLURM allocation, with srun
@@ -18,10 +20,11 @@ import sys
 from pathlib import Path
 
 from astarpo.common import cli
+from astarpo.common.code import FINGERPRINT, SCRIPTS, check_planned
 from astarpo.common.devices import VISIBLE, claim, slurm_job
+from astarpo.common.progress import TERMINAL_FD
 
-TERMINAL_FD = "ASTARPO_TERMINAL_FD"  # astarpo.common.progress draws its bar there
-OPTIONS = ("--log", "--gpus", "--processes", "--nodes")
+OPTIONS = ("--log", "--code", "--gpus", "--processes", "--nodes")
 PORTS = (20000, 30000)  # the processes of a job meet on one of these
 
 
@@ -47,7 +50,7 @@ def split(arguments: list[str]) -> tuple[dict[str, str], list[str]]:
 def send_output_to(log: Path) -> None:
     """Make a file the standard output and error of this process and of what replaces it."""
     log.parent.mkdir(parents=True, exist_ok=True)
-    if sys.stderr.isatty():
+    if sys.stderr.isatty() and TERMINAL_FD not in os.environ:
         terminal = os.dup(2)
         os.set_inheritable(terminal, True)
         os.environ[TERMINAL_FD] = str(terminal)
@@ -59,7 +62,12 @@ def send_output_to(log: Path) -> None:
 
 def start(options: dict[str, str], script: list[str]) -> None:
     """Claim the devices and become the script, or what starts it several times."""
-    gpus, processes, nodes = (int(options.get(name, "0")) for name in OPTIONS[1:])
+    if not script[0].endswith(".py"):
+        script = [str(SCRIPTS / f"{script[0]}.py"), *script[1:]]
+    if "--code" in options:
+        check_planned(Path(script[0]).stem, options["--code"])
+        os.environ[FINGERPRINT] = options["--code"]  # the script looks again when its modules are imported
+    gpus, processes, nodes = (int(options.get(name, "0")) for name in OPTIONS[2:])
     # On several nodes SLURM hands the devices out: this process sees those of its own node only.
     if gpus and nodes <= 1:
         taken = claim(gpus)

@@ -1,4 +1,4 @@
-"""Prepare a reference policy: make or load the model, warm it up on worked solutions, leave an ordinary folder."""
+"""Prepare a reference policy: make or load the model, warm it up on worked solutions, write an ordinary folder."""
 
 from __future__ import annotations
 

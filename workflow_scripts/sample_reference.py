@@ -18,7 +18,7 @@ def main() -> None:
     parser.add_argument("--reference", required=True, help="the reference's manifest.json")
     parser.add_argument("--dataset", required=True, help="parquet file of prompts")
     parser.add_argument("--block", required=True, help="s<sample block>-p<prompt shard>")
-    parser.add_argument("--out", required=True, help="parquet file, a row a response")
+    parser.add_argument("--out", required=True, help="parquet file, one row per response")
     parser.add_argument("--out-manifest", required=True, help="JSON: settings, inputs, seconds, tokens")
     arguments = parser.parse_args()
     sample_block, shard = cli.parse_block(arguments.block)

@@ -1,4 +1,4 @@
-"""Sum up: scores with intervals, training curves, costs, and what each result was made by."""
+"""Summarize: scores with intervals, training curves, costs, and what each result was made with."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def main() -> None:
     parser.add_argument("--out-main-csv", required=True, help="main results as CSV")
     parser.add_argument("--out-html", required=True, help="main results as a web page")
     parser.add_argument("--out-terminal", required=True, help="main results as plain text")
-    parser.add_argument("--out-provenance", required=True, help="CSV: what each result was made by")
+    parser.add_argument("--out-provenance", required=True, help="CSV: what each result was made with")
     arguments = parser.parse_args()
     settings = cli.parse_settings(arguments.settings)
 
@@ -62,8 +62,13 @@ def main() -> None:
     write_text(arguments.out_html, tables.tables_page("Main results", shown_tables))
     write_text(arguments.out_main_csv, csv_text(main_tables[0].plain()))
     write_text(arguments.out_provenance, csv_text(checked))
-    if checked["code_changed"].any():
-        print(f"results made by other code: {checked['code_changed'].sum()}, see {arguments.out_provenance}")
+    changed = checked[checked["code_changed"]]
+    if len(changed):
+        modules = sorted({module for named in changed["changed_modules"] for module in named.split()})
+        print(
+            f"results made by other code: {len(changed)} ({', '.join(modules) or 'which was not recorded'}), "
+            f"see {arguments.out_provenance}"
+        )
     shown = tables.terminal_table(summary) + "\n"
     write_text(arguments.out_terminal, shown)
     print(shown, end="")

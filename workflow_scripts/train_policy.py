@@ -1,4 +1,4 @@
-"""Train a policy (stage 2): one run with one seed, going on from its own checkpoint if there is one."""
+"""Train a policy (stage 2): one run with one seed, resuming from its checkpoint if there is one."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from astarpo.common.provenance import provenance
 def main() -> None:
     parser = cli.parser(__doc__)
     parser.add_argument("--machine", required=True, metavar="JSON", help="machine settings")
-    parser.add_argument("--seed", required=True, type=int, help="of the run")
+    parser.add_argument("--seed", required=True, type=int, help="the run's seed")
     parser.add_argument("--reference", required=True, help="the reference's manifest.json")
     parser.add_argument("--dataset", required=True, help="parquet file of prompts to train on")
-    parser.add_argument("--validation", help="parquet file of prompts to look at meanwhile")
+    parser.add_argument("--validation", help="parquet file of validation prompts")
     parser.add_argument("--selection", help="parquet file that says which prompts are trained on")
     parser.add_argument("--values", help="parquet file with V* of each prompt")
     parser.add_argument("--verifier", help="the file of the prompts' verifier, if it has its own")
     parser.add_argument("--validation-verifier", help="the same for the validation prompts")
     parser.add_argument("--scratch", required=True, help="folder for checkpoints and metrics.jsonl")
     parser.add_argument("--out-model", required=True, help="model folder to make")
-    parser.add_argument("--out-metrics", required=True, help="parquet file, a row a step")
-    parser.add_argument("--out-timings", required=True, help="parquet file, a row a step")
+    parser.add_argument("--out-metrics", required=True, help="parquet file, one row per step")
+    parser.add_argument("--out-timings", required=True, help="parquet file, one row per step")
     parser.add_argument("--out-manifest", required=True, help="JSON written last")
     arguments = parser.parse_args()
     names = (

@@ -1,4 +1,4 @@
-"""Watch running trainings: the newest step of each, again and again."""
+"""Watch running trainings: the newest step of each, updated every few seconds."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ CLEAR = "\x1b[H\x1b[2J"
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--results", default="results", help="the folder with all results")
-    parser.add_argument("--once", action="store_true", help="print the present state and stop")
-    parser.add_argument("--every", type=float, default=2.0, metavar="SECONDS", help="time between looks")
+    parser.add_argument("--once", action="store_true", help="print the current state and stop")
+    parser.add_argument("--every", type=float, default=2.0, metavar="SECONDS", help="time between updates")
     arguments = parser.parse_args()
     on_terminal = sys.stdout.isatty()
     while True:

@@ -183,7 +183,7 @@ def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="these alone")
-    parser.add_argument("--count", type=int, help="so many, spread evenly over the list")
+    parser.add_argument("--count", type=int, help="try this many, spread evenly over the list")
     parser.add_argument("--jobs", type=int, default=1, help="mutants tried at the same time")
     arguments = parser.parse_args()
     for module in PRELOADED:

@@ -33,12 +33,12 @@ def parse_settings(text: str) -> dict[str, Any]:
     """Read a JSON object given on the command line.
 
     Raises:
-        InputError: the text is no JSON object.
+        InputError: the text is not a JSON object.
     """
     try:
         settings = json.loads(text)
     except json.JSONDecodeError as error:
-        raise InputError(f"--settings is no JSON ({error}): {text!r}") from error
+        raise InputError(f"--settings is not valid JSON ({error}): {text!r}") from error
     if not isinstance(settings, dict):
         raise InputError(f"--settings must be a JSON object, but is: {text!r}")
     return settings
@@ -48,7 +48,7 @@ def parse_block(name: str) -> tuple[int, int]:
     """Read a block's name, ``s<sample block>-p<prompt shard>``.
 
     Raises:
-        InputError: it is none.
+        InputError: it is not one.
     """
     match = re.fullmatch(r"s(\d+)-p(\d+)", name)
     if match is None:

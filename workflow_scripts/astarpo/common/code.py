@@ -1,76 +1,167 @@
-"""The files that a script is made of: itself and the library modules that it imports, found by parsing."""
+"""The code of a job: its script and the library modules that this imports, found by parsing, as one fingerprint.
+
+Some modules are for some jobs only: engines, adapters, the methods of training. A job names those that it chooses
+(`OPTIONAL` and the rows of `Choices` tables); the others are no code of it, though its script could import them.
+"""
 
 from __future__ import annotations
 
-import ast
 import hashlib
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from astarpo.common.errors import InputError
+from astarpo.common.syntax import Syntax, read_syntax
+
 PACKAGE = "astarpo"
+SCRIPTS = Path(__file__).resolve().parents[2]
+OPTIONAL = frozenset(
+    {
+        "astarpo.model.lora",
+        "astarpo.sampling.vllm_engine",
+        "astarpo.sampling.vllm_weights",
+        "astarpo.stage_one.values",
+        "astarpo.training.deepspeed.engine",
+    }
+)
+FINGERPRINT = "ASTARPO_CODE"  # the environment variable by which the launcher tells a script its fingerprint
+Chosen = tuple[str, ...]
 
 
-def import_closure(script: str | Path, leave_out: tuple[str, ...] = ()) -> list[Path]:
+@dataclass(frozen=True)
+class Code:
+    """What a job runs.
+
+    Attributes:
+        script: name of the script, without ``.py``.
+        modules: file, relative to the folder of the scripts -> hash of what it says, see `astarpo.common.syntax`.
+        chosen: optional modules, and files of the user's own (verifiers), that the job uses; None: all modules.
+    """
+
+    script: str
+    modules: Mapping[str, str]
+    chosen: Chosen | None
+
+    @property
+    def sha256(self) -> str:
+        """One hash for all; names count, so a moved module changes it."""
+        lines = (f"{name}\0{digest}\n" for name, digest in sorted(self.modules.items()))
+        return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+    @property
+    def fingerprint(self) -> str:
+        """What Snakemake compares and what the job is started with: the hash, the script, what the job chooses."""
+        return " ".join([self.sha256[:16], self.script, *(self.chosen or ())])
+
+
+@cache
+def read_code(script: str, chosen: Chosen | None = None) -> Code:
+    """Read the code of a job; once in a process, so that what Snakemake plans with stays one state of the files.
+
+    Args:
+        script: name of a script beside the package, without ``.py``.
+        chosen: as in `Code`; None for all that the script could use.
+    """
+    own = [Path(name) for name in chosen or () if name.endswith(".py")]
+    files = [SCRIPTS / f"{script}.py", *import_closure(SCRIPTS / f"{script}.py", chosen), *own]
+    digests = {path: _syntax(path).sha256(lambda row: _counts(row, chosen)) for path in files}
+    return Code(script, {_name(path): digests[path] for path in files}, chosen)
+
+
+def check_planned(script: str, fingerprint: str) -> Code:
+    """Read the code of a job again and make sure that it is what the job was planned with.
+
+    Args:
+        script: as in `read_code`.
+        fingerprint: as Snakemake gave it to the job.
+
+    Raises:
+        InputError: the code was edited in between.
+    """
+    code = read_code(script, tuple(fingerprint.split()[2:]))
+    if code.fingerprint != fingerprint:
+        raise InputError(
+            f"the code of {script} was edited after Snakemake planned this job, so nothing was started; "
+            "run `snakemake` again"
+        )
+    return code
+
+
+def code_of_job(script: str) -> Code:
+    """The code of the job that this process is, checked against what it was planned with; else all that it could use.
+
+    Call it when the modules have been imported: code that was edited on the way is then noticed.
+
+    Raises:
+        InputError: the code was edited in between.
+    """
+    planned = os.environ.get(FINGERPRINT)
+    return read_code(script) if planned is None else check_planned(script, planned)
+
+
+def file_sha256(path: Path) -> str:
+    """Hash what one file of code says."""
+    return _syntax(path).sha256(lambda row: True)
+
+
+def import_closure(script: Path, chosen: Chosen | None = None) -> list[Path]:
     """List the library modules that a script imports, directly or through others.
 
     Imports inside functions count too: a module that is imported late is code all the same.
 
     Args:
-        script: a file beside the package folder, ``workflow_scripts/<script>.py``.
-        leave_out: dotted module names that this configuration does not use (engines not chosen).
+        script: a file beside the package folder.
+        chosen: as in `Code`.
 
     Returns:
         Paths under the package folder, sorted, packages' ``__init__.py`` included.
     """
-    return list(_closure(Path(script), leave_out))
-
-
-@cache
-def _closure(script: Path, leave_out: tuple[str, ...]) -> tuple[Path, ...]:
-    """Found once in a process: a sweep of hundreds of trainings asks for each of them."""
-    root = script.parent
     found: set[Path] = set()
     waiting = [script]
     while waiting:
-        for name in _imports(waiting.pop()):
-            for path in _module_files(root, name, leave_out):
+        for name in _imports(waiting.pop(), chosen):
+            for path in _module_files(script.parent, name, chosen):
                 if path not in found:
                     found.add(path)
                     waiting.append(path)
-    return tuple(sorted(found))
+    return sorted(found)
 
 
-def code_sha256(script: str | Path, leave_out: tuple[str, ...] = ()) -> str:
-    """Hash a script with its import closure; names count, so a moved module changes the hash."""
-    digest = hashlib.sha256()
-    root = Path(script).parent
-    for path in [Path(script), *import_closure(script, leave_out)]:
-        content = hashlib.sha256(path.read_bytes()).hexdigest()
-        digest.update(f"{path.relative_to(root)}\0{content}\n".encode())
-    return digest.hexdigest()
+def forget() -> None:
+    """Read every file anew from now on."""
+    read_code.cache_clear()
+    _syntax.cache_clear()
+
+
+def _name(path: Path) -> str:
+    return path.relative_to(SCRIPTS).as_posix() if path.is_relative_to(SCRIPTS) else path.as_posix()
+
+
+def _counts(module: str, chosen: Chosen | None) -> bool:
+    return chosen is None or module in chosen
 
 
 @cache
-def _imports(path: Path) -> tuple[str, ...]:
+def _syntax(path: Path) -> Syntax:
+    return read_syntax(path)
+
+
+def _imports(path: Path, chosen: Chosen | None) -> list[str]:
     """Dotted names that a file imports from the package (names that are no module are sorted out later)."""
-    return tuple(dict.fromkeys(_walk_imports(ast.parse(path.read_text(encoding="utf-8")))))
+    syntax = _syntax(path)
+    rows = [module for table in syntax.tables for module in table.values() if _counts(module, chosen)]
+    return [name for name in dict.fromkeys([*syntax.imports, *rows]) if name.split(".")[0] == PACKAGE]
 
 
-def _walk_imports(tree: ast.AST) -> Iterator[str]:
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            yield from (name.name for name in node.names if name.name.split(".")[0] == PACKAGE)
-        elif isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == PACKAGE:
-            yield str(node.module)
-            yield from (f"{node.module}.{name.name}" for name in node.names)
-
-
-def _module_files(root: Path, name: str, leave_out: tuple[str, ...]) -> Iterator[Path]:
+def _module_files(root: Path, name: str, chosen: Chosen | None) -> Iterator[Path]:
     """The file of a module and the ``__init__.py`` of each package above it."""
     parts = name.split(".")
     for length in range(1, len(parts) + 1):
-        if ".".join(parts[:length]) in leave_out:
+        dotted = ".".join(parts[:length])
+        if dotted in OPTIONAL and not _counts(dotted, chosen):
             return
         folder = root.joinpath(*parts[:length])
         if (folder / "__init__.py").is_file():

@@ -66,10 +66,10 @@ def check_enough(count: int) -> list[str]:
     """Refuse more GPUs than there are.
 
     Args:
-        count: how many one job wants.
+        count: how many one job needs.
 
     Returns:
-        What `visible_devices` found; empty, without a look, where none is wanted.
+        What `visible_devices` found; empty, without checking, where none is needed.
 
     Raises:
         InputError: the job could never start.
@@ -79,7 +79,7 @@ def check_enough(count: int) -> list[str]:
         return names
     limit = f" ({VISIBLE}={os.environ[VISIBLE]})" if VISIBLE in os.environ else ""
     raise InputError(
-        f"a job wants {_count_of(count)} (machine.device, machine.devices), but this machine has "
+        f"a job needs {_count_of(count)} (machine.device, machine.devices), but this machine has "
         f"{_count_of(len(names)) if names else 'none that can be used'}{limit}; set machine.device to cpu or "
         "lower machine.devices, or run where the GPUs are: snakemake --workflow-profile profiles/slurm"
     )
@@ -115,7 +115,7 @@ def slurm_job(nodes: int) -> str:
     """The number of the SLURM job that this process belongs to.
 
     Args:
-        nodes: how many one training wants.
+        nodes: how many one training needs.
 
     Raises:
         InputError: it belongs to none.
@@ -185,7 +185,7 @@ def _try_claim(count: int, names: Sequence[str], folder: Path) -> Claim | None:
 
 
 def _open(path: Path) -> int:
-    """Reading is enough for a lock, so another user's file serves as well as one of one's own."""
+    """Reading is enough for a lock, so another user's file serves as well as your own."""
     try:
         return os.open(path, os.O_RDONLY)
     except FileNotFoundError:

@@ -25,7 +25,7 @@ def read_table(path: str | Path, schema: pa.Schema | None = None) -> pa.Table:
         The table, its metadata kept.
 
     Raises:
-        InputError: the file is missing, is no parquet, or lacks a column.
+        InputError: the file is missing, is not a parquet file, or lacks a column.
     """
     import pyarrow.parquet as pq
 
@@ -74,7 +74,7 @@ def table_metadata(path: str | Path) -> dict[str, Any]:
     """Read the JSON metadata that `write_table` put into a parquet file.
 
     Raises:
-        InputError: the file is missing or is no parquet.
+        InputError: the file is missing or is not a parquet file.
     """
     import pyarrow.parquet as pq
 
@@ -90,7 +90,7 @@ def read_json(path: str | Path) -> Any:
     """Read a JSON file.
 
     Raises:
-        InputError: the file is missing or is no JSON.
+        InputError: the file is missing or is not JSON.
     """
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))

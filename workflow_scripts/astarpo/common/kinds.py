@@ -18,7 +18,7 @@ LEAST_TEMPERATURE = 0.01  # vLLM takes this for anything lower, but 0
 
 
 def _yaml_number(value: Any) -> Any:
-    """YAML 1.1 reads ``1e-3`` as a text; people mean the number."""
+    """YAML 1.1 reads ``1e-3`` as a string; people mean the number."""
     if isinstance(value, str):
         try:
             return float(value)

@@ -13,7 +13,7 @@ from astarpo.common.settings import Section
 class Machine(Section):
     """What changes speed and memory, but no number: it never makes a stage run again."""
 
-    device: Literal["cpu", "cuda"] = Field("cpu", description="where models are")
+    device: Literal["cpu", "cuda"] = Field("cpu", description="device that holds the models")
     devices: Count = Field(
         1,
         description="devices of one training (processes, on a CPU) on a node; above 1 with engine deepspeed",
@@ -21,14 +21,14 @@ class Machine(Section):
     nodes: Count = Field(1, description="nodes of one training, in a SLURM allocation; above 1 with engine deepspeed")
     micro_batch: Count = Field(32, description="sequences in one forward and backward pass")
     micro_batch_tokens: Count | None = Field(
-        None, description="most tokens in one pass, padding included; null: any number"
+        None, description="most tokens in one pass, padding included; null: no limit"
     )
     activation_checkpointing: bool = Field(
-        False, description="compute activations again in the backward pass instead of keeping them"
+        False, description="recompute activations in the backward pass instead of keeping them"
     )
     zero_stage: Annotated[int, Field(ge=0, le=3)] = Field(
         2,
-        description="what DeepSpeed spreads over the devices: 1 optimizer, 2 and gradients, 3 and weights",
+        description="what DeepSpeed spreads over the devices: 1 the optimizer, 2 also gradients, 3 also weights",
     )
     offload_optimizer: bool = Field(
         False,
@@ -44,15 +44,15 @@ class Machine(Section):
     )
     trackers: Annotated[tuple[Literal["tensorboard", "wandb"], ...], Distinct] = Field(
         (),
-        description="where trainings can be followed besides `make watch`; each needs its package installed",
+        description="where to follow trainings besides `make watch`; each needs its package installed",
     )
     sampler_tensor_parallel: Count = Field(1, description="GPUs that share the model in vLLM; trainings take 1")
     sampler_memory_share: OpenShare = Field(
-        0.3, description="of the GPU's memory, for vLLM; on a CPU, of the RAM, for its cache alone"
+        0.3, description="share of the GPU's memory for vLLM; on a CPU, share of the RAM for its cache alone"
     )
     sampler_sleep_level: Annotated[int, Field(ge=0, le=2)] = Field(
         0,
-        description="what vLLM gives free on a GPU while the policy is trained: 0 nothing, 1 its cache, the weights "
+        description="what vLLM frees on a GPU while the policy is trained: 0 nothing, 1 its cache, the weights "
         "going to the RAM, 2 both",
     )
 

@@ -7,7 +7,8 @@ import sys
 import time
 from typing import Any, TextIO
 
-TERMINAL_FD = "ASTARPO_TERMINAL_FD"  # set by launch.py, which sends stdout and stderr to the log
+# Where bars are drawn; set by launch.py, which sends stdout and stderr to the log. Empty: nowhere.
+TERMINAL_FD = "ASTARPO_TERMINAL_FD"
 SECONDS_BETWEEN_LINES = 10.0
 
 

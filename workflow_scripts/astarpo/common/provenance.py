@@ -11,7 +11,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from astarpo.common.code import code_sha256
+from astarpo.common.code import code_of_job, file_sha256
 from astarpo.common.files import read_json, sha256, table_metadata
 from astarpo.common.hashes import remembered_sha256
 
@@ -37,12 +37,17 @@ def provenance(script: str | Path, settings: str, inputs: Mapping[str, str | Pat
         inputs: name -> file; a ``manifest.json`` stands for the outputs that it describes.
 
     Returns:
-        ``{"settings", "inputs": {name: sha256}, "code": sha256 of the script and its import closure}``.
+        ``{"settings", "inputs": {name: sha256}, "code": sha256 of all its code, "modules": {file: hash}}``.
+
+    Raises:
+        InputError: the code was edited after Snakemake planned the job.
     """
+    code = code_of_job(Path(script).stem)
     return {
         "settings": settings,
         "inputs": {name: content_sha256(path) for name, path in sorted(inputs.items())},
-        "code": code_sha256(script),
+        "code": code.sha256,
+        "modules": dict(code.modules),
     }
 
 
@@ -72,8 +77,10 @@ def manifest(
 
 
 def content_sha256(path: str | Path) -> str:
-    """Hash what a file stands for: itself, or the outputs that a manifest lists (its times left out)."""
+    """Hash what a file stands for: what a manifest lists (its times left out), what code says, or itself."""
     path = Path(path)
+    if path.suffix == ".py":
+        return file_sha256(path)
     if path.name.endswith("manifest.json"):
         outputs = read_json(path)["outputs"]
         return outputs["model"] if "model" in outputs else "+".join(outputs[key] for key in sorted(outputs))

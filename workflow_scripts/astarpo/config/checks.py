@@ -21,7 +21,7 @@ def reference_errors(config: Config) -> list[str]:
     """Find everything that is wrong between the entries of a configuration.
 
     Returns:
-        One line an error: key, value, what is allowed. Dangling names come alone, as the rest builds on them.
+        One line per error: key, value, what is allowed. Dangling names come alone, as the rest builds on them.
     """
     return [*_dangling_names(config)] or [
         *_name_errors(config),

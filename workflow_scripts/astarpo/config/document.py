@@ -6,29 +6,35 @@ import json
 from typing import Any
 
 from astarpo.common.kinds import LARGEST_SEED
-from astarpo.config.runs import Config
+from astarpo.common.settings import Section
+from astarpo.config.runs import Config, Figure, Run
+from astarpo.config.schema import TaskEntry
 
 INTRODUCTION = """# Configuration
 
-This file is made by `python config/document.py` from the types in `workflow_scripts/astarpo/config/` and in each
-stage's `settings.py`; a test holds it to them. [`schema.json`](schema.json) is the same for editors.
+Every key of the configuration. This page and [`schema.json`](schema.json), which editors can use, are generated from
+the types in `workflow_scripts/astarpo/` by `python config/document.py`, and a test keeps them up to date. How to set up
+data, models and runs: [docs/configuration.md](../docs/configuration.md).
 
-`config.yaml` is the embedded default. A file given by `--configfile` is used in its place; to change a part of the
-default only, give both: `snakemake --cores 2 --configfile config/config.yaml my-changes.yaml`. Mappings are merged,
-lists and single values replaced.
+`config.yaml` is the embedded default. A file given by `--configfile` replaces it; to change only a part of the default,
+give both: `snakemake --cores 2 --configfile config/config.yaml my-changes.yaml`. Mappings are merged, lists and single
+values replaced.
 
-Entries have names (`[a-z0-9][a-z0-9-]*`, at most 100 characters) and refer to one another by them; the names are also
-those of the files under `results/`. Unknown keys, wrong types, values out of bounds and names that lead nowhere are
-refused before any job starts. The order of keys means nothing. Numbers must be finite, and may be written `1e-3`.
+Entries have names (`[a-z0-9][a-z0-9-]*`, at most 100 characters) and refer to one another by them; the names also
+appear in the paths under `results/`. Unknown keys, wrong types, values out of bounds and names without an entry are
+refused before any job starts, with the file and the line. The order of keys does not matter. Numbers must be finite;
+`1e-3` is a number.
 
-A run, and an estimate of V*, may also have:
+A run, or an estimate of V*, may also have:
 
-* `base: NAME`, to take over all keys of another entry, and change some (one whose name begins with `_` is a base only);
-* `grid: {key: [value, ...], ...}`, to become one entry for each combination of values. They are named after those:
-  `sweep` with `grid: {beta2: [1e-4, 1e-3]}` becomes `sweep-1e-4` and `sweep-1e-3`.
+* `base: NAME`, to take all keys of another entry and change some (an entry whose name begins with `_` is only a base);
+* `grid: {key: [value, ...], ...}`, to become one entry for each combination of values, named after them: `sweep` with
+  `grid: {beta2: [1e-4, 1e-3]}` becomes `sweep-1e-4` and `sweep-1e-3`.
 
-What an edit runs again follows from what each stage reads: `machine` is read by none, as far as Snakemake can tell.
+After an edit, only stages that read the edited key run again. No stage reads `machine`, as far as Snakemake can tell.
 """
+# Types whose keys several sections have: they are printed once.
+SHARED: tuple[type[Section], ...] = (TaskEntry, Run, Figure)
 
 
 def schema_json() -> str:
@@ -39,11 +45,36 @@ def schema_json() -> str:
 def readme() -> str:
     """The text of config/README.md: a table for each section, in the order in which they are used."""
     schema = Config.model_json_schema()
-    parts = [INTRODUCTION, "## The whole\n\n" + _table(schema)]
+    parts = [INTRODUCTION, "## Sections\n\n" + _table(schema)]
+    shared = {kind.__name__: base for base in SHARED for kind in base.__subclasses__()}
+    printed: set[type[Section]] = set()
     for name in _in_order(schema):
-        section = schema["$defs"][name]
-        parts.append(f"## {name}\n\n{section.get('description', '').strip()}\n\n{_table(section)}")
+        section, base = schema["$defs"][name], shared.get(name)
+        if base is not None and base not in printed:
+            printed.add(base)
+            parts.append(_section(base.__name__, base.model_json_schema()))
+        parts.append(_section(name, section, base))
     return "\n".join(parts)
+
+
+def _section(name: str, section: dict[str, Any], base: type[Section] | None = None) -> str:
+    """A heading, what the section is, and its keys but for those that it has from ``base``."""
+    text = section.get("description", "").strip()
+    if base is not None:
+        text += f"\n\nBesides the keys of [{base.__name__}](#{base.__name__.lower()}):"
+        section = _without_shared(section, base.model_json_schema())
+    return f"## {name}\n\n{text}\n\n{_table(section)}"
+
+
+def _without_shared(section: dict[str, Any], base: dict[str, Any]) -> dict[str, Any]:
+    """The section with just the keys that the base does not have, or has with another meaning, default or bound."""
+    required, required_there = set(section.get("required", [])), set(base.get("required", []))
+    own = {
+        key: field
+        for key, field in section["properties"].items()
+        if base["properties"].get(key) != field or (key in required) != (key in required_there)
+    }
+    return {**section, "properties": own}
 
 
 def _in_order(schema: dict[str, Any]) -> list[str]:
@@ -72,7 +103,7 @@ def _table(section: dict[str, Any]) -> str:
     required = section.get("required", [])
     for key, field in section.get("properties", {}).items():
         default = "**required**" if key in required else f"`{_default(field.get('default'))}`"
-        meaning = field.get("description", "which of the kinds this is" if "const" in field else "")
+        meaning = field.get("description", "selects this kind" if "const" in field else "")
         rows.append(f"| `{key}` | {_type(field)} | {default} | {meaning} |".replace("|  |", "| |"))
     return "\n".join(rows) + "\n"
 
@@ -100,7 +131,7 @@ def _type(field: dict[str, Any]) -> str:
     if field.get("type") == "object":
         values = field.get("additionalProperties") or next(iter(field.get("patternProperties", {"": {}}).values()))
         least = ", at least one" if field.get("minProperties") == 1 else ""
-        return f"names to {_type(values)}{least}" if isinstance(values, dict) else "mapping"
+        return f"mapping of names to {_type(values)}{least}" if isinstance(values, dict) else "mapping"
     return _plain_type(field)
 
 
@@ -108,7 +139,7 @@ def _plain_type(field: dict[str, Any]) -> str:
     words = {
         "number": "number",
         "integer": "whole number",
-        "string": "text",
+        "string": "string",
         "boolean": "true or false",
         "null": "null",
     }

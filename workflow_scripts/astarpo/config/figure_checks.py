@@ -15,7 +15,7 @@ def figure_errors(config: Config) -> Iterator[str]:
     """Find figures that ask for what their runs, benchmarks or estimates do not have.
 
     Yields:
-        One line an error: key, value, what is allowed.
+        One line per error: key, value, what is allowed.
     """
     for name, figure in config.figures.items():
         key = f"figures.{name}"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
@@ -11,6 +12,7 @@ from astarpo.common.errors import InputError
 from astarpo.config.checks import reference_errors
 from astarpo.config.grids import expand
 from astarpo.config.methods import METHOD_RUNS
+from astarpo.config.positions import check_files, with_positions
 from astarpo.config.runs import Config
 
 MOST_SHOWN = 20  # a sweep can have a mistake in each of its runs
@@ -49,35 +51,40 @@ OWN_WORDS = {
 }
 
 
-def load_config(raw: Mapping[str, Any]) -> Config:
+def load_config(raw: Mapping[str, Any], files: Sequence[str | Path] = ()) -> Config:
     """Turn what YAML gave into a checked configuration.
 
     Args:
         raw: the merged configuration files.
+        files: these files, so that errors can name the line.
 
     Returns:
         Typed settings, sweeps expanded.
 
     Raises:
-        InputError: one message with every error found, a line each: key, value, what is allowed.
+        InputError: one message with every error found, one line each: file and line, key, value, what is allowed.
     """
+    check_files(files)
     plain = _sorted(raw)
     removed = [f"{key}: {why}" for key, why in REMOVED.items() if key in plain]
     if removed:
-        raise InputError(_message(removed))
+        raise InputError(_message(removed, files))
     _drop_nulls_of_sources(plain)
     for registry in ("runs", "values"):
         entries = plain.get(registry, {})
         if not isinstance(entries, dict):
             raise InputError(f"{registry} must be a mapping of names to entries, but is {entries!r}")
-        plain[registry] = expand(entries, registry)
+        try:
+            plain[registry] = expand(entries, registry)
+        except InputError as error:
+            raise InputError(with_positions([str(error)], files)[0]) from None
     try:
         config = Config.model_validate(plain)
     except ValidationError as error:
-        raise InputError(_message([_describe(detail) for detail in _causes(error)])) from None
+        raise InputError(_message([_describe(detail) for detail in _causes(error)], files)) from None
     errors = reference_errors(config)
     if errors:
-        raise InputError(_message(errors))
+        raise InputError(_message(errors, files))
     return config
 
 
@@ -102,9 +109,9 @@ def _drop_nulls_of_sources(plain: dict[str, Any]) -> None:
                 entry["source"] = {key: source[key] for key in source if source[key] is not None}
 
 
-def _message(errors: list[str]) -> str:
+def _message(errors: list[str], files: Sequence[str | Path]) -> str:
     count = f"{len(errors)} errors" if len(errors) > 1 else "an error"
-    shown = [f"  {error}" for error in errors[:MOST_SHOWN]]
+    shown = [f"  {error}" for error in with_positions(errors[:MOST_SHOWN], files)]
     if len(errors) > MOST_SHOWN:
         shown.append(f"  ... and {len(errors) - MOST_SHOWN} more")
     return f"the configuration has {count}:\n" + "\n".join(shown)

@@ -18,13 +18,13 @@ class RunInputs(Section):
     reference: Name = Field(description="where training starts, and what it is held to")
     dataset: Name = Field(description="prompts to train on")
     selection: Name | None = Field(None, description="train on the prompts that this selection keeps; null: all")
-    validation: Name | None = Field(None, description="a data set to look at while training")
+    validation: Name | None = Field(None, description="data set for validation during training")
     max_prompt_tokens: Count | None = Field(
         None,
         description="longer prompts are not trained on; null: the reference's limit, which it must not exceed",
     )
-    benchmarks: SomeNames | None = Field(None, description="what to evaluate on; null: every benchmark")
-    seeds: Seeds = Field((0, 1, 2), description="one training each; different numbers")
+    benchmarks: SomeNames | None = Field(None, description="benchmarks to evaluate on; null: all")
+    seeds: Seeds = Field((0, 1, 2), description="one training for each seed; all different")
 
 
 class Run(TrainingKeys, RunInputs):

@@ -14,7 +14,7 @@ def model_errors(config: Config) -> Iterator[str]:
     """Find what models cannot do that are asked to: read that much, or attend in that way.
 
     Yields:
-        One line an error: key, value, what is allowed.
+        One line per error: key, value, what is allowed.
     """
     for name, reference in config.references.items():
         key, source = f"references.{name}", reference.source

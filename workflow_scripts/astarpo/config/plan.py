@@ -7,9 +7,9 @@ whether the stage must run again and what the stage's script is given.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection
 from typing import Any
 
+from astarpo.common.code import Chosen
 from astarpo.common.machine import Machine, MachineSettings
 from astarpo.common.settings import canonical_json
 from astarpo.config.ablations import ablation_points
@@ -28,6 +28,7 @@ from astarpo.data.settings import (
 from astarpo.figures import TABLES as FIGURE_TABLES
 from astarpo.model.files import files_of
 from astarpo.model.lengths import Length
+from astarpo.objectives import METHODS
 from astarpo.rewards.verifiers import is_own, own_file
 from astarpo.sampling.settings import (
     BlockSampling,
@@ -49,9 +50,12 @@ from astarpo.stage_one.settings import (
 from astarpo.training.settings import TrainingKeys, TrainSettings
 
 Inputs = dict[str, Any]
-VLLM_MODULES = ("astarpo.sampling.vllm_engine", "astarpo.sampling.vllm_weights")
+# Modules that a job uses only if its settings choose them; `astarpo.common.code.OPTIONAL` lists them all.
+# What is pushed into vLLM is taken from the model by lora.py, also where there are no adapters.
+VLLM_MODULES = ("astarpo.sampling.vllm_engine", "astarpo.sampling.vllm_weights", "astarpo.model.lora")
 DEEPSPEED_MODULES = ("astarpo.training.deepspeed.engine",)
 LORA_MODULES = ("astarpo.model.lora",)
+ESTIMATE_MODULES = ("astarpo.stage_one.values",)
 
 
 class Plan:
@@ -188,35 +192,51 @@ class Plan:
         max_minutes = None if walltime is None else max(walltime * 0.9 - 2, 0.5 * walltime)
         return canonical_json(MachineSettings(**self.config.machine.only(Machine), max_minutes=max_minutes))
 
-    def unused_modules(self) -> tuple[str, ...]:
-        """Modules of engines that no entry chooses: no rule depends on them."""
-        return (
-            *(() if self.uses_vllm() else VLLM_MODULES),
-            *(() if self.uses_deepspeed() else DEEPSPEED_MODULES),
-            *(() if self.uses_lora() or self.uses_vllm() else LORA_MODULES),
+    # Code: what a job chooses of the modules that not every job uses.
+
+    def training_modules(self, run: str) -> Chosen:
+        """The run's method, its engines, adapters, V* if it is estimated anew, verifiers of the user's own."""
+        entry = self.config.runs[run]
+        running = getattr(entry, "value_update", "none") == "running"
+        tasks = [entry.dataset, *([entry.validation] if entry.validation is not None else [])]
+        return _chosen(
+            (METHODS.modules[entry.method],),
+            self.sampling_modules(entry.reference),
+            DEEPSPEED_MODULES if entry.engine == "deepspeed" else (),
+            LORA_MODULES if entry.lora is not None else (),
+            ESTIMATE_MODULES if running else (),
+            *(self.grading_modules("datasets", task) for task in tasks),
         )
 
-    def uses_vllm(self) -> bool:
-        """Whether some reference is sampled from with vLLM."""
-        references = self.config.references.values()
-        return any(entry.sampling_engine == "vllm" for entry in references)
+    def sampling_modules(self, policy: str) -> Chosen:
+        """The engine that draws a policy's responses."""
+        return _chosen(VLLM_MODULES if self.uses_vllm(policy) else ())
 
-    def uses_deepspeed(self) -> bool:
-        """Whether some run is trained with DeepSpeed."""
-        return any(run.engine == "deepspeed" for run in self.config.runs.values())
+    def grading_modules(self, registry: str, name: str) -> Chosen:
+        """The file of a verifier of the user's own, for data sets or benchmarks."""
+        return tuple(_verifier_file(getattr(self.config, registry)[name]).values())
 
-    def uses_lora(self) -> bool:
-        """Whether some run trains adapters."""
-        return any(run.lora is not None for run in self.config.runs.values())
+    def estimate_modules(self) -> Chosen:
+        """The estimators of V*."""
+        return ESTIMATE_MODULES
 
-    def engines(self, rules: Collection[str]) -> list[str]:
-        """Packages that jobs of some rules need and that the usual environment has not."""
-        drawing = {"sample_reference", "generate_answers", "train_policy"}
-        found = ["vllm"] if self.uses_vllm() and drawing & set(rules) else []
-        if "train_policy" in rules:
-            found += ["deepspeed"] if self.uses_deepspeed() else []
-            found += ["peft"] if self.uses_lora() else []
-        return found
+    def uses_vllm(self, policy: str) -> bool:
+        """Whether a policy is sampled from with vLLM."""
+        return self.config.references[self.reference_of(policy)].sampling_engine == "vllm"
+
+    def training_packages(self, run: str) -> list[str]:
+        """Packages that a training needs and that the usual environment does not have."""
+        entry = self.config.runs[run]
+        needed = {
+            "vllm": self.uses_vllm(entry.reference),
+            "deepspeed": entry.engine == "deepspeed",
+            "peft": entry.lora is not None,
+        }
+        return [package for package in needed if needed[package]]
+
+    def sampling_packages(self, policy: str) -> list[str]:
+        """The same for drawing a policy's responses."""
+        return ["vllm"] if self.uses_vllm(policy) else []
 
     def gpus(self) -> int:
         """GPUs that a job with a model takes."""
@@ -302,11 +322,6 @@ class Plan:
         if value is not None:
             inputs["values"] = f"results/values/{value}.parquet"
         return inputs
-
-    def modules_without_use(self, run: str) -> tuple[str, ...]:
-        """Library modules that a training imports and does not use."""
-        running = getattr(self.config.runs[run], "value_update", "none") == "running"
-        return () if running else ("astarpo.stage_one.values",)
 
     def answer_inputs(self, policy: str, benchmark: str) -> Inputs:
         """The policy and the problems."""
@@ -417,6 +432,11 @@ class Plan:
 def _verifier_file(entry: TaskEntry) -> Inputs:
     """The file of a verifier of the user's own."""
     return {"verifier": own_file(entry.verifier)} if is_own(entry.verifier) else {}
+
+
+def _chosen(*groups: Chosen) -> Chosen:
+    """Modules of several groups, each once, in one order."""
+    return tuple(sorted({module for group in groups for module in group}))
 
 
 def _one_or_list(path: str | tuple[str, ...]) -> str | list[str]:

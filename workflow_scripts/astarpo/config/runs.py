@@ -36,7 +36,7 @@ class TrainingCurves(Figure):
     """Reward, KL, length and validation against the step or the seconds."""
 
     kind: Literal["training_curves"]
-    runs: SomeNames | None = Field(None, description="which runs; null: all")
+    runs: SomeNames | None = Field(None, description="runs to show; null: all")
     x: Literal["step", "seconds"] = Field("step", description="the horizontal axis")
 
 
@@ -44,40 +44,40 @@ class Accuracy(Figure):
     """Accuracy by benchmark with 95 % intervals."""
 
     kind: Literal["accuracy"]
-    runs: SomeNames | None = Field(None, description="which runs; null: all")
+    runs: SomeNames | None = Field(None, description="runs to show; null: all")
 
 
 class Values(Figure):
     """Histograms of pass rates and of V*."""
 
     kind: Literal["values"]
-    value: Name = Field(description="which estimate")
+    value: Name = Field(description="estimate to show")
 
 
 class TimeByPhase(Figure):
     """Where the time went."""
 
     kind: Literal["time"]
-    runs: SomeNames | None = Field(None, description="which runs; null: all")
+    runs: SomeNames | None = Field(None, description="runs to show; null: all")
 
 
 Family = Literal["greedy", "avg", "pass", "maj"]
 
 
 class TrainingTime(Figure):
-    """A bar a run: how long a training took, the share of stage 1 marked."""
+    """One bar per run: how long a training took, the share of stage 1 marked."""
 
     kind: Literal["training_time"]
-    runs: SomeNames | None = Field(None, description="which runs; null: all")
+    runs: SomeNames | None = Field(None, description="runs to show; null: all")
 
 
 class Tradeoff(Figure):
     """Accuracy against time, peak memory and KL."""
 
     kind: Literal["tradeoff"]
-    runs: SomeNames | None = Field(None, description="which runs; null: all")
-    benchmark: Name | None = Field(None, description="which benchmark; null: the first")
-    metric: Family = Field("avg", description="family of metrics; of several k the largest")
+    runs: SomeNames | None = Field(None, description="runs to show; null: all")
+    benchmark: Name | None = Field(None, description="benchmark to show; null: the first")
+    metric: Family = Field("avg", description="family of metrics; of several k the largest is shown is shown")
 
 
 class Ablation(Figure):
@@ -87,9 +87,9 @@ class Ablation(Figure):
     x: Text = Field(
         description="a key of the runs, as `beta2`; or of their estimate of V* or selection, as `value.beta1`"
     )
-    runs: SomeNames | None = Field(None, description="which runs; null: all that have the key")
-    benchmark: Name | None = Field(None, description="which benchmark; null: the first")
-    metric: Family = Field("avg", description="family of metrics; of several k the largest")
+    runs: SomeNames | None = Field(None, description="runs to show; null: all that have the key")
+    benchmark: Name | None = Field(None, description="benchmark to show; null: the first")
+    metric: Family = Field("avg", description="family of metrics; of several k the largest is shown is shown")
 
 
 FigureEntry = Annotated[
@@ -102,7 +102,7 @@ class MachineEntry(Machine):
     """What changes speed and memory, but no number: it never makes a stage run again."""
 
     walltime_minutes: Count | None = Field(
-        None, description="limit of a training job: it stops in time with a checkpoint; null: none"
+        None, description="time limit of a training job, which stops before it with a checkpoint; null: none"
     )
 
 
@@ -114,9 +114,9 @@ class Config(Section):
     selections: dict[Name, SelectionEntry] = Field({}, description="which prompts are trained on")
     values: dict[Name, ValueEntry] = Field({}, description="estimates of V*")
     runs: dict[Name, RunEntry] = Field(
-        description="trainings; an entry may have `base` and `grid`; `_name` is a base and no training"
+        description="trainings; an entry may have `base` and `grid`; `_name` is only a base"
     )
-    benchmarks: dict[Name, BenchmarkEntry] = Field({}, description="what policies are compared on")
-    figures: dict[Name, FigureEntry] = Field({}, description="what is drawn")
+    benchmarks: dict[Name, BenchmarkEntry] = Field({}, description="problems that policies are compared on")
+    figures: dict[Name, FigureEntry] = Field({}, description="figures to draw")
     contamination: Contamination = Field(Contamination(), description="what counts as a near duplicate")
     machine: MachineEntry = Field(MachineEntry(), description="speed and memory; changes no number")

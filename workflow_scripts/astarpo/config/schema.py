@@ -23,7 +23,7 @@ from astarpo.stage_one.settings import (
 
 
 class ImportedSamples(ImportedSamplesSettings):
-    """Samples that somebody has drawn already, taken over in place of stage 1's sampling; no model is loaded.
+    """Existing samples, used in place of stage 1's sampling; no model is loaded.
 
     `{i}` in a column's name counts from 0: one row a problem, with columns such as `response_0` to `response_7`.
     Without `{i}` a row is one response. They must be of this reference, at the temperature under `sampling`:
@@ -36,7 +36,7 @@ class ImportedSamples(ImportedSamplesSettings):
 class StageOneSampling(BlockSampling):
     """How the reference policy is sampled in stage 1, and the policy in stage 2."""
 
-    max_samples: Count = Field(8, description="bound of every N; raising it draws the new blocks only")
+    max_samples: Count = Field(8, description="upper bound of every N; raising it draws only the new blocks")
 
 
 class TaskEntry(TaskSettings):
@@ -56,14 +56,16 @@ class DatasetEntry(TaskEntry):
         True, description="drop near duplicates as well, see `contamination`; else exact ones only"
     )
     samples: ImportedSamples | None = Field(
-        None, description="samples to take over in place of drawing them; null: draw"
+        None, description="existing samples to use instead of drawing them; null: draw"
     )
 
 
 class BenchmarkEntry(TaskEntry):
     """Problems that policies are compared on."""
 
-    protocols: Annotated[dict[Name, Protocol], Field(min_length=1)] = Field(description="ways to ask, by name")
+    protocols: Annotated[dict[Name, Protocol], Field(min_length=1)] = Field(
+        description="protocols by name: ways to ask the questions"
+    )
 
 
 class WarmStart(WarmStartSettings):
@@ -82,18 +84,20 @@ class ReferenceEntry(PolicySettings, PromptSettings):
         description="how transformers computes attention, in sampling and training alike; models that cap their "
         "attention scores, such as Gemma 2, need `eager`; flash attention needs its package. vLLM uses its own",
     )
-    torch_threads: Count = Field(1, description="CPU threads of warm start and sampling; they can change last bits")
+    torch_threads: Count = Field(
+        1, description="CPU threads of warm start and sampling; can change the last bits of a result"
+    )
 
 
 class ValueEntry(ValueSettings):
     """An estimate of V* from the first `n` samples of each prompt."""
 
-    reference: Name = Field(description="whose samples")
-    dataset: Name = Field(description="of which prompts")
+    reference: Name = Field(description="reference whose samples are used")
+    dataset: Name = Field(description="data set whose prompts are used")
 
 
 class SelectionEntry(SelectionSettings):
     """Which prompts are trained on, judged by the reference's samples."""
 
-    reference: Name = Field(description="whose samples")
-    dataset: Name = Field(description="of which prompts")
+    reference: Name = Field(description="reference whose samples are used")
+    dataset: Name = Field(description="data set whose prompts are used")

@@ -18,7 +18,7 @@ def size_errors(config: Config) -> Iterator[str]:
     """Find sizes that no stage could work with, or that would leave a stage nothing to do.
 
     Yields:
-        One line an error: key, value, what is allowed.
+        One line per error: key, value, what is allowed.
     """
     for registry, entries in (("datasets", config.datasets), ("benchmarks", config.benchmarks)):
         for name, entry in entries.items():

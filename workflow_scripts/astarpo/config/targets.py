@@ -7,6 +7,7 @@ import os
 import re
 from typing import Any
 
+from astarpo.common.code import Chosen
 from astarpo.common.settings import canonical_json
 from astarpo.config.plan import (
     Plan,
@@ -204,14 +205,14 @@ class Targets:
     def _expected(self) -> list[dict[str, Any]]:
         plan, found = self.plan, []
 
-        def expect(file: str, rule: str, settings: str, inputs: dict[str, Any]) -> None:
+        def expect(file: str, rule: str, settings: str, inputs: dict[str, Any], chosen: Chosen = ()) -> None:
             found.append(
                 {
                     "file": file,
                     "rule": rule,
-                    "script": f"workflow_scripts/{rule}.py",
                     "settings": settings,
                     "inputs": flat(inputs),
+                    "chosen": list(chosen),
                 }
             )
 
@@ -226,22 +227,23 @@ class Targets:
             expect(reference_path(name), "prepare_reference", plan.reference(name), inputs)
         self._expect_stage_one(expect)
         for run, seed in plan.trainings():
-            manifest = run_folder(run, seed) + "/manifest.json"
-            expect(manifest, "train_policy", plan.training(run), plan.training_inputs(run))
+            manifest, chosen = run_folder(run, seed) + "/manifest.json", plan.training_modules(run)
+            expect(manifest, "train_policy", plan.training(run), plan.training_inputs(run), chosen)
         for policy, benchmark, protocol in plan.evaluations():
             answers = evaluation_path(policy, benchmark, protocol, "generations")
-            asked = plan.asking(policy, benchmark, protocol)
-            expect(answers, "generate_answers", asked, plan.answer_inputs(policy, benchmark))
+            asked, chosen = plan.asking(policy, benchmark, protocol), plan.sampling_modules(policy)
+            expect(answers, "generate_answers", asked, plan.answer_inputs(policy, benchmark), chosen)
             graded = evaluation_path(policy, benchmark, protocol, "graded")
             inputs = plan.answer_grade_inputs(policy, benchmark, protocol)
-            expect(graded, "grade_answers", plan.answer_grading(benchmark), inputs)
+            chosen = plan.grading_modules("benchmarks", benchmark)
+            expect(graded, "grade_answers", plan.answer_grading(benchmark), inputs, chosen)
         return found
 
     def _expect_stage_one(self, expect: Any) -> None:
         plan, seen = self.plan, set()
-        for registry, rule, settings in (
-            ("selections", "select_prompts", plan.selection),
-            ("values", "estimate_values", plan.value),
+        for registry, rule, settings, chosen in (
+            ("selections", "select_prompts", plan.selection, ()),
+            ("values", "estimate_values", plan.value, plan.estimate_modules()),
         ):
             for name in self._used(registry):
                 entry = getattr(self.config, registry)[name]
@@ -250,7 +252,7 @@ class Targets:
                         seen.add((entry.reference, entry.dataset, block))
                         self._expect_block(expect, entry.reference, entry.dataset, block)
                 file = f"results/{registry}/{name}.parquet"
-                expect(file, rule, settings(name), plan.stage_one_inputs(registry, name))
+                expect(file, rule, settings(name), plan.stage_one_inputs(registry, name), chosen)
 
     def _expect_block(self, expect: Any, reference: str, dataset: str, block: str) -> None:
         plan, folder = self.plan, f"results/samples/{reference}/{dataset}"
@@ -258,11 +260,12 @@ class Targets:
         if plan.is_imported(reference, dataset):
             expect(manifest, "import_samples", plan.imported(dataset), plan.import_inputs(dataset))
         else:
-            inputs = plan.sample_inputs(reference, dataset)
-            expect(manifest, "sample_reference", plan.samples(reference, dataset), inputs)
+            inputs, chosen = plan.sample_inputs(reference, dataset), plan.sampling_modules(reference)
+            expect(manifest, "sample_reference", plan.samples(reference, dataset), inputs, chosen)
         graded = f"{folder}/block-{block}.graded.parquet"
         inputs = plan.grade_inputs(reference, dataset, block)
-        expect(graded, "grade_samples", plan.grading(dataset), inputs)
+        chosen = plan.grading_modules("datasets", dataset)
+        expect(graded, "grade_samples", plan.grading(dataset), inputs, chosen)
 
     def _used(self, registry: str) -> list[str]:
         """Selections or estimates of V* that some run uses."""

@@ -223,7 +223,7 @@ def _read_json_lines(path: Path) -> Iterator[Row]:
         try:
             row = json.loads(line, parse_float=SpelledFloat)
         except (ValueError, RecursionError) as error:
-            raise InputError(f"{path}, line {number}: no JSON ({error})") from error
+            raise InputError(f"{path}, line {number}: not valid JSON ({error})") from error
         if not isinstance(row, dict):
             raise InputError(f"{path}, line {number}: must be a JSON object, but is {type(row).__name__}")
         yield row

@@ -54,7 +54,7 @@ def solve_chain_sum(problem: str) -> str:
         For ``3+9-4`` the lines ``3+9=12``, ``12-4=8`` and ``\boxed{8}``.
 
     Raises:
-        ValueError: the text is no chain of sums and differences.
+        ValueError: the text is not a chain of sums and differences.
     """
     if not re.fullmatch(r"\d+([+-]\d+)+", problem):
         raise ValueError(f"not a chain of sums and differences: {problem!r}")

@@ -1,4 +1,4 @@
-"""Gold answers: their text as the source spells it, and those that a person should look at."""
+"""Gold answers: their text as the source spells it, and those that need a person's attention."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def text_of(value: Any, where: str) -> str:
     value = _only_item(value)
     spelling = _spelling(value)
     if spelling is None:
-        raise InputError(f"{where}: must be a text or a number, but is {value!r}")
+        raise InputError(f"{where}: must be a string or a number, but is {value!r}")
     if not spelling.strip():
         raise InputError(f"{where}: is empty")
     return spelling
@@ -115,10 +115,10 @@ def gold_of(value: Any, columns: dict[str, Any], where: str) -> str | None:
 def verifies(verifier: str, gold: str) -> bool:
     """Tell whether a verifier accepts a gold answer for itself: otherwise no response could be right.
 
-    Golds of verifiers in files of their own are taken on trust; `try_own_verifier` looks at the verifier.
+    Gold answers of verifiers in files of their own are taken on trust; `try_own_verifier` checks the verifier.
 
-    The verifiers are looked up by name at run time, so that they are no code input of the data stages:
-    a verifier's fix grades anew, but draws no sample anew.
+    The verifiers are looked up by name at run time, so that they are not part of the code of the data stages:
+    a fixed verifier grades again, but draws no samples again.
     """
     verifiers = importlib.import_module("astarpo.rewards.verifiers")
     if verifiers.is_own(verifier):

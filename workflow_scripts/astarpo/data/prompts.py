@@ -17,7 +17,7 @@ class EncodedPrompts:
 
     Attributes:
         prompt_ids: stable ids, in the order given.
-        token_ids: one list of token ids a prompt.
+        token_ids: one list of token ids per prompt.
         too_long: ids of prompts with more than ``max_prompt_tokens`` tokens.
     """
 
@@ -68,7 +68,7 @@ def appended_tokens(tokenizer: Any) -> list[int]:
         tokenizer: a Hugging Face tokenizer.
 
     Returns:
-        Their ids; mostly none.
+        Their ids; usually none.
     """
     bare = list(tokenizer(PROBE, add_special_tokens=False)["input_ids"])
     whole = list(tokenizer(PROBE, add_special_tokens=True)["input_ids"])

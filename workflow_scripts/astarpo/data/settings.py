@@ -14,7 +14,7 @@ class ChainSums(Section):
     """Generated problems: sums and differences of integers, worked out step by step."""
 
     kind: Literal["chain_sum"]
-    count: Count = Field(description="problems drawn, before duplicates are dropped")
+    count: Count = Field(description="problems to draw, before duplicates are dropped")
     seed: Seed = Field(0, description="the same seed gives the same problems")
     min_terms: Annotated[int, Field(ge=2)] = Field(2, description="fewest terms of a problem")
     max_terms: Annotated[int, Field(ge=2)] = Field(5, description="most terms of a problem")
@@ -26,7 +26,7 @@ class Countdowns(Section):
     """Generated problems: reach a target from given numbers by + - * /, each number used once."""
 
     kind: Literal["countdown"]
-    count: Count = Field(description="problems drawn, before duplicates are dropped")
+    count: Count = Field(description="problems to draw, before duplicates are dropped")
     seed: Seed = Field(0, description="the same seed gives the same problems")
     min_numbers: Annotated[int, Field(ge=2)] = Field(3, description="fewest numbers of a problem")
     max_numbers: Annotated[int, Field(ge=2)] = Field(4, description="most numbers of a problem")
@@ -35,7 +35,7 @@ class Countdowns(Section):
 
 
 class LocalFile(Section):
-    """A file of yours: JSON Lines or parquet, a row a problem."""
+    """A file of your own: JSON Lines or parquet, one problem per row."""
 
     kind: Literal["local"]
     path: DataFiles = Field(description="the file, `.jsonl` or `.parquet`; a list of files is read one after the other")
@@ -55,7 +55,7 @@ DataSource = Annotated[ChainSums | Countdowns | LocalFile | HubData, Field(discr
 
 
 class Columns(Section):
-    """Which columns of the source are what."""
+    """Which column of the source holds what."""
 
     problem: Text = Field("problem", description="the problem's text")
     gold: Text = Field("gold", description="the right answer")
@@ -88,17 +88,17 @@ class TaskSettings(Section):
     """Settings of `prepare_benchmark`; those of `prepare_dataset` are `DatasetSettings`."""
 
     source: DataSource = Field(description="where the problems come from")
-    columns: Columns = Field(Columns(), description="which columns of the source are what")
+    columns: Columns = Field(Columns(), description="which column of the source holds what")
     hash_range: tuple[Share, Share] = Field(
         (0.0, 1.0),
         description="keep problems whose text hashes into [low, high): disjoint ranges, disjoint data",
     )
-    max_prompts: Count | None = Field(None, description="keep the first so many; null keeps all")
-    drop_duplicates: bool = Field(True, description="drop problems whose text was there before")
+    max_prompts: Count | None = Field(None, description="keep the first N; null keeps all")
+    drop_duplicates: bool = Field(True, description="drop problems whose text occurred before")
     template: str = Field("{problem}", description="the prompt; `{problem}` is replaced")
     verifier: str = Field(
-        description="what judges responses: `math`, `gsm8k`, `gsm8k_flexible`, `integer`, `countdown`, `multiple`, "
-        "or a function of yours, `path/to/file.py:function`"
+        description="what grades responses: `math`, `gsm8k`, `gsm8k_flexible`, `integer`, `countdown`, `multiple`, "
+        "or a function of your own, `path/to/file.py:function`"
     )
 
 

@@ -23,13 +23,13 @@ class Answers:
     """Graded answers of one policy to one benchmark by one protocol; rows and columns correspond.
 
     Attributes:
-        prompt_ids: P ids, one a problem.
+        prompt_ids: P ids, one per problem.
         rewards_PK: 1, 0 or NaN (not known: counted as wrong), [P, k].
         classes_PK: P lists of k numbers, equal where the answers mean the same; None where there is none.
         truncated_PK: whether the response was cut at the token limit, bool [P, k].
         tokens_PK: length of the response in tokens, [P, k].
         no_answer_PK: whether the verifier found no answer in the response, bool [P, k]; None: in none of them.
-        has_texts: whether each verdict comes with the text of the answer; a verifier of one's own may say True or
+        has_texts: whether each verdict comes with the text of the answer; a user's verifier may say True or
             False and no more.
     """
 
@@ -47,12 +47,12 @@ class Scores:
     """What each problem contributes to each metric.
 
     Attributes:
-        prompt_ids: P ids, one a problem.
+        prompt_ids: P ids, one per problem.
         metrics: (name, k) -> float64 [S, P] in [0, 1], for example ``("pass@4", 4)``; a row a seed.
         responses: what the responses are like: ``truncated_share`` (cut at the token limit), ``null_share``
             (grade not known), ``no_answer_share`` (the verifier found none) and ``mean_response_tokens``.
         seeds: of a run, a row each, in ascending order; None for a policy that is given as it is: a reference,
-            or one seed looked at by itself.
+            or a single seed considered by itself.
     """
 
     prompt_ids: tuple[str, ...]

@@ -1,10 +1,17 @@
 """Figures, one module for each kind; `style` and `scores` hold what they share.
 
-A new kind is a module with a function `plot`, a row of `TABLES`, a row of `plotting.PLOTS`, an entry in
-`astarpo.config.runs` and a caption in report/.
+A new kind is a module with a function `plot`, a row of `TABLES` and of `PLOTS`, an entry in `astarpo.config.runs` and a
+caption in report/. A figure depends on the module of its own kind only.
 """
 
-# Kind, which is also the name of its module -> the tables that it shows.
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from astarpo.common.choices import Choices
+
+# Kind -> the tables that it shows.
 TABLES: dict[str, tuple[str, ...]] = {
     "training_curves": ("curves",),
     "accuracy": ("summary",),
@@ -14,8 +21,16 @@ TABLES: dict[str, tuple[str, ...]] = {
     "tradeoff": ("summary", "cost"),
     "ablation": ("summary", "cost"),
 }
-
-
-def modules_of_other_kinds(kind: str) -> tuple[str, ...]:
-    """Modules that figures of a kind do not depend on: an edit of one does not plot them again."""
-    return tuple(f"{__name__}.{other}" for other in TABLES if other != kind)
+# Each is called with its tables, named as in `TABLES`, and with the settings; it returns a matplotlib figure.
+PLOTS: Choices[Callable[..., Any]] = Choices(
+    {
+        "training_curves": "astarpo.figures.training_curves",
+        "accuracy": "astarpo.figures.accuracy",
+        "values": "astarpo.figures.values",
+        "time": "astarpo.figures.time",
+        "training_time": "astarpo.figures.training_time",
+        "tradeoff": "astarpo.figures.tradeoff",
+        "ablation": "astarpo.figures.ablation",
+    },
+    "plot",
+)

@@ -2,29 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from astarpo.common.columns import COST, CURVES, SUMMARY, VALUES
 from astarpo.common.errors import InputError
 from astarpo.common.frames import read_frame
-from astarpo.figures import TABLES, ablation, accuracy, time, tradeoff, training_curves, training_time, values
+from astarpo.figures import PLOTS, TABLES
 from astarpo.figures.style import Settings
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 COLUMNS = {"summary": SUMMARY, "cost": COST, "curves": CURVES, "values": VALUES}
-# Each is called with its tables, named as in `TABLES`, and with the settings.
-PLOTS: dict[str, Callable[..., Figure]] = {
-    "training_curves": training_curves.plot,
-    "accuracy": accuracy.plot,
-    "values": values.plot,
-    "time": time.plot,
-    "training_time": training_time.plot,
-    "tradeoff": tradeoff.plot,
-    "ablation": ablation.plot,
-}
 
 
 def plot(settings: Settings, paths: Mapping[str, str]) -> Figure:
@@ -47,4 +37,5 @@ def plot(settings: Settings, paths: Mapping[str, str]) -> Figure:
     if missing:
         raise InputError(f"a figure of kind {kind!r} shows the table {missing[0]!r}: give --{missing[0]} FILE")
     tables = {name: read_frame(paths[name], COLUMNS[name]) for name in TABLES[kind]}
-    return PLOTS[kind](**tables, settings=settings)
+    figure: Figure = PLOTS[kind](**tables, settings=settings)
+    return figure

@@ -26,7 +26,7 @@ def check_attention(model: str, config: Any, attention: str) -> None:
     """
     cap = getattr(config.get_text_config(decoder=True), "attn_logit_softcapping", None)
     if cap is not None and attention == SDPA:
-        # transformers gives the cap to the function, which drops it without a word.
+        # transformers gives the cap to the function, which silently ignores it.
         raise InputError(
             f"attention = 'sdpa': {model} caps its attention scores (attn_logit_softcapping = {cap:g}), which sdpa "
             "leaves out; set attention: eager in the reference's entry"

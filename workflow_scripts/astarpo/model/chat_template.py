@@ -1,4 +1,4 @@
-"""Chat templates: whether one can be used as the configuration wants it, and how it ends an assistant's turn."""
+"""Chat templates: whether one can be used as the configuration asks, and how it ends an assistant's turn."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def check_chat_template(tokenizer: Any, system_prompt: str | None) -> None:
         if said not in text:
             raise InputError(
                 f"system_prompt = {system_prompt!r}: with a system message, the tokenizer's chat template leaves the "
-                f"{name} message out without a word: {way_out}"
+                f"{name} message out: {way_out}"
             )
 
 

@@ -67,7 +67,7 @@ def find_head(model: Any) -> Head | str:
     if base is None or base is model or linear is None:
         return f"{type(model).__name__} does not show its hidden states and its head"
     if type(linear) is not torch.nn.Linear or linear._forward_hooks or linear._forward_pre_hooks:
-        return f"its head is no plain linear layer but {type(linear).__name__} (or has hooks)"
+        return f"its head is not a plain linear layer but {type(linear).__name__} (or has hooks)"
     text = model.config.get_text_config()
     divisor = getattr(text, "logits_scaling", None) or 1.0
     head = Head(
@@ -77,7 +77,7 @@ def find_head(model: Any) -> Head | str:
     )
     gap = _gap_to_own_logits(model, head)
     if not gap < 1e-4:
-        return f"{type(model).__name__} makes other logits than its head alone (they differ by {gap:.1e})"
+        return f"{type(model).__name__} computes other logits than its head alone (they differ by {gap:.1e})"
     return head
 
 

@@ -31,7 +31,7 @@ ATTENTION_KEY = "attn_implementation"  # of config.json, as transformers reads i
 
 @dataclass(frozen=True)
 class Policy:
-    """A model with what is needed to talk to it.
+    """A model, its tokenizer, and what ends its responses.
 
     Attributes:
         model: a causal language model (transformers).
@@ -91,12 +91,12 @@ def _check_folder(folder: str | Path) -> None:
             f"{folder}: no model folder (config.json is missing); give the path of a folder that save_pretrained wrote"
         )
     if not any((path / name).is_file() for name in TOKENIZER_FILES):
-        # transformers would make an empty one, of the model's kind, without a word.
+        # transformers would silently make an empty one of the model's kind.
         raise InputError(_cannot_load("tokenizer", str(path), FileNotFoundError("there is none.")))
 
 
 def load_policy_without_weights(folder: str | Path, attention: str | None = None) -> Policy:
-    """Load what is needed to talk to a model that another engine holds; its weights are on the meta device.
+    """Load tokenizer and configuration of a model that another engine holds; its weights are on the meta device.
 
     Args:
         folder, attention: as for `load_policy`.

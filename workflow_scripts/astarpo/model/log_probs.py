@@ -92,7 +92,7 @@ def token_log_probs(
         entropy: whether to compute the entropy of each next-token distribution as well, and for what.
         head: the model's, from `chunked_log_probs.find_head`: so that large logits are never held all at once.
         chunk_tokens: with ``head``, response tokens that go through it at a time.
-        small_logits: up to so many logits are computed at once all the same; None: `chunked_log_probs.SMALL_LOGITS`.
+        small_logits: no more logits than this are computed at once anyway; None: `chunked_log_probs.SMALL_LOGITS`.
 
     Returns:
         ``log_probs_BT`` in fp32, 0 where masked, and ``entropy_BT`` in nats, 0 where masked (or None).

@@ -13,7 +13,7 @@ import torch
 from astarpo.common.errors import InputError
 from astarpo.model.files import weight_files
 
-# Bytes a parameter, all in fp32: weights; with AdamW also gradients and two moments; training holds the
+# Bytes per parameter, all in fp32: weights; with AdamW also gradients and two moments; training holds the
 # reference's weights beside; a critic is as large as the policy. Activations come on top, so a model that just
 # passes may still not fit.
 LOADING, WARM_START, TRAINING, TRAINING_WITH_CRITIC = 4, 16, 20, 36
@@ -28,7 +28,7 @@ def deepspeed_bytes(
     adapters: bool = False,
     critic: bool = False,
 ) -> float:
-    """Bytes a parameter that each device holds of a training with DeepSpeed, its reference included.
+    """Bytes per parameter that each device holds of a training with DeepSpeed, its reference included.
 
     Args:
         zero_stage: 1 spreads the optimizer over the processes, 2 the gradients, 3 the weights; with the last each
@@ -69,10 +69,10 @@ def check_fits(model: str, parameters: int | None, bytes_each: float, device: st
     named: dict[float, str] = {
         LOADING: "its weights in fp32",
         WARM_START: "weights, gradients and optimizer of the warm start",
-        TRAINING: "weights, gradients and optimizer of the training, and the reference beside",
-        TRAINING_WITH_CRITIC: "weights, gradients and optimizer of policy and critic, and the reference beside",
+        TRAINING: "weights, gradients and optimizer of the training, plus the reference",
+        TRAINING_WITH_CRITIC: "weights, gradients and optimizer of policy and critic, plus the reference",
     }
-    what = named.get(bytes_each, "its share of weights, gradients and optimizer, and the reference beside,")
+    what = named.get(bytes_each, "its share of weights, gradients and optimizer, plus the reference,")
     beside = f", vLLM beside them {for_sampler / 1e9:.1f} GB" if for_sampler else ""
     raise InputError(
         f"the model {model!r} has {parameters / 1e9:.2f} billion parameters; {what} take about "

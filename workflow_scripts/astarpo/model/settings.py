@@ -11,6 +11,6 @@ from astarpo.common.settings import Section
 class Lora(Section):
     """Train adapters beside the weights, which stay the reference's."""
 
-    rank: Count = Field(16, description="columns of the matrices")
-    alpha: Positive = Field(32.0, description="their product counts alpha / rank times")
+    rank: Count = Field(16, description="rank of the adapters' matrices")
+    alpha: Positive = Field(32.0, description="the adapters' product is scaled by alpha / rank")
     targets: LayerNames = Field("all-linear", description="which layers, by the last part of their names, at least one")

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from astarpo.common.kinds import Positive
 from astarpo.common.settings import Section
+from astarpo.objectives.method import Method
 from astarpo.objectives.rollout import Rollout
 
 if TYPE_CHECKING:
@@ -17,9 +18,9 @@ if TYPE_CHECKING:
 class AStarPOSettings(Section):
     """The method's own settings."""
 
-    beta2: Positive = Field(1.0e-3, description="strength of the pull towards the reference")
+    beta2: Positive = Field(1.0e-3, description="weight of the pull towards the reference")
     value_update: Literal["none", "running"] = Field(
-        "none", description="`running`: online successes take the place of stage 1's one by one"
+        "none", description="`running`: online successes replace those of stage 1 one by one"
     )
 
 
@@ -58,7 +59,7 @@ def loss(
         targets: rows of what `prepare` returned.
         normaliser: number of sequences in the whole batch of this optimizer step, so that the sums over
             micro-batches and ranks are the mean over the global batch.
-        beta2: strength of the pull towards the reference policy.
+        beta2: weight of the pull towards the reference policy.
 
     Returns:
         The loss (a scalar), and sums over the micro-batch's sequences for the metrics.
@@ -70,3 +71,6 @@ def loss(
         "advantage": targets["advantage_B"].sum(),
     }
     return residual_B.square().sum() / normaliser, metric_sums
+
+
+METHOD = Method(prepare, loss, needs_v_star=True, responses=(1, 1), loop_settings=("value_update",))

@@ -9,6 +9,7 @@ from pydantic import Field
 from astarpo.common.kinds import NotNegative, Positive
 from astarpo.common.settings import Section
 from astarpo.objectives.loss_terms import clipped_objective, group_mean_and_std, k3
+from astarpo.objectives.method import Method
 from astarpo.objectives.rollout import Rollout
 
 if TYPE_CHECKING:
@@ -99,3 +100,13 @@ def loss(
         "ratio_clip_fraction": (clipped_BT * mask_BT).sum(),
     }
     return sums_B.sum() / normaliser, metric_sums
+
+
+METHOD = Method(
+    prepare,
+    loss,
+    needs_old_log_probs=True,
+    responses=(2, None),
+    reference_only_if="kl_coefficient",
+    metrics={"ratio_clip_fraction": "tokens"},
+)

@@ -10,6 +10,7 @@ from astarpo.common.kinds import Beta1, Count, Positive
 from astarpo.common.settings import Section
 from astarpo.objectives import a_star_po
 from astarpo.objectives.loss_terms import group_soft_value, group_sums
+from astarpo.objectives.method import Method
 from astarpo.objectives.rollout import Rollout
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ class OAPLSettings(Section):
     """The method's own settings."""
 
     beta1: Beta1 = Field(1.0, description="temperature of that estimate")
-    beta2: Positive = Field(1.0e-3, description="strength of the pull towards the lagged policy")
+    beta2: Positive = Field(1.0e-3, description="weight of the pull towards the lagged policy")
     sync_every: Count = Field(50, description="steps between synchronisations")
 
 
@@ -45,3 +46,6 @@ def prepare(rollout: Rollout, *, beta1: float) -> dict[str, Tensor]:
         "advantage_B": rollout.reward_B - v_star_B,
         "anchor_log_prob_B": (rollout.anchor_log_probs_BT * rollout.mask_BT).sum(-1),
     }
+
+
+METHOD = Method(prepare, loss, anchor="lagged", responses=(2, None), loop_settings=("sync_every",))

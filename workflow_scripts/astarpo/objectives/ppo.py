@@ -9,6 +9,7 @@ from pydantic import Field
 from astarpo.common.kinds import LearningRate, NotNegative, Positive, Share
 from astarpo.common.settings import Section
 from astarpo.objectives.loss_terms import clipped_objective, whiten
+from astarpo.objectives.method import Method
 from astarpo.objectives.rollout import Rollout
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 class PPOSettings(Section):
     """The method's own settings."""
 
-    critic_lr: LearningRate = Field(1.0e-5, description="highest learning rate of the critic")
+    critic_lr: LearningRate = Field(1.0e-5, description="peak learning rate of the critic")
     clip: Positive = Field(0.2, description="how far the ratio may move from 1")
     value_clip: Positive = Field(0.5, description="how far a value may move in an update; 1e9 never clips")
     gamma: Share = Field(1.0, description="discount")
@@ -142,3 +143,20 @@ def _explained_variance(return_N: Tensor, value_N: Tensor) -> Tensor:
     if not bool(spread > 0):
         return spread.new_zeros(())
     return 1.0 - (return_N - value_N).var(unbiased=False) / spread
+
+
+METHOD = Method(
+    prepare,
+    loss,
+    needs_old_log_probs=True,
+    needs_critic=True,
+    normaliser="tokens",
+    reference_only_if="kl_coefficient",
+    loop_settings=("critic_lr",),
+    metrics={
+        "ratio_clip_fraction": "tokens",
+        "value_loss": "tokens",
+        "value_clip_fraction": "tokens",
+        "explained_variance": "sequences",
+    },
+)

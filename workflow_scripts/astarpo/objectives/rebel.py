@@ -9,6 +9,7 @@ from pydantic import Field
 from astarpo.common.kinds import Positive
 from astarpo.common.settings import Section
 from astarpo.objectives.loss_terms import group_sums
+from astarpo.objectives.method import Method
 from astarpo.objectives.rollout import Rollout
 
 if TYPE_CHECKING:
@@ -72,3 +73,13 @@ def loss(
     residual_P = ratio_P2[:, 0] - ratio_P2[:, 1] - eta * (reward_P2[:, 0] - reward_P2[:, 1])
     metric_sums = {"pair_reward_gap": 2.0 * (reward_P2[:, 0] - reward_P2[:, 1]).abs().sum()}
     return residual_P.square().sum() / (normaliser / 2.0), metric_sums
+
+
+METHOD = Method(
+    prepare,
+    loss,
+    anchor="iterate",
+    pairs=True,
+    responses=(2, 2),
+    metrics={"pair_reward_gap": "sequences"},
+)

@@ -9,6 +9,7 @@ from pydantic import Field
 from astarpo.common.kinds import BelowOne, NotNegative
 from astarpo.common.settings import Section
 from astarpo.objectives.loss_terms import leave_one_out_mean
+from astarpo.objectives.method import Method
 from astarpo.objectives.rollout import Rollout
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ class ReinforceSettings(Section):
     baseline: Literal["v_star", "zero", "batch_mean", "running_mean", "leave_one_out"] = Field(
         description="what is subtracted from the reward"
     )
-    beta2: NotNegative = Field(1.0e-3, description="strength of the pull towards the reference")
+    beta2: NotNegative = Field(1.0e-3, description="weight of the pull towards the reference")
     kl_in_reward: bool = Field(True, description="false: without that pull")
     baseline_decay: BelowOne = Field(0.9, description="what a `running_mean` keeps at each step")
 
@@ -77,7 +78,7 @@ def loss(
         mask_BT: True at response tokens, the end token included.
         targets: rows of what `prepare` returned.
         normaliser: number of sequences in the whole batch of this optimizer step.
-        beta2: strength of the pull towards the reference policy.
+        beta2: weight of the pull towards the reference policy.
         kl_in_reward: False leaves d out.
 
     Returns:
@@ -89,3 +90,6 @@ def loss(
         weight_B = weight_B - beta2 * (log_prob_B.detach() - targets["anchor_log_prob_B"])
     metric_sums = {"advantage": targets["advantage_B"].sum()}
     return -(weight_B * log_prob_B).sum() / normaliser, metric_sums
+
+
+METHOD = Method(prepare, loss, reference_only_if="kl_in_reward", loop_settings=("baseline_decay",))

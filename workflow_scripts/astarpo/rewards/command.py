@@ -19,11 +19,11 @@ def grade_responses(script: str, description: str | None, merge_answers: bool) -
         merge_answers: also say which answers to a problem mean the same.
     """
     parser = cli.parser(description)
-    parser.add_argument("--generations", required=True, help="parquet file, a row a response")
+    parser.add_argument("--generations", required=True, help="parquet file, one row per response")
     parser.add_argument("--problems", required=True, help="parquet file with the gold answers")
     parser.add_argument("--verifier", help="the file of the problems' verifier, if it has its own")
     parser.add_argument("--workers", type=int, default=1, help="processes that judge what is slow")
-    parser.add_argument("--out", required=True, help="parquet file, a row a grade")
+    parser.add_argument("--out", required=True, help="parquet file, one row per grade")
     arguments = parser.parse_args()
     settings = GradingSettings.from_json(arguments.settings)
     inputs = {"generations": arguments.generations, "problems": arguments.problems}

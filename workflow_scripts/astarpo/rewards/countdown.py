@@ -19,7 +19,7 @@ def countdown(gold: str, response: Response) -> Verdict:
     r"""Check that the expression in the last ``\boxed{}`` uses each number once and has the target's value.
 
     Args:
-        gold: JSON with ``numbers`` (a list of integers), ``target`` and, for a look, one ``solution``.
+        gold: JSON with ``numbers`` (a list of integers), ``target`` and, for reference, one ``solution``.
         response: the response. In the box an expression as `expressions.evaluate` reads it, or an equation: then
             one side is the expression, and all sides must have the target's value.
 

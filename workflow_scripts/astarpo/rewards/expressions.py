@@ -30,7 +30,7 @@ _CLOSING = {"(": ")", "[": "]", "{": "}"}
 
 
 class NotAnExpression(ValueError):
-    """The text is none of the grammar, or it divides by zero."""
+    """The text does not follow the grammar, or it divides by zero."""
 
 
 def evaluate(text: str) -> tuple[Fraction, list[int]]:
@@ -41,7 +41,7 @@ def evaluate(text: str) -> tuple[Fraction, list[int]]:
 
     Signs may be spelled as in LaTeX or Unicode (``\times``, ``\cdot``, ``·``, ``÷``). A group in round or square
     brackets multiplies what is before it, ``2(3)`` and ``(2)(3)``, but not behind a division, where ``6/2(3)`` is
-    read in two ways. Digits next to each other are one number, and numbers next to each other are no expression.
+    read in two ways. Digits next to each other are one number, and numbers next to each other are not an expression.
 
     Args:
         text: no more than `LONGEST` characters.
@@ -50,7 +50,7 @@ def evaluate(text: str) -> tuple[Fraction, list[int]]:
         Its exact value, and the numbers in it from left to right.
 
     Raises:
-        NotAnExpression: it is none, is nested deeper than `DEEPEST`, or divides by zero.
+        NotAnExpression: it is not one, is nested deeper than `DEEPEST`, or divides by zero.
     """
     if len(text) > LONGEST:
         raise NotAnExpression(f"longer than {LONGEST} characters")

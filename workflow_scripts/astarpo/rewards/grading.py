@@ -60,7 +60,7 @@ class NullGuard:
             raise InputError(
                 f"{len(nulls)} of the last {len(self._recent)} grades are null "
                 f"(limit: {self.settings.max_null_rate:.1%}, and at least {self.settings.min_nulls}). "
-                f"Examples: {examples}. Mend the verifier or the gold answers, or raise grading.max_null_rate."
+                f"Examples: {examples}. Fix the verifier or the gold answers, or raise grading.max_null_rate."
             )
 
 
@@ -95,7 +95,7 @@ class Grader:
             questions: what to grade.
 
         Returns:
-            One grade a question, in their order.
+            One grade per question, in their order.
 
         Raises:
             InputError: an unknown verifier, too many null grades, or workers that cannot be started.

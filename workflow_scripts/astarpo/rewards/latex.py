@@ -1,6 +1,6 @@
 r"""The verifier of mathematics: the last box, read and compared kind by kind, and a fast path for plain numbers.
 
-Gold answer and response are read alike: `clothes` takes off what never changes a value, `spelling` brings the rest
+Gold answer and response are read alike: `markup` removes what never changes a value, `spelling` brings the rest
 into one spelling, `kinds` tells values, tuples, intervals, lists, matrices and equations apart, and `comparison`
 compares part by part; math-verify's parser reads the values, and sympy compares them (`values`).
 """

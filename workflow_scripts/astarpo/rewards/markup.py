@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 LONGEST = 10_000  # characters; nothing longer is an answer
-DEEPEST = 12  # layers of clothes; more are left on, so that hostile nesting costs no quadratic time
+DEEPEST = 12  # layers of markup; more are left on, so that hostile nesting costs no quadratic time
 
 _FONTS = (
     r"text|textbf|textit|textrm|textsf|texttt|textnormal|textup|emph|mbox|hbox|underline|boldsymbol|pmb|bm"

@@ -23,8 +23,8 @@ from astarpo.rewards.verdicts import Response, Verdict
 def integer(gold: str, response: Response) -> Verdict:
     r"""Compare the integer in the last ``\boxed{}`` of the response with the gold integer.
 
-    The usual clothes count for nothing, see `to_integer`. What a model adds after its answer, a further question
-    with another box, is no part of the response (see `run_on`).
+    The usual markup is ignored, see `to_integer`. What a model adds after its answer, a further question
+    with another box, is not part of the response (see `run_on`).
 
     Args:
         gold: an integer; thousands commas and ``.0`` are allowed.
@@ -34,11 +34,11 @@ def integer(gold: str, response: Response) -> Verdict:
         ``no_answer`` where there is no box, ``incorrect`` where it holds no integer or another one.
 
     Raises:
-        ValueError: the gold answer is no integer.
+        ValueError: the gold answer is not an integer.
     """
     wanted = to_integer(gold)
     if wanted is None:
-        raise ValueError(f"the gold answer is no integer: {gold!r}")
+        raise ValueError(f"the gold answer is not an integer: {gold!r}")
     answer = last_boxed(without_run_on(response.text, IN_BOX))
     if answer is None:
         return Verdict("no_answer", None)
@@ -103,17 +103,17 @@ def gsm8k(gold: str, response: Response) -> Verdict:
     Strict: the rest of that line is the number and what `numerals.read_number` takes off it, as in ``$18``,
     ``**18**``, ``\boxed{18}``, ``Answer: 18``, ``18 eggs per day``, ``18!``. A number elsewhere in the response is
     no answer. One ``####`` counts: the last one with something behind it, on its line or, for a line with nothing
-    else, a number on the next. Questions that a model adds after an answer are no part of the response (see `run_on`).
+    else, a number on the next. Questions that a model adds after an answer are not part of the response (see `run_on`).
 
     Args:
         gold: a number; thousands commas are allowed.
         response: the response.
 
     Returns:
-        ``no_answer`` where nothing follows a ``####``, ``incorrect`` where it is no number or another one.
+        ``no_answer`` where nothing follows a ``####``, ``incorrect`` where it is not a number, or another one.
 
     Raises:
-        ValueError: the gold answer is no number.
+        ValueError: the gold answer is not a number.
     """
     wanted = _gold_number(gold)
     answer = _after_hashes(without_run_on(response.text, AFTER_HASHES))
@@ -128,7 +128,7 @@ def gsm8k(gold: str, response: Response) -> Verdict:
 def _gold_number(gold: str) -> Fraction:
     wanted = read_number(gold)
     if wanted is None:
-        raise ValueError(f"the gold answer is no number: {gold!r}")
+        raise ValueError(f"the gold answer is not a number: {gold!r}")
     return wanted
 
 
@@ -167,7 +167,7 @@ def gsm8k_flexible(gold: str, response: Response) -> Verdict:
     """Compare the last number of the response, wherever it stands, with the gold number, exactly.
 
     As the paper's code does it in stage 1. It forgives a missing ``####``, and takes any last number for an answer.
-    ``3/4`` is one number, and so is ``42 million``. Questions that a model adds after an answer are no part of
+    ``3/4`` is one number, and so is ``42 million``. Questions that a model adds after an answer are not part of
     the response (see `run_on`).
 
     Args:
@@ -178,7 +178,7 @@ def gsm8k_flexible(gold: str, response: Response) -> Verdict:
         ``no_answer`` where the response has no number, ``incorrect`` where the last one is another.
 
     Raises:
-        ValueError: the gold answer is no number.
+        ValueError: the gold answer is not a number.
     """
     wanted = _gold_number(gold)
     last = deque(_ANY_NUMBER.finditer(without_run_on(response.text, ANYWHERE)), maxlen=1)

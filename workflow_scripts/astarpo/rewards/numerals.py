@@ -1,4 +1,4 @@
-r"""One number, as models and data sets spell it: in its clothes, with a unit or a multiplier behind it."""
+r"""One number, as models and data sets spell it: with markup around it, and a unit or a multiplier behind it."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ _LARGE_IN_CHINESE = frozenset("\u5341\u767e\u5343\u4e07\u842c\u4ebf\u5104\u5146"
 def read_number(text: str, in_latex: bool = False) -> Fraction | None:
     r"""Read a text that is one number, exactly.
 
-    Its clothes come off (see `clothes.unwrap`), and so do "Answer:" before it, the signs of a currency, of degrees
+    Its markup is removed (see `markup.unwrap`), and so are "Answer:" before it, the signs of a currency, of degrees
     and of percent, and a unit behind it: at most five words, and none that makes another number of it or a
     sentence. ``dozen``, ``hundred``, ..., ``trillion`` multiply it. ``1.5e3`` and ``1.5\times 10^3`` are 1500.
 
@@ -106,7 +106,7 @@ def read_number(text: str, in_latex: bool = False) -> Fraction | None:
 
 
 def read_integer(text: str, in_latex: bool = False) -> int | None:
-    """As `read_number`, for integers: 25.0 is one, 25.5 is none."""
+    """As `read_number`, for integers: 25.0 is one, 25.5 is not."""
     number = read_number(text, in_latex)
     return None if number is None or number.denominator != 1 else int(number)
 
@@ -117,7 +117,7 @@ def announces_answer(text: str) -> bool:
 
 
 def _undressed(text: str) -> str:
-    """Without "Answer:", and with the clothes off the number where only the number has them: ``**18** eggs``."""
+    """Without "Answer:", and with the markup removed from the number where only the number has it: ``**18** eggs``."""
     label = re.match(_TEXT, text)
     if label is not None and announces_answer(label["words"]):
         text = text[label.end() :]

@@ -13,7 +13,7 @@ DEEPEST = 24  # brackets within brackets
 def parse(text: str) -> Any:
     """Read LaTeX in the one spelling as a sympy object; None where it cannot be read.
 
-    Capital and small letters differ, a number next to a number is no sum, and decimals are exact.
+    Capital and small letters differ, a number next to a number is not a sum, and decimals are exact.
     """
     from latex2sympy2_extended.latex2sympy2 import ConversionConfig, latex2sympy
     from latex2sympy2_extended.math_normalization import NormalizationConfig, normalize_latex
@@ -40,7 +40,7 @@ def parse(text: str) -> Any:
             conversion_config=ConversionConfig(interpret_as_mixed_fractions=False, lowercase_symbols=False),
         )
         return _tidied(read)
-    except Exception as error:  # a dozen kinds at a text that is no mathematics
+    except Exception as error:  # a dozen kinds at a text that is not mathematics
         refuse_threads(error)
         return None
 

@@ -11,7 +11,7 @@ def out_of_phrase(answer: str) -> str:
     """Take an answer out of what is said around it, and spell it.
 
     Args:
-        answer: as it stands in the box or the data set. A text of several lines is no sentence with an answer.
+        answer: as it stands in the box or the data set. A text of several lines is not a sentence with an answer.
 
     Returns:
         LaTeX in the one spelling.

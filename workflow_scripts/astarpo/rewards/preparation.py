@@ -24,7 +24,7 @@ def mean_the_same(verifier: str, pairs: Sequence[tuple[str, str]]) -> list[bool]
         pairs: gold answers; the second is given as the response to the first.
 
     Returns:
-        One a pair. False as well where no verdict can be had: that is worth a look.
+        One per pair. False also where there is no verdict: that deserves attention.
     """
     questions: dict[int, Question] = {}
     for place, (one, other) in enumerate(pairs):
@@ -44,7 +44,7 @@ def try_own_verifier(verifier: str, golds: Sequence[str]) -> None:
         golds: gold answers; the first `TRIED` different ones are tried.
 
     Raises:
-        InputError: it raises, hangs, ends its process, or returns something that is no verdict.
+        InputError: it raises, hangs, ends its process, or returns something that is not a verdict.
     """
     tried = list(dict.fromkeys(golds))[:TRIED]
     questions = [Question(verifier, gold, Response(gold, [0], "stop")) for gold in tried]

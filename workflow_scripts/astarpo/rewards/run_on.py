@@ -26,7 +26,7 @@ ANYWHERE = re.compile(
 
 
 def without_run_on(text: str, announced: re.Pattern[str]) -> str:
-    r"""Cut off what is no part of the response.
+    r"""Cut off what is not part of the response.
 
     That is everything behind a token that ends a text (``<|endoftext|>``, ``</s>``), and everything from the first
     question on that follows an answer: a line that begins with ``Question:``, ``Q:``, ``Problem 3:``, ``Human:``,

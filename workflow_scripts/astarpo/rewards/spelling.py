@@ -280,7 +280,7 @@ _MIXED = re.compile(
 
 
 def _fractions(text: str) -> str:
-    r"""``\frac12`` is ``\frac{1}{2}``, and ``1\frac12`` or ``1 1/2`` the sum; ``4 10/3`` is no mixed number."""
+    r"""``\frac12`` is ``\frac{1}{2}``, and ``1\frac12`` or ``1 1/2`` the sum; ``4 10/3`` is not a mixed number."""
     text = _LOOSE_FRACTION.sub(lambda m: f"\\frac{{{m[1]}}}{{{m[2]}}}" if m[1] else f"\\frac{{{m[3]}}}", text)
     text = _HALF_LOOSE.sub(r"\1{\2}", text)
 

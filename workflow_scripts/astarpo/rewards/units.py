@@ -1,6 +1,6 @@
 r"""Units behind a value: what is one, what changes the value, and when two of them differ.
 
-A word behind a number is a unit (``13 cm``, ``13 \text{ apples}``), a letter is none: ``5t`` is a product. Numerals
+A word behind a number is a unit (``13 cm``, ``13 \text{ apples}``), a letter is not: ``5t`` is a product. Numerals
 scale (``13 million``), and words that could turn the meaning (``13 is wrong``, ``13 dozen``) leave no value at all.
 """
 
@@ -154,7 +154,7 @@ def _bare(text: str, letters: bool) -> re.Match[str] | None:
 
 
 def _can_be_spoken(word: str) -> bool:
-    """Whether letters are a word and no product: 13 abc is one of variables."""
+    """Whether letters are a word and not a product: 13 abc is one of variables."""
     vowels = "[eiou]" if len(word) == 3 else "[aeiouy\u00c0-\u024f]"
     return len(word) > 2 and re.search(vowels, word.lower()) is not None
 

@@ -161,7 +161,7 @@ VERIFIERS: dict[str, Verifier] = {name: entry.judge for name, entry in REGISTRY.
 
 
 def right_response(verifier: str, gold: str) -> Response | None:
-    """The shortest response that gives a gold answer in the way that a verifier wants it.
+    """The shortest response that gives a gold answer in the form that a verifier expects.
 
     Args:
         verifier: a name in the registry, or ``path/to/file.py:function``.
@@ -209,7 +209,7 @@ def problem_with(verifier: str) -> str | None:
     try:
         tree = ast.parse(path.read_text(encoding="utf-8"))
     except (SyntaxError, UnicodeDecodeError, ValueError) as error:
-        return f"{path} is no Python ({error})"
+        return f"{path} is not valid Python ({error})"
     names = [node.name for node in tree.body if isinstance(node, ast.FunctionDef)]
     if function in names:
         return None

@@ -36,7 +36,7 @@ class Completion:
         finish_reason: ``stop`` after an end token, ``length`` where it was cut.
         logprob_sum: sum of the log-probabilities of its tokens under the distribution they were drawn from
             (for greedy decoding: under temperature 1), in nats.
-        log_probs: the terms of that sum, one a token.
+        log_probs: the terms of that sum, one per token.
     """
 
     token_ids: list[int]
@@ -63,5 +63,5 @@ class Sampler(Protocol):
         ...
 
     def rest(self) -> None:
-        """Nothing is drawn for a while: memory may be given free."""
+        """Nothing is drawn for a while: memory may be freed."""
         ...

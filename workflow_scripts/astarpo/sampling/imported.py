@@ -92,7 +92,7 @@ def _wide(raw: Row, columns: dict[str, str], place: str) -> list[Sample]:
 def _sample(raw: Row, columns: dict[str, str], place: str) -> Sample:
     sample = {kind: _get(raw, column, place, kind) if (column := columns.get(kind)) else None for kind in KINDS}
     if "response" in columns and not isinstance(sample["response"], str):
-        raise InputError(f"{place}, column {columns['response']!r}: must be a text, but is {sample['response']!r}")
+        raise InputError(f"{place}, column {columns['response']!r}: must be a string, but is {sample['response']!r}")
     if "reward" in columns and sample["reward"] not in (0, 1, None):
         raise InputError(
             f"{place}, column {columns['reward']!r}: a reward must be 0 or 1 (or null, if not known), "
@@ -117,7 +117,7 @@ def _text(value: Any, place: str) -> str:
     if isinstance(value, list) and value and isinstance(value[-1], dict):
         value = value[-1].get("content")
     if not isinstance(value, str):
-        raise InputError(f"{place}: must be a text or a list of chat messages, but is {value!r}")
+        raise InputError(f"{place}: must be a string or a list of chat messages, but is {value!r}")
     return value
 
 

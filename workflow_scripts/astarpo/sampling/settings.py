@@ -22,7 +22,7 @@ class SamplingSettings(Section):
 class BlockSettings(Section):
     """How stage 1 is cut into jobs."""
 
-    block_size: Count = Field(8, description="samples a prompt in one job of stage 1")
+    block_size: Count = Field(8, description="samples per prompt in one job of stage 1")
     prompt_shards: Count = Field(1, description="jobs that the prompts of a block are spread over")
 
 
@@ -31,26 +31,26 @@ class BlockSampling(BlockSettings):
 
     temperature: Temperature = Field(1.0, description="log-probabilities are divided by it as well")
     top_p: Share = Field(1.0, description="must be 1 for training: else another policy is trained than sampled")
-    max_new_tokens: Count = Field(description="a response is cut there")
-    base_seed: Seed = Field(0, description="of stage 1; the seed of each response is derived from it")
+    max_new_tokens: Count = Field(description="responses are cut at this length")
+    base_seed: Seed = Field(0, description="seed of stage 1, from which that of each response is derived")
 
 
 class ImportedSamplesSettings(Section):
-    """Where samples that were drawn elsewhere are, and which of its columns are what."""
+    """Where samples that were drawn elsewhere are, and which column holds what."""
 
     source: Annotated[LocalFile | HubData, Field(discriminator="kind")] = Field(description="where the samples are")
     problem: Text | None = Field(None, description="column of the problem's text, by which samples find their prompt")
     prompt: Text | None = Field(
         None,
-        description="the same with the whole prompt's text (or its chat messages); give one of the two",
+        description="the same, with the text of the whole prompt (or its chat messages); give one of the two",
     )
     response: Text | None = Field(None, description="column of the response; it is graded like any other")
     reward: Text | None = Field(
         None,
-        description="column of a reward of 0 or 1; counts where `response` is null, else is compared",
+        description="column of a reward of 0 or 1; it counts where `response` is null, and is only compared elsewhere",
     )
     finish_reason: Text | None = Field(
-        None, description="column of `stop` or `length`; null: taken as ended by themselves"
+        None, description="column with `stop` or `length`; null: all responses count as ended by themselves"
     )
     max_unmatched: BelowOne = Field(0.0, description="share of the data set's prompts that may be without samples")
 
@@ -66,9 +66,9 @@ class Protocol(Section):
     """One way to ask a benchmark's questions."""
 
     temperature: NotNegative = Field(description="0 is greedy; otherwise at least 0.01")
-    top_p: PositiveShare = Field(1.0, description="nucleus; 1 is off")
-    k: Count = Field(1, description="responses a problem")
-    max_new_tokens: Count = Field(description="a response is cut there")
+    top_p: PositiveShare = Field(1.0, description="nucleus sampling; 1 turns it off")
+    k: Count = Field(1, description="responses per problem")
+    max_new_tokens: Count = Field(description="responses are cut at this length")
     seed: Seed = Field(0, description="the seed of each response is derived from it")
 
 
@@ -77,16 +77,16 @@ class PolicySettings(Section):
 
     sampling_engine: Literal["transformers", "vllm"] = Field(
         "transformers",
-        description="what draws responses, in trainings as well; vLLM is for models that take long",
+        description="what draws responses, in trainings as well; vLLM pays off for large models",
     )
     precision: Literal["float32", "bfloat16"] = Field(
         "float32",
-        description="of forward passes of reference and policy alike; master weights are float32",
+        description="precision of forward passes, of reference and policy alike; master weights are float32",
     )
 
 
 class GenerationSettings(PolicySettings):
-    """What a stage that draws responses is told of the policy."""
+    """What a stage that draws responses needs to know of the policy."""
 
     torch_threads: Count
     prompting: PromptSettings

@@ -37,7 +37,7 @@ class VllmMachine:
         batch_size: responses drawn at a time.
         tensor_parallel: GPUs that share the model.
         memory_share: of the GPU's memory, model included; on a CPU, of the RAM, for its cache alone.
-        sleep_level: what it gives free while the policy is trained: 0 nothing, 1 its cache, the weights going
+        sleep_level: what it frees while the policy is trained: 0 nothing, 1 its cache, the weights going
             to the host, 2 both.
     """
 
@@ -49,7 +49,7 @@ class VllmMachine:
 
     @property
     def can_sleep(self) -> bool:
-        """vLLM gives memory free on GPUs only."""
+        """vLLM frees memory on GPUs only."""
         return self.sleep_level > 0 and self.device != "cpu"
 
 

@@ -54,7 +54,7 @@ def prepare_reference(
         The policy, and facts for its manifest: parameters, end tokens, warm-start loss, prompts left out.
 
     Raises:
-        InputError: the model cannot be had or cannot be used as the configuration wants, or the data set has no
+        InputError: the model cannot be had or cannot be used as the configuration asks, or the data set has no
             worked solutions.
     """
     if settings.torch_threads is not None:

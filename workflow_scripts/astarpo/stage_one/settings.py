@@ -26,7 +26,7 @@ class Scratch(Section):
     """A small decoder of the Qwen2 architecture with random weights; only a warm start makes it useful."""
 
     kind: Literal["scratch"]
-    seed: Seed = Field(0, description="of the random weights")
+    seed: Seed = Field(0, description="seed of the random weights")
     layers: Count = Field(description="decoder layers")
     hidden_size: Count = Field(
         description="width, a multiple of `heads`; hidden_size / heads must be even (rotary embeddings)"
@@ -47,7 +47,7 @@ class HubModel(Section):
 
 
 class LocalModel(Section):
-    """A model folder of yours, as `save_pretrained` writes it."""
+    """A local model folder, as `save_pretrained` writes it."""
 
     kind: Literal["local"]
     path: Text = Field(description="the folder")
@@ -61,13 +61,13 @@ class WarmStartSettings(Section):
 
     steps: Count = Field(description="optimizer steps")
     batch_size: Count = Field(description="solutions in a step; no more than the data set can have")
-    lr: LearningRate = Field(description="highest learning rate")
-    lr_schedule: Schedule = Field("cosine", description="how it goes on after the warm-up")
+    lr: LearningRate = Field(description="peak learning rate")
+    lr_schedule: Schedule = Field("cosine", description="shape of the learning rate after the warm-up")
     lr_warmup_steps: int = Field(0, ge=0, description="steps of linear rise, at most `steps`")
-    adam_betas: AdamBetas = Field((0.9, 0.999), description="of AdamW")
-    weight_decay: NotNegative = Field(0.01, description="of AdamW")
+    adam_betas: AdamBetas = Field((0.9, 0.999), description="AdamW's betas")
+    weight_decay: NotNegative = Field(0.01, description="AdamW's weight decay")
     max_grad_norm: Positive = Field(1.0, description="gradients are clipped to this norm")
-    seed: Seed = Field(0, description="of the order of the solutions")
+    seed: Seed = Field(0, description="seed of the order of the solutions")
 
 
 Attention = Literal["sdpa", "eager", "flash_attention_2", "flash_attention_3"]
@@ -99,13 +99,13 @@ class EstimateSettings(Section):
 class ValueSettings(EstimateSettings):
     """Settings of `estimate_values`."""
 
-    n: Count = Field(8, description="N, samples a prompt")
+    n: Count = Field(8, description="N, samples per prompt")
 
 
 class SelectionSettings(Section):
     """Settings of `select_prompts`."""
 
-    n: Count = Field(8, description="samples a prompt that are looked at; `undecided` needs 2")
+    n: Count = Field(8, description="samples per prompt that are considered; `undecided` needs at least 2")
     rule: Literal["solved", "undecided"] = Field(
         "solved",
         description="`solved`: right at least once; `undecided`: right at least once, but not always",

@@ -33,14 +33,14 @@ def warm_start(
         settings: the steps.
 
     Returns:
-        The loss of each step, in nats a token.
+        The loss of each step, in nats per token.
 
     Raises:
         InputError: fewer prompts than a batch holds.
     """
     if len(prompts) < settings.batch_size:
         raise InputError(
-            f"the warm start wants batches of {settings.batch_size}, but there are {len(prompts)} worked "
+            f"the warm start needs batches of {settings.batch_size}, but there are {len(prompts)} worked "
             "solutions: lower warm_start.batch_size or take a larger data set"
         )
     responses = encode_solutions(policy, solutions)

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from astarpo.common.code import code_sha256
+from astarpo.common.code import Code, read_code
+from astarpo.common.differences import differing, flat_settings
 from astarpo.common.errors import InputError
 from astarpo.common.frames import frame
 from astarpo.common.provenance import content_sha256, read_provenance
@@ -26,6 +27,7 @@ PROVENANCE = pa.schema(
         ("code_sha256", pa.string()),
         ("current_code_sha256", pa.string()),
         ("code_changed", pa.bool_()),
+        ("changed_modules", pa.string()),
         ("commit", pa.string()),
         ("hardware", pa.string()),
         ("versions", pa.string()),
@@ -56,7 +58,7 @@ def check_manifest(
     if "settings" not in found or "inputs" not in found:
         raise InputError(f"{path}: carries no record of what it was made from. {way_out}")
     problems = []
-    settings = _differences(_flat(found["settings"]), _flat(expected_settings), str)
+    settings = _differences(flat_settings(found["settings"]), flat_settings(expected_settings), str)
     if settings:
         problems.append(f"other settings than the configuration now says: {settings}")
     inputs = _differences(found["inputs"], actual_inputs, lambda digest: f"sha256 {digest[:12]}")
@@ -73,28 +75,9 @@ def _differences(recorded: Mapping[str, str], now: Mapping[str, str], show: Call
     def shown(values: Mapping[str, str], name: str) -> str:
         return show(values[name]) if name in values else ABSENT
 
-    names = sorted({*recorded, *now})
     return ", ".join(
-        f"{name} was {shown(recorded, name)} and is {shown(now, name)}"
-        for name in names
-        if recorded.get(name) != now.get(name)
+        f"{name} was {shown(recorded, name)} and is {shown(now, name)}" for name in differing(recorded, now)
     )
-
-
-def _flat(text: str) -> dict[str, str]:
-    """Settings JSON as dotted key -> value as JSON, so that spaces and order do not count."""
-    try:
-        return dict(_leaves("", json.loads(text)))
-    except json.JSONDecodeError:
-        return {"settings": text}
-
-
-def _leaves(prefix: str, value: Any) -> Iterable[tuple[str, str]]:
-    if isinstance(value, dict) and value:
-        for key, below in value.items():
-            yield from _leaves(f"{prefix}.{key}" if prefix else key, below)
-    else:
-        yield prefix, json.dumps(value, sort_keys=True)
 
 
 def check_results(expected: Iterable[Expected]) -> pd.DataFrame:
@@ -109,7 +92,7 @@ def check_results(expected: Iterable[Expected]) -> pd.DataFrame:
     Raises:
         InputError: one line for each result that `check_manifest` refuses.
     """
-    digest, code = cache(content_sha256), cache(code_sha256)
+    digest = cache(content_sha256)
     rows, refused = [], []
     for entry in expected:
         try:
@@ -118,7 +101,7 @@ def check_results(expected: Iterable[Expected]) -> pd.DataFrame:
         except InputError as error:
             refused.append(str(error))
             continue
-        rows.append(_provenance_row(entry, found, code(entry["script"])))
+        rows.append(_provenance_row(entry, found, read_code(entry["rule"], tuple(entry["chosen"]))))
     if refused:
         raise InputError("\n".join(["some results do not belong to this configuration:", *refused]))
     return frame(rows, PROVENANCE)
@@ -131,14 +114,16 @@ def _digest(digest: Callable[[str], str], entry: Expected, path: str) -> str:
         raise InputError(f"{entry['file']}: its input {path} is gone; run `snakemake` to make it again") from error
 
 
-def _provenance_row(entry: Expected, found: Mapping[str, Any], current: str) -> dict[str, Any]:
+def _provenance_row(entry: Expected, found: Mapping[str, Any], current: Code) -> dict[str, Any]:
     versions = found.get("versions")
+    recorded: Mapping[str, str] | None = found.get("modules")
     return {
         "file": entry["file"],
         "rule": entry["rule"],
         "code_sha256": found.get("code"),
-        "current_code_sha256": current,
-        "code_changed": found.get("code") != current,
+        "current_code_sha256": current.sha256,
+        "code_changed": found.get("code") != current.sha256,
+        "changed_modules": "" if recorded is None else " ".join(differing(recorded, current.modules)),
         "commit": found.get("commit"),
         "hardware": found.get("hardware"),
         "versions": None if versions is None else json.dumps(versions, sort_keys=True),

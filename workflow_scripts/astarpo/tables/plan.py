@@ -64,13 +64,17 @@ class Training(TypedDict):
 
 
 class Expected(TypedDict):
-    """What a result must have been made from: a rule's settings, as JSON, and its inputs, name -> file."""
+    """What a result must have been made from.
+
+    ``settings`` are the rule's, as JSON; ``inputs``: name -> file; ``chosen``: optional modules that the rule's job
+    uses, see `astarpo.common.code`.
+    """
 
     file: str
     rule: str
-    script: str
     settings: str
     inputs: Mapping[str, str]
+    chosen: list[str]
 
 
 class TablesPlan(TypedDict):

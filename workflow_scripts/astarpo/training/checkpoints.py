@@ -4,36 +4,90 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import json
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from astarpo.common.differences import differing, flat_settings
 from astarpo.common.errors import InputError
+from astarpo.common.files import read_json, write_json
+from astarpo.common.provenance import versions
 from astarpo.training.world import World
 
 ALONE = World()
 KEPT = 2
 STATE = "state.pt"
+ORIGIN = "made_from.json"
+# A checkpoint of another version of these may mean other numbers.
+COMPUTING = ("torch", "transformers")
 
 
-def fingerprint(settings: str, seed: int, input_hashes: Mapping[str, str]) -> str:
-    """Name a run by what it is made from, so that other settings or inputs never find its checkpoints.
+@dataclass(frozen=True)
+class Origin:
+    """What a training is made from. Checkpoints of another origin are never gone on from.
 
-    Args:
+    Attributes:
         settings: the settings JSON as received.
         seed: of the run.
-        input_hashes: name -> sha256 of reference, data sets, selection and values.
-
-    Returns:
-        16 hexadecimal digits.
+        inputs: name -> sha256 of reference, data sets, selection and values.
+        modules: file of code -> hash of what it says.
+        versions: package -> version, of those that compute.
     """
-    text = "\0".join([settings, str(seed), *(f"{name}={input_hashes[name]}" for name in sorted(input_hashes))])
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    settings: str
+    seed: int
+    inputs: Mapping[str, str]
+    modules: Mapping[str, str]
+    versions: Mapping[str, str]
+
+    @property
+    def fingerprint(self) -> str:
+        """16 hexadecimal digits that name the checkpoints."""
+        text = json.dumps(asdict(self), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def origin_of(made_from: Mapping[str, Any]) -> Origin:
+    """Take from a training's provenance what its checkpoints depend on, and add the versions of what computes."""
+    used = {name: version for name, version in versions().items() if name in COMPUTING}
+    return Origin(made_from["settings"], made_from["seed"], made_from["inputs"], made_from["modules"], used)
+
+
+def folder_of_origin(scratch: Path, origin: Origin, world: World = ALONE) -> Path:
+    """Name the folder of a training's checkpoints; where it is new, say why older ones do not serve.
+
+    Args:
+        scratch: the folder of the run and seed, with one folder for each origin.
+        origin: of this training.
+        world: the processes of the training; the first one makes the folder.
+    """
+    own = scratch / origin.fingerprint
+    record = own / ORIGIN
+    if world.is_first and not record.exists():
+        others = sorted(scratch.glob(f"*/{ORIGIN}"), key=lambda path: path.stat().st_mtime)
+        if others:
+            print(f"starting anew: {others[-1].parent} was made with {_what_differs(others[-1], origin)}", flush=True)
+        own.mkdir(parents=True, exist_ok=True)
+        write_json(record, asdict(origin))
+    return own
+
+
+def _what_differs(record: Path, origin: Origin) -> str:
+    other = read_json(record)
+    found = {
+        "other settings": differing(flat_settings(other["settings"]), flat_settings(origin.settings)),
+        "other inputs": differing(other["inputs"], origin.inputs),
+        "other code": differing(other["modules"], origin.modules),
+        "other versions": differing(other["versions"], origin.versions),
+    }
+    return "; ".join(f"{what} ({', '.join(names)})" for what, names in found.items() if names) or "another seed"
 
 
 @contextmanager

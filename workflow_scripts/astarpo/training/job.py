@@ -75,8 +75,8 @@ def train(
         settings, machine: of the run.
         seed: of the run.
         inputs: ``reference`` (manifest) and ``dataset``; ``validation``, ``selection``, ``values`` as the run has them.
-        made_from: the provenance; settings and input hashes name the checkpoints.
-        scratch: folder of this run and seed; each fingerprint has its own folder below.
+        made_from: the provenance, which names the checkpoints, see `checkpoints.Origin`.
+        scratch: folder of this run and seed; each origin has its own folder below.
 
     Returns:
         The run, trained to its end.
@@ -129,8 +129,7 @@ def train(
         trained=True,
     )
     print(f"training on {len(prompts)} prompts; left out: {left_out}", flush=True)
-    own = Path(scratch) / checkpoints.fingerprint(made_from["settings"], seed, made_from["inputs"])
-    own = own / f"world-{world.size}"
+    own = checkpoints.folder_of_origin(Path(scratch), checkpoints.origin_of(made_from), world) / f"world-{world.size}"
     with checkpoints.only_writer(own, world):
         trainer = Trainer(engine, sampler, prompts, validation, settings, machine, seed)
         history = trainer.run(own)
@@ -149,7 +148,7 @@ def _packages(settings: TrainSettings) -> list[str]:
 
 
 def _bytes_each(settings: TrainSettings, machine: MachineSettings, processes: int) -> float:
-    """Bytes a parameter that a device holds of this training."""
+    """Bytes per parameter that a device holds of this training."""
     adapters = settings.lora is not None
     critic = METHODS[settings.method].needs_critic
     if settings.engine == "deepspeed":

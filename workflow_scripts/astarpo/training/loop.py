@@ -56,7 +56,7 @@ class Trainer:
     Args:
         engine: holds the policy, which starts from the reference's weights, and the reference.
         sampler: draws from the policy's current weights.
-        prompts, validation: what to train on, and what to look at meanwhile.
+        prompts, validation: what to train on, and what to validate on.
         settings, machine: of the run.
         seed: of the run.
     """
@@ -90,7 +90,7 @@ class Trainer:
         """Train to the end, going on from the newest checkpoint in ``scratch`` if there is one.
 
         Args:
-            scratch: a folder of this run alone (see `checkpoints.fingerprint`).
+            scratch: a folder of this run alone (see `checkpoints.Origin`).
 
         Returns:
             Metrics and timings of all steps.
@@ -127,7 +127,7 @@ class Trainer:
         return self.history
 
     def _ends(self, step: int, generated_tokens: int) -> bool:
-        """Whether the training is over after this step, which made it so many generated tokens."""
+        """Whether the training is over after this step, given the tokens generated up to it."""
         limit = self.settings.max_generated_tokens
         return step >= self.settings.steps or (limit is not None and generated_tokens >= limit)
 

@@ -13,7 +13,7 @@ from astarpo.training.prompts import TrainingPrompt
 
 
 class RunningStatistics:
-    """What was seen so far; a rollout is told what the rollouts before it gave, never its own rewards.
+    """What was seen so far; a rollout gets what the rollouts before it gave, never its own rewards.
 
     Args:
         prompts: all that the run trains on.

@@ -32,7 +32,7 @@ def token_gaps(log_probs_BT: Tensor, sampled_BT: Tensor, mask_BT: Tensor) -> Ten
 
 
 def summarise(gaps_N: Sequence[Tensor]) -> dict[str, float]:
-    """Mean, 95th percentile and largest of all gaps, in nats a token, by the names in `GAPS`."""
+    """Mean, 95th percentile and largest of all gaps, in nats per token, by the names in `GAPS`."""
     # By rank and without interpolation: torch.quantile refuses more than 16 million values.
     ordered_N: Tensor = torch.sort(torch.cat(list(gaps_N)).double()).values
     p95 = ordered_N[min(int(0.95 * len(ordered_N)), len(ordered_N) - 1)]
@@ -44,7 +44,7 @@ def check(gaps: dict[str, float], limit: float | None, step: int) -> None:
 
     Args:
         gaps: from `summarise`.
-        limit: largest mean gap that is let through, in nats a token; None: any.
+        limit: largest mean gap that is let through, in nats per token; None: any.
         step: for the message; 0 is the look before training.
 
     Raises:
@@ -54,7 +54,7 @@ def check(gaps: dict[str, float], limit: float | None, step: int) -> None:
     if limit is None or mean <= limit:
         return
     raise InputError(
-        f"step {step}: log-probabilities of sampler and trainer differ by {mean:.2g} nats a token (95 %: {p95:.2g}, "
+        f"step {step}: log-probabilities of sampler and trainer differ by {mean:.2g} nats per token (95 %: {p95:.2g}, "
         f"largest: {largest:.2g}), above max_sampler_gap ({limit:g}). The sampler has other weights, another "
         "temperature or a coarser precision: set precision: float32 or sampling_engine: transformers for the "
         "reference, or raise max_sampler_gap if such a gap is to be"

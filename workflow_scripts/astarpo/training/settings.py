@@ -18,46 +18,46 @@ from astarpo.stage_one.settings import EstimateSettings
 class TrainingKeys(Section):
     """Keys that a person sets in a run, for any method."""
 
-    steps: Count = Field(description="rollout batches")
+    steps: Count = Field(description="number of rollout batches")
     max_generated_tokens: Count | None = Field(
         None,
-        description="end with the rollout batch that reaches so many tokens of responses, after `steps` at the latest; "
+        description="end after this many generated tokens, or after `steps`, whichever comes first; "
         "`lr_schedule` then follows the share of these that is left",
     )
     prompts_per_batch: Count = Field(256, description="prompts in a rollout batch; no more than the data set can have")
-    responses_per_prompt: Count = Field(1, description="responses drawn for each of them")
-    updates_per_rollout: Count = Field(1, description="optimizer steps on a rollout batch, each on its share")
-    lr: LearningRate = Field(1.0e-6, description="highest learning rate")
-    lr_schedule: Schedule = Field("constant", description="how it goes on after the warm-up")
+    responses_per_prompt: Count = Field(1, description="responses drawn for each prompt")
+    updates_per_rollout: Count = Field(1, description="optimizer steps per rollout batch, each on an equal part of it")
+    lr: LearningRate = Field(1.0e-6, description="peak learning rate")
+    lr_schedule: Schedule = Field("constant", description="shape of the learning rate after the warm-up")
     lr_warmup_steps: int = Field(
         0,
         ge=0,
         description="optimizer steps of linear rise, at most `steps` times `updates_per_rollout`",
     )
-    adam_betas: AdamBetas = Field((0.9, 0.999), description="of AdamW")
-    adam_eps: AdamEpsilon = Field(1.0e-8, description="of AdamW")
-    weight_decay: NotNegative = Field(0.01, description="of AdamW; its product with each learning rate must be below 1")
+    adam_betas: AdamBetas = Field((0.9, 0.999), description="AdamW's betas")
+    adam_eps: AdamEpsilon = Field(1.0e-8, description="AdamW's epsilon")
+    weight_decay: NotNegative = Field(0.01, description="AdamW's; times each learning rate it must be below 1")
     max_grad_norm: Positive = Field(1.0, description="gradients are clipped to this norm; 1e9 never clips")
     entropy_coefficient: NotNegative = Field(0.0, description="entropy bonus; 0 in the paper, 1e-3 in its code")
-    validate_every: Count = Field(25, description="steps between looks at the validation prompts")
+    validate_every: Count = Field(25, description="steps between validation runs")
     lora: Lora | None = Field(None, description="train adapters alone; null: all weights")
     engine: Literal["torch", "deepspeed"] = Field(
         "torch",
-        description="what holds the weights: `torch` one device, `deepspeed` as many as `machine` says",
+        description="`torch` trains on one device, `deepspeed` on as many as `machine` says",
     )
-    torch_threads: Count = Field(1, description="CPU threads; they can change last bits")
+    torch_threads: Count = Field(1, description="CPU threads; can change the last bits of a result")
     compile_model: bool = Field(
         False,
-        description="compile forward and backward passes: a minute at the start, then faster; needs engine torch",
+        description="compile forward and backward passes: a minute at the start, then faster steps; needs engine torch",
     )
     max_sampler_gap: Positive | None = Field(
         0.05,
-        description="the training stops where log-probabilities of sampler and trainer differ by more nats a token "
+        description="stop the training if log-probabilities of sampler and trainer differ by more nats per token "
         "on average; null: never",
     )
     log_prob_chunk_tokens: Count | None = Field(
         512,
-        description="response tokens whose logits exist at a time, where those of a micro-batch take more than "
+        description="response tokens whose logits are held at a time, if those of a micro-batch take more than "
         "64 MiB; null: all",
     )
 

@@ -17,7 +17,7 @@ from astarpo.training.settings import TrainSettings
 class SpreadCritic(Critic):
     """As `Critic`, with weights, gradients and optimizer spread as the policy's are.
 
-    DeepSpeed wants a backward pass of each of its engines, but the loss is of both: the policy's pass ends at the
+    DeepSpeed expects a backward pass of each of its engines, but the loss is of both: the policy's pass ends at the
     values, and the critic's begins with the gradient that came there.
 
     Args:

@@ -12,7 +12,7 @@ from astarpo.training.settings import TrainSettings
 
 
 def deepspeed_config(settings: TrainSettings, machine: MachineSettings) -> dict[str, Any]:
-    """What DeepSpeed is told.
+    """DeepSpeed's configuration.
 
     Batch sizes are 1, as the engine says itself which pass is the last before a step, and weighs each micro-batch by
     the whole batch.

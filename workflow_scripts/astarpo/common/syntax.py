@@ -1,0 +1,121 @@
+"""What a Python file says, blind to comments, formatting, docstrings and help texts: its hash, and what it imports.
+
+The hash is the same under every version of Python that runs the workflow: a job in an environment of its own compares
+it with the one that Snakemake's Python computed.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+IGNORED_FIELDS = frozenset({"ctx", "kind", "type_comment", "type_ignores"})
+HELP_TEXTS = {"Field": ("description",), "add_argument": ("help",), "ArgumentParser": ("description", "epilog")}
+
+
+@dataclass
+class Syntax:
+    """A parsed file.
+
+    Attributes:
+        imports: dotted names of its imports, ``from a import b`` as both ``a`` and ``a.b``.
+        tables: the rows, name -> module, of each `astarpo.common.choices.Choices` that is written with literals.
+        texts: the syntax tree, written out; an index of ``tables`` stands for each table.
+    """
+
+    imports: list[str] = field(default_factory=list)
+    tables: list[dict[str, str]] = field(default_factory=list)
+    texts: list[str | int] = field(default_factory=list)
+
+    def sha256(self, keep_row: Callable[[str], bool]) -> str:
+        """Hash what the file says, of tables the rows whose module is to be kept."""
+        digest = hashlib.sha256()
+        for text in self.texts:
+            if isinstance(text, int):
+                text = ascii(sorted(row for row in self.tables[text].items() if keep_row(row[1])))
+            digest.update(text.encode())
+        return digest.hexdigest()
+
+
+def read_syntax(path: Path) -> Syntax:
+    """Parse a file."""
+    syntax = Syntax()
+    _write(ast.parse(path.read_text(encoding="utf-8")), syntax)
+    return syntax
+
+
+def _write(node: Any, syntax: Syntax) -> None:
+    """Add a node: its type, then its fields by name, but for empty ones, which some versions of Python lack."""
+    if isinstance(node, ast.Constant):
+        syntax.texts.append(f"{type(node.value).__name__} {node.value!a};")
+    elif isinstance(node, ast.AST):
+        syntax.texts.append(f"{type(node).__name__}(")
+        table = None
+        if isinstance(node, ast.Call):
+            table = _choices(node)
+        elif isinstance(node, (ast.Import, ast.ImportFrom)):
+            syntax.imports += _imported(node)
+        if table is not None:
+            syntax.texts.append(len(syntax.tables))
+            syntax.tables.append(table)
+        for name in node._fields:
+            value = getattr(node, name, None)
+            if isinstance(value, list):
+                value = value[1:] if table is not None and name == "args" else _without_help(node, name, value)
+            if value or (value is not None and not isinstance(value, list)):
+                _write_field(name, value, syntax)
+        syntax.texts.append(")")
+    else:
+        syntax.texts.append(f"{node!a};")
+
+
+def _write_field(name: str, value: Any, syntax: Syntax) -> None:
+    if name in IGNORED_FIELDS:
+        return
+    syntax.texts.append(f"{name}=")
+    for item in value if isinstance(value, list) else [value]:
+        _write(item, syntax)
+        syntax.texts.append(",")
+
+
+def _without_help(node: ast.AST, name: str, values: list[Any]) -> list[Any]:
+    """A field's items without texts for people: docstrings, descriptions of settings, help of options."""
+    if isinstance(node, ast.JoinedStr):  # Python 3.12 adds empty texts to some
+        return [item for item in values if not (isinstance(item, ast.Constant) and item.value == "")]
+    if name == "body":
+        return [item for item in values if not _is_text(item)]
+    if isinstance(node, ast.Call) and name == "keywords" and values:
+        function = node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", "")
+        return [item for item in values if item.arg not in HELP_TEXTS.get(function, ())]
+    return values
+
+
+def _is_text(statement: ast.AST) -> bool:
+    return (
+        isinstance(statement, ast.Expr)
+        and isinstance(statement.value, ast.Constant)
+        and isinstance(statement.value.value, str)
+    )
+
+
+def _imported(node: ast.Import | ast.ImportFrom) -> list[str]:
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    return [str(node.module), *(f"{node.module}.{alias.name}" for alias in node.names)]
+
+
+def _choices(node: ast.Call) -> dict[str, str] | None:
+    """The rows of ``Choices({name: module, ...}, ...)``; None for another call, or one that is no literal."""
+    table = node.args[0] if node.args else None
+    if not (isinstance(node.func, ast.Name) and node.func.id == "Choices" and isinstance(table, ast.Dict)):
+        return None
+    rows = {}
+    for key, value in zip(table.keys, table.values, strict=True):
+        if not (isinstance(key, ast.Constant) and isinstance(value, ast.Constant)):
+            return None
+        rows[str(key.value)] = str(value.value)
+    return rows

@@ -1,0 +1,145 @@
+"""Where in the configuration files a key stands, and whether the files are valid YAML without repeated keys."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from astarpo.common.errors import InputError
+
+UNKNOWN_KEY = re.compile(r"unknown key '([^']*)'")
+
+
+def check_files(paths: Iterable[str | Path]) -> None:
+    """Refuse files that are not valid YAML, and keys that are given twice in one mapping.
+
+    Args:
+        paths: configuration files. A missing file is left to who reads it.
+
+    Raises:
+        InputError: naming the file, the line and what is wrong.
+    """
+    for path in paths:
+        if not Path(path).is_file():
+            continue
+        root = _compose(path)
+        for first, again in _repeated(root):
+            raise InputError(
+                f"{_shown(path)}:{_line(again)}: the key '{again.value}' is given a second time; it was first given in "
+                f"line {_line(first)}, whose value would be lost"
+            )
+
+
+def with_positions(errors: Sequence[str], paths: Sequence[str | Path]) -> list[str]:
+    """Put file and line in front of errors that begin with a key.
+
+    Args:
+        errors: messages such as ``runs.mine.lr = -1: must be above 0``.
+        paths: the configuration files, in the order in which they were merged.
+
+    Returns:
+        The same messages, ``my.yaml:12: `` before those whose key, or the nearest key above it, is in a file. Of
+        several files the last one with the longest part of the key counts, as its value does.
+    """
+    roots = [(path, _compose(path)) for path in paths if Path(path).is_file()]
+    return [_position(roots, error) + error for error in errors]
+
+
+def _position(roots: list[tuple[str | Path, Any]], error: str) -> str:
+    parts = re.split(r" = |: ", error, maxsplit=1)[0].split(".")
+    unknown = UNKNOWN_KEY.search(error)
+    if unknown:
+        parts.append(unknown.group(1))
+    best, where = 0, ""
+    for path, root in roots:
+        depth, node = _deepest(root, parts)
+        if depth and depth >= best:
+            best, where = depth, f"{_shown(path)}:{_line(node)}: "
+    return where
+
+
+def _deepest(node: Any, parts: list[str]) -> tuple[int, Any]:
+    """How many parts of a key a file has, and the node of the last of them."""
+    import yaml
+
+    depth, last = 0, None
+    for part in parts:
+        if isinstance(node, yaml.SequenceNode) and part.isdigit() and int(part) < len(node.value):
+            last = node = node.value[int(part)]
+        elif isinstance(node, yaml.MappingNode):
+            found = _entry(node, part)
+            if found is None:
+                break
+            last, node = found
+        else:
+            break
+        depth += 1
+    return depth, last
+
+
+def _entry(mapping: Any, name: str) -> tuple[Any, Any] | None:
+    """The entry of that name; otherwise the sweep that it comes from, whose name begins it."""
+    entries = {str(key.value): (key, value) for key, value in mapping.value}
+    sweeps = [key for key in entries if name.startswith(f"{key}-")]
+    return entries.get(name) or (entries[max(sweeps, key=len)] if sweeps else None)
+
+
+def _compose(path: str | Path) -> Any:
+    import yaml
+
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    text = Path(path).read_text(encoding="utf-8")
+    try:
+        return yaml.compose(text, Loader=loader)
+    except yaml.MarkedYAMLError as error:
+        raise InputError(_describe(path, text, error)) from None
+    except yaml.YAMLError as error:
+        raise InputError(f"{_shown(path)}: not valid YAML: {' '.join(str(error).split())}") from None
+
+
+def _describe(path: str | Path, text: str, error: Any) -> str:
+    mark = error.problem_mark or error.context_mark
+    line = text.split("\n")[mark.line] if mark.line < text.count("\n") + 1 else ""
+    problem = error.problem or error.context
+    if "\t" in line[: len(line) - len(line.lstrip())]:
+        problem = "YAML does not allow tabs for indentation; use spaces"
+    begins = ""
+    if error.context_mark and error.context_mark.line != mark.line:
+        begins = f" ({error.context}, which begins in line {error.context_mark.line + 1})"
+    return f"{_shown(path)}:{mark.line + 1}: not valid YAML: {problem}{begins}"
+
+
+def _repeated(node: Any) -> Iterator[tuple[Any, Any]]:
+    """Pairs of key nodes that are the same key of one mapping."""
+    import yaml
+
+    waiting, seen = [node], set()
+    while waiting:
+        node = waiting.pop()
+        if not isinstance(node, yaml.CollectionNode) or id(node) in seen:
+            continue
+        seen.add(id(node))
+        if isinstance(node, yaml.SequenceNode):
+            waiting.extend(node.value)
+            continue
+        keys: dict[str, Any] = {}
+        for key, value in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value != "<<":
+                if key.value in keys:
+                    yield keys[key.value], key
+                keys[key.value] = key
+            waiting.append(value)
+
+
+def _line(node: Any) -> int:
+    line: int = node.start_mark.line
+    return line + 1
+
+
+def _shown(path: str | Path) -> str:
+    """The path from the working directory, if it lies there."""
+    relative = os.path.relpath(path)
+    return str(path) if relative.startswith("..") else relative

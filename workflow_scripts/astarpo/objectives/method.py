@@ -1,0 +1,62 @@
+"""What a training method is: two pure functions, and what the loop must provide for them."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Anchor = Literal["reference", "iterate", "lagged"]
+Unit = Literal["sequences", "tokens"]
+# Keyword arguments that the loop gives; all others are settings.
+PROVIDED = ("values_BT", "max_new_tokens")
+
+
+@dataclass(frozen=True)
+class Method:
+    """A training method.
+
+    Attributes:
+        prepare: ``prepare(rollout, **settings) -> targets``, without gradient, on the global batch.
+        loss: ``loss(log_probs_BT, mask_BT, targets, normaliser, **settings) -> (loss_sum, metric_sums)`` on a
+            micro-batch; with a critic ``values_BT`` as well. Keyword arguments are the method's settings, but for
+            `PROVIDED`.
+        anchor: the policy whose log-probabilities are ``anchor_log_probs_BT``: the ``reference``; the ``iterate``,
+            which is the policy before the updates on this rollout; or ``lagged``, the policy of the last
+            synchronisation (each ``sync_every`` steps), which then draws the responses too.
+        needs_v_star: whether stage 1 must have estimated V* for each prompt; see also `uses_v_star`.
+        needs_old_log_probs: whether the rollout has the iterate's log-probabilities.
+        needs_critic: whether a critic is trained beside the policy (its learning rate: ``critic_lr``).
+        pairs: whether the responses to a prompt must be in the same micro-batch.
+        responses: fewest and most responses a prompt; no bound where None.
+        normaliser: what ``normaliser`` counts in an optimizer step, unless the setting ``average`` is ``tokens``.
+        reference_only_if: a setting; where it is 0 or false, the reference's log-probabilities play no part.
+        loop_settings: settings that the loop reads, rather than the two functions.
+        metrics: own columns of the metrics: name of a sum that the loss returns -> what it is divided by. The loss
+            must return all of them, and no other but `SHARED_METRICS`.
+    """
+
+    prepare: Callable[..., Any]
+    loss: Callable[..., Any]
+    anchor: Anchor = "reference"
+    needs_v_star: bool = False
+    needs_old_log_probs: bool = False
+    needs_critic: bool = False
+    pairs: bool = False
+    responses: tuple[int, int | None] = (1, None)
+    normaliser: Unit = "sequences"
+    reference_only_if: str | None = None
+    loop_settings: tuple[str, ...] = ()
+    metrics: Mapping[str, Unit] = field(default_factory=dict)
+
+    @property
+    def hyperparameters(self) -> tuple[str, ...]:
+        """Names of the method's settings: of both functions and of the loop."""
+        own = [*_keywords(self.prepare), *_keywords(self.loss)]
+        return tuple(dict.fromkeys([*own, *self.loop_settings]))
+
+
+def _keywords(function: Callable[..., Any]) -> list[str]:
+    parameters = inspect.signature(function).parameters.values()
+    return [p.name for p in parameters if p.kind is p.KEYWORD_ONLY and p.name not in PROVIDED]

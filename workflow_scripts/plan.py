@@ -1,0 +1,40 @@
+"""Say in words what Snakemake would run and why, one line a job or group of jobs; nothing is run.
+
+python workflow_scripts/plan.py [TARGET...] [OPTION of snakemake...]
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+
+from astarpo.common import cli
+from astarpo.common.dry_run import read_jobs
+from astarpo.common.errors import InputError
+from astarpo.common.rerun_words import describe
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, usage=argparse.SUPPRESS
+    )
+    _, options = parser.parse_known_args()
+    # Last, as --quiet takes all words that follow; `host` leaves the jobs and their reasons.
+    command = [sys.executable, "-m", "snakemake", "--dry-run", "--cores", "1", *options, "--quiet", "host"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise InputError(f"snakemake --dry-run failed:\n{done.stdout}{done.stderr}".rstrip())
+    jobs = read_jobs(done.stdout + done.stderr)
+    for line in describe(jobs):
+        print(line)
+    for line in done.stderr.splitlines() + done.stdout.splitlines():
+        if "missing provenance/metadata" in line:
+            print(f"note: {line.strip()} (were results/ copied without .snakemake/?)")
+    print(
+        f"{len(jobs)} jobs would run." if jobs else "Nothing would run: every result is of this configuration and code."
+    )
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,115 @@
+"""From Snakemake's events to lines in a log, or to a display on a terminal."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from typing import TextIO
+
+from snakemake_interface_logger_plugins.base import LogHandlerBase
+from snakemake_interface_logger_plugins.common import LogEvent
+
+from astarpo.common.progress import TERMINAL_FD
+from snakemake_logger_plugin_stages.display import Lines, TerminalDisplay
+from snakemake_logger_plugin_stages.stages import Stages
+
+NOTHING_TO_DO = "Nothing to be done"
+# What Snakemake says besides when a job has failed: the whole shell command, and that it stops.
+FOLLOWING_EXCEPTIONS = ("RuleException", "CalledProcessError")
+FOLLOWING_MESSAGES = ("Exiting because a job execution failed", "Shutting down, this might take some time")
+# The named targets of the Snakefile: Snakemake counts them as jobs, but they run nothing.
+TARGETS = frozenset({"all", "data", "reference", "values", "train", "validation", "evaluate", "figures"})
+
+
+class LogHandler(LogHandlerBase):  # type: ignore[misc]
+    """Show stages in place of Snakemake's messages; a dry run is shown as Snakemake does by itself."""
+
+    def __post_init__(self) -> None:
+        """Choose the display: a terminal is redrawn, anything else gets lines."""
+        self.stream: TextIO = sys.stdout if self.common_settings.stdout else sys.stderr
+        self.stages = Stages()
+        self.display: Lines | TerminalDisplay | None = None
+        if self.common_settings.dryrun:
+            return
+        quiet = {kind.name for kind in self.common_settings.quiet or ()}
+        if quiet & {"PROGRESS", "ALL"}:  # Snakemake then does not say which jobs have finished
+            self.display = Lines(self.stages, self.stream, first_report_s=None)
+        elif self.stream.isatty():
+            os.environ[TERMINAL_FD] = ""  # jobs draw no bars of their own
+            self.display = TerminalDisplay(self.stages, self.stream)
+        else:
+            self.display = Lines(self.stages, self.stream)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Show a record, if it is one that a person needs."""
+        try:
+            text = self.format(record) if self.display is None else self._text(record)
+            if not text or text == "None":
+                return
+            if self.display is None:
+                print(text, file=self.stream, flush=True)
+            else:
+                self.display.show(text)
+        except Exception:
+            self.handleError(record)
+
+    def _text(self, record: logging.LogRecord) -> str | None:
+        """Follow the run, and say what there is to say of this record."""
+        said = record.__dict__
+        event = said.get("event")
+        if event == LogEvent.RUN_INFO:
+            return self._planned(said["stats"])
+        if event == LogEvent.JOB_INFO:
+            if said["rule_name"] not in TARGETS:
+                wildcards = [str(value) for value in said["wildcards"].values()]
+                self.stages.start(said["jobid"], said["rule_name"], wildcards, said["log"])
+            return None
+        if event == LogEvent.JOB_FINISHED:
+            return self.stages.finish(said["job_id"])
+        if event == LogEvent.JOB_ERROR:
+            return self.stages.fail(said["jobid"], said["rule_name"], said["log"])
+        if said.get("exception") in FOLLOWING_EXCEPTIONS or str(record.msg).startswith(FOLLOWING_MESSAGES):
+            return None
+        if record.levelno >= logging.WARNING or NOTHING_TO_DO in str(record.msg):
+            return record.getMessage()
+        return None
+
+    def _planned(self, jobs_by_rule: dict[str, int]) -> str | None:
+        if self.stages.counts[1]:  # said again at the end of some runs
+            return None
+        stages = {rule: count for rule, count in jobs_by_rule.items() if rule not in {"total", *TARGETS}}
+        self.stages.plan(stages)
+        jobs = sum(stages.values())
+        return f"{jobs} {'job' if jobs == 1 else 'jobs'} in {len(stages)} {'stage' if len(stages) == 1 else 'stages'}"
+
+    def close(self) -> None:
+        """Stop redrawing."""
+        if self.display is not None:
+            self.display.close()
+        super().close()
+
+    @property
+    def writes_to_stream(self) -> bool:
+        """It takes the place of Snakemake's own messages on the terminal."""
+        return True
+
+    @property
+    def writes_to_file(self) -> bool:
+        """Snakemake keeps its own complete log."""
+        return False
+
+    @property
+    def has_filter(self) -> bool:
+        """Failures are shown even with `--quiet`."""
+        return not self.common_settings.dryrun
+
+    @property
+    def has_formatter(self) -> bool:
+        """Whether Snakemake should leave the wording to this plugin."""
+        return not self.common_settings.dryrun
+
+    @property
+    def needs_rulegraph(self) -> bool:
+        """No."""
+        return False
