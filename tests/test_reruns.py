@@ -372,7 +372,7 @@ SUMMARY_ONLY = {*TABLES, *FIGURES}
         ),
         pytest.param(
             append("workflow_scripts/astarpo/tables/templates/page.html.j2"),
-            {*TABLES, *FIGURES, "show_validation", "show_contamination"},
+            {*TABLES, *FIGURES, "show_contamination"},
             id="template of the pages",
         ),
         pytest.param(rewrite("workflow_scripts/astarpo/figures/time.py"), {"plot_time time"}, id="module of a figure"),

@@ -112,7 +112,7 @@ def test_other_code_is_reported_not_refused(tmp_path):
 def test_the_modules_whose_code_differs_are_named(tmp_path):
     now = read_code("grade_answers", ()).modules
     then = {**now, "astarpo/rewards/numbers.py": "other", "astarpo/gone.py": "any"}
-    (row,) = tables.check_results([expected(write_manifest(tmp_path / "manifest.json", modules=then))])
+    (row,) = checked_rows([expected(write_manifest(tmp_path / "manifest.json", modules=then))])
     assert row["changed_modules"] == "astarpo/gone.py astarpo/rewards/numbers.py"
 
 
