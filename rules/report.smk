@@ -18,10 +18,14 @@ onstart:
     remember(job.params.code for job in workflow.dag.needrun_jobs() if "code" in job.params.keys())
 
 
+if not workflow.modifier.is_main_snakefile():
+    # Snakemake leaves out the block of a module; its jobs need what it writes.
+    workflow._onstart = lambda log: onstart()
+
+
 rule summarize:
     input:
         TARGETS.results(),
-        paper="config/paper/main_table.csv",
     output:
         summary=report(
             "results/tables/summary.csv",
@@ -66,9 +70,11 @@ rule summarize:
         launch=launch,
         code=code("summarize"),
         settings=plan_settings,
+        paper=paper_table,
+        paper_content=paper_content,
     shell:
         "python {params.launch} --log {log:q} --code {params.code:q} summarize --settings {params.settings:q} "
-        "--plan results/tables/plan.json --paper {input.paper:q} --out-main-csv {output.main_csv:q} --out-summary {output.summary:q} --out-summary-parquet {output.summary_parquet:q} "
+        "--plan results/tables/plan.json --paper {params.paper:q} --out-main-csv {output.main_csv:q} --out-summary {output.summary:q} --out-summary-parquet {output.summary_parquet:q} "
         "--out-differences {output.differences:q} --out-differences-parquet {output.differences_parquet:q} "
         "--out-curves {output.curves:q} --out-curves-parquet {output.curves_parquet:q} --out-cost {output.cost:q} "
         "--out-cost-parquet {output.cost_parquet:q} --out-markdown {output.markdown:q} --out-latex {output.latex:q} "
@@ -381,6 +387,6 @@ rule report:
         mem_mb=2000,
         runtime=30,
     params:
-        configfiles=given_config_files,
+        workflow=same_workflow,
     shell:
-        "snakemake --nolock --cores 1 {input:q} --report {output:q} {params.configfiles} > {log:q} 2>&1"
+        "snakemake --nolock --cores 1 {input:q} --report {output:q} {params.workflow} > {log:q} 2>&1"
