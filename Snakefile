@@ -4,11 +4,16 @@ from snakemake.utils import min_version
 
 min_version("9.27")
 
-# Files given on the command line stand in place of the default, so that a recipe brings no demo along.
-# To change a part of the default only: --configfile config/config.yaml my-changes.yaml
-if not config:
+# That of the working directory, or else the one that comes with the workflow.
+default_config = "config/config.yaml"
+if not exists(default_config):
+    default_config = workflow.current_basedir.join(default_config).get_path_or_uri(secret_free=True)
 
-    configfile: "config/config.yaml"
+# Files given by --configfile stand in place of the default, so that a recipe brings no demo along; --config changes the
+# default. To change more of it: --configfile config/config.yaml my-changes.yaml
+if not workflow.overwrite_configfiles:
+
+    configfile: default_config
 
 
 report: "report/workflow.rst"

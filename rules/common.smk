@@ -7,20 +7,31 @@ Snakemake compares two parameters of every job: its settings, one JSON text with
 comment or another order of keys reruns nothing. Inputs are data only.
 """
 
+import json
 import re
 import shlex
 import sys
 from pathlib import Path
 
-sys.path.insert(0, "workflow_scripts")
+from snakemake.exceptions import WorkflowError
+
+# What belongs to the workflow lies beside it, wherever it is started; results lie in the working directory.
+SOURCE = Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).parent
+if not SOURCE.is_dir():
+    raise WorkflowError(
+        f"{SOURCE}: the workflow's scripts import one another, so it runs from a copy on disk: clone the repository, and "
+        "name the Snakefile of that copy"
+    )
+sys.path.insert(0, str(SOURCE / "workflow_scripts"))
 
 from astarpo.common.code import SCRIPTS, read_code
-from astarpo.config import Plan, load_config
+from astarpo.config import Plan, load_config, with_typed
 from astarpo.config.targets import NOTHING, Targets
 from astarpo.common.devices import check_enough, check_partitions, slurm_job
 from astarpo.common.errors import InputError
 from astarpo.common.files import sha256
 from astarpo.model.lengths import check_folder
+from astarpo.common.files import sha256
 from astarpo.common.hashes import HASHES
 from astarpo.figures import PLOTS
 from astarpo.common.job_logs import describe_failure
@@ -28,11 +39,10 @@ from astarpo.model.files import content_of
 from astarpo.common.packages import check_can_import
 from astarpo.training.compilation import check_can_compile
 from astarpo.training.trackers import check_in_environment, check_installed
-from snakemake.exceptions import WorkflowError
 from snakemake.settings.types import DeploymentMethod
 
 try:
-    PLAN = Plan(load_config(config, workflow.configfiles))
+    PLAN = Plan(load_config(with_typed(config, workflow.config_settings.config), workflow.configfiles))
 except InputError as error:
     raise WorkflowError(str(error)) from None
 
@@ -204,12 +214,17 @@ def launch_training(wildcards, resources):
     return f"{launch_with_gpu(wildcards, resources)} --processes {MACHINE.devices} --nodes {MACHINE.nodes}"
 
 
+def stage_of(job):
+    """The script that a job runs, whatever prefix its rule has in a workflow that uses this one as a module."""
+    return job.params.code.split()[1] if "code" in job.params.keys() else job.rule.name
+
+
 def check_model_lengths(jobs):
     """Compare what the configuration gives models to read with those whose config.json is here already.
 
     Others are compared when they are prepared. A scratch model's length is in the configuration, which was checked.
     """
-    prepared_anew = {job.output.model for job in jobs if job.rule.name == "prepare_reference"}
+    prepared_anew = {job.output.model for job in jobs if stage_of(job) == "prepare_reference"}
     for name, reference in PLAN.config.references.items():
         source, prepared = reference.source, PLAN.model_path(name)
         if source.kind == "scratch" or (source.kind == "hub" and prepared in prepared_anew):
@@ -225,7 +240,7 @@ def check_before_start():
         return
     jobs = list(workflow.dag.needrun_jobs())
     try:
-        trainings = [job for job in jobs if job.rule.name == "train_policy"]
+        trainings = [job for job in jobs if stage_of(job) == "train_policy"]
         if trainings:
             check_trainings(trainings)
         check_model_lengths(jobs)
@@ -244,9 +259,9 @@ def packages_of(jobs):
     """Packages that jobs need and that the usual environment does not have."""
     needed = {}
     for job in jobs:
-        if job.rule.name == "train_policy":
+        if stage_of(job) == "train_policy":
             needed |= dict.fromkeys(PLAN.training_packages(job.wildcards.run))
-        elif job.rule.name in ("sample_reference", "generate_answers"):
+        elif stage_of(job) in ("sample_reference", "generate_answers"):
             policy = job.wildcards.get("reference") or job.wildcards.get("policy")
             needed |= dict.fromkeys(PLAN.sampling_packages(policy))
     return list(needed)
@@ -256,7 +271,7 @@ def check_trainings(jobs):
     """Say what no training could run with: each would find out when stage 1 has been paid for."""
     if DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method:
         for environment in sorted({training_env(job.wildcards) for job in jobs}):
-            check_in_environment(MACHINE.trackers, SCRIPTS.parent / environment.removeprefix("../"))
+            check_in_environment(MACHINE.trackers, SOURCE / environment.removeprefix("../"))
     else:
         check_installed(MACHINE.trackers)
     if workflow.executor_plugin.name != "slurm" and workflow.local_exec:
@@ -309,10 +324,25 @@ def targets(kind):
     return getattr(TARGETS, kind)()
 
 
-def given_config_files(wildcards, resources):
-    """The configuration files of this invocation, as options for another one; not compared, as they are paths."""
+def same_workflow(wildcards, resources):
+    """The Snakefile and the configuration of this invocation, as options for another one; not compared, as paths are."""
     files = [str(path) for path in workflow.overwrite_configfiles or []]
-    return f"--configfile {shlex.join(files)}" if files else ""
+    changes = [f"{key}={json.dumps(value)}" for key, value in (workflow.config_settings.config or {}).items()]
+    given = {"--snakefile": [workflow.main_snakefile], "--configfile": files, "--config": changes}
+    return " ".join(f"{option} {shlex.join(words)}" for option, words in given.items() if words)
+
+
+PAPER = SOURCE / "config/paper/main_table.csv"
+
+
+def paper_table(wildcards, resources):
+    """The paper's main table; not compared, as it is a path of this machine."""
+    return str(PAPER)
+
+
+def paper_content(wildcards):
+    """What is compared of it."""
+    return f"paper {sha256(PAPER)}"
 
 
 def reference_threads(wildcards):

@@ -19,10 +19,14 @@ onstart:
     remember(job.params.code for job in workflow.dag.needrun_jobs() if "code" in job.params.keys())
 
 
+if not workflow.modifier.is_main_snakefile():
+    # Snakemake leaves out the block of a module; its jobs need what it writes.
+    workflow._onstart = lambda log: onstart()
+
+
 rule summarize:
     input:
         TARGETS.results(),
-        paper="config/paper/main_table.csv",
     output:
         summary=report(
             "results/tables/summary.csv",
@@ -68,6 +72,8 @@ rule summarize:
         code=code("summarize"),
         settings=plan_settings,
         templates=TEMPLATES,
+        paper=paper_table,
+        paper_content=paper_content,
     shell:
         "python {params.launch}"
         " --log {log:q}"
@@ -75,7 +81,7 @@ rule summarize:
         " summarize"
         " --settings {params.settings:q}"
         " --plan results/tables/plan.json"
-        " --paper {input.paper:q}"
+        " --paper {params.paper:q}"
         " --out-main-csv {output.main_csv:q}"
         " --out-summary {output.summary:q}"
         " --out-summary-parquet {output.summary_parquet:q}"
@@ -230,12 +236,12 @@ rule report:
         mem_mb=2000,
         runtime=30,
     params:
-        configfiles=given_config_files,
+        workflow=same_workflow,
     shell:
         "snakemake"
         " --nolock"
         " --cores 1"
         " {input:q}"
         " --report {output:q}"
-        " {params.configfiles}"
+        " {params.workflow}"
         " > {log:q} 2>&1"

@@ -46,7 +46,8 @@ class PlannedJob:
 
 def read_jobs(listed: str) -> list[PlannedJob]:
     """Read the jobs off what ``snakemake --dry-run`` prints, without those that only collect and have no output."""
-    jobs, rule, entries = [], "", {}
+    jobs: list[PlannedJob] = []
+    rule, entries = "", dict[str, str]()
     for line in [*listed.splitlines(), "rule end:"]:
         block, entry = BLOCK.match(line), ENTRY.match(line)
         if block:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import yaml
 from pydantic import ValidationError
 
 from astarpo.common.errors import InputError
@@ -86,6 +87,30 @@ def load_config(raw: Mapping[str, Any], files: Sequence[str | Path] = ()) -> Con
     if errors:
         raise InputError(_message(errors, files))
     return config
+
+
+def with_typed(config: Mapping[str, Any], given: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Read what ``--config`` gave as YAML reads it in a file: Snakemake keeps nested numbers, true and null as texts.
+
+    Args:
+        config: the merged configuration.
+        given: what ``--config`` gave, which is merged already.
+    """
+    merged = dict(config)
+    for key, value in (given or {}).items():
+        if isinstance(value, Mapping) and isinstance(config.get(key), Mapping):
+            merged[key] = with_typed(config[key], value)
+        else:
+            merged[key] = _typed(value)
+    return merged
+
+
+def _typed(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _typed(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_typed(item) for item in value]
+    return yaml.safe_load(value) if isinstance(value, str) and value else value
 
 
 def _sorted(value: Any) -> Any:
