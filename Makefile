@@ -40,7 +40,9 @@ test: install .venv/installed-tests ## check formatting, style and types, then r
 	$(call check,types,mypy)
 	$(call check,formatting of the rules,snakefmt --check Snakefile rules)
 	$(call check,lint of the workflow,snakemake --lint)
-	pytest -n 2 -q
+	@printf '%-32s' tests; if [ -t 1 ]; then echo; pytest -n 2 -q; \
+	elif output=$$(pytest -n 2 -q 2>&1); then printf '%s\n' "$$output" | tail -n 1; \
+	else echo FAILED; printf '%s\n' "$$output"; exit 1; fi
 
 mutants: install .venv/installed-tests ## put deliberate bugs in, one at a time, and list those that no test notices; COUNT=N tries N
 	python tests/tools/mutants.py --jobs $(CORES) $(if $(COUNT),--count $(COUNT))

@@ -1,4 +1,4 @@
-"""What the rules share: the checked configuration, what each stage is told, and the code it runs.
+"""What the rules share: the checked configuration, what each stage receives, and the code it runs.
 
 Comes in: the configuration. Goes out: functions that the other rule files use; no files.
 
@@ -315,7 +315,7 @@ def one_of(names):
 
 
 def plan_settings(wildcards):
-    """What a rule is told that reads the plan of the tables (a function, as Snakemake looks for wildcards in plain texts)."""
+    """The settings of a rule that reads the plan of the tables (a function, as Snakemake expands wildcards in strings)."""
     return TARGETS.plan_settings()
 
 

@@ -50,7 +50,7 @@ def test_another_origin_has_other_checkpoints_and_says_why(changes, why, tmp_pat
     assert first == checkpoints.folder_of_origin(tmp_path, replace(ORIGIN)) and capsys.readouterr().out == ""
     other = checkpoints.folder_of_origin(tmp_path, replace(ORIGIN, **changes))
     assert other != first and other.parent == first.parent
-    assert capsys.readouterr().out == f"starting anew: {first} was made with {why}\n"
+    assert capsys.readouterr().out == f"starting over: {first} was made with {why}\n"
     assert checkpoints.folder_of_origin(tmp_path, replace(ORIGIN, **changes)) == other
     assert capsys.readouterr().out == ""
 

@@ -265,8 +265,8 @@ def test_an_edited_objective_trains_anew_and_a_comment_does_not(job, tmp_path):
     assert edited != objective.read_text()
     objective.write_text(edited)
     anew, other = train()
-    assert "starting anew: " in anew and "was made with other code (astarpo/objectives/a_star_po.py)" in anew
-    assert "going on" not in anew and "starting anew" not in first + again and other != weights
+    assert "starting over: " in anew and "was made with other code (astarpo/objectives/a_star_po.py)" in anew
+    assert "going on" not in anew and "starting over" not in first + again and other != weights
 
 
 def test_a_second_writer_is_refused(job, tmp_path):

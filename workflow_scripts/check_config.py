@@ -20,8 +20,8 @@ def main() -> None:
     from astarpo.config import load_config
 
     config = load_config(merged(files), files)
-    counts = {"runs": config.runs, "data sets": config.datasets, "benchmarks": config.benchmarks}
-    print(f"valid ({', '.join(f'{name}: {len(entries)}' for name, entries in counts.items())})")
+    counts = {"runs": len(config.runs), "data sets": len(config.datasets), "benchmarks": len(config.benchmarks)}
+    print(f"valid ({', '.join(f'{name}: {count}' for name, count in counts.items())})")
 
 
 def merged(files: list[str]) -> dict[str, Any]:

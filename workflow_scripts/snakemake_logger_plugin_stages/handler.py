@@ -22,7 +22,7 @@ FOLLOWING_MESSAGES = ("Exiting because a job execution failed", "Shutting down, 
 TARGETS = frozenset({"all", "data", "reference", "values", "train", "validation", "evaluate", "figures"})
 
 
-class LogHandler(LogHandlerBase):  # type: ignore[misc]
+class LogHandler(LogHandlerBase):
     """Show stages in place of Snakemake's messages; a dry run is shown as Snakemake does by itself."""
 
     def __post_init__(self) -> None:

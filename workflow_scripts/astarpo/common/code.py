@@ -131,7 +131,7 @@ def import_closure(script: Path, chosen: Chosen | None = None) -> list[Path]:
 
 
 def forget() -> None:
-    """Read every file anew from now on."""
+    """Read every file again from now on."""
     read_code.cache_clear()
     _syntax.cache_clear()
 

@@ -1,4 +1,4 @@
-"""What each stage is told and what it reads: one canonical JSON and one set of named inputs a job.
+"""What each stage receives and reads: one canonical JSON and one set of named inputs a job.
 
 A stage's JSON holds exactly the keys that the stage reads. It is both what Snakemake compares to decide
 whether the stage must run again and what the stage's script is given.
@@ -154,7 +154,7 @@ class Plan:
         return canonical_json(settings)
 
     def _running_estimate(self, entry: RunEntry) -> EstimateSettings | None:
-        """How V* is estimated, where that is done anew while training."""
+        """How V* is estimated, where it is estimated again while training."""
         value = value_of(entry)
         if value is None or getattr(entry, "value_update", "none") != "running":
             return None
@@ -195,7 +195,7 @@ class Plan:
     # Code: what a job chooses of the modules that not every job uses.
 
     def training_modules(self, run: str) -> Chosen:
-        """The run's method, its engines, adapters, V* if it is estimated anew, verifiers of the user's own."""
+        """The run's method, its engines, adapters, V* if it is estimated again, verifiers of the user's own."""
         entry = self.config.runs[run]
         running = getattr(entry, "value_update", "none") == "running"
         tasks = [entry.dataset, *([entry.validation] if entry.validation is not None else [])]
@@ -420,7 +420,7 @@ class Plan:
         return prompting.changed(max_prompt_tokens=min(longest, prompting.max_prompt_tokens))
 
     def _generation(self, reference: str) -> dict[str, Any]:
-        """What every stage that draws responses is told of a reference or of a policy trained from it."""
+        """What every stage that draws responses receives about a reference or of a policy trained from it."""
         entry = self.config.references[reference]
         return {
             **entry.only(PolicySettings),

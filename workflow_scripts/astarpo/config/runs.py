@@ -77,7 +77,7 @@ class Tradeoff(Figure):
     kind: Literal["tradeoff"]
     runs: SomeNames | None = Field(None, description="runs to show; null: all")
     benchmark: Name | None = Field(None, description="benchmark to show; null: the first")
-    metric: Family = Field("avg", description="family of metrics; of several k the largest is shown is shown")
+    metric: Family = Field("avg", description="family of metrics; of several k the largest is shown")
 
 
 class Ablation(Figure):
@@ -89,7 +89,7 @@ class Ablation(Figure):
     )
     runs: SomeNames | None = Field(None, description="runs to show; null: all that have the key")
     benchmark: Name | None = Field(None, description="benchmark to show; null: the first")
-    metric: Family = Field("avg", description="family of metrics; of several k the largest is shown is shown")
+    metric: Family = Field("avg", description="family of metrics; of several k the largest is shown")
 
 
 FigureEntry = Annotated[

@@ -80,7 +80,7 @@ class Targets:
         return ["results/tables/validation.csv"] if self.validated() else []
 
     def validated(self) -> list[str]:
-        """The metrics of every training that looks at validation prompts."""
+        """The metrics of every training that has validation prompts."""
         return [
             f"{run_folder(run, seed)}/metrics.parquet"
             for run, seed in self.plan.trainings()
@@ -274,7 +274,7 @@ class Targets:
         return [name for name in getattr(self.config, registry) if name in chosen]
 
     def _used_datasets(self) -> list[str]:
-        """Data sets that some run trains on or looks at, or that its reference is warmed up on."""
+        """Data sets that some run trains or validates on, or that its reference is warmed up on."""
         used = set()
         for run in self.config.runs.values():
             warm_start = self.config.references[run.reference].warm_start

@@ -93,7 +93,7 @@ def serve(connection: Connection, limits: Limits) -> None:
 
 
 def _start_clocks(cpu_s: float, wall_s: float) -> None:
-    """Start both clocks anew; 0 stops one. A verifier may have taken the signals over, so they are reset each time."""
+    """Restart both clocks; 0 stops one. A verifier may have taken the signals over, so they are reset each time."""
     for number, timer, seconds in (
         (signal.SIGPROF, signal.ITIMER_PROF, cpu_s),
         (signal.SIGALRM, signal.ITIMER_REAL, wall_s),

@@ -64,7 +64,7 @@ def check_can_load(folder: str | Path) -> None:
     """
     # Read when vLLM is imported: engine and worker shall live in this process.
     os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
-    os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")  # nobody outside is told of a run
+    os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")  # report no usage to anybody outside
     try:
         from vllm import ModelRegistry
     except ImportError as error:

@@ -46,7 +46,7 @@ class WeightLink:
             StaleWeights: the cache cannot be dropped, or the engine has other weights afterwards.
         """
         # A tied head must come under its own name as well. Where vLLM keeps a packed copy of it, that copy would stay
-        # as it was, without a word.
+        # as it was, silently.
         named = ((name, weight.value()) for name, weight in plain_weights(self.model).items())
         self.engine.collective_rpc("reload_weights", kwargs={"weights_iterator": named})
         if not self.engine.reset_prefix_cache():

@@ -73,7 +73,7 @@ def folder_of_origin(scratch: Path, origin: Origin, world: World = ALONE) -> Pat
     if world.is_first and not record.exists():
         others = sorted(scratch.glob(f"*/{ORIGIN}"), key=lambda path: path.stat().st_mtime)
         if others:
-            print(f"starting anew: {others[-1].parent} was made with {_what_differs(others[-1], origin)}", flush=True)
+            print(f"starting over: {others[-1].parent} was made with {_what_differs(others[-1], origin)}", flush=True)
         own.mkdir(parents=True, exist_ok=True)
         write_json(record, asdict(origin))
     return own

@@ -19,7 +19,7 @@ class RunningStatistics:
         prompts: all that the run trains on.
         hyperparameters: of the method. ``baseline_decay`` is the weight that a rollout keeps in the running mean
             when the next comes.
-        estimate: how V* is estimated anew, None where it stays as stage 1 left it. It is estimated from the
+        estimate: how V* is estimated again, None where it stays as stage 1 left it. It is estimated from the
             N responses of stage 1, each online response taking the place of an average one among them:
             c <- c + r - c/N. So N, and with it the meaning of the estimate, stays what it was.
     """

@@ -66,7 +66,7 @@ class TrainSettings(TrainingKeys, PolicySettings):
     """Settings of `train_policy`: everything that changes a number of the run, its seed apart.
 
     The method's own settings are checked as a run's entry; here they are the names and values that its functions take.
-    ``estimate`` is how V* is estimated anew while training (``value_update: running``), else null.
+    ``estimate`` is how V* is estimated again while training (``value_update: running``), else null.
     """
 
     method: Text

@@ -61,6 +61,6 @@ class _GatheredHead(Head):
 
     def log_probs(self, hidden_NH: Tensor, labels_N: Tensor, how: Chunking) -> tuple[Tensor, Tensor]:
         """See `Head.log_probs`."""
-        # The hooks look at positional arguments, and warn of those that are no tensors.
+        # The hooks look at positional arguments, and warn of those that are not tensors.
         scores: tuple[Tensor, Tensor] = self.linear(hidden_NH, labels_N, head=self, how=how)
         return scores

@@ -1,0 +1,68 @@
+"""What `make test` and `make install` print: one line per step, everything that a step said where it fails.
+
+The tools that they start are short shell scripts here; the Makefile is the real one.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A checkout whose environment has tools that print something and succeed."""
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    shutil.copytree(ROOT / "envs", tmp_path / "envs")
+    (tmp_path / ".venv/bin").mkdir(parents=True)
+    for name in ("pip", "ruff", "mypy", "snakefmt", "snakemake"):
+        tool(tmp_path, name, "echo noise")
+    tool(tmp_path, "pytest", "echo ....; echo '7 passed in 1s'")
+    return tmp_path
+
+
+def tool(folder: Path, name: str, script: str) -> None:
+    path = folder / ".venv/bin" / name
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+
+
+def make(folder: Path, target: str) -> tuple[int, list[str]]:
+    done = subprocess.run(["make", target], cwd=folder, env=os.environ, capture_output=True, text=True)
+    return done.returncode, done.stdout.splitlines()
+
+
+def test_a_line_for_each_step_and_check(project):
+    status, lines = make(project, "test")
+    assert status == 0 and "noise" not in " ".join(lines)
+    assert [line.split()[-1] for line in lines] == ["done", "done", "ok", "ok", "ok", "ok", "ok", "1s"]
+    assert lines[-1].split() == ["tests", "7", "passed", "in", "1s"]
+    assert (project / ".venv/install.log").read_text() == "noise\nnoise\n"
+
+
+def test_a_check_that_fails_shows_its_output_and_ends_it(project):
+    tool(project, "mypy", "echo a.py:3: bad; exit 1")
+    status, lines = make(project, "test")
+    assert status != 0
+    assert [line.split() for line in lines[-2:]] == [["types", "FAILED"], ["a.py:3:", "bad"]]
+
+
+def test_failing_tests_show_all_their_output(project):
+    tool(project, "pytest", "echo F; echo '1 failed'; exit 1")
+    status, lines = make(project, "test")
+    assert status != 0 and lines[-2:] == ["F", "1 failed"]
+
+
+def test_a_failed_installation_shows_its_end_and_the_log(project):
+    tool(project, "pip", "seq 100; echo no such package; exit 1")
+    status, lines = make(project, "install")
+    assert status != 0 and not (project / ".venv/installed").exists()
+    assert lines[-2:] == ["no such package", "The whole log: .venv/install.log"]
+    assert len(lines) == 17
