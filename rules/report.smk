@@ -238,4 +238,4 @@ rule report:
     params:
         workflow=same_workflow,
     shell:
-        "snakemake" " --nolock" " --cores 1" " {input:q}" " --report {output:q}" " {params.workflow}" " > {log:q} 2>&1"
+        "snakemake --nolock --cores 1 {input:q} --report {output:q} {params.workflow} > {log:q} 2>&1"

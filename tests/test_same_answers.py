@@ -90,6 +90,8 @@ def test_equations_and_ratios(gold, answer, right):
         ("2516_8", r"2516_{8}", True),
         ("2516_8", "2516_9", False),
         ("-2516_8", "2516_8", False),
+        ("12:00 p.m.", "12:00 PM", True),
+        ("12:00 p.m.", "12:00 a.m.", False),
     ],
 )
 def test_times_of_day_and_bases(gold, answer, right):

@@ -416,8 +416,8 @@ class Plan:
 
     def _training_prompts(self, run: Run) -> PromptSettings:
         prompting = PromptSettings(**self.config.references[run.reference].only(PromptSettings))
-        longest = run.max_prompt_tokens or prompting.max_prompt_tokens
-        return prompting.changed(max_prompt_tokens=min(longest, prompting.max_prompt_tokens))
+        # The configuration refuses a run that asks for longer prompts than its reference.
+        return prompting.changed(max_prompt_tokens=run.max_prompt_tokens or prompting.max_prompt_tokens)
 
     def _generation(self, reference: str) -> dict[str, Any]:
         """What every stage that draws responses receives about a reference or of a policy trained from it."""
