@@ -87,7 +87,7 @@ def test_a_verifier_in_a_file_and_a_null_grade(tmp_path):
     [
         ({"response": "x"}, "row 2: there is no column 'gold'; it has response"),
         ({"gold": "1"}, "row 2: there is no column 'response'; it has gold"),
-        ({"gold": 1, "response": "x"}, "row 2, column 'gold': must be a string, but is 1; spell"),
+        ({"gold": 1, "response": "x"}, "row 2, column 'gold': must be a string, but is 1; write"),
         ({"gold": "1", "response": None}, "row 2, column 'response': must be a string, but is None"),
         (
             {"gold": "1", "response": "x", "finish_reason": "eos"},
