@@ -1,6 +1,6 @@
 """Measure the update and reference passes of each method at the shape of Qwen2.5-1.5B, with random weights.
 
-    python bench/gpu.py                       # one NVIDIA GPU with 80 GB, under ten minutes
+    python bench/gpu.py                       # one NVIDIA GPU with 80 GB; six minutes on an H100
     python bench/gpu.py --device cpu --shape tiny --prompts 4 --prompt-tokens 8 --response-tokens 16
 
 The paper's batch: 256 prompts of up to 256 tokens, responses of up to 1024. Tokens a second of both passes, their share
@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import re
 import resource
 import subprocess
 import sys
@@ -67,9 +68,9 @@ CASES: dict[str, tuple[str, dict[str, Any], int, int | None]] = {
     "a-star-po": ("a_star_po", {"beta2": 1e-3}, 1, CHUNK),
     "a-star-po, all logits at once": ("a_star_po", {"beta2": 1e-3}, 1, None),
     "grpo-2": ("grpo", GRPO, 2, CHUNK),
-    "grpo-8": ("grpo", GRPO, 8, CHUNK),
     "rebel": ("rebel", {"eta": 1.0}, 2, CHUNK),
     "ppo": ("ppo", PPO, 1, CHUNK),
+    "grpo-8": ("grpo", GRPO, 8, CHUNK),
 }
 
 
@@ -113,7 +114,8 @@ def in_a_process(case: str) -> str:
     ran = subprocess.run(command, capture_output=True, text=True, check=False)
     if ran.returncode:
         lines = ran.stderr.strip().splitlines() or ["it ended without a message"]
-        raise RuntimeError(f"failed: {lines[-1][:200]}")
+        errors = [line for line in lines if re.match(r"[\w.]+(Error|Exception)\b", line)]
+        raise RuntimeError(f"failed: {(errors or lines)[-1][:200]}")
     return ran.stdout.splitlines()[-1]
 
 
@@ -194,7 +196,7 @@ def make_engine(
     from setting import train_settings
     from transformers import Qwen2Config, Qwen2ForCausalLM
 
-    from astarpo.model.loading import Policy
+    from astarpo.model.loading import Policy, place
     from astarpo.training.engine import TorchEngine
     from astarpo.training.model_setup import recompute_activations
 
@@ -204,6 +206,7 @@ def make_engine(
         policy = Policy(Qwen2ForCausalLM(config).float(), None, [0])
         reference = Policy(Qwen2ForCausalLM(config).float(), None, [0])
     reference.model.load_state_dict(policy.model.state_dict())
+    place(policy.model, arguments.device)
     recompute_activations(policy.model)
     settings = train_settings(
         method,

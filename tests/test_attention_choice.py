@@ -14,7 +14,7 @@ from astarpo.common.errors import InputError
 from astarpo.config import load_config
 from astarpo.config.plan import Plan
 from astarpo.model.attention import check_attention
-from astarpo.model.loading import build_scratch_policy, load_policy, load_policy_without_weights
+from astarpo.model.loading import build_scratch_policy, load_policy, load_policy_without_weights, place
 from astarpo.model.log_probs import collate, token_log_probs
 from astarpo.sampling import Request
 from astarpo.sampling.settings import SamplingSettings
@@ -140,3 +140,15 @@ def test_flash_attention_wants_half_precision_and_a_gpu():
     load_config({**raw, "machine": {**raw["machine"], "device": "cuda"}})
     with pytest.raises(InputError, match="attention = 'linear'"):
         load_config(configured(attention="linear"))
+
+
+def test_cudnn_attends_on_no_gpu_and_is_left_alone_on_a_cpu():
+    before = torch.backends.cuda.cudnn_sdp_enabled()
+    try:
+        torch.backends.cuda.enable_cudnn_sdp(True)
+        place(torch.nn.Linear(1, 1), "cpu")
+        assert torch.backends.cuda.cudnn_sdp_enabled()
+        assert place(torch.nn.Linear(1, 1), "meta").weight.device.type == "meta"
+        assert not torch.backends.cuda.cudnn_sdp_enabled()
+    finally:
+        torch.backends.cuda.enable_cudnn_sdp(before)

@@ -171,3 +171,20 @@ def test_the_workflow_says_so_before_its_first_job(tmp_path):
     spread = snakemake("--cores", "2", *files)
     assert "machine.nodes is 2, but this is not a SLURM job" in spread
     assert "rule prepare_dataset" not in spread
+
+
+def test_a_training_of_one_process_tells_deepspeed_its_local_rank():
+    """DeepSpeed refuses a world without one, and nothing but torchrun sets it."""
+    code = (
+        "import os; from astarpo.training.world import join_world; "
+        "print(join_world('cpu').size, os.environ['LOCAL_RANK'])"
+    )
+    own = {name: value for name, value in os.environ.items() if name not in ("LOCAL_RANK", "WORLD_SIZE", "RANK")}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**own, "PYTHONPATH": str(ROOT / "workflow_scripts")},
+    )
+    assert done.stdout.split() == ["1", "0"], done.stderr

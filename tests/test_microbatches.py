@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 import training_case as case
+from test_rollout_scoring import CASES
 
 from astarpo.model.loading import load_policy
+from astarpo.model.log_probs import collate
 from astarpo.training.microbatches import cut
 from astarpo.training.model_setup import recompute_activations, recomputing
 
@@ -65,3 +67,23 @@ def test_activations_are_recomputed_inside_the_block_only(tiny_folder):
         assert passes() == 2 * usual
     assert passes() == usual
     assert not any(module.training for module in model.modules())
+
+
+@pytest.mark.parametrize("recomputed", [False, True])
+def test_the_critic_recomputes_its_activations_where_the_policy_does(tiny_folder, recomputed):
+    method, hyperparameters, responses = CASES["ppo"]
+    machine = case.MACHINE.changed(activation_checkpointing=recomputed)
+    engine = case.trainer(
+        tiny_folder,
+        machine=machine,
+        method=method,
+        hyperparameters=hyperparameters,
+        responses_per_prompt=responses,
+    ).engine
+    calls = []
+    layers = engine.critic.module.body.layers
+    for layer in layers:
+        layer.self_attn.register_forward_hook(lambda *_: calls.append(1))
+    values_BT = engine._values_with_gradient(collate([[1, 2]], [[3, 4, 5]], [9]))["values_BT"]
+    values_BT.sum().backward()
+    assert len(calls) == len(layers) * (2 if recomputed else 1)

@@ -50,3 +50,14 @@ def test_provenance_is_read_from_json_and_parquet(tmp_path):
 def test_a_real_manifest_is_json(tmp_path):
     write_json(tmp_path / "m.json", provenance.manifest({}, {}, 0.0))
     assert json.loads((tmp_path / "m.json").read_text())["seconds"] == 0.0
+
+
+def test_a_gpu_that_is_there_but_not_used_is_not_recorded(monkeypatch):
+    import torch
+
+    from astarpo.training.metrics import peak_memory_bytes
+
+    expected = provenance.hardware()
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert provenance.hardware() == expected
+    assert peak_memory_bytes() > 10**6  # resident memory of this process, not 0 of a GPU

@@ -106,9 +106,9 @@ def versions() -> dict[str, str]:
 
 
 def hardware() -> str:
-    """Name the device that does the arithmetic: the GPU if torch is in use and sees one, else the CPU."""
+    """Name the device that does the arithmetic: the GPU if torch uses one, else the CPU."""
     torch = sys.modules.get("torch")
-    if torch is not None and torch.cuda.is_available():
+    if torch is not None and torch.cuda.is_initialized():
         return f"{torch.cuda.device_count()} x {torch.cuda.get_device_name(0)}"
     return f"{os.cpu_count()} x {_cpu_name()}"
 

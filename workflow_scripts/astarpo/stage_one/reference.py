@@ -24,6 +24,7 @@ from astarpo.model.loading import (
     load_hub_policy,
     load_policy,
     load_policy_without_weights,
+    place,
 )
 from astarpo.model.memory import (
     LOADING,
@@ -133,7 +134,7 @@ def make_policy(source: dict[str, Any], device: str, attention: str = SDPA) -> P
     options = {key: value for key, value in source.items() if key != "kind"}
     if source["kind"] == "scratch":
         policy = build_scratch_policy(**options, attention=attention)
-        return replace(policy, model=policy.model.to(device))
+        return replace(policy, model=place(policy.model, device))
     if source["kind"] == "hub":
         return load_hub_policy(options["id"], options["revision"], device, attention)
     return load_policy(options["path"], device, attention)

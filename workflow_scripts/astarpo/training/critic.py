@@ -37,6 +37,7 @@ class Critic:
             betas=settings.adam_betas,
             eps=settings.adam_eps,
             weight_decay=settings.weight_decay,
+            fused=base.device.type == "cuda" or None,
         )
 
     def values(self, batch: Batch) -> Tensor:

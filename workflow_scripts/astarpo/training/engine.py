@@ -70,10 +70,13 @@ class TorchEngine:
             betas=settings.adam_betas,
             eps=settings.adam_eps,
             weight_decay=settings.weight_decay,
+            fused=policy.model.device.type == "cuda" or None,
         )
         method = METHODS[settings.method]
         self.unit = normaliser_of(settings.method, settings.hyperparameters)
         self.critic = Critic(reference.model, settings) if method.needs_critic else None
+        if self.critic is not None and policy.model.is_gradient_checkpointing:
+            model_setup.recompute_activations(self.critic.module.body)
         self.lagged = LaggedWeights(policy.model) if method.anchor == "lagged" else None
 
     def micro_batches(
@@ -308,7 +311,7 @@ class TorchEngine:
     def _values_with_gradient(self, batch: Batch) -> dict[str, Tensor]:
         if self.critic is None:
             return {}
-        with self.autocast():
+        with self.autocast(), model_setup.recomputing(self.critic.module):
             return {"values_BT": self.critic.values(batch)}
 
     def _learning_rate(self, peak: float, update: int, left: float | None) -> float:

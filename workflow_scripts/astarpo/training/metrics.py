@@ -114,7 +114,7 @@ def peak_memory_bytes() -> int:
 
     import torch
 
-    if torch.cuda.is_available():
+    if torch.cuda.is_initialized():  # a GPU may be there and not be used
         return int(torch.cuda.max_memory_allocated())
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

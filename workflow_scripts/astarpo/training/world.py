@@ -85,6 +85,7 @@ def join_world(device: str) -> World:
     if "WORLD_SIZE" in os.environ:
         distributed.init_process_group(backend, timeout=PATIENCE)
     else:
+        os.environ.setdefault("LOCAL_RANK", "0")  # DeepSpeed asks for it in a world of one, too
         distributed.init_process_group(backend, store=distributed.HashStore(), rank=0, world_size=1, timeout=PATIENCE)
     # DeepSpeed calls what torch will drop one day; once an update it would say so in the log.
     warnings.filterwarnings("ignore", "`torch.distributed.*is deprecated", FutureWarning)

@@ -14,6 +14,7 @@ from astarpo.common.errors import InputError
 from astarpo.common.machine import MachineSettings
 from astarpo.model.loading import Policy
 from astarpo.model.log_probs import Batch
+from astarpo.training import model_setup
 from astarpo.training.deepspeed import optimizer
 from astarpo.training.deepspeed.critic import SpreadCritic
 from astarpo.training.deepspeed.modules import ScoredModel
@@ -102,7 +103,8 @@ class DeepSpeedEngine(TorchEngine):
     def _values_with_gradient(self, batch: Batch) -> dict[str, Tensor]:
         if not isinstance(self.critic, SpreadCritic):
             return {}
-        return {"values_BT": self.critic.values_to_learn(batch)}
+        with model_setup.recomputing(self.critic.module):
+            return {"values_BT": self.critic.values_to_learn(batch)}
 
     def _backward(self, total: Tensor) -> None:
         # DeepSpeed takes the mean over processes; the loss is already a share of the whole batch's mean.
