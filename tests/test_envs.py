@@ -109,7 +109,7 @@ def test_engines_have_the_versions_of_torch_but_for_numpy() -> None:
     usual, engines = versions_pinned("light", "torch"), versions_pinned("engines")
     others = {name for name, version in engines.items() if usual.get(name) != version}
     assert others == {"numpy", "deepspeed", "ninja", "peft"}
-    only_light = {"markupsafe", "matplotlib", "scipy", "snakemake-executor-plugin-slurm"}
+    only_light = {"markupsafe", "matplotlib", "rich", "scipy", "snakemake-executor-plugin-slurm"}
     assert usual.keys() - engines.keys() == only_light
 
 
