@@ -153,6 +153,8 @@ OPTIONS = {
 @pytest.mark.parametrize("name", OPTIONS)
 def test_every_option_trains_as_on_the_cpu(folder, tmp_path, monkeypatch, name):
     monkeypatch.setattr("astarpo.model.log_probs.SMALL_LOGITS", 0)
+    if name == "lora":
+        pytest.importorskip("peft", reason="peft is not installed")
     if name == "compiled":
         check_can_compile("cuda")
     assert_close(*curves(folder, tmp_path, **OPTIONS[name])[::-1])
@@ -173,6 +175,8 @@ def test_ppo_recomputes_the_critics_activations(folder, tmp_path):
 
 @pytest.mark.parametrize("changes", [{}, {"lora": LORA}, {"compile_model": True}])
 def test_in_bfloat16_the_first_log_ratio_is_exactly_zero(folder, tmp_path, changes):
+    if "lora" in changes:
+        pytest.importorskip("peft", reason="peft is not installed")
     made = case.trainer(folder, machine=ON_GPU, precision="bfloat16", max_sampler_gap=None, **changes)
     metrics = made.run(tmp_path).metrics
     assert metrics[1]["kl_per_sequence"] == 0.0 and metrics[1]["log_ratio_std"] == 0.0
