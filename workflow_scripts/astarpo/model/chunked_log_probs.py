@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 import torch
@@ -115,7 +114,7 @@ def log_probs_of_hidden(hidden_NH: Tensor, labels_N: Tensor, head: Head, how: Ch
     if torch.is_autocast_enabled(device):
         dtype = torch.get_autocast_dtype(device)
     weight_VH, bias_V = head.linear.weight, head.linear.bias
-    found: tuple[Tensor, Tensor] = _function().apply(hidden_NH, weight_VH, bias_V, labels_N, head, how, dtype)
+    found: tuple[Tensor, Tensor] = LogProbs.apply(hidden_NH, weight_VH, bias_V, labels_N, head, how, dtype)
     return found
 
 
@@ -238,37 +237,35 @@ def _backward(ctx: Any, grad_log_probs_N: Tensor, grad_entropy_N: Tensor) -> tup
     )
 
 
-@cache
-def _function() -> Any:
-    """The autograd function, made at its first use: a class of torch's at the top would load torch at once."""
+class LogProbs(torch.autograd.Function):
+    """Log-probabilities and entropies of labels; the backward pass computes each chunk's logits again."""
 
-    class LogProbs(torch.autograd.Function):
-        @staticmethod
-        def forward(
-            ctx: Any,
-            hidden_NH: Tensor,
-            weight_VH: Tensor,
-            bias_V: Tensor | None,
-            labels_N: Tensor,
-            head: Head,
-            how: Chunking,
-            dtype: Any,
-        ) -> tuple[Tensor, Tensor]:
-            with torch.autocast(hidden_NH.device.type, enabled=False):
-                biases_V = None if bias_V is None else bias_V.to(dtype)
-                log_probs_N, entropy_N, log_sums_N = _forward(
-                    hidden_NH.to(dtype), weight_VH.to(dtype), biases_V, labels_N, head, how
-                )
-            ctx.save_for_backward(hidden_NH, weight_VH, bias_V, labels_N, log_sums_N, entropy_N)
-            ctx.head, ctx.how, ctx.dtype = head, how, dtype
-            if how.entropy != "with_gradient":
-                ctx.mark_non_differentiable(entropy_N)
-            return log_probs_N, entropy_N
+    @staticmethod
+    def forward(
+        ctx: Any,
+        hidden_NH: Tensor,
+        weight_VH: Tensor,
+        bias_V: Tensor | None,
+        labels_N: Tensor,
+        head: Head,
+        how: Chunking,
+        dtype: Any,
+    ) -> tuple[Tensor, Tensor]:
+        """Keep what the backward pass needs: the factors, never the logits."""
+        with torch.autocast(hidden_NH.device.type, enabled=False):
+            biases_V = None if bias_V is None else bias_V.to(dtype)
+            log_probs_N, entropy_N, log_sums_N = _forward(
+                hidden_NH.to(dtype), weight_VH.to(dtype), biases_V, labels_N, head, how
+            )
+        ctx.save_for_backward(hidden_NH, weight_VH, bias_V, labels_N, log_sums_N, entropy_N)
+        ctx.head, ctx.how, ctx.dtype = head, how, dtype
+        if how.entropy != "with_gradient":
+            ctx.mark_non_differentiable(entropy_N)
+        return log_probs_N, entropy_N
 
-        @staticmethod
-        @torch.autograd.function.once_differentiable
-        def backward(ctx: Any, *gradients: Tensor) -> tuple[Any, ...]:
-            with torch.autocast(gradients[0].device.type, enabled=False):
-                return _backward(ctx, *gradients)
-
-    return LogProbs
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Any, ...]:
+        """See `_backward`."""
+        with torch.autocast(gradients[0].device.type, enabled=False):
+            return _backward(ctx, *gradients)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Any
 
 from torch import Tensor
@@ -24,34 +23,34 @@ def growing_cache(model: Any, longest: int) -> Any | None:
     made = DynamicCache(config=model.config.get_text_config(decoder=True))
     if any(type(layer) not in (DynamicLayer, DynamicSlidingWindowLayer) for layer in made.layers):
         return None
-    made.layers = [_growing_layer()(longest) if type(layer) is DynamicLayer else layer for layer in made.layers]
+    made.layers = [GrowingLayer(longest) if type(layer) is DynamicLayer else layer for layer in made.layers]
     return made if made.layers else None
 
 
-@cache
-def _growing_layer() -> Any:
-    """The class, made at its first use: importing transformers' cache at the top would load torch at once."""
+class GrowingLayer(DynamicLayer):
+    """Keys and values of a layer, in buffers that have room for more.
 
-    class GrowingLayer(DynamicLayer):
-        def __init__(self, longest: int) -> None:
-            super().__init__()
-            self.longest = longest
-            self._buffers: tuple[Tensor | None, Tensor | None] = (None, None)
+    Args:
+        longest: tokens of prompt and response at most.
+    """
 
-        def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
-            """Add keys and values [B, heads, new tokens, size of a head]; return all of them."""
-            if not self.is_initialized:
-                self.lazy_initialization(key_states, value_states)
-            keys, values = self._buffers
-            count = self.get_seq_length()
-            keys = _append(keys, self.keys, key_states, count, self.longest)
-            values = _append(values, self.values, value_states, count, self.longest)
-            self._buffers = keys, values
-            last = count + key_states.shape[-2]
-            self.keys, self.values = keys[:, :, :last], values[:, :, :last]
-            return self.keys, self.values
+    def __init__(self, longest: int) -> None:
+        super().__init__()
+        self.longest = longest
+        self._buffers: tuple[Tensor | None, Tensor | None] = (None, None)
 
-    return GrowingLayer
+    def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
+        """Add keys and values [B, heads, new tokens, size of a head]; return all of them."""
+        if not self.is_initialized:
+            self.lazy_initialization(key_states, value_states)
+        keys, values = self._buffers
+        count = self.get_seq_length()
+        keys = _append(keys, self.keys, key_states, count, self.longest)
+        values = _append(values, self.values, value_states, count, self.longest)
+        self._buffers = keys, values
+        last = count + key_states.shape[-2]
+        self.keys, self.values = keys[:, :, :last], values[:, :, :last]
+        return self.keys, self.values
 
 
 def _append(buffer: Tensor | None, held: Tensor | None, added: Tensor, count: int, longest: int) -> Tensor:
