@@ -91,22 +91,9 @@ def train(
     torch.set_num_threads(settings.torch_threads)
     folder = _reference_folder(inputs["reference"])
     longest = settings.prompting.max_prompt_tokens, settings.sampling.max_new_tokens
-    check_folder(folder, [Length("the training", *longest)])
-    check_engine(settings.sampling_engine, folder)
-    check_can_import(_packages(settings))
-    if settings.compile_model:
-        check_can_compile(machine.device)
+    _check_can_start(folder, settings, machine)
     world = join_world(machine.device) if settings.engine == "deepspeed" else World()
-    needed = _bytes_each(settings, machine, world.size)
-    size = parameters_of_folder(folder)
-    beside = sampler_bytes(
-        settings.sampling_engine,
-        machine.device,
-        machine.sampler_memory_share,
-        machine.sampler_sleep_level,
-        size,
-    )
-    check_fits(str(folder), size, needed, machine.device, beside)
+    _check_memory(folder, settings, machine, world)
     engine, sampled = make_engine(folder, settings, machine, world, seed)
     policy = engine.policy
     prompts, left_out = load_training_prompts(
@@ -139,6 +126,30 @@ def train(
         weights = policy.model.state_dict()
     facts = {"prompts": len(prompts), "prompts_left_out": left_out}
     return FinishedRun(policy, weights, history, facts, world.is_first)
+
+
+def _check_can_start(folder: Path, settings: TrainSettings, machine: MachineSettings) -> None:
+    """Refuse lengths, engines and compilers that no step could work with, before a model is loaded."""
+    longest = settings.prompting.max_prompt_tokens, settings.sampling.max_new_tokens
+    check_folder(folder, [Length("the training", *longest)])
+    check_engine(settings.sampling_engine, folder)
+    check_can_import(_packages(settings))
+    if settings.compile_model:
+        check_can_compile(machine.device)
+
+
+def _check_memory(folder: Path, settings: TrainSettings, machine: MachineSettings, world: World) -> None:
+    """Refuse a model that does not fit beside its optimizer and the sampler."""
+    needed = _bytes_each(settings, machine, world.size)
+    size = parameters_of_folder(folder)
+    beside = sampler_bytes(
+        settings.sampling_engine,
+        machine.device,
+        machine.sampler_memory_share,
+        machine.sampler_sleep_level,
+        size,
+    )
+    check_fits(str(folder), size, needed, machine.device, beside)
 
 
 def _packages(settings: TrainSettings) -> list[str]:
