@@ -10,8 +10,6 @@ import torch
 import training_case as case
 
 from astarpo.model import chunked_log_probs
-from astarpo.sampling.engines import make_sampler
-from astarpo.training import job
 from astarpo.training.deepspeed import engine as deepspeed_engine
 from astarpo.training.deepspeed import optimizer
 from astarpo.training.world import World, join_world
@@ -55,21 +53,9 @@ def trainer(folder: str, world: World, settings: dict[str, Any], machine: dict[s
         case.MACHINE.changed(**machine),
     )
     Recording.gradients = []
-    engine, sampled = job.make_engine(Path(folder), told, where, world, seed=0)
-    for policy in (engine.policy, sampled):
-        case.end_often(policy)
+    made = case.deepspeed_trainer(folder, world, told, where)
     CHUNKS.sizes = set()  # without the eight tokens on which the heads are checked
-    sampler = make_sampler(
-        told.sampling_engine,
-        folder,
-        sampled,
-        where,
-        precision=told.precision,
-        longest=48,
-        trained=True,
-    )
-    some = case.prompts(sampled)
-    return case.CheckedTrainer(engine, sampler, some, some[:2], told, where, 0)
+    return made
 
 
 def run(one: dict[str, Any], folder: str, world: World, out: Path) -> None:

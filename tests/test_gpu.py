@@ -242,27 +242,12 @@ def test_deepspeed_on_one_gpu_trains_as_plain_torch(folder, tmp_path, name, laun
 
 def train_with_deepspeed(name: str, folder: str, out: str) -> None:
     """One case of `DEEPSPEED` in a process of its own."""
-    from astarpo.sampling.engines import make_sampler
-    from astarpo.training.job import make_engine
     from astarpo.training.world import join_world
 
     settings, machine = DEEPSPEED[name]
     told = case.SETTINGS.changed(engine="deepspeed", max_sampler_gap=None, **settings)
     where = ON_GPU.changed(**machine)
-    engine, sampled = make_engine(Path(folder), told, where, join_world("cuda"), seed=0)
-    for policy in (engine.policy, sampled):
-        case.end_often(policy)
-    sampler = make_sampler(
-        told.sampling_engine,
-        folder,
-        sampled,
-        where,
-        precision=told.precision,
-        longest=48,
-        trained=True,
-    )
-    some = case.prompts(sampled)
-    made = case.CheckedTrainer(engine, sampler, some, some[:2], told, where, 0)
+    made = case.deepspeed_trainer(folder, join_world("cuda"), told, where)
     (Path(out) / "scratch").mkdir()
     torch.save(made.run(Path(out) / "scratch").metrics, Path(out) / "found.pt")
 

@@ -136,6 +136,28 @@ def trainer(
     return CheckedTrainer(engine, sampler, some, some[:2], settings, machine, seed)
 
 
+def deepspeed_trainer(
+    folder: str | Path, world: World, settings: TrainSettings, machine: MachineSettings
+) -> CheckedTrainer:
+    """The same with the engine, and the sampler, that the settings name."""
+    from astarpo.sampling.engines import make_sampler
+
+    engine, sampled = make_engine(Path(folder), settings, machine, world, seed=0)
+    for policy in (engine.policy, sampled):
+        end_often(policy)
+    sampler = make_sampler(
+        settings.sampling_engine,
+        folder,
+        sampled,
+        machine,
+        precision=settings.precision,
+        longest=48,
+        trained=True,
+    )
+    some = prompts(sampled)
+    return CheckedTrainer(engine, sampler, some, some[:2], settings, machine, 0)
+
+
 def weights(made: Trainer) -> Any:
     """All weights as one vector."""
     import torch
