@@ -4,7 +4,7 @@ Comes in: graded answers, manifests, metrics.
 Goes out: results/tables/, results/figures/{figure}.{png,pdf} (a rule a kind of figure), results/report.zip.
 """
 
-from astarpo.common.code_store import remember
+from astarpo.reruns.code_store import remember
 from astarpo.common.files import write_text
 from astarpo.figures import TABLES as FIGURE_TABLES
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from astarpo.common import code_store
 from astarpo.common.code import read_code
-from astarpo.common.dry_run import ENVIRONMENT, PARAMS, changed_params, read_jobs
-from astarpo.common.rerun_words import describe
+from astarpo.reruns import code_store
+from astarpo.reruns.dry_run import ENVIRONMENT, PARAMS, changed_params, read_jobs
+from astarpo.reruns.words import describe
 
 UNION = "Params have changed since last execution: Union of exclusive params before and now across all output: "
 

@@ -52,6 +52,7 @@ ROOMS = (
     "evaluation",
     "figures",
     "tables",
+    "reruns",
     "config",  # composed of what the stages say of their settings; no stage imports it
 )
 

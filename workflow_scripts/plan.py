@@ -10,9 +10,9 @@ import subprocess
 import sys
 
 from astarpo.common import cli
-from astarpo.common.dry_run import read_jobs
 from astarpo.common.errors import InputError
-from astarpo.common.rerun_words import describe
+from astarpo.reruns.dry_run import read_jobs
+from astarpo.reruns.words import describe
 
 
 def main() -> None:

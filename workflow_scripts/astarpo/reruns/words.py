@@ -8,10 +8,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from astarpo.common.code import check_planned
-from astarpo.common.code_store import recall
 from astarpo.common.differences import differing, flat_settings
-from astarpo.common.dry_run import ENVIRONMENT, PARAMS, PlannedJob, changed_params
 from astarpo.common.errors import InputError
+from astarpo.reruns.code_store import recall
+from astarpo.reruns.dry_run import ENVIRONMENT, PARAMS, PlannedJob, changed_params
 
 FINGERPRINT = re.compile(r"[0-9a-f]{16} \w+( \S+)*")
 MOST_NAMES = 4
