@@ -25,18 +25,17 @@ if not SOURCE.is_dir():
 sys.path.insert(0, str(SOURCE / "workflow_scripts"))
 
 from astarpo.common.code import SCRIPTS, read_code
-from astarpo.config import Plan, load_config, with_typed
-from astarpo.config.targets import NOTHING, Targets
 from astarpo.common.devices import check_enough, check_partitions, slurm_job
 from astarpo.common.errors import InputError
 from astarpo.common.files import sha256
-from astarpo.model.lengths import check_folder
-from astarpo.common.files import sha256
 from astarpo.common.hashes import HASHES
-from astarpo.figures import PLOTS
 from astarpo.common.job_logs import describe_failure
-from astarpo.model.files import content_of
 from astarpo.common.packages import check_can_import
+from astarpo.config import Plan, load_config, with_typed
+from astarpo.config.targets import NOTHING, Targets
+from astarpo.figures import PLOTS
+from astarpo.model.files import content_of
+from astarpo.model.lengths import check_folder
 from astarpo.training.compilation import check_can_compile
 from astarpo.training.trackers import check_in_environment, check_installed
 from snakemake.settings.types import DeploymentMethod

@@ -196,3 +196,12 @@ def test_a_table_imports_what_is_asked_for_and_nothing_else():
 def test_a_table_that_names_no_module_says_so():
     with pytest.raises(KeyError):
         Choices({"a": "astarpo.objectives.grpo"}, "METHOD")["b"]
+
+
+def test_the_optional_modules_are_those_that_a_configuration_can_choose():
+    from astarpo.config import plan
+
+    chosen = (plan.VLLM_MODULES, plan.DEEPSPEED_MODULES, plan.LORA_MODULES, plan.ESTIMATE_MODULES)
+    assert {module for modules in chosen for module in modules} == code.OPTIONAL
+    missing = [name for name in code.OPTIONAL if not (code.SCRIPTS / f"{name.replace('.', '/')}.py").is_file()]
+    assert not missing, "a module that is not there is never left out, and never chosen"

@@ -197,14 +197,13 @@ class Plan:
     def training_modules(self, run: str) -> Chosen:
         """The run's method, its engines, adapters, V* if it is estimated again, verifiers of the user's own."""
         entry = self.config.runs[run]
-        running = getattr(entry, "value_update", "none") == "running"
         tasks = [entry.dataset, *([entry.validation] if entry.validation is not None else [])]
         return _chosen(
             (METHODS.modules[entry.method],),
             self.sampling_modules(entry.reference),
             DEEPSPEED_MODULES if entry.engine == "deepspeed" else (),
             LORA_MODULES if entry.lora is not None else (),
-            ESTIMATE_MODULES if running else (),
+            ESTIMATE_MODULES if self._running_estimate(entry) is not None else (),
             *(self.grading_modules("datasets", task) for task in tasks),
         )
 

@@ -206,6 +206,7 @@ class Targets:
         plan, found = self.plan, []
 
         def expect(file: str, rule: str, settings: str, inputs: dict[str, Any], chosen: Chosen = ()) -> None:
+            """Note what a file must have been made from."""
             found.append(
                 {
                     "file": file,
