@@ -20,6 +20,7 @@ report: "report/workflow.rst"
 
 
 include: "rules/common.smk"
+include: "rules/checks.smk"
 include: "rules/data.smk"
 include: "rules/reference.smk"
 include: "rules/values.smk"
@@ -61,7 +62,7 @@ rule validation:
 
 rule evaluate:
     input:
-        targets("tables"),
+        targets("evaluate"),
 
 
 rule figures:

@@ -8,7 +8,7 @@ results/contamination/, what a training set shares with a benchmark.
 
 rule prepare_dataset:
     input:
-        unpack(entry_inputs("datasets", "dataset")),
+        unpack(inputs("prepare_dataset")),
     output:
         table="results/datasets/{dataset}.parquet",
         card="results/datasets/{dataset}.card.json",
@@ -25,7 +25,7 @@ rule prepare_dataset:
     params:
         launch=launch,
         code=code("prepare_dataset"),
-        settings=settings("dataset", "dataset"),
+        settings=settings("prepare_dataset"),
         options=options(["source", "benchmark"]),
     shell:
         "python {params.launch}"
@@ -40,7 +40,7 @@ rule prepare_dataset:
 
 rule prepare_benchmark:
     input:
-        unpack(entry_inputs("benchmarks", "benchmark")),
+        unpack(inputs("prepare_benchmark")),
     output:
         table="results/benchmarks/{benchmark}.parquet",
         card="results/benchmarks/{benchmark}.card.json",
@@ -57,7 +57,7 @@ rule prepare_benchmark:
     params:
         launch=launch,
         code=code("prepare_benchmark"),
-        settings=settings("benchmark", "benchmark"),
+        settings=settings("prepare_benchmark"),
         options=options(["source"]),
     shell:
         "python {params.launch}"
@@ -72,7 +72,7 @@ rule prepare_benchmark:
 
 rule check_contamination:
     input:
-        unpack(inputs("contamination", "dataset", "benchmark")),
+        unpack(inputs("check_contamination")),
     output:
         "results/contamination/{dataset}--{benchmark}.json",
     log:
@@ -80,8 +80,8 @@ rule check_contamination:
     benchmark:
         "results/usage/check_contamination/{dataset}--{benchmark}.tsv"
     wildcard_constraints:
-        dataset=one_of(PLAN.config.datasets),
-        benchmark=one_of(PLAN.config.benchmarks),
+        dataset=one_of(CONFIG.datasets),
+        benchmark=one_of(CONFIG.benchmarks),
     conda:
         "../envs/data.yaml"
     threads: 1
@@ -91,7 +91,7 @@ rule check_contamination:
     params:
         launch=launch,
         code=code("check_contamination"),
-        settings=settings("contamination"),
+        settings=settings("check_contamination"),
     shell:
         "python {params.launch}"
         " --log {log:q}"
@@ -105,7 +105,7 @@ rule check_contamination:
 
 rule show_contamination:
     input:
-        found=TARGETS.contamination(),
+        unpack(inputs("show_contamination")),
     output:
         csv="results/tables/contamination.csv",
         html=report(
@@ -127,7 +127,7 @@ rule show_contamination:
     params:
         launch=launch,
         code=code("show_contamination"),
-        settings=settings("contamination"),
+        settings=settings("show_contamination"),
         templates=TEMPLATES,
     shell:
         "python {params.launch}"

@@ -7,7 +7,7 @@ Goes out: results/evaluations/{policy}/, a policy being {reference} or {run}.see
 
 rule generate_answers:
     input:
-        unpack(inputs("answer", "policy", "benchmark")),
+        unpack(inputs("generate_answers")),
         model=ancient(model_of_policy),
     output:
         "results/evaluations/{policy}/{benchmark}.{protocol}.generations.parquet",
@@ -21,11 +21,11 @@ rule generate_answers:
     resources:
         mem_mb=8000,
         runtime=240,
-        gpu=PLAN.gpus(),
+        gpu=MACHINE.gpus(),
     params:
         launch=launch_with_gpu,
-        code=code("generate_answers", modules_of_answers),
-        settings=settings("asking", "policy", "benchmark", "protocol"),
+        code=code("generate_answers"),
+        settings=settings("generate_answers"),
         machine=machine,
     shell:
         "python {params.launch}"
@@ -41,7 +41,7 @@ rule generate_answers:
 
 rule grade_answers:
     input:
-        unpack(inputs("answer_grade", "policy", "benchmark", "protocol")),
+        unpack(inputs("grade_answers")),
     output:
         "results/evaluations/{policy}/{benchmark}.{protocol}.graded.parquet",
     log:
@@ -56,8 +56,8 @@ rule grade_answers:
         runtime=60,
     params:
         launch=launch,
-        code=code("grade_answers", modules_of_grades),
-        settings=settings("answer_grading", "benchmark"),
+        code=code("grade_answers"),
+        settings=settings("grade_answers"),
         options=options(["verifier"]),
     shell:
         "python {params.launch}"

@@ -7,7 +7,7 @@ Goes out: results/references/{reference}/ and, a block of samples a job, results
 
 rule prepare_reference:
     input:
-        unpack(reference_inputs),
+        unpack(inputs("prepare_reference")),
     output:
         model=directory("results/references/{reference}/model"),
         manifest="results/references/{reference}/manifest.json",
@@ -21,11 +21,11 @@ rule prepare_reference:
     resources:
         mem_mb=8000,
         runtime=240,
-        gpu=PLAN.gpus(),
+        gpu=MACHINE.gpus(),
     params:
         launch=launch_with_gpu,
         code=code("prepare_reference"),
-        settings=settings("reference", "reference"),
+        settings=settings("prepare_reference"),
         machine=machine,
         options=options(["dataset", "model_files"]),
         model_content=model_content,
@@ -45,7 +45,7 @@ rule prepare_reference:
 
 rule sample_reference:
     input:
-        unpack(inputs("sample", "reference", "dataset")),
+        unpack(inputs("sample_reference")),
         model=ancient("results/references/{reference}/model"),
     output:
         table="results/samples/{reference}/{dataset}/block-{block}.parquet",
@@ -55,18 +55,18 @@ rule sample_reference:
     benchmark:
         "results/usage/sample_reference/{reference}/{dataset}/{block}.tsv"
     wildcard_constraints:
-        reference=TARGETS.samples_pattern(imported=False),
+        reference=samples_pattern(CONFIG, imported=False),
     conda:
         samples_env
     threads: reference_threads
     resources:
         mem_mb=8000,
         runtime=480,
-        gpu=PLAN.gpus(),
+        gpu=MACHINE.gpus(),
     params:
         launch=launch_with_gpu,
-        code=code("sample_reference", modules_of_samples),
-        settings=settings("samples", "reference", "dataset"),
+        code=code("sample_reference"),
+        settings=settings("sample_reference"),
         machine=machine,
     shell:
         "python {params.launch}"
@@ -84,7 +84,7 @@ rule sample_reference:
 
 rule import_samples:
     input:
-        unpack(inputs("import", "dataset")),
+        unpack(inputs("import_samples")),
     output:
         table="results/samples/{reference}/{dataset}/block-{block}.parquet",
         manifest="results/samples/{reference}/{dataset}/block-{block}.manifest.json",
@@ -93,7 +93,7 @@ rule import_samples:
     benchmark:
         "results/usage/import_samples/{reference}/{dataset}/{block}.tsv"
     wildcard_constraints:
-        reference=TARGETS.samples_pattern(imported=True),
+        reference=samples_pattern(CONFIG, imported=True),
     conda:
         "../envs/data.yaml"
     threads: 1
@@ -103,7 +103,7 @@ rule import_samples:
     params:
         launch=launch,
         code=code("import_samples"),
-        settings=settings("imported", "dataset"),
+        settings=settings("import_samples"),
         options=options(["source"]),
     shell:
         "python {params.launch}"
@@ -120,7 +120,7 @@ rule import_samples:
 
 rule grade_samples:
     input:
-        unpack(inputs("grade", "reference", "dataset", "block")),
+        unpack(inputs("grade_samples")),
     output:
         "results/samples/{reference}/{dataset}/block-{block}.graded.parquet",
     log:
@@ -135,8 +135,8 @@ rule grade_samples:
         runtime=120,
     params:
         launch=launch,
-        code=code("grade_samples", modules_of_grades),
-        settings=settings("grading", "dataset"),
+        code=code("grade_samples"),
+        settings=settings("grade_samples"),
         options=options(["verifier"]),
     shell:
         "python {params.launch}"

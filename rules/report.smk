@@ -6,6 +6,7 @@ Goes out: results/tables/, results/figures/{figure}.{png,pdf} (a rule a kind of 
 
 from astarpo.reruns.code_store import remember
 from astarpo.common.files import write_text
+from astarpo.config.tables_plan import tables_plan
 from astarpo.figures import TABLES as FIGURE_TABLES
 
 
@@ -15,7 +16,7 @@ onstart:
     # What the tables are made of, and what each result must have been made from. A file, because a command line could
     # not hold it for a sweep of some hundred runs; no rule's output, because its hash is among the settings of
     # `summarize`, and a rule that takes no time would spoil the report's page of runtimes.
-    write_text("results/tables/plan.json", TARGETS.tables_plan())
+    write_text("results/tables/plan.json", tables_plan(CONFIG))
     remember(job.params.code for job in workflow.dag.needrun_jobs() if "code" in job.params.keys())
 
 
@@ -26,7 +27,7 @@ if not workflow.modifier.is_main_snakefile():
 
 rule summarize:
     input:
-        TARGETS.results(),
+        unpack(inputs("summarize")),
     output:
         summary=report(
             "results/tables/summary.csv",
@@ -70,7 +71,7 @@ rule summarize:
     params:
         launch=launch,
         code=code("summarize"),
-        settings=plan_settings,
+        settings=settings("summarize"),
         templates=TEMPLATES,
         paper=paper_table,
         paper_content=paper_content,
@@ -100,7 +101,7 @@ rule summarize:
 
 rule show_examples:
     input:
-        TARGETS.answered(),
+        unpack(inputs("show_examples")),
     output:
         report(
             "results/tables/examples.html",
@@ -121,7 +122,7 @@ rule show_examples:
     params:
         launch=launch,
         code=code("show_examples"),
-        settings=plan_settings,
+        settings=settings("show_examples"),
         templates=TEMPLATES,
     shell:
         "python {params.launch}"
@@ -135,7 +136,7 @@ rule show_examples:
 
 rule show_validation:
     input:
-        metrics=TARGETS.validated(),
+        unpack(inputs("show_validation")),
     output:
         csv="results/tables/validation.csv",
         markdown="results/tables/validation.md",
@@ -158,7 +159,7 @@ rule show_validation:
     params:
         launch=launch,
         code=code("show_validation"),
-        settings=plan_settings,
+        settings=settings("show_validation"),
         templates=TEMPLATES,
     shell:
         "python {params.launch}"
@@ -179,7 +180,7 @@ for KIND in FIGURE_TABLES:
         name:
             f"plot_{KIND}"
         input:
-            unpack(inputs("figure", "figure")),
+            unpack(inputs("plot")),
         output:
             png=report(
                 "results/figures/{figure}.png",
@@ -193,7 +194,7 @@ for KIND in FIGURE_TABLES:
         benchmark:
             f"results/usage/plot_{KIND}/{{figure}}.tsv"
         wildcard_constraints:
-            figure=TARGETS.figure_pattern(KIND),
+            figure=figure_pattern(CONFIG, KIND),
         conda:
             "../envs/plotting.yaml"
         threads: 1
@@ -202,8 +203,8 @@ for KIND in FIGURE_TABLES:
             runtime=30,
         params:
             launch=launch,
-            code=code("plot", module_of_figure),
-            settings=settings("figure", "figure"),
+            code=code("plot"),
+            settings=settings("plot"),
             options=options(FIGURE_TABLES[KIND]),
         shell:
             "python {params.launch}"
@@ -220,7 +221,7 @@ rule report:
     """Snakemake's own report, made by Snakemake of the same configuration."""
     input:
         targets("figures"),
-        targets("tables"),
+        targets("evaluate"),
         targets("validation"),
         "results/tables/contamination.html",
     output:

@@ -10,7 +10,7 @@ a job that failed, and a killed training shall go on from where it was.
 
 rule train_policy:
     input:
-        unpack(inputs("training", "run")),
+        unpack(inputs("train_policy")),
         model=ancient(model_of_run),
     output:
         model=directory("results/runs/{run}/seed-{seed}/model"),
@@ -26,12 +26,12 @@ rule train_policy:
     threads: training_threads
     resources:
         mem_mb=16000,
-        runtime=PLAN.walltime_minutes(),
-        gpu=PLAN.training_gpus(),
+        runtime=MACHINE.training_minutes(),
+        gpu=MACHINE.training_gpus(),
     params:
         launch=launch_training,
-        code=code("train_policy", modules_of_training),
-        settings=settings("training", "run"),
+        code=code("train_policy"),
+        settings=settings("train_policy"),
         machine=machine,
         options=options(["validation", "selection", "values", "verifier", "validation_verifier"]),
         scratch="results/checkpoints/{run}/seed-{seed}",

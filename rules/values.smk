@@ -7,7 +7,7 @@ Goes out: results/selections/{selection}.parquet and results/values/{value}.parq
 
 rule select_prompts:
     input:
-        unpack(entry_inputs("selections", "selection")),
+        unpack(inputs("select_prompts")),
     output:
         "results/selections/{selection}.parquet",
     log:
@@ -23,7 +23,7 @@ rule select_prompts:
     params:
         launch=launch,
         code=code("select_prompts"),
-        settings=settings("selection", "selection"),
+        settings=settings("select_prompts"),
     shell:
         "python {params.launch}"
         " --log {log:q}"
@@ -36,7 +36,7 @@ rule select_prompts:
 
 rule estimate_values:
     input:
-        unpack(entry_inputs("values", "value")),
+        unpack(inputs("estimate_values")),
     output:
         "results/values/{value}.parquet",
     log:
@@ -51,8 +51,8 @@ rule estimate_values:
         runtime=60,
     params:
         launch=launch,
-        code=code("estimate_values", modules_of_estimates),
-        settings=settings("value", "value"),
+        code=code("estimate_values"),
+        settings=settings("estimate_values"),
     shell:
         "python {params.launch}"
         " --log {log:q}"

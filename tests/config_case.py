@@ -9,8 +9,12 @@ from typing import Any
 import pytest
 import yaml
 
+from astarpo.common.code import Chosen
 from astarpo.common.errors import InputError
 from astarpo.config import load_config
+from astarpo.config.runs import Config
+from astarpo.config.stages.stage import Inputs
+from astarpo.config.stages.table import find_stage
 
 RUN = "runs__a_dash_star_dash_po"
 DEFAULT = yaml.safe_load((Path(__file__).parent.parent / "config" / "config.yaml").read_text())
@@ -32,6 +36,23 @@ def message(config: dict[str, Any]) -> str:
     with pytest.raises(InputError) as caught:
         load_config(config)
     return str(caught.value)
+
+
+def settings(config: Config, rule: str, **wildcards: str) -> str:
+    """The JSON that a rule's job is given."""
+    return find_stage(rule).settings_json(config, wildcards)
+
+
+def inputs(config: Config, rule: str, **wildcards: str) -> Inputs:
+    return find_stage(rule).inputs(config, wildcards)
+
+
+def modules(config: Config, rule: str, **wildcards: str) -> Chosen:
+    return find_stage(rule).modules(config, wildcards)
+
+
+def packages(config: Config, rule: str, **wildcards: str) -> tuple[str, ...]:
+    return find_stage(rule).packages(config, wildcards)
 
 
 def with_run(**keys: Any) -> dict[str, Any]:

@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 import yaml
+from config_case import settings
 from snakemake.utils import update_config
 
-from astarpo.config import Plan, load_config
+from astarpo.config import load_config
+from astarpo.config.runs import Config
 from astarpo.data.datasets import prepare
 from astarpo.rewards import latex
 from astarpo.rewards.grading import Question, grade
@@ -41,22 +43,22 @@ COUNTS: dict[str, tuple[int, dict[str, int]]] = {
 }
 
 
-def plan(names: list[str], data_dir: Path) -> Plan:
+def configured(names: list[str], data_dir: Path) -> Config:
     """The recipes with their paths, `data/...`, in the folder of real data."""
-    config: dict[str, Any] = {}
+    raw: dict[str, Any] = {}
     for name in names:
-        update_config(config, yaml.safe_load((RECIPES / f"{name}.yaml").read_text("utf-8")))
+        update_config(raw, yaml.safe_load((RECIPES / f"{name}.yaml").read_text("utf-8")))
     for registry in ("datasets", "benchmarks"):
-        for entry in config[registry].values():
+        for entry in raw[registry].values():
             source = entry["source"]
             if source["kind"] == "local":
                 source["path"] = str(data_dir / Path(source["path"]).relative_to("data"))
-    return Plan(load_config(config))
+    return load_config(raw)
 
 
 @pytest.mark.parametrize("name", COUNTS)
 def test_benchmarks(data_dir, name):
-    rows, card = prepare(json.loads(plan(FILES, data_dir).benchmark(name)), name)
+    rows, card = prepare(json.loads(settings(configured(FILES, data_dir), "prepare_benchmark", benchmark=name)), name)
     count, dropped = COUNTS[name]
     assert (card["rows_in"], card["rows_dropped"]) == (count, dropped)
     assert len(rows) == card["rows_kept"] == count - sum(dropped.values())
@@ -73,7 +75,7 @@ def test_benchmarks(data_dir, name):
     ids=["math", "gsm8k"],
 )
 def test_training_sets(data_dir, names, dataset, count, dropped):
-    rows, card = prepare(json.loads(plan(names, data_dir).dataset(dataset)), dataset)
+    rows, card = prepare(json.loads(settings(configured(names, data_dir), "prepare_dataset", dataset=dataset)), dataset)
     assert (card["rows_in"], card["rows_dropped"]) == (count, dropped)
     assert len(rows) == count - sum(dropped.values())
 
@@ -92,7 +94,7 @@ TEXTS = {
 @pytest.mark.parametrize("name", TEXTS)
 def test_gold_answers_are_read_as_mathematics(data_dir, name):
     """Each is equal to itself without the short cut by text; how many have no other reading is known."""
-    rows, _ = prepare(json.loads(plan(FILES, data_dir).benchmark(name)), name)
+    rows, _ = prepare(json.loads(settings(configured(FILES, data_dir), "prepare_benchmark", benchmark=name)), name)
     golds = [row["gold"] for row in rows]
     assert [gold for gold in golds if not latex._is_right(gold, f" {gold} ")] == []
     texts = [gold for gold in golds if latex.only_as_text(gold)]
@@ -103,7 +105,7 @@ def test_leading_zeros_and_floats(data_dir):
     """AIME 2024 has "025", AMC 27.0: both are numbers."""
     golds = {}
     for name, start in (("aime-2024", "0"), ("amc23", "27")):
-        rows, _ = prepare(json.loads(plan(FILES, data_dir).benchmark(name)), name)
+        rows, _ = prepare(json.loads(settings(configured(FILES, data_dir), "prepare_benchmark", benchmark=name)), name)
         golds[name] = (
             rows[0]["verifier"],
             next(r["gold"] for r in rows if r["gold"].startswith(start)),

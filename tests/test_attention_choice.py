@@ -8,11 +8,11 @@ import pytest
 import torch
 import training_case
 import yaml
+from config_case import settings
 from transformers import BloomConfig
 
 from astarpo.common.errors import InputError
 from astarpo.config import load_config
-from astarpo.config.plan import Plan
 from astarpo.model.attention import check_attention
 from astarpo.model.loading import build_scratch_policy, load_policy, load_policy_without_weights, place
 from astarpo.model.log_probs import collate, token_log_probs
@@ -126,9 +126,9 @@ def configured(**changes):
 
 
 def test_the_attention_is_among_the_settings_of_a_reference():
-    usual = Plan(load_config(DEFAULT)).reference("tiny")
-    assert Plan(load_config(configured(attention="sdpa"))).reference("tiny") == usual
-    other = json.loads(Plan(load_config(configured(attention="eager"))).reference("tiny"))
+    usual = settings(load_config(DEFAULT), "prepare_reference", reference="tiny")
+    assert settings(load_config(configured(attention="sdpa")), "prepare_reference", reference="tiny") == usual
+    other = json.loads(settings(load_config(configured(attention="eager")), "prepare_reference", reference="tiny"))
     assert other == {**json.loads(usual), "attention": "eager"}
 
 

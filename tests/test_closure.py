@@ -199,9 +199,9 @@ def test_a_table_that_names_no_module_says_so():
 
 
 def test_the_optional_modules_are_those_that_a_configuration_can_choose():
-    from astarpo.config import plan
+    from astarpo.config.stages import modules
 
-    chosen = (plan.VLLM_MODULES, plan.DEEPSPEED_MODULES, plan.LORA_MODULES, plan.ESTIMATE_MODULES)
-    assert {module for modules in chosen for module in modules} == code.OPTIONAL
+    chosen = (modules.VLLM_MODULES, modules.DEEPSPEED_MODULES, modules.LORA_MODULES, modules.ESTIMATE_MODULES)
+    assert {module for group in chosen for module in group} == code.OPTIONAL
     missing = [name for name in code.OPTIONAL if not (code.SCRIPTS / f"{name.replace('.', '/')}.py").is_file()]
     assert not missing, "a module that is not there is never left out, and never chosen"

@@ -11,12 +11,13 @@ import pandas as pd
 import pytest
 import yaml
 from answers_case import records
+from config_case import settings
 
 import astarpo
 from astarpo.common.columns import COST, SUMMARY
 from astarpo.common.errors import InputError
 from astarpo.common.frames import frame, write_parquet
-from astarpo.config import Plan, load_config
+from astarpo.config import load_config
 from astarpo.config.ablations import setting_of
 from astarpo.figures import ablation, style, tradeoff, training_time
 
@@ -215,7 +216,7 @@ def config(**figure) -> dict:
 def test_points_are_read_off_the_configuration(key, points):
     checked = load_config(config(x=key))
     assert {run: setting_of(checked, run, key) for run in points} == points
-    assert json.loads(Plan(checked).figure("mine"))["points"] == points
+    assert json.loads(settings(checked, "plot", figure="mine"))["points"] == points
 
 
 def test_a_key_that_no_run_has():

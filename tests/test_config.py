@@ -7,14 +7,18 @@ import json
 from typing import Any
 
 import pytest
-from config_case import DEFAULT, RUN, changed, message, with_run
+from config_case import DEFAULT, RUN, changed, inputs, message, modules, packages, settings, with_run
 
 from astarpo.common.code import read_code
 from astarpo.common.errors import InputError
 from astarpo.common.machine import MachineSettings
-from astarpo.config import Plan, load_config
-from astarpo.config.methods import HYPERPARAMETERS
-from astarpo.config.targets import Targets
+from astarpo.common.settings import canonical_json
+from astarpo.config import load_config
+from astarpo.config.methods import METHOD_RUNS
+from astarpo.config.paths import policy_path
+from astarpo.config.policies import benchmarks_of, policies
+from astarpo.config.samples import blocks
+from astarpo.config.tables_plan import tables_plan
 from astarpo.objectives import METHODS
 from astarpo.training.settings import TrainSettings
 
@@ -99,8 +103,9 @@ def test_all_mistakes_come_in_one_message():
 
 def test_yaml_spells_numbers_as_texts_and_they_are_taken_as_meant():
     assert load_config(changed(**{f"{RUN}__beta2": "1e-3"})).runs["a-star-po"].beta2 == 1e-3
-    first = Plan(load_config(changed(**{f"{RUN}__max_grad_norm": 1})))
-    assert first.training("a-star-po") == Plan(load_config(DEFAULT)).training("a-star-po")
+    configs = [load_config(raw) for raw in (changed(**{f"{RUN}__max_grad_norm": 1}), DEFAULT)]
+    first, second = (settings(config, "train_policy", run="a-star-po") for config in configs)
+    assert first == second
 
 
 def test_a_second_file_can_put_another_kind_of_source_in_place():
@@ -144,58 +149,59 @@ def test_order_of_keys_is_no_difference():
     def backwards(value):
         return {k: backwards(value[k]) for k in reversed(value)} if isinstance(value, dict) else value
 
-    one, two = Plan(load_config(DEFAULT)), Plan(load_config(backwards(DEFAULT)))
-    assert one.training("a-star-po") == two.training("a-star-po")
-    assert one.reference("tiny") == two.reference("tiny")
-    assert one.samples("tiny", "sums") == two.samples("tiny", "sums")
-    assert Targets(one).tables_plan() == Targets(two).tables_plan()
+    one, two = backwards(DEFAULT), DEFAULT
+    assert settings_of(one) == settings_of(two)
+    assert tables_plan(load_config(one)) == tables_plan(load_config(two))
 
 
-def settings_of(config):
-    plan = Plan(load_config(config))
-    return {
-        "dataset": plan.dataset("sums"),
-        "reference": plan.reference("tiny"),
-        "samples": plan.samples("tiny", "sums"),
-        "grading": plan.grading("sums"),
-        "selection": plan.selection("solved"),
-        "value": plan.value("v-star"),
-        "training": plan.training("a-star-po"),
-        "asking": plan.asking("tiny", "held-out", "sampled"),
-        "figure": plan.figure("accuracy"),
-    }
+JOBS = {
+    "prepare_dataset": {"dataset": "sums"},
+    "prepare_reference": {"reference": "tiny"},
+    "sample_reference": {"reference": "tiny", "dataset": "sums"},
+    "grade_samples": {"dataset": "sums"},
+    "select_prompts": {"selection": "solved"},
+    "estimate_values": {"value": "v-star"},
+    "train_policy": {"run": "a-star-po"},
+    "generate_answers": {"policy": "tiny", "benchmark": "held-out", "protocol": "sampled"},
+    "plot": {"figure": "accuracy"},
+}
+
+
+def settings_of(raw):
+    config = load_config(raw)
+    return {rule: settings(config, rule, **wildcards) for rule, wildcards in JOBS.items()}
 
 
 @pytest.mark.parametrize(
     ("changes", "stages"),
     [
-        ({f"{RUN}__beta2": 0.002}, {"training"}),
+        ({f"{RUN}__beta2": 0.002}, {"train_policy"}),
         ({f"{RUN}__seeds": [0]}, set()),
         ({f"{RUN}__benchmarks": ["held-out"]}, set()),
-        ({"values__v_dash_star__beta1": 1.0}, {"value"}),
+        ({"values__v_dash_star__beta1": 1.0}, {"estimate_values"}),
         ({"datasets__sums__sampling__max_samples": 16}, set()),
-        ({"datasets__sums__sampling__base_seed": 1}, {"samples"}),
-        ({"datasets__sums__sampling__temperature": 0.9}, {"samples", "training"}),
-        ({"datasets__sums__grading": {"truncated": "as_judged"}}, {"grading", "training"}),
-        ({"references__tiny__precision": "bfloat16"}, {"samples", "training", "asking"}),
-        ({"references__tiny__sampling_engine": "vllm"}, {"samples", "training", "asking"}),
-        ({f"{RUN}__log_prob_chunk_tokens": 64}, {"training"}),
-        ({f"{RUN}__compile_model": True}, {"training"}),
+        ({"datasets__sums__sampling__base_seed": 1}, {"sample_reference"}),
+        ({"datasets__sums__sampling__temperature": 0.9}, {"sample_reference", "train_policy"}),
+        ({"datasets__sums__grading": {"truncated": "as_judged"}}, {"grade_samples", "train_policy"}),
+        ({"references__tiny__precision": "bfloat16"}, {"sample_reference", "train_policy", "generate_answers"}),
+        ({"references__tiny__sampling_engine": "vllm"}, {"sample_reference", "train_policy", "generate_answers"}),
+        ({f"{RUN}__log_prob_chunk_tokens": 64}, {"train_policy"}),
+        ({f"{RUN}__compile_model": True}, {"train_policy"}),
         ({"machine": {"sampler_memory_share": 0.5, "sampler_sleep_level": 2}}, set()),
-        ({"benchmarks__held_dash_out__protocols__sampled__k": 4}, {"asking"}),
-        ({"figures__accuracy__dpi": 99}, {"figure"}),
+        ({"benchmarks__held_dash_out__protocols__sampled__k": 4}, {"generate_answers"}),
+        ({"figures__accuracy__dpi": 99}, {"plot"}),
         ({"machine": {"micro_batch": 1, "walltime_minutes": 60}}, set()),
     ],
 )
 def test_an_edit_reaches_only_the_stages_that_read_it(changes, stages):
     before, after = settings_of(DEFAULT), settings_of(changed(**changes))
-    assert {stage for stage in before if before[stage] != after[stage]} == stages
+    assert {rule for rule in before if before[rule] != after[rule]} == stages
 
 
 def training_files(run: str = "a-star-po", **changes: Any) -> set[str]:
     """Files of a training's code."""
-    plan = Plan(load_config(changed(**changes)))
-    return set(read_code("train_policy", plan.training_modules(run)).modules)
+    config = load_config(changed(**changes))
+    return set(read_code("train_policy", modules(config, "train_policy", run=run)).modules)
 
 
 def test_a_training_depends_on_its_own_method_and_engines():
@@ -234,11 +240,14 @@ def test_a_critic_goes_with_every_engine_and_with_adapters(engine, sampling_engi
 
 def test_a_job_needs_the_packages_of_its_own_engines():
     other = {**DEFAULT["runs"]["a-star-po"], "engine": "deepspeed", "lora": {"rank": 4}}
-    plan = Plan(load_config(changed(runs__b=other)))
-    assert plan.training_packages("b") == ["deepspeed", "peft"] and plan.training_packages("a-star-po") == []
-    assert plan.sampling_packages("b.seed-0") == []
-    with_vllm = Plan(load_config(changed(references__tiny__sampling_engine="vllm")))
-    assert with_vllm.sampling_packages("tiny") == with_vllm.training_packages("a-star-po") == ["vllm"]
+    config = load_config(changed(runs__b=other))
+    assert packages(config, "train_policy", run="b") == ("deepspeed", "peft")
+    assert packages(config, "train_policy", run="a-star-po") == ()
+    assert packages(config, "generate_answers", policy="b.seed-0") == ()
+    with_vllm = load_config(changed(references__tiny__sampling_engine="vllm"))
+    assert packages(with_vllm, "sample_reference", reference="tiny") == ("vllm",)
+    assert packages(with_vllm, "generate_answers", policy="a-star-po.seed-0") == ("vllm",)
+    assert packages(with_vllm, "train_policy", run="a-star-po") == ("vllm",)
 
 
 @pytest.mark.parametrize(
@@ -274,53 +283,55 @@ def test_settings_of_engines_that_contradict_each_other(changes, said):
 def test_swapping_two_values_changes_both_stages():
     swapped = changed(**{f"{RUN}__beta2": 0.5, "values__v_dash_star__beta1": 1e-3})
     before, after = settings_of(DEFAULT), settings_of(swapped)
-    assert {stage for stage in before if before[stage] != after[stage]} == {"value", "training"}
+    assert {stage for stage in before if before[stage] != after[stage]} == {"estimate_values", "train_policy"}
 
 
-def test_scripts_can_read_what_the_plan_writes():
-    plan = Plan(load_config(DEFAULT))
-    told = TrainSettings.from_json(plan.training("a-star-po"))
-    assert told.hyperparameters == {"beta2": 1e-3, "value_update": "none"}
-    assert told.sampling.max_new_tokens == 40
-    assert MachineSettings.from_json(plan.machine()).max_minutes is None
-    without_steps = {key: value for key, value in json.loads(plan.training("a-star-po")).items() if key != "steps"}
+def test_scripts_can_read_what_the_rules_give_them():
+    config = load_config(DEFAULT)
+    text = settings(config, "train_policy", run="a-star-po")
+    read = TrainSettings.from_json(text)
+    assert read.hyperparameters == {"beta2": 1e-3, "value_update": "none"}
+    assert read.sampling.max_new_tokens == 40
+    machine = MachineSettings.from_json(canonical_json(config.machine.settings()))
+    assert machine == config.machine.settings() and machine.max_minutes is None
+    without_steps = {key: value for key, value in json.loads(text).items() if key != "steps"}
     with pytest.raises(InputError, match="^--settings: steps is missing$"):
         TrainSettings.from_json(json.dumps(without_steps))
     with pytest.raises(InputError, match="^--machine: unknown key 'devicce'; did you mean 'device'"):
         MachineSettings.from_json('{"devicce": "cpu"}', "--machine")
     with pytest.raises(InputError, match="^--settings: lr: .* less than or equal to 1; it is 2.0$"):
-        TrainSettings.from_json(json.dumps({**json.loads(plan.training("a-star-po")), "lr": 2.0}))
-    for text in ("{", "[1]", "3"):
+        TrainSettings.from_json(json.dumps({**json.loads(text), "lr": 2.0}))
+    for other in ("{", "[1]", "3"):
         with pytest.raises(InputError, match="^--settings is not a JSON object"):
-            TrainSettings.from_json(text)
+            TrainSettings.from_json(other)
 
 
 def test_walltime_leaves_time_to_save():
-    plan = Plan(load_config(changed(machine__walltime_minutes=60)))
-    assert json.loads(plan.machine())["max_minutes"] == 52 and plan.walltime_minutes() == 60
+    machine = load_config(changed(machine__walltime_minutes=60)).machine
+    assert machine.settings().max_minutes == 52 and machine.training_minutes() == 60
 
 
 def test_blocks_hold_the_first_n_samples():
-    plan = Plan(load_config(changed(datasets__sums__sampling__prompt_shards=2)))
-    assert plan.blocks("sums", 4) == ["s0-p0", "s0-p1"]
-    assert plan.blocks("sums", 5) == plan.blocks("sums", 8) == ["s0-p0", "s0-p1", "s1-p0", "s1-p1"]
+    config = load_config(changed(datasets__sums__sampling__prompt_shards=2))
+    assert blocks(config, "sums", 4) == ["s0-p0", "s0-p1"]
+    assert blocks(config, "sums", 5) == blocks(config, "sums", 8) == ["s0-p0", "s0-p1", "s1-p0", "s1-p1"]
 
 
 def test_policies_and_their_benchmarks():
-    config = changed(runs__other={**DEFAULT["runs"]["a-star-po"], "seeds": [5], "benchmarks": ["one-more-term"]})
-    plan = Plan(load_config(config))
-    assert plan.policies() == ["tiny", *(f"a-star-po.seed-{s}" for s in (0, 1, 2)), "other.seed-5"]
-    assert plan.benchmarks_of("other.seed-5") == ["one-more-term"]
-    assert plan.benchmarks_of("tiny") == ["held-out", "one-more-term"]
-    assert plan.policy_path("other.seed-5") == "results/runs/other/seed-5/manifest.json"
-    assert plan.policy_path("tiny") == "results/references/tiny/manifest.json"
+    other = {**DEFAULT["runs"]["a-star-po"], "seeds": [5], "benchmarks": ["one-more-term"]}
+    config = load_config(changed(runs__other=other))
+    assert policies(config) == ["tiny", *(f"a-star-po.seed-{s}" for s in (0, 1, 2)), "other.seed-5"]
+    assert benchmarks_of(config, "other.seed-5") == ["one-more-term"]
+    assert benchmarks_of(config, "tiny") == ["held-out", "one-more-term"]
+    assert policy_path("other.seed-5") == "results/runs/other/seed-5/manifest.json"
+    assert policy_path("tiny") == "results/references/tiny/manifest.json"
 
 
-def test_the_tables_are_told_every_file_once():
-    targets = Targets(Plan(load_config(DEFAULT)))
-    files = targets.results()
+def test_the_tables_are_given_every_file_once():
+    config = load_config(DEFAULT)
+    files = inputs(config, "summarize")["results"]
     assert len(files) == len(set(files))
-    expected = json.loads(targets.tables_plan())["expected"]
+    expected = json.loads(tables_plan(config))["expected"]
     assert {e["rule"] for e in expected} == {
         "prepare_dataset",
         "prepare_benchmark",
@@ -344,7 +355,7 @@ def test_estimates_of_v_star_have_grids_as_well():
     config = load_config(raw)
     assert config.values["sweep-0p1-4"].beta1 == 0.1 and config.values["sweep-2-4"].n == 4
     assert config.runs["many-sweep-2-4"].value == "sweep-2-4"
-    assert Plan(config).stage_one_inputs("values", "sweep-0p1-4") == {
+    assert inputs(config, "estimate_values", value="sweep-0p1-4") == {
         "graded": ["results/samples/tiny/sums/block-s0-p0.graded.parquet"]
     }
 
@@ -359,18 +370,19 @@ def test_files_of_own_verifiers_are_inputs_of_what_grades(tmp_path):
         ("benchmarks", "held-out"),
     ):
         raw[registry][name]["verifier"] = f"{path}:f"
-    plan = Plan(load_config(raw))
-    assert plan.grade_inputs("tiny", "sums", "s0-p0")["verifier"] == str(path)
-    assert plan.answer_grade_inputs("tiny", "held-out", "greedy")["verifier"] == str(path)
-    assert "verifier" not in plan.answer_grade_inputs("tiny", "one-more-term", "greedy")
-    inputs = plan.training_inputs("a-star-po")
-    assert inputs["verifier"] == inputs["validation_verifier"] == str(path)
-    assert "verifier" not in plan.dataset_inputs("datasets", "sums")
+    config = load_config(raw)
+    assert inputs(config, "grade_samples", reference="tiny", dataset="sums", block="s0-p0")["verifier"] == str(path)
+    answers = {"policy": "tiny", "protocol": "greedy"}
+    assert inputs(config, "grade_answers", benchmark="held-out", **answers)["verifier"] == str(path)
+    assert "verifier" not in inputs(config, "grade_answers", benchmark="one-more-term", **answers)
+    training = inputs(config, "train_policy", run="a-star-po")
+    assert training["verifier"] == training["validation_verifier"] == str(path)
+    assert "verifier" not in inputs(config, "prepare_dataset", dataset="sums")
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_settings_of_each_method_are_those_of_its_functions(method):
-    assert set(HYPERPARAMETERS[method]) == set(METHODS[method].hyperparameters)
+    assert set(METHOD_RUNS[method].method_settings.model_fields) == set(METHODS[method].hyperparameters)
 
 
 @pytest.mark.parametrize(
@@ -422,10 +434,11 @@ def test_keys_and_groups_of_other_methods_are_refused(keys, expected):
 
 
 def test_an_estimate_that_is_refreshed_brings_its_settings_along():
-    plan = Plan(load_config(with_run(method="a_star_po", value="v-star", value_update="running")))
-    assert json.loads(plan.training("mine"))["estimate"] == {"estimator": "log_mean_exp", "beta1": 0.5}
+    config = load_config(with_run(method="a_star_po", value="v-star", value_update="running"))
+    estimate = json.loads(settings(config, "train_policy", run="mine"))["estimate"]
+    assert estimate == {"estimator": "log_mean_exp", "beta1": 0.5}
 
 
 def test_a_run_without_v_star_has_none_among_its_inputs():
-    plan = Plan(load_config(with_run(method="grpo")))
-    assert "values" not in plan.training_inputs("mine") and "selection" in plan.training_inputs("mine")
+    named = inputs(load_config(with_run(method="grpo")), "train_policy", run="mine")
+    assert "values" not in named and "selection" in named

@@ -8,13 +8,15 @@ import sys
 from pathlib import Path
 
 import pytest
+from config_case import inputs, settings
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from astarpo.common.columns import DATASET
 from astarpo.common.errors import InputError
 from astarpo.common.files import read_json, write_table
-from astarpo.config import Plan, load_config
+from astarpo.config import load_config
+from astarpo.config.policies import contamination_pairs
 from astarpo.config.schema import DatasetEntry
 from astarpo.data.contamination import (
     contaminated,
@@ -186,15 +188,15 @@ def config(**changes) -> dict:
 
 
 def test_a_new_benchmark_is_an_input_of_the_data_set_only_where_it_says_so():
-    plan = Plan(load_config(config()))
-    assert plan.dataset_inputs("datasets", "sums") == {}
-    told = plan.dataset("sums")
-    assert json.loads(told)["decontaminate"] is None
-    assert ("sums", "held-out") in plan.contaminations()
-    assert ("sums-warm-start", "one-more-term") in plan.contaminations()
-    asked = Plan(load_config(config(decontaminate=["held-out"])))
-    assert asked.dataset_inputs("datasets", "sums") == {"benchmark": ["results/benchmarks/held-out.parquet"]}
-    assert json.loads(asked.dataset("sums"))["decontaminate"] == {
+    default = load_config(config())
+    assert inputs(default, "prepare_dataset", dataset="sums") == {}
+    assert json.loads(settings(default, "prepare_dataset", dataset="sums"))["decontaminate"] is None
+    assert ("sums", "held-out") in contamination_pairs(default)
+    assert ("sums-warm-start", "one-more-term") in contamination_pairs(default)
+    changed = load_config(config(decontaminate=["held-out"]))
+    held_out = ["results/benchmarks/held-out.parquet"]
+    assert inputs(changed, "prepare_dataset", dataset="sums") == {"benchmark": held_out}
+    assert json.loads(settings(changed, "prepare_dataset", dataset="sums"))["decontaminate"] == {
         "near": True,
         "ngram": 8,
         "threshold": 0.7,

@@ -7,10 +7,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from config_case import settings as stage_settings
 
 from astarpo.common.errors import InputError
 from astarpo.common.seeds import shard_of
-from astarpo.config import Plan, load_config
+from astarpo.config import load_config
 from astarpo.data import datasets
 
 COLUMNS = {
@@ -190,12 +191,11 @@ def test_shards_cover_all_prompts_evenly():
 
 def test_the_splits_of_the_embedded_default_share_no_problem():
     config = load_config(yaml.safe_load((Path(__file__).parent.parent / "config/config.yaml").read_text()))
-    plan = Plan(config)
     problems = {
         name: {row["problem"] for row in datasets.prepare(json.loads(text), name)[0]}
         for name, text in [
-            *((name, plan.dataset(name)) for name in config.datasets),
-            *((name, plan.benchmark(name)) for name in config.benchmarks),
+            *((name, stage_settings(config, "prepare_dataset", dataset=name)) for name in config.datasets),
+            *((name, stage_settings(config, "prepare_benchmark", benchmark=name)) for name in config.benchmarks),
         ]
     }
     assert len(problems["sums"]) == 1024
@@ -219,8 +219,8 @@ def test_no_right_answer_of_the_embedded_default_exceeds_max_new_tokens():
         assert max(map(len, prompts)) <= reference.max_prompt_tokens
         return max(map(len, encoded)) + 1  # and the end token
 
-    plan = Plan(config)
-    assert longest(plan.dataset("sums")) <= config.datasets["sums"].sampling.max_new_tokens
+    needed = longest(stage_settings(config, "prepare_dataset", dataset="sums"))
+    assert needed <= config.datasets["sums"].sampling.max_new_tokens
     for name, benchmark in config.benchmarks.items():
-        needed = longest(plan.benchmark(name))
+        needed = longest(stage_settings(config, "prepare_benchmark", benchmark=name))
         assert all(needed <= protocol.max_new_tokens for protocol in benchmark.protocols.values())

@@ -15,7 +15,7 @@ import yaml
 
 from astarpo.common.errors import InputError
 from astarpo.common.files import read_json, read_table, table_metadata
-from astarpo.config import Plan, load_config
+from astarpo.config import load_config
 from astarpo.sampling.imported import import_rows
 from astarpo.sampling.settings import ImportedSamplesSettings
 
@@ -230,7 +230,7 @@ def test_stage_one_from_imported_samples(tmp_path):
 
 
 def test_what_the_tables_expect_of_imported_samples():
-    from astarpo.config.targets import Targets
+    from astarpo.config.tables_plan import tables_plan
 
     raw = default_config()
     source = {"kind": "local", "path": "samples.jsonl"}
@@ -240,7 +240,7 @@ def test_what_the_tables_expect_of_imported_samples():
         "problem": "problem",
         "response": "response_{i}",
     }
-    plan = json.loads(Targets(Plan(load_config(raw))).tables_plan())
+    plan = json.loads(tables_plan(load_config(raw)))
     rules = {entry["rule"]: entry for entry in plan["expected"]}
     assert "sample_reference" not in rules
     assert rules["import_samples"]["inputs"]["source"] == "samples.jsonl"

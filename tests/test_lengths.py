@@ -7,13 +7,14 @@ import model_case
 import pytest
 import training_case
 import yaml
+from config_case import settings
 from transformers import BloomConfig, GemmaConfig, GPT2Config, LlamaConfig, MambaConfig, OPTConfig
 
 from astarpo.common.errors import InputError
 from astarpo.common.files import sha256, write_json
 from astarpo.common.machine import MachineSettings
 from astarpo.config import load_config
-from astarpo.config.plan import Plan
+from astarpo.config.lengths import lengths_json
 from astarpo.data.settings import PromptSettings
 from astarpo.model.lengths import Length, check_folder, check_lengths, position_limit
 from astarpo.sampling.settings import GenerationSettings, SamplingSettings
@@ -121,9 +122,11 @@ def test_benchmarks_that_no_run_of_a_reference_uses_do_not_count():
 
 def test_what_models_are_given_to_read_is_not_among_the_settings_that_are_compared():
     more = changed("benchmarks/held-out/protocols/greedy/max_new_tokens", 90)
-    plan, other = Plan(load_config(DEFAULT)), Plan(load_config(more))
-    assert plan.reference("tiny") == other.reference("tiny")
-    assert plan.reference_lengths("tiny") != other.reference_lengths("tiny")
+    config, other = load_config(DEFAULT), load_config(more)
+    assert settings(config, "prepare_reference", reference="tiny") == settings(
+        other, "prepare_reference", reference="tiny"
+    )
+    assert lengths_json(config, "tiny") != lengths_json(other, "tiny")
 
 
 @pytest.mark.parametrize("make", [model_case.llama, model_case.gpt2])

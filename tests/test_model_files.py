@@ -10,13 +10,15 @@ from pathlib import Path
 import model_case
 import pytest
 import yaml
+from config_case import inputs, settings
 
 from astarpo.common import hashes
 from astarpo.common.files import sha256
 from astarpo.common.hashes import remembered_sha256
 from astarpo.common.provenance import content_sha256
-from astarpo.config import Plan, load_config
-from astarpo.config.targets import flat
+from astarpo.config import load_config
+from astarpo.config.expected import flat
+from astarpo.config.lengths import lengths_json
 from astarpo.model.files import content_of, files_of, weight_files
 from astarpo.model.loading import load_policy
 from astarpo.model.memory import parameters_of_folder
@@ -131,21 +133,21 @@ def test_the_record_of_a_reference_has_every_file_under_the_name_that_the_tables
     raw = yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8"))
     del raw["references"]["tiny"]["warm_start"]
     raw["references"]["tiny"]["source"] = {"kind": "local", "path": str(folder)}
-    plan = Plan(load_config(raw))
-    inputs = plan.reference_inputs("tiny")
+    config = load_config(raw)
+    model_files = inputs(config, "prepare_reference", reference="tiny")["model_files"]
 
-    def prepare(settings):
+    def prepare():
         script = ROOT / "workflow_scripts/prepare_reference.py"
         return subprocess.run(
             [
                 sys.executable,
                 script,
                 "--settings",
-                settings,
+                settings(config, "prepare_reference", reference="tiny"),
                 "--lengths",
-                plan.reference_lengths("tiny"),
+                lengths_json(config, "tiny"),
                 "--model-files",
-                *inputs["model_files"],
+                *model_files,
                 "--out-model",
                 "out/model",
                 "--out-manifest",
@@ -158,10 +160,10 @@ def test_the_record_of_a_reference_has_every_file_under_the_name_that_the_tables
         )
 
     # The tiny model has 64 positions, and the default asks for 32 + 48.
-    refused = prepare(plan.reference("tiny"))
+    refused = prepare()
     assert refused.returncode == 1 and "make 80, but" in refused.stderr and not (tmp_path / "out").exists()
     model_case.folder(folder, model_case.llama(261, 128), model_case.tokenizer())
-    assert prepare(plan.reference("tiny")).returncode == 0
+    assert prepare().returncode == 0
     recorded = json.loads((tmp_path / "out/manifest.json").read_text())["inputs"]
-    assert recorded == {name: content_sha256(path) for name, path in flat(inputs).items()}
+    assert recorded == {name: content_sha256(path) for name, path in flat({"model_files": model_files}).items()}
     assert sha256(folder / "model.safetensors") in recorded.values()

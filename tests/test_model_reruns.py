@@ -12,8 +12,7 @@ import pytest
 from test_reruns import FIGURES, TABLES, config, evaluation, snakemake, would_run, write_config
 
 from astarpo.config import load_config
-from astarpo.config.plan import Plan
-from astarpo.config.targets import Targets
+from astarpo.config.targets import all_results
 
 ROOT = Path(__file__).resolve().parent.parent
 STUB = (ROOT / "tests/test_reruns.py").read_text(encoding="utf-8").split('STUB = """')[1]
@@ -125,7 +124,7 @@ def test_a_deleted_model_is_made_again_for_whatever_needs_it(project):
 
 
 def test_everything_includes_the_models_of_references_and_runs(project):
-    models = [path for path in Targets(Plan(load_config(config(project)))).all() if path.endswith("/model")]
+    models = [path for path in all_results(load_config(config(project))) if path.endswith("/model")]
     assert models == ["results/references/tiny/model", "results/runs/a-star-po/seed-0/model"]
 
 

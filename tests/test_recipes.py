@@ -15,14 +15,17 @@ from typing import Any
 
 import pytest
 import yaml
+from config_case import inputs, settings
 from snakemake.utils import update_config
 
 from astarpo.common.columns import DATASET
 from astarpo.common.errors import InputError
 from astarpo.common.files import write_table
 from astarpo.common.machine import MachineSettings
-from astarpo.config import Plan, load_config
-from astarpo.config.targets import Targets
+from astarpo.config import load_config
+from astarpo.config.policies import evaluations
+from astarpo.config.runs import Config
+from astarpo.config.tables_plan import tables_plan
 from astarpo.data.datasets import prepare
 from astarpo.model import memory
 from astarpo.model.loading import load_hub_policy, load_policy
@@ -78,8 +81,8 @@ def merged(names: list[str]) -> dict[str, Any]:
     return config
 
 
-def plan(names: list[str]) -> Plan:
-    return Plan(load_config(merged(names)))
+def configured(names: list[str]) -> Config:
+    return load_config(merged(names))
 
 
 def dry_run(options: list[str], folder: Path = ROOT) -> str:
@@ -97,7 +100,7 @@ def dry_run(options: list[str], folder: Path = ROOT) -> str:
 
 @pytest.mark.parametrize("names", COMBINATIONS, ids="+".join)
 def test_it_loads(names: list[str]) -> None:
-    assert plan(names).evaluations()
+    assert evaluations(configured(names))
 
 
 def test_every_recipe_is_in_some_combination() -> None:
@@ -135,7 +138,7 @@ def test_every_documented_command_dry_runs(options: list[str], tmp_path: Path) -
 @pytest.mark.parametrize("task", ["gsm8k", "math"])
 @pytest.mark.parametrize("size", SIZES)
 def test_the_papers_values(task: str, size: str) -> None:
-    config = plan([f"paper_{task}", f"{task}_qwen2.5_{size}"]).config
+    config = configured([f"paper_{task}", f"{task}_qwen2.5_{size}"])
     (run,) = config.runs.values()
     (value,) = config.values.values()
     (reference,) = config.references.values()
@@ -151,26 +154,27 @@ def test_the_papers_values(task: str, size: str) -> None:
 
 
 def test_the_release_makes_two_updates_and_has_an_entropy_bonus() -> None:
-    (run,) = plan(["paper_math", "math_qwen2.5_3b", "release"]).config.runs.values()
+    (run,) = configured(["paper_math", "math_qwen2.5_3b", "release"]).runs.values()
     assert (run.updates_per_rollout, run.entropy_coefficient, run.steps) == (2, 1e-3, 725)
 
 
 def test_sizes_go_together_and_share_what_they_can() -> None:
-    together = plan(["paper_math", *(f"math_qwen2.5_{size}" for size in SIZES)])
-    alone = plan(["paper_math", "math_qwen2.5_3b"])
-    assert list(together.config.runs) == [f"math-qwen2-5-{size}" for size in ("1-5b", "3b", "7b")]
-    assert together.training("math-qwen2-5-3b") == alone.training("math-qwen2-5-3b")
-    assert together.dataset("math") == alone.dataset("math")
+    together = configured(["paper_math", *(f"math_qwen2.5_{size}" for size in SIZES)])
+    alone = configured(["paper_math", "math_qwen2.5_3b"])
+    assert list(together.runs) == [f"math-qwen2-5-{size}" for size in ("1-5b", "3b", "7b")]
+    for rule, wildcards in (("train_policy", {"run": "math-qwen2-5-3b"}), ("prepare_dataset", {"dataset": "math"})):
+        assert settings(together, rule, **wildcards) == settings(alone, rule, **wildcards)
 
 
 def test_a_run_may_train_on_shorter_prompts_than_its_reference_takes() -> None:
-    made = plan(["paper_math", "math_qwen2.5_1.5b"])
-    assert '"max_prompt_tokens":256' in made.training("math-qwen2-5-1-5b")
-    assert '"max_prompt_tokens":1024' in made.asking("math-qwen2-5-1-5b.seed-0", "amc23", "sampled")
+    config = configured(["paper_math", "math_qwen2.5_1.5b"])
+    assert '"max_prompt_tokens":256' in settings(config, "train_policy", run="math-qwen2-5-1-5b")
+    answers = {"policy": "math-qwen2-5-1-5b.seed-0", "benchmark": "amc23", "protocol": "sampled"}
+    assert '"max_prompt_tokens":1024' in settings(config, "generate_answers", **answers)
 
 
 def test_no_problem_has_two_roles_in_smollm2() -> None:
-    config = plan(["smollm2_gsm8k"]).config
+    config = configured(["smollm2_gsm8k"])
     ranges = sorted(entry.hash_range for entry in config.datasets.values())
     assert all(one[1] <= two[0] for one, two in itertools.pairwise(ranges))
     assert len({entry.source for entry in config.datasets.values()}) == 1
@@ -333,16 +337,14 @@ def test_a_device_that_is_not_there(tiny_folder: Path, monkeypatch: pytest.Monke
 
 
 def test_the_sweeps_are_as_large_as_they_say():
-    small = plan(["ablations"])
-    assert len(small.config.runs) <= 16
-    assert {(run.steps, len(run.seeds), run.benchmarks) for run in small.config.runs.values()} == {
-        (50, 3, ("held-out",))
-    }
+    small = configured(["ablations"])
+    assert len(small.runs) <= 16
+    assert {(run.steps, len(run.seeds), run.benchmarks) for run in small.runs.values()} == {(50, 3, ("held-out",))}
     # All estimates come from one set of samples.
-    blocks = {block for name in small.config.values for block in small.stage_one_inputs("values", name)["graded"]}
+    blocks = {block for name in small.values for block in inputs(small, "estimate_values", value=name)["graded"]}
     assert len(blocks) == 4
-    full = plan(["ablations", "ablations_full"])
-    assert len(full.config.runs) == len(small.config.runs) + (5 * 5 + 5) * 4
+    full = configured(["ablations", "ablations_full"])
+    assert len(full.runs) == len(small.runs) + (5 * 5 + 5) * 4
 
 
 SAME = (
@@ -365,7 +367,7 @@ SAME = (
 
 @pytest.mark.parametrize("names", [["comparison"], ["comparison", "comparison_tokens"]])
 def test_the_comparison_is_on_equal_terms(names):
-    config = plan(names).config
+    config = configured(names)
     terms = {tuple(getattr(run, key) for key in SAME) for run in config.runs.values()}
     assert len(terms) == 1
     assert {run.method for run in config.runs.values()} == {
@@ -379,11 +381,11 @@ def test_the_comparison_is_on_equal_terms(names):
 
 
 def test_every_method_has_the_same_three_rates_and_one_of_them_was_chosen():
-    tried = plan(["comparison", "learning_rates"])
+    tried = configured(["comparison", "learning_rates"])
     rates: dict[str, set[float]] = {}
-    for run in json.loads(Targets(tried).tables_plan())["runs"]:
+    for run in json.loads(tables_plan(tried))["runs"]:
         rates.setdefault(run["family"], set()).add(run["lr"])
-    chosen = plan(["comparison"]).config.runs
+    chosen = configured(["comparison"]).runs
     assert set(rates) == set(chosen)
     assert all(len(own) == 3 for own in rates.values()) and len(set(map(frozenset, rates.values()))) == 1
     assert all(run.lr in rates[name] for name, run in chosen.items())
@@ -391,7 +393,7 @@ def test_every_method_has_the_same_three_rates_and_one_of_them_was_chosen():
 
 
 def test_fresh_samples_share_all_but_the_seed_of_stage_1():
-    config = plan(["fresh_samples"]).config
+    config = configured(["fresh_samples"])
     data = [config.datasets[name].model_dump() for name in ("sums", "sums-1", "sums-2")]
     seeds = [one["sampling"].pop("base_seed") for one in data]
     assert seeds == [0, 1, 2] and data[0] == data[1] == data[2]

@@ -1,4 +1,4 @@
-"""The stages as the workflow runs them: their command lines, told what the plan tells them, on a tiny model."""
+"""The stages as the workflow runs them: their command lines, given what the workflow gives them, on a tiny model."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from config_case import settings
 
 from astarpo.common.columns import GRADED
 from astarpo.common.files import read_json, read_table, write_table
-from astarpo.config import Plan, load_config
+from astarpo.config import load_config
+from astarpo.config.runs import Config
 
 SCRIPTS = Path(__file__).resolve().parent.parent / "workflow_scripts"
 MACHINE = json.dumps({"device": "cpu", "sampling_batch": 8})
@@ -86,16 +88,16 @@ CONFIG: dict[str, Any] = {
 TOO_LONG = "1+1+1+1+1+1+1+1+1+1"
 
 
-def plan(**changes: Any) -> Plan:
-    """The plan of the configuration above, with values set at dotted paths (written with ``__``)."""
-    config = copy.deepcopy(CONFIG)
+def configured(**changes: Any) -> Config:
+    """The configuration above, checked, with values set at dotted paths (written with ``__``)."""
+    raw = copy.deepcopy(CONFIG)
     for path, value in changes.items():
         *parents, last = path.split("__")
-        place = config
+        place = raw
         for part in parents:
             place = place[part]
         place[last] = value
-    return Plan(load_config(config))
+    return load_config(raw)
 
 
 def stage(script: str, *arguments: str) -> None:
@@ -121,7 +123,7 @@ def write_problems(path: Path, problems: dict[str, int]) -> None:
 def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two sets of problems and a model with random weights, each made by its stage."""
     folder = tmp_path_factory.mktemp("results")
-    made = plan()
+    config = configured()
     sums = {f"{a}+{b}": a + b for a in range(1, 4) for b in range(4, 6)} | {TOO_LONG: 10}
     write_problems(folder / "sums.jsonl", sums)
     write_problems(folder / "held-out.jsonl", {"7+7": 14, "8+1": 9})
@@ -130,7 +132,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
         stage(
             "prepare_dataset",
             "--settings",
-            made.dataset("sums"),
+            settings(config, "prepare_dataset", dataset="sums"),
             "--source",
             "sums.jsonl",
             "--out",
@@ -141,7 +143,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
         stage(
             "prepare_benchmark",
             "--settings",
-            made.benchmark("held-out"),
+            settings(config, "prepare_benchmark", benchmark="held-out"),
             "--source",
             "held-out.jsonl",
             "--out",
@@ -149,16 +151,16 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "--out-card",
             "held-out.json",
         )
-    prepare_reference(made, folder, folder / "tiny")
+    prepare_reference(config, folder, folder / "tiny")
     return folder
 
 
-def prepare_reference(made: Plan, results: Path, target: Path, *more: str) -> Path:
+def prepare_reference(config: Config, results: Path, target: Path, *more: str) -> Path:
     manifest = target / "manifest.json"
     stage(
         "prepare_reference",
         "--settings",
-        made.reference("tiny"),
+        settings(config, "prepare_reference", reference="tiny"),
         *more,
         "--machine",
         MACHINE,
@@ -170,12 +172,12 @@ def prepare_reference(made: Plan, results: Path, target: Path, *more: str) -> Pa
     return manifest
 
 
-def sample(made: Plan, results: Path, out: Path, block: str = "s0-p0") -> list[dict[str, Any]]:
+def sample(config: Config, results: Path, out: Path, block: str = "s0-p0") -> list[dict[str, Any]]:
     """A block of stage 1."""
     stage(
         "sample_reference",
         "--settings",
-        made.samples("tiny", "sums"),
+        settings(config, "sample_reference", reference="tiny", dataset="sums"),
         "--machine",
         MACHINE,
         "--reference",
@@ -193,7 +195,7 @@ def sample(made: Plan, results: Path, out: Path, block: str = "s0-p0") -> list[d
 
 
 def answer(
-    made: Plan,
+    config: Config,
     results: Path,
     out: Path,
     protocol: str,
@@ -204,7 +206,7 @@ def answer(
     stage(
         "generate_answers",
         "--settings",
-        made.asking("tiny", "held-out", protocol),
+        settings(config, "generate_answers", policy="tiny", benchmark="held-out", protocol=protocol),
         "--machine",
         MACHINE,
         "--policy",
@@ -230,7 +232,7 @@ def responses_of(rows: list[dict[str, Any]]) -> dict[str, list[tuple[int, ...]]]
 
 
 def test_a_block_has_each_of_its_samples_of_each_prompt_once(results, tmp_path):
-    rows = sample(plan(), results, tmp_path / "block.parquet")
+    rows = sample(configured(), results, tmp_path / "block.parquet")
     problems = {row["prompt_id"]: row["problem"] for row in rows_of(results / "sums.parquet")}
     asked = [prompt_id for prompt_id, problem in problems.items() if problem != TOO_LONG]
     assert len(asked) == 6
@@ -240,15 +242,15 @@ def test_a_block_has_each_of_its_samples_of_each_prompt_once(results, tmp_path):
     recorded = read_json(tmp_path / "block.json")
     assert recorded["responses"] == 24
     assert recorded["generated_tokens"] == sum(len(row["response_token_ids"]) for row in rows)
-    assert recorded["settings"] == plan().samples("tiny", "sums")
+    assert recorded["settings"] == settings(configured(), "sample_reference", reference="tiny", dataset="sums")
 
 
 def test_samples_of_a_problem_differ_and_equal_seeds_repeat_them(results, tmp_path):
-    rows = sample(plan(), results, tmp_path / "a.parquet")
+    rows = sample(configured(), results, tmp_path / "a.parquet")
     assert len({row["seed"] for row in rows}) == len(rows)
     assert all(len(set(drawn)) == 4 for drawn in responses_of(rows).values())
-    assert sample(plan(), results, tmp_path / "b.parquet") == rows
-    other = plan(datasets__sums__sampling__base_seed=1)
+    assert sample(configured(), results, tmp_path / "b.parquet") == rows
+    other = configured(datasets__sums__sampling__base_seed=1)
     redrawn = by_sample(sample(other, results, tmp_path / "c.parquet"))
     assert not {seed for seed, _ in redrawn.values()} & {row["seed"] for row in rows}
     assert redrawn.keys() == by_sample(rows).keys() and redrawn != by_sample(rows)
@@ -260,7 +262,7 @@ def test_the_recorded_seed_is_the_one_that_the_response_was_drawn_with(results, 
     from astarpo.sampling.settings import SamplingSettings
     from astarpo.sampling.transformers_engine import TransformersSampler
 
-    row = sample(plan(), results, tmp_path / "block.parquet")[5]
+    row = sample(configured(), results, tmp_path / "block.parquet")[5]
     prompts = {row["prompt_id"]: row["prompt"] for row in rows_of(results / "sums.parquet")}
     policy = load_policy(results / "tiny/model")
     tokens = policy.tokenizer(prompts[row["prompt_id"]])["input_ids"]
@@ -272,18 +274,18 @@ def test_the_recorded_seed_is_the_one_that_the_response_was_drawn_with(results, 
 
 
 def test_the_second_block_goes_on_where_the_first_ends(results, tmp_path):
-    first = by_sample(sample(plan(), results, tmp_path / "0.parquet", "s0-p0"))
-    second = by_sample(sample(plan(), results, tmp_path / "1.parquet", "s1-p0"))
+    first = by_sample(sample(configured(), results, tmp_path / "0.parquet", "s0-p0"))
+    second = by_sample(sample(configured(), results, tmp_path / "1.parquet", "s1-p0"))
     assert sorted({index for _, index in first}) == [0, 1, 2, 3]
     assert sorted({index for _, index in second}) == [4, 5, 6, 7]
     assert not {seed for seed, _ in first.values()} & {seed for seed, _ in second.values()}
-    wide = plan(datasets__sums__sampling__block_size=8)
+    wide = configured(datasets__sums__sampling__block_size=8)
     assert by_sample(sample(wide, results, tmp_path / "wide.parquet")) == first | second
 
 
 def test_shards_cut_the_prompts_and_change_no_sample(results, tmp_path):
-    whole = by_sample(sample(plan(), results, tmp_path / "whole.parquet"))
-    cut = plan(datasets__sums__sampling__prompt_shards=2)
+    whole = by_sample(sample(configured(), results, tmp_path / "whole.parquet"))
+    cut = configured(datasets__sums__sampling__prompt_shards=2)
     shards = [by_sample(sample(cut, results, tmp_path / f"{shard}.parquet", f"s0-p{shard}")) for shard in (0, 1)]
     assert not shards[0].keys() & shards[1].keys()
     assert all(len(shard) < len(whole) for shard in shards)
@@ -291,42 +293,42 @@ def test_shards_cut_the_prompts_and_change_no_sample(results, tmp_path):
 
 
 def test_k_answers_to_a_problem_differ_and_their_seeds_depend_on_the_index(results, tmp_path):
-    rows = answer(plan(), results, tmp_path / "a.parquet", "sampled")
+    rows = answer(configured(), results, tmp_path / "a.parquet", "sampled")
     assert [row["sample_index"] for row in rows] == [0, 1, 2, 3] * 2
     assert len({row["seed"] for row in rows}) == len(rows)
     assert all(len(set(drawn)) == 4 for drawn in responses_of(rows).values())
-    assert answer(plan(), results, tmp_path / "b.parquet", "sampled") == rows
-    other = answer(plan(), results, tmp_path / "c.parquet", "other-seed")
+    assert answer(configured(), results, tmp_path / "b.parquet", "sampled") == rows
+    other = answer(configured(), results, tmp_path / "c.parquet", "other-seed")
     assert not {row["seed"] for row in rows} & {row["seed"] for row in other}
     assert responses_of(other) != responses_of(rows)
 
 
 def test_policies_are_asked_with_the_same_noise_and_other_than_stage_one(results, tmp_path):
-    made = plan(references__tiny__source__seed=1)
-    prepare_reference(made, results, results / "other")
-    first = by_sample(answer(plan(), results, tmp_path / "a.parquet", "sampled"))
-    second = by_sample(answer(made, results, tmp_path / "b.parquet", "sampled", "other"))
+    config = configured(references__tiny__source__seed=1)
+    prepare_reference(config, results, results / "other")
+    first = by_sample(answer(configured(), results, tmp_path / "a.parquet", "sampled"))
+    second = by_sample(answer(config, results, tmp_path / "b.parquet", "sampled", "other"))
     assert {key: seed for key, (seed, _) in first.items()} == {key: seed for key, (seed, _) in second.items()}
     assert first != second
     # Asked the prompts of stage 1, it answers with other noise.
-    stage_one = by_sample(sample(plan(), results, tmp_path / "c.parquet"))
-    asked = by_sample(answer(plan(), results, tmp_path / "d.parquet", "sampled", problems="sums"))
+    stage_one = by_sample(sample(configured(), results, tmp_path / "c.parquet"))
+    asked = by_sample(answer(configured(), results, tmp_path / "d.parquet", "sampled", problems="sums"))
     assert asked.keys() == stage_one.keys()
     assert not {seed for seed, _ in asked.values()} & {seed for seed, _ in stage_one.values()}
 
 
 def test_protocols_say_how_many_answers_how_long_and_how_random(results, tmp_path):
-    greedy = answer(plan(), results, tmp_path / "greedy.parquet", "greedy")
+    greedy = answer(configured(), results, tmp_path / "greedy.parquet", "greedy")
     assert [row["sample_index"] for row in greedy] == [0, 0]
     likeliest = answer(
-        plan(**{"benchmarks__held-out__protocols__greedy__seed": 5}),
+        configured(**{"benchmarks__held-out__protocols__greedy__seed": 5}),
         results,
         tmp_path / "seeded.parquet",
         "greedy",
     )
     assert responses_of(likeliest) == responses_of(greedy)
-    short = answer(plan(), results, tmp_path / "short.parquet", "short")
-    sampled = answer(plan(), results, tmp_path / "sampled.parquet", "sampled")
+    short = answer(configured(), results, tmp_path / "short.parquet", "short")
+    sampled = answer(configured(), results, tmp_path / "sampled.parquet", "sampled")
     assert {row["n_tokens"] for row in short} == {3}
     assert {row["finish_reason"] for row in short} == {"length"}
     assert [row["response_token_ids"] for row in short] == [row["response_token_ids"][:3] for row in sampled]
@@ -369,7 +371,7 @@ def selected(name: str, graded: list[str], out: Path) -> dict[str, dict[str, Any
     stage(
         "select_prompts",
         "--settings",
-        plan().selection(name),
+        settings(configured(), "select_prompts", selection=name),
         "--graded",
         *graded,
         "--out",
@@ -379,7 +381,15 @@ def selected(name: str, graded: list[str], out: Path) -> dict[str, dict[str, Any
 
 
 def estimated(name: str, graded: list[str], out: Path) -> dict[str, dict[str, Any]]:
-    stage("estimate_values", "--settings", plan().value(name), "--graded", *graded, "--out", str(out))
+    stage(
+        "estimate_values",
+        "--settings",
+        settings(configured(), "estimate_values", value=name),
+        "--graded",
+        *graded,
+        "--out",
+        str(out),
+    )
     return {row["prompt_id"]: row for row in rows_of(out)}
 
 
@@ -480,7 +490,7 @@ def test_what_was_drawn_is_graded_counted_and_valued(results, tmp_path, monkeypa
     """From samples to V* along the files that the stages hand on, with a verifier that a random model can please."""
     judge = tmp_path / "judge.py"
     judge.write_text("def even(gold, response):\n    return len(response.text) % 2 == 0\n")
-    made = plan(
+    config = configured(
         datasets__sums__verifier=f"{judge}:even",
         datasets__sums__grading={"truncated": "as_judged"},
     )
@@ -489,7 +499,7 @@ def test_what_was_drawn_is_graded_counted_and_valued(results, tmp_path, monkeypa
     stage(
         "prepare_dataset",
         "--settings",
-        made.dataset("sums"),
+        settings(config, "prepare_dataset", dataset="sums"),
         "--source",
         "sums.jsonl",
         "--out",
@@ -497,11 +507,11 @@ def test_what_was_drawn_is_graded_counted_and_valued(results, tmp_path, monkeypa
         "--out-card",
         str(tmp_path / "sums.json"),
     )
-    drawn = sample(made, results, tmp_path / "block.parquet")
+    drawn = sample(config, results, tmp_path / "block.parquet")
     stage(
         "grade_samples",
         "--settings",
-        made.grading("sums"),
+        settings(config, "grade_samples", dataset="sums"),
         "--generations",
         str(tmp_path / "block.parquet"),
         "--problems",
@@ -512,7 +522,7 @@ def test_what_was_drawn_is_graded_counted_and_valued(results, tmp_path, monkeypa
     stage(
         "estimate_values",
         "--settings",
-        made.value("paper"),
+        settings(config, "estimate_values", value="paper"),
         "--graded",
         str(graded),
         "--out",
@@ -536,9 +546,9 @@ def test_a_warm_start_moves_the_weights_and_says_what_it_learnt_from(results, tm
     from astarpo.model.loading import load_policy
 
     steps = {"dataset": "sums", "steps": 8, "batch_size": 3, "lr": 0.01, "lr_schedule": "constant"}
-    made = plan(references__tiny__warm_start=steps)
+    config = configured(references__tiny__warm_start=steps)
     data = ("--dataset", str(results / "sums.parquet"))
-    recorded = read_json(prepare_reference(made, results, tmp_path / "warm", *data))
+    recorded = read_json(prepare_reference(config, results, tmp_path / "warm", *data))
     assert recorded["warm_start_prompts"] == 6 and recorded["warm_start_prompts_too_long"] == 1
     cold, warm = (load_policy(folder / "model").model for folder in (results / "tiny", tmp_path / "warm"))
     before, after = (torch.cat([weight.detach().flatten() for weight in model.parameters()]) for model in (cold, warm))
@@ -551,5 +561,5 @@ def test_a_warm_start_moves_the_weights_and_says_what_it_learnt_from(results, tm
 
 @pytest.mark.parametrize(("own", "longest"), [(None, 16), (8, 8)])
 def test_a_run_may_take_shorter_prompts_than_its_reference(own, longest):
-    made = plan(**{"runs__a-star-po__max_prompt_tokens": own})
-    assert json.loads(made.training("a-star-po"))["prompting"]["max_prompt_tokens"] == longest
+    config = configured(**{"runs__a-star-po__max_prompt_tokens": own})
+    assert json.loads(settings(config, "train_policy", run="a-star-po"))["prompting"]["max_prompt_tokens"] == longest

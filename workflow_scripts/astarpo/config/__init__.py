@@ -1,6 +1,5 @@
-"""The configuration: from YAML to checked, typed settings, and from those to one JSON a stage."""
+"""The configuration: from YAML to checked, typed settings, and from those to what each rule's jobs are given."""
 
 from astarpo.config.load import load_config, with_typed
-from astarpo.config.plan import Plan
 
-__all__ = ["Plan", "load_config", "with_typed"]
+__all__ = ["load_config", "with_typed"]

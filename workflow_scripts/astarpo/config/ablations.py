@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from pydantic import Field
 
 from astarpo.common.settings import Section
 from astarpo.config.runs import Ablation, Config
@@ -10,14 +10,20 @@ from astarpo.config.runs import Ablation, Config
 MISSING = object()
 
 
-def ablation_points(config: Config, figure: Ablation) -> dict[str, Any]:
+class AblationSettings(Ablation):
+    """Settings of `plot` for an ablation."""
+
+    points: dict[str, str | int | float | bool | None] = Field(description="run -> the value of the setting `x`")
+
+
+def ablation_points(config: Config, figure: Ablation) -> dict[str, object]:
     """Give the runs of an ablation figure with the value of its setting in each; runs without it are left out."""
     names = config.runs if figure.runs is None else figure.runs
-    found = {name: setting_of(config, name, figure.x) for name in names}
-    return {name: value for name, value in found.items() if value is not MISSING}
+    settings = {name: setting_of(config, name, figure.x) for name in names}
+    return {name: value for name, value in settings.items() if value is not MISSING}
 
 
-def setting_of(config: Config, run: str, key: str) -> Any:
+def setting_of(config: Config, run: str, key: str) -> object:
     """Look up a setting of a run.
 
     Args:
@@ -36,11 +42,10 @@ def setting_of(config: Config, run: str, key: str) -> Any:
         return MISSING
     entry: Section = config.values[str(value)] if first == "value" else config.selections[str(value)]
     # The mean is the limit of log_mean_exp for beta1 to infinity.
-    if key == "value.beta1" and getattr(entry, "estimator", None) == "mean":
+    if key == "value.beta1" and dict(entry).get("estimator") == "mean":
         return "mean"
     return _field(entry, rest)
 
 
-def _field(entry: Section, key: str) -> Any:
-    """A key of an entry; what else the object has, such as its methods, is none."""
-    return getattr(entry, key) if key in type(entry).model_fields else MISSING
+def _field(entry: Section, key: str) -> object:
+    return dict(entry).get(key, MISSING)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from astarpo.common.kinds import LEAST_TEMPERATURE
 from astarpo.common.machine import Machine
 from astarpo.config.figure_checks import figure_errors
-from astarpo.config.methods import HYPERPARAMETERS, Run
+from astarpo.config.methods import ReinforceRun, Run, RunEntry
 from astarpo.config.model_checks import model_errors
-from astarpo.config.runs import Config
-from astarpo.config.schema import DatasetEntry, TaskEntry
+from astarpo.config.runs import Ablation, Config, Tradeoff, Values
+from astarpo.config.schema import DatasetEntry, SelectionEntry, TaskEntry, ValueEntry
 from astarpo.config.size_checks import size_errors
 from astarpo.data.settings import HubData, LocalFile
 from astarpo.objectives import responses_allowed
@@ -38,10 +38,18 @@ def reference_errors(config: Config) -> list[str]:
 
 
 def _dangling_names(config: Config) -> Iterator[str]:
-    for key, wanted, registry in _references(config):
-        known = getattr(config, registry)
-        if wanted not in known:
-            yield f"{key} = '{wanted}': no such entry under {registry}; there are {', '.join(known) or 'none'}"
+    registries: dict[str, Iterable[str]] = {
+        "datasets": config.datasets,
+        "references": config.references,
+        "selections": config.selections,
+        "values": config.values,
+        "runs": config.runs,
+        "benchmarks": config.benchmarks,
+    }
+    for key, name, registry in _references(config):
+        names = registries[registry]
+        if name not in names:
+            yield f"{key} = '{name}': no such entry under {registry}; there are {', '.join(names) or 'none'}"
 
 
 def _references(config: Config) -> Iterator[tuple[str, str, str]]:
@@ -54,23 +62,28 @@ def _references(config: Config) -> Iterator[tuple[str, str, str]]:
             yield f"datasets.{name}.decontaminate", unwanted, "benchmarks"
         if dataset.samples is not None:
             yield f"datasets.{name}.samples.reference", dataset.samples.reference, "references"
-    for registry, entries in (("values", config.values), ("selections", config.selections)):
-        for name, entry in entries.items():
-            yield f"{registry}.{name}.reference", entry.reference, "references"
-            yield f"{registry}.{name}.dataset", entry.dataset, "datasets"
+    for registry, name, entry in _stage_one_entries(config):
+        yield f"{registry}.{name}.reference", entry.reference, "references"
+        yield f"{registry}.{name}.dataset", entry.dataset, "datasets"
     for name, run in config.runs.items():
         yield from _run_references(name, run)
     for name, figure in config.figures.items():
-        for run_name in getattr(figure, "runs", None) or ():
-            yield f"figures.{name}.runs", run_name, "runs"
-        shown: str | None = getattr(figure, "benchmark", None)
-        if shown is not None:
-            yield f"figures.{name}.benchmark", shown, "benchmarks"
-        if hasattr(figure, "value"):
+        if isinstance(figure, Values):
             yield f"figures.{name}.value", figure.value, "values"
+            continue
+        for run_name in figure.runs or ():
+            yield f"figures.{name}.runs", run_name, "runs"
+        if isinstance(figure, Tradeoff | Ablation) and figure.benchmark is not None:
+            yield f"figures.{name}.benchmark", figure.benchmark, "benchmarks"
 
 
-def _run_references(name: str, run: Run) -> Iterator[tuple[str, str, str]]:
+def _stage_one_entries(config: Config) -> Iterator[tuple[str, str, ValueEntry | SelectionEntry]]:
+    """What is made of stage 1's samples: (registry, name, entry)."""
+    yield from (("values", name, value) for name, value in config.values.items())
+    yield from (("selections", name, selection) for name, selection in config.selections.items())
+
+
+def _run_references(name: str, run: RunEntry) -> Iterator[tuple[str, str, str]]:
     key = f"runs.{name}"
     yield f"{key}.reference", run.reference, "references"
     yield f"{key}.dataset", run.dataset, "datasets"
@@ -78,8 +91,9 @@ def _run_references(name: str, run: Run) -> Iterator[tuple[str, str, str]]:
         yield f"{key}.selection", run.selection, "selections"
     if run.validation is not None:
         yield f"{key}.validation", run.validation, "datasets"
-    if getattr(run, "value", None) is not None:
-        yield f"{key}.value", getattr(run, "value"), "values"  # noqa: B009
+    value = run.estimate_name()
+    if value is not None:
+        yield f"{key}.value", value, "values"
     for benchmark in run.benchmarks or ():
         yield f"{key}.benchmarks", benchmark, "benchmarks"
 
@@ -168,16 +182,15 @@ def _import_errors(key: str, dataset: DatasetEntry) -> Iterator[str]:
 
 
 def _stage_one_errors(config: Config) -> Iterator[str]:
-    for registry, entries in (("values", config.values), ("selections", config.selections)):
-        for name, entry in entries.items():
-            sampling = config.datasets[entry.dataset].sampling
-            if sampling is None:
-                yield f"{registry}.{name}.dataset = '{entry.dataset}': this data set has no `sampling`; add it"
-            elif entry.n > sampling.max_samples:
-                yield (
-                    f"{registry}.{name}.n = {entry.n}: is above datasets.{entry.dataset}.sampling.max_samples "
-                    f"({sampling.max_samples}); raise that, and only new samples are drawn"
-                )
+    for registry, name, entry in _stage_one_entries(config):
+        sampling = config.datasets[entry.dataset].sampling
+        if sampling is None:
+            yield f"{registry}.{name}.dataset = '{entry.dataset}': this data set has no `sampling`; add it"
+        elif entry.n > sampling.max_samples:
+            yield (
+                f"{registry}.{name}.n = {entry.n}: is above datasets.{entry.dataset}.sampling.max_samples "
+                f"({sampling.max_samples}); raise that, and only new samples are drawn"
+            )
 
 
 def _run_errors(config: Config) -> Iterator[str]:
@@ -187,20 +200,22 @@ def _run_errors(config: Config) -> Iterator[str]:
             yield f"{key}.dataset = '{run.dataset}': this data set has no `sampling`; add it"
         if len(set(run.seeds)) < len(run.seeds):
             yield f"{key}.seeds = {list(run.seeds)}: must be different numbers"
-        for kind in ("value", "selection"):
-            chosen = getattr(run, kind, None)
-            if chosen is None:
-                continue
-            entry = getattr(config, f"{kind}s")[chosen]
-            for field in ("reference", "dataset"):
-                if getattr(entry, field) != getattr(run, field):
-                    yield (
-                        f"{key}.{kind} = '{chosen}': is made from {field} '{getattr(entry, field)}', but the run "
-                        f"uses '{getattr(run, field)}'"
-                    )
+        value = run.estimate_name()
+        if value is not None:
+            yield from _origin_errors(f"{key}.value = '{value}'", config.values[value], run)
+        if run.selection is not None:
+            yield from _origin_errors(f"{key}.selection = '{run.selection}'", config.selections[run.selection], run)
         if run.updates_per_rollout > run.prompts_per_batch:
             yield f"{key}.updates_per_rollout = {run.updates_per_rollout}: must not be above prompts_per_batch"
         yield from _method_errors(key, run)
+
+
+def _origin_errors(key: str, entry: ValueEntry | SelectionEntry, run: Run) -> Iterator[str]:
+    """An estimate or selection for other prompts, or from another reference, than those of the run."""
+    if entry.reference != run.reference:
+        yield f"{key}: is made from reference '{entry.reference}', but the run uses '{run.reference}'"
+    if entry.dataset != run.dataset:
+        yield f"{key}: is made from dataset '{entry.dataset}', but the run uses '{run.dataset}'"
 
 
 def _engine_errors(config: Config) -> Iterator[str]:
@@ -210,10 +225,10 @@ def _engine_errors(config: Config) -> Iterator[str]:
         yield "machine.offload_optimizer: needs zero_stage 1, 2 or 3, but it is 0"
     if machine.offload_parameters and machine.zero_stage != 3:
         yield f"machine.offload_parameters: needs zero_stage 3, but it is {machine.zero_stage}"
-    spread = any(run.engine == "deepspeed" for run in config.runs.values())
-    for offload in ("offload_optimizer", "offload_parameters"):
-        if getattr(machine, offload) and not spread:
-            yield f"machine.{offload} = True: has no effect, as no run has engine: deepspeed"
+    offloads = {"offload_optimizer": machine.offload_optimizer, "offload_parameters": machine.offload_parameters}
+    if not any(run.engine == "deepspeed" for run in config.runs.values()):
+        for key in (key for key, is_set in offloads.items() if is_set):
+            yield f"machine.{key} = True: has no effect, as no run has engine: deepspeed"
     for name, run in config.runs.items():
         key = f"runs.{name}"
         if run.compile_model:
@@ -241,15 +256,13 @@ def _compile_errors(key: str, run: Run, machine: Machine) -> Iterator[str]:
         yield f"{key}.compile_model: cannot go with machine.activation_checkpointing; set one of them to false"
 
 
-def _method_errors(key: str, run: Run) -> Iterator[str]:
-    method: str = getattr(run, "method")  # noqa: B009
-    own = {name: getattr(run, name) for name in HYPERPARAMETERS[method]}
-    least, most = responses_allowed(method, own)
+def _method_errors(key: str, run: RunEntry) -> Iterator[str]:
+    least, most = responses_allowed(run.method, run.hyperparameters())
     n = run.responses_per_prompt
     if n < least or (most is not None and n > most):
         allowed = f"exactly {least}" if least == most else f"{least} or more"
-        yield f"{key}.responses_per_prompt = {n}: {method} takes {allowed}"
-    if method == "reinforce" and (own["baseline"] == "v_star") != (getattr(run, "value", None) is not None):
+        yield f"{key}.responses_per_prompt = {n}: {run.method} takes {allowed}"
+    if isinstance(run, ReinforceRun) and (run.baseline == "v_star") != (run.value is not None):
         yield f"{key}.value: baseline `v_star` needs it, and no other takes it"
 
 

@@ -7,7 +7,8 @@ from typing import Any
 
 from astarpo.common.kinds import LARGEST_SEED
 from astarpo.common.settings import Section
-from astarpo.config.runs import Config, Figure, Run
+from astarpo.config.methods import Run
+from astarpo.config.runs import Config, Figure
 from astarpo.config.schema import TaskEntry
 
 INTRODUCTION = """# Configuration

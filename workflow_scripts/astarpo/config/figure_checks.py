@@ -33,8 +33,7 @@ def figure_errors(config: Config) -> Iterator[str]:
 
 
 def _pixel_errors(key: str, figure: Figure) -> Iterator[str]:
-    for side in ("width_in", "height_in"):
-        inches = getattr(figure, side)
+    for side, inches in (("width_in", figure.width_in), ("height_in", figure.height_in)):
         if inches * figure.dpi > MOST_PIXELS:
             yield (f"{key}.dpi = {figure.dpi}: times {side} ({inches:g}) must not be above {MOST_PIXELS} pixels")
 

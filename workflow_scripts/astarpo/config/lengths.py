@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 
+from astarpo.common.settings import canonical_json
 from astarpo.config.runs import Config
 from astarpo.config.schema import SelectionEntry, ValueEntry
 from astarpo.model.lengths import Length
@@ -24,6 +26,11 @@ def lengths_of(config: Config, reference: str) -> list[Length]:
         *_runs(config, reference),
         *_benchmarks(config, reference),
     ]
+
+
+def lengths_json(config: Config, reference: str) -> str:
+    """The same as one text, for `prepare_reference`. Not a setting: a new benchmark makes no other reference."""
+    return canonical_json([dataclasses.asdict(length) for length in lengths_of(config, reference)])
 
 
 def _stage_one(config: Config, reference: str) -> Iterator[Length]:

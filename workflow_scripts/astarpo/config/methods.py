@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -30,17 +30,41 @@ class RunInputs(Section):
 class Run(TrainingKeys, RunInputs):
     """What every training has; each method adds its own keys."""
 
+    method_settings: ClassVar[type[Section]]
+
+    def hyperparameters(self) -> dict[str, Any]:
+        """The method's settings, by name."""
+        return self.only(self.method_settings)
+
+    def estimate_name(self) -> str | None:
+        """The entry of `values` that the run uses; None where its method needs no V*."""
+        return None
+
+    def updates_estimate(self) -> bool:
+        """Whether V* is estimated again while the run trains."""
+        return False
+
 
 class AStarPORun(a_star_po.AStarPOSettings, Run):
     """A*-PO: regress beta2 ln(pi/pi_ref) onto r - V*."""
 
+    method_settings = a_star_po.AStarPOSettings
     method: Literal["a_star_po"]
     value: Name = Field(description="the estimate of V*")
+
+    def estimate_name(self) -> str | None:
+        """The entry of `values` that the run uses."""
+        return self.value
+
+    def updates_estimate(self) -> bool:
+        """Whether V* is estimated again while the run trains."""
+        return self.value_update == "running"
 
 
 class GRPORun(grpo.GRPOSettings, Run):
     """GRPO: the group's mean as baseline, a clipped ratio, a KL term; flags for Dr. GRPO and DAPO."""
 
+    method_settings = grpo.GRPOSettings
     method: Literal["grpo"]
     responses_per_prompt: Count = Field(8, description="the size of a group")
 
@@ -48,12 +72,14 @@ class GRPORun(grpo.GRPOSettings, Run):
 class PPORun(ppo.PPOSettings, Run):
     """PPO: a critic that starts from the base model, GAE, clipped policy and value losses, KL in the reward."""
 
+    method_settings = ppo.PPOSettings
     method: Literal["ppo"]
 
 
 class REBELRun(rebel.REBELSettings, Run):
     """REBEL: regress differences of log-ratios of pairs onto differences of their rewards."""
 
+    method_settings = rebel.REBELSettings
     method: Literal["rebel"]
     responses_per_prompt: Count = Field(2, description="a pair")
 
@@ -61,13 +87,19 @@ class REBELRun(rebel.REBELSettings, Run):
 class ReinforceRun(reinforce.ReinforceSettings, Run):
     """REINFORCE on the KL-penalised reward: a control for what V* and the squared loss add."""
 
+    method_settings = reinforce.ReinforceSettings
     method: Literal["reinforce"]
     value: Name | None = Field(None, description="the estimate of V*, for baseline `v_star` alone")
+
+    def estimate_name(self) -> str | None:
+        """The entry of `values` that the run uses; None for the other baselines."""
+        return self.value
 
 
 class OAPLRun(oapl.OAPLSettings, Run):
     """OAPL: samples, anchor and V* all from the policy of the last synchronisation."""
 
+    method_settings = oapl.OAPLSettings
     method: Literal["oapl"]
     responses_per_prompt: Count = Field(8, description="the group that V* is estimated from")
 
@@ -81,12 +113,3 @@ METHOD_RUNS: dict[str, type[Run]] = {
     "reinforce": ReinforceRun,
 }
 RunEntry = Annotated[AStarPORun | GRPORun | PPORun | REBELRun | ReinforceRun | OAPLRun, Field(discriminator="method")]
-# The names of each method's own settings.
-HYPERPARAMETERS: dict[str, tuple[str, ...]] = {
-    "a_star_po": tuple(a_star_po.AStarPOSettings.model_fields),
-    "grpo": tuple(grpo.GRPOSettings.model_fields),
-    "oapl": tuple(oapl.OAPLSettings.model_fields),
-    "ppo": tuple(ppo.PPOSettings.model_fields),
-    "rebel": tuple(rebel.REBELSettings.model_fields),
-    "reinforce": tuple(reinforce.ReinforceSettings.model_fields),
-}

@@ -90,7 +90,7 @@ def _entry(mapping: Any, name: str) -> tuple[Any, Any] | None:
 def _compose(path: str | Path) -> Any:
     import yaml
 
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    loader = yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader
     text = Path(path).read_text(encoding="utf-8")
     try:
         return yaml.compose(text, Loader=loader)

@@ -13,13 +13,13 @@ from astarpo.common.kinds import (
     SomeNames,
     Text,
 )
-from astarpo.common.machine import Machine
+from astarpo.common.machine import Machine, MachineSettings
 from astarpo.common.settings import Section
-from astarpo.config.methods import HYPERPARAMETERS, Run, RunEntry
+from astarpo.config.methods import RunEntry
 from astarpo.config.schema import BenchmarkEntry, DatasetEntry, ReferenceEntry, SelectionEntry, ValueEntry
 from astarpo.data.settings import Contamination
 
-__all__ = ["HYPERPARAMETERS", "Config", "Run", "RunEntry"]
+A_WEEK_MINUTES = 7 * 24 * 60
 
 
 class Figure(Section):
@@ -104,6 +104,25 @@ class MachineEntry(Machine):
     walltime_minutes: Count | None = Field(
         None, description="time limit of a training job, which stops before it with a checkpoint; null: none"
     )
+
+    def settings(self) -> MachineSettings:
+        """What a job receives."""
+        walltime = self.walltime_minutes
+        # Loading, exporting and the last checkpoint need some of the time that the cluster grants.
+        max_minutes = None if walltime is None else max(walltime * 0.9 - 2, 0.5 * walltime)
+        return MachineSettings(**self.only(Machine), max_minutes=max_minutes)
+
+    def gpus(self) -> int:
+        """GPUs that a job with a model takes."""
+        return 0 if self.device == "cpu" else 1
+
+    def training_gpus(self) -> int:
+        """GPUs that a training takes on each node."""
+        return self.gpus() * self.devices
+
+    def training_minutes(self) -> int:
+        """Time that a training job may take on a cluster; a week where the configuration sets no limit."""
+        return self.walltime_minutes or A_WEEK_MINUTES
 
 
 class Config(Section):

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from astarpo.config.methods import GRPORun, PPORun, Run
 from astarpo.config.runs import Config
 from astarpo.config.schema import ReferenceEntry, TaskEntry, WarmStart
-from astarpo.data.settings import HubData, LocalFile
+from astarpo.data.settings import ChainSums, Countdowns, HubData, LocalFile
 from astarpo.stage_one.settings import Scratch
 
 LEAST_DIVISOR = 1e-30  # of advantages, in fp32
@@ -37,8 +37,8 @@ def size_errors(config: Config) -> Iterator[str]:
 
 def _range_errors(key: str, entry: TaskEntry) -> Iterator[str]:
     for what in RANGES:
-        low = getattr(entry.source, f"min_{what}", None)
-        high = getattr(entry.source, f"max_{what}", None)
+        source = dict(entry.source)
+        low, high = source.get(f"min_{what}"), source.get(f"max_{what}")
         if low is not None and high is not None and low > high:
             yield f"{key}.source.min_{what} = {low}: must not be above max_{what} ({high})"
 
@@ -113,10 +113,7 @@ def _decay_errors(key: str, weight_decay: float, rates: dict[str, float]) -> Ite
 
 
 def _batch_errors(key: str, size: int, dataset: str, entry: TaskEntry) -> Iterator[str]:
-    limits = {
-        "max_prompts": entry.max_prompts,
-        "source.count": getattr(entry.source, "count", None),
-    }
-    for limit, most in limits.items():
+    count = entry.source.count if isinstance(entry.source, ChainSums | Countdowns) else None
+    for limit, most in (("max_prompts", entry.max_prompts), ("source.count", count)):
         if most is not None and size > most:
             yield f"{key} = {size}: must not be above datasets.{dataset}.{limit} ({most})"

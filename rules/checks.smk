@@ -1,0 +1,95 @@
+"""What could stop a job, said before the first one starts; and why jobs failed, said at the end.
+
+Comes in: the jobs that Snakemake is about to run. Goes out: messages; no files.
+"""
+
+import sys
+from pathlib import Path
+
+from astarpo.common.devices import check_enough, check_partitions, slurm_job
+from astarpo.common.errors import InputError
+from astarpo.common.job_logs import describe_failure
+from astarpo.common.packages import check_can_import
+from astarpo.config.lengths import lengths_of
+from astarpo.config.paths import model_path
+from astarpo.config.stages.table import STAGES
+from astarpo.model.lengths import check_folder
+from astarpo.training.compilation import check_can_compile
+from astarpo.training.trackers import check_in_environment, check_installed
+from snakemake.exceptions import WorkflowError
+from snakemake.settings.types import DeploymentMethod
+
+
+def script_of(job):
+    """The script that a job runs, whatever prefix its rule has in a workflow that uses this one as a module."""
+    return job.params.code.split()[1] if "code" in job.params.keys() else job.rule.name
+
+
+def check_model_lengths(jobs):
+    """Compare what the configuration gives models to read with those whose config.json is here already.
+
+    Others are compared when they are prepared. A scratch model's length is in the configuration, which was checked.
+    """
+    prepared_anew = {job.output.model for job in jobs if script_of(job) == "prepare_reference"}
+    for name, reference in CONFIG.references.items():
+        source, prepared = reference.source, model_path(name)
+        if source.kind == "scratch" or (source.kind == "hub" and prepared in prepared_anew):
+            continue
+        folder = Path(source.path if source.kind == "local" else prepared)
+        if (folder / "config.json").is_file():
+            check_folder(folder, lengths_of(CONFIG, name))
+
+
+def check_before_start():
+    """Say what no job could run with, before the first of them does."""
+    if not workflow.is_main_process:
+        return
+    jobs = list(workflow.dag.needrun_jobs())
+    try:
+        trainings = [job for job in jobs if script_of(job) == "train_policy"]
+        if trainings:
+            check_trainings(trainings)
+        check_model_lengths(jobs)
+        if workflow.executor_plugin.name == "slurm":
+            sent = [job for job in jobs if not job.is_local]
+            check_partitions({job.rule.name: job.resources.get("slurm_partition") for job in sent})
+        elif workflow.local_exec:
+            if not workflow.deployment_settings.deployment_method:
+                check_can_import(packages_of(jobs))
+            check_enough(max((job.resources.get("gpu", 0) for job in jobs), default=0))
+    except InputError as error:
+        raise WorkflowError(str(error)) from None
+
+
+def packages_of(jobs):
+    """Packages that jobs need and that the usual environments do not have."""
+    stages = [(STAGES.get(script_of(job)), job) for job in jobs]
+    return list(dict.fromkeys(name for stage, job in stages if stage for name in stage.packages(CONFIG, job.wildcards)))
+
+
+def check_trainings(jobs):
+    """Say what no training could run with: each would find out when stage 1 has been paid for."""
+    if DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method:
+        for environment in sorted({training_env(job.wildcards) for job in jobs}):
+            check_in_environment(MACHINE.trackers, SOURCE / environment.removeprefix("../"))
+    else:
+        check_installed(MACHINE.trackers)
+    if workflow.executor_plugin.name != "slurm" and workflow.local_exec:
+        if MACHINE.nodes > 1:
+            slurm_job(MACHINE.nodes)
+        if any(CONFIG.runs[job.wildcards.run].compile_model for job in jobs):
+            check_can_compile(MACHINE.device)
+
+
+def print_failures():
+    """Print why each failed job failed, one line a job: also where --quiet hides all that Snakemake says."""
+    if any(type(handler).__module__.startswith("snakemake_logger_plugin_stages") for handler in logger_plugins()):
+        return
+    for job in sorted(workflow.scheduler.failed, key=str):
+        for one in job.jobs if job.is_group() else [job]:
+            print(describe_failure(" ".join([one.rule.name, *one.wildcards]), list(one.log)), file=sys.stderr)
+
+
+def logger_plugins():
+    """The logger plugins of this invocation."""
+    return workflow.logger_manager.get_log_handlers()

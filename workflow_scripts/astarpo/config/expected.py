@@ -1,0 +1,108 @@
+"""What each result that the tables use must have been made from, in the order of the data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from astarpo.config.paths import block_path
+from astarpo.config.policies import evaluations, references_of_runs, trainings
+from astarpo.config.runs import Config
+from astarpo.config.samples import blocks, is_imported
+from astarpo.config.schema import SelectionEntry, ValueEntry
+from astarpo.config.stages import data, evaluation, stage_one, training
+from astarpo.config.stages.stage import Inputs, Stage, Wildcards
+
+if TYPE_CHECKING:
+    from astarpo.tables.plan import Expected
+
+STAGES: dict[str, Stage] = {**data.STAGES, **stage_one.STAGES, **training.STAGES, **evaluation.STAGES}
+
+
+def expected_results(config: Config) -> list[Expected]:
+    """List the results in use: file, rule, settings, inputs and optional modules, each file once."""
+    return [_expected(config, rule, wildcards) for rule, wildcards in _jobs(config)]
+
+
+def manifests_of_estimate(config: Config, name: str) -> list[str]:
+    """Manifests of the sample blocks that an estimate of V* is made from."""
+    entry = config.values[name]
+    names = blocks(config, entry.dataset, entry.n)
+    return [block_path(entry.reference, entry.dataset, block, "manifest.json") for block in names]
+
+
+def flat(inputs: Inputs) -> dict[str, str]:
+    """Give each file of a list a name of its own, as `cli.numbered` does."""
+    named: dict[str, str] = {}
+    for name, value in inputs.items():
+        if isinstance(value, list):
+            named |= {f"{name}-{index}": path for index, path in enumerate(value)}
+        else:
+            named[name] = value
+    return named
+
+
+def _expected(config: Config, rule: str, wildcards: Wildcards) -> Expected:
+    stage = STAGES[rule]
+    assert stage.record is not None, f"results of {rule} do not record what they were made from"
+    return {
+        "file": stage.record(wildcards),
+        "rule": rule,
+        "settings": stage.settings_json(config, wildcards),
+        "inputs": flat(stage.inputs(config, wildcards)),
+        "chosen": list(stage.modules(config, wildcards)),
+    }
+
+
+def _jobs(config: Config) -> Iterator[tuple[str, Wildcards]]:
+    for name in _used_datasets(config):
+        yield "prepare_dataset", {"dataset": name}
+    for name in dict.fromkeys(benchmark for _, benchmark, _ in evaluations(config)):
+        yield "prepare_benchmark", {"benchmark": name}
+    for name in references_of_runs(config):
+        yield "prepare_reference", {"reference": name}
+    yield from _stage_one_jobs(config)
+    for run, seed in trainings(config):
+        yield "train_policy", {"run": run, "seed": str(seed)}
+    for policy, benchmark, protocol in evaluations(config):
+        names: Wildcards = {"policy": policy, "benchmark": benchmark, "protocol": protocol}
+        yield "generate_answers", names
+        yield "grade_answers", names
+
+
+def _stage_one_jobs(config: Config) -> Iterator[tuple[str, Wildcards]]:
+    """Selections and estimates that some run uses, each after those of its blocks that come first."""
+    selections = {run.selection for run in config.runs.values()}
+    estimates = {run.estimate_name() for run in config.runs.values()}
+    seen: set[tuple[str, str, str]] = set()
+    for name, selection in config.selections.items():
+        if name in selections:
+            yield from _block_jobs(config, selection, seen)
+            yield "select_prompts", {"selection": name}
+    for name, value in config.values.items():
+        if name in estimates:
+            yield from _block_jobs(config, value, seen)
+            yield "estimate_values", {"value": name}
+
+
+def _block_jobs(
+    config: Config, entry: SelectionEntry | ValueEntry, seen: set[tuple[str, str, str]]
+) -> Iterator[tuple[str, Wildcards]]:
+    """Samples and grades of the blocks of an entry that were not listed before."""
+    imported = is_imported(config, entry.reference, entry.dataset)
+    for block in blocks(config, entry.dataset, entry.n):
+        if (entry.reference, entry.dataset, block) in seen:
+            continue
+        seen.add((entry.reference, entry.dataset, block))
+        names: Wildcards = {"reference": entry.reference, "dataset": entry.dataset, "block": block}
+        yield "import_samples" if imported else "sample_reference", names
+        yield "grade_samples", names
+
+
+def _used_datasets(config: Config) -> list[str]:
+    """Data sets that some run trains or validates on, or that its reference is warmed up on."""
+    used: set[str | None] = set()
+    for run in config.runs.values():
+        warm_start = config.references[run.reference].warm_start
+        used |= {run.dataset, run.validation, warm_start.dataset if warm_start else None}
+    return [name for name in config.datasets if name in used]

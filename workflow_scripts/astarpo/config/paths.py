@@ -1,0 +1,83 @@
+"""The paths of results, relative to the working directory, and the parts of a policy's name.
+
+A policy is a reference, named as its entry, or a trained one, named ``{run}.seed-{n}``.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+
+def run_of(policy: str) -> str:
+    """The run of a trained policy; for a reference its own name."""
+    return policy.rsplit(".seed-", 1)[0]
+
+
+def seed_of(policy: str) -> int:
+    """The seed of a trained policy."""
+    return int(policy.rsplit(".seed-", 1)[1])
+
+
+def dataset_path(name: str) -> str:
+    """A data set's problems."""
+    return f"results/datasets/{name}.parquet"
+
+
+def benchmark_path(name: str) -> str:
+    """A benchmark's problems."""
+    return f"results/benchmarks/{name}.parquet"
+
+
+def contamination_path(dataset: str, benchmark: str) -> str:
+    """What a data set shares with a benchmark."""
+    return f"results/contamination/{dataset}--{benchmark}.json"
+
+
+def reference_path(name: str) -> str:
+    """A reference's manifest."""
+    return f"results/references/{name}/manifest.json"
+
+
+def block_path(
+    reference: str, dataset: str, block: str, kind: Literal["parquet", "graded.parquet", "manifest.json"]
+) -> str:
+    """A block of samples: the responses, their grades, or the manifest."""
+    return f"results/samples/{reference}/{dataset}/block-{block}.{kind}"
+
+
+def selection_path(name: str) -> str:
+    """The prompts that a selection keeps."""
+    return f"results/selections/{name}.parquet"
+
+
+def value_path(name: str) -> str:
+    """V* of each prompt."""
+    return f"results/values/{name}.parquet"
+
+
+def training_folder(run: str, seed: int) -> str:
+    """The results of a training."""
+    return f"results/runs/{run}/seed-{seed}"
+
+
+def policy_path(policy: str) -> str:
+    """A policy's manifest."""
+    is_reference = run_of(policy) == policy
+    return (
+        reference_path(policy) if is_reference else f"{training_folder(run_of(policy), seed_of(policy))}/manifest.json"
+    )
+
+
+def model_path(policy: str) -> str:
+    """A policy's model folder."""
+    return policy_path(policy).removesuffix("manifest.json") + "model"
+
+
+def evaluation_path(policy: str, benchmark: str, protocol: str, kind: Literal["generations", "graded"]) -> str:
+    """A policy's answers to a benchmark, or their grades."""
+    return f"results/evaluations/{policy}/{benchmark}.{protocol}.{kind}.parquet"
+
+
+def table_path(name: str) -> str:
+    """A table; ``name`` includes the ending."""
+    return f"results/tables/{name}"

@@ -1,0 +1,31 @@
+"""Constraints of wildcards: which names of a configuration a rule is for."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from astarpo.config.runs import Config
+from astarpo.config.samples import imported_samples
+
+NAME = "[a-z0-9][a-z0-9-]*"
+NOTHING = r"\b\B"  # matches no text
+
+
+def one_of(names: Iterable[str]) -> str:
+    """One of some names; none at all, if there are none."""
+    return "|".join(map(re.escape, names)) or NOTHING
+
+
+def figure_pattern(config: Config, kind: str) -> str:
+    """The figures of one kind."""
+    return one_of(name for name, figure in config.figures.items() if figure.kind == kind)
+
+
+def samples_pattern(config: Config, imported: bool) -> str:
+    """The wildcard `reference` in `{reference}/{dataset}/...`: samples imported, or drawn here.
+
+    It looks ahead past the slash, as the two wildcards must fit together.
+    """
+    pairs = one_of(f"{reference}/{name}" for reference, name in imported_samples(config))
+    return rf"(?{'=' if imported else '!'}(?:{pairs})/){NAME}"

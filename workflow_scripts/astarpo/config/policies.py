@@ -1,0 +1,62 @@
+"""The trainings, policies and evaluations that a configuration asks for."""
+
+from __future__ import annotations
+
+from astarpo.config.paths import run_of
+from astarpo.config.runs import Config
+
+
+def trainings(config: Config) -> list[tuple[str, int]]:
+    """Every (run, seed)."""
+    return [(name, seed) for name, run in config.runs.items() for seed in run.seeds]
+
+
+def validated_trainings(config: Config) -> list[tuple[str, int]]:
+    """Those whose run has validation prompts."""
+    return [(run, seed) for run, seed in trainings(config) if config.runs[run].validation is not None]
+
+
+def references_of_runs(config: Config) -> list[str]:
+    """References that some run starts from, in the order of the runs."""
+    return list(dict.fromkeys(run.reference for run in config.runs.values()))
+
+
+def policies(config: Config) -> list[str]:
+    """Every policy that is evaluated: references of runs first, then each run's seeds."""
+    return [*references_of_runs(config), *(f"{run}.seed-{seed}" for run, seed in trainings(config))]
+
+
+def evaluations(config: Config) -> list[tuple[str, str, str]]:
+    """Every (policy, benchmark, protocol)."""
+    return [
+        (policy, benchmark, protocol)
+        for policy in policies(config)
+        for benchmark in benchmarks_of(config, policy)
+        for protocol in config.benchmarks[benchmark].protocols
+    ]
+
+
+def benchmarks_of(config: Config, policy: str) -> list[str]:
+    """Benchmarks of a run, or those of any run that starts from a reference."""
+    run = config.runs.get(run_of(policy))
+    runs = [run] if run is not None else [other for other in config.runs.values() if other.reference == policy]
+    wanted = {name for run in runs for name in (run.benchmarks or config.benchmarks)}
+    return [benchmark for benchmark in config.benchmarks if benchmark in wanted]
+
+
+def reference_of(config: Config, policy: str) -> str:
+    """The reference that a policy is, or was trained from."""
+    run = config.runs.get(run_of(policy))
+    return policy if run is None else run.reference
+
+
+def contamination_pairs(config: Config) -> list[tuple[str, str]]:
+    """Every (training set, benchmark) in use by the same run; warm starts train as well."""
+    pairs: dict[tuple[str, str], None] = {}
+    for run in config.runs.values():
+        warm_start = config.references[run.reference].warm_start
+        training_sets = [run.dataset, *([warm_start.dataset] if warm_start else [])]
+        for dataset in training_sets:
+            for benchmark in run.benchmarks or config.benchmarks:
+                pairs[dataset, benchmark] = None
+    return list(pairs)

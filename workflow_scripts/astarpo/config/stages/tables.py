@@ -1,0 +1,83 @@
+"""The stages that show results: tables, the page of responses, validation, figures."""
+
+from __future__ import annotations
+
+import hashlib
+
+from astarpo.common.code import Chosen
+from astarpo.common.kinds import Text
+from astarpo.common.settings import Section
+from astarpo.config.ablations import AblationSettings, ablation_points
+from astarpo.config.expected import expected_results
+from astarpo.config.paths import benchmark_path, evaluation_path, table_path, training_folder, value_path
+from astarpo.config.policies import evaluations, trainings, validated_trainings
+from astarpo.config.runs import Ablation, Config, Figure, Values
+from astarpo.config.stages.stage import Inputs, Stage, Wildcards
+from astarpo.config.tables_plan import tables_plan
+from astarpo.figures import PLOTS
+from astarpo.figures import TABLES as FIGURE_TABLES
+
+
+class PlanSettings(Section):
+    """Settings of a stage that reads the plan of the tables and has no others.
+
+    Without the hash an old plan, kept by `snakemake --touch`, would be believed.
+    """
+
+    plan_sha256: Text
+
+
+def _plan_settings(config: Config, wildcards: Wildcards) -> PlanSettings:
+    return PlanSettings(plan_sha256=hashlib.sha256(tables_plan(config).encode()).hexdigest())
+
+
+def _results(config: Config, wildcards: Wildcards) -> Inputs:
+    """Everything that the tables are made of, checked or read."""
+    files = [expected["file"] for expected in expected_results(config)]
+    for run, seed in trainings(config):
+        files += [f"{training_folder(run, seed)}/{name}.parquet" for name in ("metrics", "timings")]
+    return {"results": list(dict.fromkeys(files))}
+
+
+def _answers(config: Config, wildcards: Wildcards) -> Inputs:
+    """Every answer, its grade, and the problems."""
+    files = []
+    for policy, benchmark, protocol in evaluations(config):
+        files.append(evaluation_path(policy, benchmark, protocol, "generations"))
+        files.append(evaluation_path(policy, benchmark, protocol, "graded"))
+        files.append(benchmark_path(benchmark))
+    return {"answers": list(dict.fromkeys(files))}
+
+
+def _validation_metrics(config: Config, wildcards: Wildcards) -> Inputs:
+    """The metrics of every training that has validation prompts."""
+    return {"metrics": [f"{training_folder(run, seed)}/metrics.parquet" for run, seed in validated_trainings(config)]}
+
+
+def _figure_settings(config: Config, wildcards: Wildcards) -> Figure:
+    """The figure's entry; for an ablation also the value of its setting in each run."""
+    figure = config.figures[wildcards["figure"]]
+    if isinstance(figure, Ablation):
+        return AblationSettings.model_validate({**dict(figure), "points": ablation_points(config, figure)})
+    return figure
+
+
+def _figure_inputs(config: Config, wildcards: Wildcards) -> Inputs:
+    """The tables that the figure shows."""
+    figure = config.figures[wildcards["figure"]]
+    if isinstance(figure, Values):
+        return {"values": value_path(figure.value)}
+    return {table: table_path(f"{table}.parquet") for table in FIGURE_TABLES[figure.kind]}
+
+
+def _figure_modules(config: Config, wildcards: Wildcards) -> Chosen:
+    """The module of the figure's kind."""
+    return (PLOTS.modules[config.figures[wildcards["figure"]].kind],)
+
+
+STAGES = {
+    "summarize": Stage(_plan_settings, _results),
+    "show_examples": Stage(_plan_settings, _answers),
+    "show_validation": Stage(_plan_settings, _validation_metrics),
+    "plot": Stage(_figure_settings, _figure_inputs, _figure_modules),
+}

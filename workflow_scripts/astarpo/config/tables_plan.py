@@ -1,0 +1,83 @@
+"""What the tables are made of: policies, evaluations, trainings, and what each file must have been made from."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from astarpo.common.settings import canonical_json
+from astarpo.config.expected import expected_results, manifests_of_estimate
+from astarpo.config.paths import benchmark_path, evaluation_path, run_of, seed_of, training_folder
+from astarpo.config.policies import evaluations, policies, trainings
+from astarpo.config.runs import Config
+
+if TYPE_CHECKING:
+    from astarpo.tables.plan import Evaluation, Policy, TablesPlan, Training
+
+
+def tables_plan(config: Config) -> str:
+    """The JSON that `summarize` is given."""
+    plan: TablesPlan = {
+        "policies": [_policy(config, policy) for policy in policies(config)],
+        "evaluations": [_evaluation(config, *names) for names in evaluations(config)],
+        "runs": [_training(config, run, seed) for run, seed in trainings(config)],
+        "expected": expected_results(config),
+    }
+    return canonical_json(plan)
+
+
+def _policy(config: Config, policy: str) -> Policy:
+    run = config.runs.get(run_of(policy))
+    return {
+        "policy": policy,
+        "run": None if run is None else run_of(policy),
+        "seed": None if run is None else seed_of(policy),
+        "method": None if run is None else run.method,
+        "reference": policy if run is None else run.reference,
+        "dataset": None if run is None else run.dataset,
+        "value": None if run is None else run.estimate_name(),
+    }
+
+
+def _evaluation(config: Config, policy: str, benchmark: str, protocol: str) -> Evaluation:
+    entry = config.benchmarks[benchmark].protocols[protocol]
+    return {
+        "policy": policy,
+        "benchmark": benchmark,
+        "protocol": protocol,
+        "k": entry.k,
+        "temperature": entry.temperature,
+        "problems": benchmark_path(benchmark),
+        "generations": evaluation_path(policy, benchmark, protocol, "generations"),
+        "graded": evaluation_path(policy, benchmark, protocol, "graded"),
+    }
+
+
+def _training(config: Config, name: str, seed: int) -> Training:
+    run, folder = config.runs[name], training_folder(name, seed)
+    estimate = run.estimate_name()
+    return {
+        "run": name,
+        "seed": seed,
+        "method": run.method,
+        "manifest": f"{folder}/manifest.json",
+        "metrics": f"{folder}/metrics.parquet",
+        "timings": f"{folder}/timings.parquet",
+        "stage1": [] if estimate is None else manifests_of_estimate(config, estimate),
+        "terms": {
+            "dataset": run.dataset,
+            "selection": run.selection,
+            "prompts_per_batch": run.prompts_per_batch,
+            "responses_per_prompt": run.responses_per_prompt,
+            "updates_per_rollout": run.updates_per_rollout,
+        },
+        "lr": run.lr,
+        "family": _family(config, name),
+    }
+
+
+def _family(config: Config, name: str) -> str:
+    """What the names of all runs that differ from this one in the learning rate alone begin with."""
+    same = config.runs[name].model_dump(exclude={"lr"})
+    alike = [other for other, run in config.runs.items() if run.model_dump(exclude={"lr"}) == same]
+    return os.path.commonprefix(alike).rstrip("-") or name  # noqa: RUF071 (names, not paths)
