@@ -35,7 +35,6 @@ def _policy(config: Config, policy: str) -> Policy:
         "method": None if run is None else run.method,
         "reference": policy if run is None else run.reference,
         "dataset": None if run is None else run.dataset,
-        "value": None if run is None else run.estimate_name(),
     }
 
 
