@@ -36,6 +36,7 @@ After an edit, only stages that read the edited key run again. No stage reads `m
 """
 # Types whose keys several sections have: they are printed once.
 SHARED: tuple[type[Section], ...] = (TaskEntry, Run, Figure)
+Schema = dict[str, Any]  # a part of a JSON schema; its values are whatever that vocabulary allows
 
 
 def schema_json() -> str:
@@ -46,19 +47,19 @@ def schema_json() -> str:
 def readme() -> str:
     """The text of config/README.md: a table for each section, in the order in which they are used."""
     schema = Config.model_json_schema()
-    parts = [INTRODUCTION, "## Sections\n\n" + _table(schema)]
+    sections = [INTRODUCTION, "## Sections\n\n" + _table(schema)]
     shared = {kind.__name__: base for base in SHARED for kind in base.__subclasses__()}
     printed: set[type[Section]] = set()
     for name in _in_order(schema):
         section, base = schema["$defs"][name], shared.get(name)
         if base is not None and base not in printed:
             printed.add(base)
-            parts.append(_section(base.__name__, base.model_json_schema()))
-        parts.append(_section(name, section, base))
-    return "\n".join(parts)
+            sections.append(_section(base.__name__, base.model_json_schema()))
+        sections.append(_section(name, section, base))
+    return "\n".join(sections)
 
 
-def _section(name: str, section: dict[str, Any], base: type[Section] | None = None) -> str:
+def _section(name: str, section: Schema, base: type[Section] | None = None) -> str:
     """A heading, what the section is, and its keys but for those that it has from ``base``."""
     text = section.get("description", "").strip()
     if base is not None:
@@ -67,39 +68,39 @@ def _section(name: str, section: dict[str, Any], base: type[Section] | None = No
     return f"## {name}\n\n{text}\n\n{_table(section)}"
 
 
-def _without_shared(section: dict[str, Any], base: dict[str, Any]) -> dict[str, Any]:
+def _without_shared(section: Schema, base: Schema) -> Schema:
     """The section with just the keys that the base does not have, or has with another meaning, default or bound."""
     required, required_there = set(section.get("required", [])), set(base.get("required", []))
-    own = {
+    fields = {
         key: field
         for key, field in section["properties"].items()
         if base["properties"].get(key) != field or (key in required) != (key in required_there)
     }
-    return {**section, "properties": own}
+    return {**section, "properties": fields}
 
 
-def _in_order(schema: dict[str, Any]) -> list[str]:
+def _in_order(schema: Schema) -> list[str]:
     """Sections in the order in which the tables mention them."""
-    found: list[str] = []
+    names: list[str] = []
     waiting = [schema]
     while waiting:
         section = waiting.pop(0)
         for field in section.get("properties", {}).values():
             for name in _mentioned(field):
-                if name not in found:
-                    found.append(name)
+                if name not in names:
+                    names.append(name)
                     waiting.append(schema["$defs"][name])
-    return found
+    return names
 
 
-def _mentioned(field: Any) -> list[str]:
+def _mentioned(field: object) -> list[str]:
     if isinstance(field, dict):
-        own = [field["$ref"].rsplit("/", 1)[1]] if "$ref" in field else []
-        return own + [name for key, value in field.items() if key != "discriminator" for name in _mentioned(value)]
+        direct = [field["$ref"].rsplit("/", 1)[1]] if "$ref" in field else []
+        return direct + [name for key, value in field.items() if key != "discriminator" for name in _mentioned(value)]
     return [name for item in field for name in _mentioned(item)] if isinstance(field, list) else []
 
 
-def _table(section: dict[str, Any]) -> str:
+def _table(section: Schema) -> str:
     rows = ["| key | value | default | meaning |", "| --- | --- | --- | --- |"]
     required = section.get("required", [])
     for key, field in section.get("properties", {}).items():
@@ -109,11 +110,11 @@ def _table(section: dict[str, Any]) -> str:
     return "\n".join(rows) + "\n"
 
 
-def _default(value: Any) -> str:
+def _default(value: object) -> str:
     return "{}" if isinstance(value, dict) else json.dumps(value)
 
 
-def _type(field: dict[str, Any]) -> str:
+def _type(field: Schema) -> str:
     """Say in words what a value may be."""
     if "$ref" in field:
         name = field["$ref"].rsplit("/", 1)[1]
@@ -136,7 +137,7 @@ def _type(field: dict[str, Any]) -> str:
     return _plain_type(field)
 
 
-def _plain_type(field: dict[str, Any]) -> str:
+def _plain_type(field: Schema) -> str:
     words = {
         "number": "number",
         "integer": "whole number",

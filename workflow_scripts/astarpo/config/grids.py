@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
-from typing import Any
 
 from astarpo.common.errors import InputError
 
+Entry = dict[str, object]
 
-def expand(entries: Mapping[str, Any], registry: str) -> dict[str, Any]:
+
+def expand(entries: Mapping[str, object], registry: str) -> Entry:
     """Expand every run (or estimate of V*) that has ``base`` or ``grid``; one with a grid becomes its points.
 
     ``sweep: {base: a, grid: {beta2: [1e-4, 1e-3]}}`` becomes ``sweep-1e-4`` and ``sweep-1e-3``, each with all
@@ -26,7 +27,7 @@ def expand(entries: Mapping[str, Any], registry: str) -> dict[str, Any]:
     Raises:
         InputError: an unknown or circular base, a malformed grid, or two runs that expand to one name.
     """
-    expanded: dict[str, Any] = {}
+    expanded: Entry = {}
     for name in entries:
         if not isinstance(name, str):
             raise InputError(f"{registry}.{name}: must be a string; put it in quotes")
@@ -44,24 +45,24 @@ def expand(entries: Mapping[str, Any], registry: str) -> dict[str, Any]:
     return expanded
 
 
-def _with_base(name: str, entries: Mapping[str, Any], registry: str, seen: tuple[str, ...]) -> dict[str, Any]:
+def _with_base(name: str, entries: Mapping[str, object], registry: str, seen: tuple[str, ...]) -> Entry:
     entry = entries[name]
     if not isinstance(entry, Mapping):
         raise InputError(f"{registry}.{name} must be a mapping of keys, but is {entry!r}")
-    own = dict(entry)
-    base = own.pop("base", None)
+    keys = dict(entry)
+    base = keys.pop("base", None)
     if base is None:
-        return own
+        return keys
     if base in (*seen, name):
         raise InputError(f"{registry}.{name}.base: '{base}' leads back to itself")
     if not isinstance(base, str) or base not in entries:
         raise InputError(f"{registry}.{name}.base: there is no entry '{base}'; there are {', '.join(entries)}")
     inherited = _with_base(base, entries, registry, (*seen, name))
     inherited.pop("grid", None)
-    return {**inherited, **own}
+    return {**inherited, **keys}
 
 
-def _points(key: str, name: str, grid: Any) -> list[tuple[str, dict[str, Any]]]:
+def _points(key: str, name: str, grid: object) -> list[tuple[str, Entry]]:
     """All combinations of a grid's values, each with the name that it gets."""
     if not isinstance(grid, Mapping) or not grid:
         raise InputError(f"{key}.grid must map keys to lists of values, but is {grid!r}")
@@ -77,14 +78,14 @@ def _points(key: str, name: str, grid: Any) -> list[tuple[str, dict[str, Any]]]:
     ]
 
 
-def _check_nameable(key: str, value: Any) -> None:
+def _check_nameable(key: str, value: object) -> None:
     try:
         value_name(value)
     except InputError as error:
         raise InputError(f"{key}: {error}") from None
 
 
-def value_name(value: Any) -> str:
+def value_name(value: object) -> str:
     """Spell a value so that it can stand in a name: 0.001 and 1e-3 are ``1e-3``, 0.5 is ``0p5``.
 
     Raises:
@@ -94,12 +95,12 @@ def value_name(value: Any) -> str:
         return "on" if value else "off"
     if value is None:
         return "none"
+    if not isinstance(value, str | int | float):
+        raise InputError(f"a grid takes numbers, strings, true, false and null, but not {value!r}")
     try:
         number = float(value)
-    except (TypeError, ValueError):
-        if isinstance(value, str):
-            return value.replace("_", "-").lower()
-        raise InputError(f"a grid takes numbers, strings, true, false and null, but not {value!r}") from None
+    except ValueError:
+        return str(value).replace("_", "-").lower()
     if number != 0 and abs(number) < 0.01:
         mantissa, exponent = f"{number:.6e}".split("e")
         return f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}".replace(".", "p")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import yaml
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from astarpo.common.errors import InputError
 from astarpo.config.checks import reference_errors
@@ -52,7 +52,7 @@ OWN_WORDS = {
 }
 
 
-def load_config(raw: Mapping[str, Any], files: Sequence[str | Path] = ()) -> Config:
+def load_config(raw: Mapping[str, object], files: Sequence[str | Path] = ()) -> Config:
     """Turn what YAML gave into a checked configuration.
 
     Args:
@@ -89,7 +89,7 @@ def load_config(raw: Mapping[str, Any], files: Sequence[str | Path] = ()) -> Con
     return config
 
 
-def with_typed(config: Mapping[str, Any], given: Mapping[str, Any] | None) -> dict[str, Any]:
+def with_typed(config: Mapping[str, object], given: Mapping[str, object] | None) -> dict[str, object]:
     """Read what ``--config`` gave as YAML reads it in a file: Snakemake keeps nested numbers, true and null as texts.
 
     Args:
@@ -98,14 +98,15 @@ def with_typed(config: Mapping[str, Any], given: Mapping[str, Any] | None) -> di
     """
     merged = dict(config)
     for key, value in (given or {}).items():
-        if isinstance(value, Mapping) and isinstance(config.get(key), Mapping):
-            merged[key] = with_typed(config[key], value)
+        before = config.get(key)
+        if isinstance(value, Mapping) and isinstance(before, Mapping):
+            merged[key] = with_typed(before, value)
         else:
             merged[key] = _typed(value)
     return merged
 
 
-def _typed(value: Any) -> Any:
+def _typed(value: object) -> object:
     if isinstance(value, Mapping):
         return {key: _typed(item) for key, item in value.items()}
     if isinstance(value, list):
@@ -113,14 +114,18 @@ def _typed(value: Any) -> Any:
     return yaml.safe_load(value) if isinstance(value, str) and value else value
 
 
-def _sorted(value: Any) -> Any:
+def _sorted(mapping: Mapping[str, object]) -> dict[str, object]:
     """Copy mappings with their keys in alphabetical order: another order in the file must change nothing."""
+    return {key: _with_sorted_mappings(mapping[key]) for key in sorted(mapping, key=str)}
+
+
+def _with_sorted_mappings(value: object) -> object:
     if isinstance(value, Mapping):
-        return {key: _sorted(value[key]) for key in sorted(value, key=str)}
-    return [_sorted(item) for item in value] if isinstance(value, list) else value
+        return _sorted(value)
+    return [_with_sorted_mappings(item) for item in value] if isinstance(value, list) else value
 
 
-def _drop_nulls_of_sources(plain: dict[str, Any]) -> None:
+def _drop_nulls_of_sources(plain: dict[str, object]) -> None:
     """Take keys that are null out of every ``source``.
 
     Files are merged key by key, so a file that puts one kind of source in place of another must be able to
@@ -142,21 +147,21 @@ def _message(errors: list[str], files: Sequence[str | Path]) -> str:
     return f"the configuration has {count}:\n" + "\n".join(shown)
 
 
-def _causes(error: ValidationError) -> list[Any]:
+def _causes(error: ValidationError) -> list[ErrorDetails]:
     """Pydantic's errors but for those that follow from others: a list whose only item is wrong is not too short."""
-    found = error.errors()
+    details = error.errors()
     return [
         detail
-        for detail in found
+        for detail in details
         if detail["type"] != "too_short"
-        or not any(other is not detail and other["loc"][: len(detail["loc"])] == detail["loc"] for other in found)
+        or not any(other is not detail and other["loc"][: len(detail["loc"])] == detail["loc"] for other in details)
     ]
 
 
-def _describe(detail: Any) -> str:
+def _describe(detail: ErrorDetails) -> str:
     location = detail["loc"]
-    path = [part for index, part in enumerate(location) if not _is_inserted(location, index)]
-    key = ".".join(str(part) for part in path) or "the configuration"
+    keys = [key for index, key in enumerate(location) if not _is_inserted(location, index)]
+    key = ".".join(map(str, keys)) or "the configuration"
     kind = detail["type"]
     if kind.startswith("union_tag"):  # which kind or method an entry is
         context = detail["ctx"]
@@ -175,16 +180,16 @@ def _describe(detail: Any) -> str:
     return f"{key} = {_shown(detail['input'])}: {_words(detail)}"
 
 
-def _words(detail: Any) -> str:
-    own = OWN_WORDS.get(detail["type"])
-    if own is not None:
+def _words(detail: ErrorDetails) -> str:
+    wording = OWN_WORDS.get(detail["type"])
+    if wording is not None:
         about = detail.get("ctx", {})
-        return own.format(**{key: f"{x:g}" if isinstance(x, float) else x for key, x in about.items()})
+        return wording.format(**{key: f"{x:g}" if isinstance(x, float) else x for key, x in about.items()})
     text: str = detail["msg"].replace("Input should be", "must be")
     return f"{text[0].lower()}{text[1:]}"
 
 
-def _shown(value: Any) -> str:
+def _shown(value: object) -> str:
     if isinstance(value, tuple):  # as `Section` reads lists
         value = list(value)
     text = repr(value)
@@ -193,7 +198,7 @@ def _shown(value: Any) -> str:
     return "this mapping" if isinstance(value, (dict, list)) else f"{text[: LONGEST_SHOWN - 3]}..."
 
 
-def _is_inserted(location: tuple[Any, ...], index: int) -> bool:
+def _is_inserted(location: tuple[int | str, ...], index: int) -> bool:
     """Whether pydantic put a part into the path that people did not write: the branch of a union, or a mark."""
     if index == 0:
         return False

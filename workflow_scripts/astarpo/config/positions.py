@@ -6,7 +6,8 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+
+import yaml
 
 from astarpo.common.errors import InputError
 
@@ -48,48 +49,44 @@ def with_positions(errors: Sequence[str], paths: Sequence[str | Path]) -> list[s
     return [_position(roots, error) + error for error in errors]
 
 
-def _position(roots: list[tuple[str | Path, Any]], error: str) -> str:
-    parts = re.split(r" = |: ", error, maxsplit=1)[0].split(".")
+def _position(roots: list[tuple[str | Path, yaml.Node | None]], error: str) -> str:
+    keys = re.split(r" = |: ", error, maxsplit=1)[0].split(".")
     unknown = UNKNOWN_KEY.search(error)
     if unknown:
-        parts.append(unknown.group(1))
-    best, where = 0, ""
+        keys.append(unknown.group(1))
+    best, position = 0, ""
     for path, root in roots:
-        depth, node = _deepest(root, parts)
+        depth, node = _deepest(root, keys)
         if depth and depth >= best:
-            best, where = depth, f"{_shown(path)}:{_line(node)}: "
-    return where
+            best, position = depth, f"{_shown(path)}:{_line(node)}: "
+    return position
 
 
-def _deepest(node: Any, parts: list[str]) -> tuple[int, Any]:
-    """How many parts of a key a file has, and the node of the last of them."""
-    import yaml
-
+def _deepest(node: yaml.Node | None, keys: list[str]) -> tuple[int, yaml.Node | None]:
+    """How many of the keys, each inside the one before, a file has, and the node of the last of them."""
     depth, last = 0, None
-    for part in parts:
-        if isinstance(node, yaml.SequenceNode) and part.isdigit() and int(part) < len(node.value):
-            last = node = node.value[int(part)]
+    for key in keys:
+        if isinstance(node, yaml.SequenceNode) and key.isdigit() and int(key) < len(node.value):
+            last = node = node.value[int(key)]
         elif isinstance(node, yaml.MappingNode):
-            found = _entry(node, part)
-            if found is None:
+            entry = _entry(node, key)
+            if entry is None:
                 break
-            last, node = found
+            last, node = entry
         else:
             break
         depth += 1
     return depth, last
 
 
-def _entry(mapping: Any, name: str) -> tuple[Any, Any] | None:
+def _entry(mapping: yaml.MappingNode, name: str) -> tuple[yaml.Node, yaml.Node] | None:
     """The entry of that name; otherwise the sweep that it comes from, whose name begins it."""
     entries = {str(key.value): (key, value) for key, value in mapping.value}
     sweeps = [key for key in entries if name.startswith(f"{key}-")]
     return entries.get(name) or (entries[max(sweeps, key=len)] if sweeps else None)
 
 
-def _compose(path: str | Path) -> Any:
-    import yaml
-
+def _compose(path: str | Path) -> yaml.Node | None:
     loader = yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader
     text = Path(path).read_text(encoding="utf-8")
     try:
@@ -100,7 +97,7 @@ def _compose(path: str | Path) -> Any:
         raise InputError(f"{_shown(path)}: not valid YAML: {' '.join(str(error).split())}") from None
 
 
-def _describe(path: str | Path, text: str, error: Any) -> str:
+def _describe(path: str | Path, text: str, error: yaml.MarkedYAMLError) -> str:
     mark = error.problem_mark or error.context_mark
     line = text.split("\n")[mark.line] if mark.line < text.count("\n") + 1 else ""
     problem = error.problem or error.context
@@ -112,11 +109,9 @@ def _describe(path: str | Path, text: str, error: Any) -> str:
     return f"{_shown(path)}:{mark.line + 1}: not valid YAML: {problem}{begins}"
 
 
-def _repeated(node: Any) -> Iterator[tuple[Any, Any]]:
+def _repeated(root: yaml.Node | None) -> Iterator[tuple[yaml.ScalarNode, yaml.ScalarNode]]:
     """Pairs of key nodes that are the same key of one mapping."""
-    import yaml
-
-    waiting, seen = [node], set()
+    waiting, seen = [root], set()
     while waiting:
         node = waiting.pop()
         if not isinstance(node, yaml.CollectionNode) or id(node) in seen:
@@ -125,7 +120,7 @@ def _repeated(node: Any) -> Iterator[tuple[Any, Any]]:
         if isinstance(node, yaml.SequenceNode):
             waiting.extend(node.value)
             continue
-        keys: dict[str, Any] = {}
+        keys: dict[str, yaml.ScalarNode] = {}
         for key, value in node.value:
             if isinstance(key, yaml.ScalarNode) and key.value != "<<":
                 if key.value in keys:
@@ -134,7 +129,7 @@ def _repeated(node: Any) -> Iterator[tuple[Any, Any]]:
             waiting.append(value)
 
 
-def _line(node: Any) -> int:
+def _line(node: yaml.Node) -> int:
     line: int = node.start_mark.line
     return line + 1
 

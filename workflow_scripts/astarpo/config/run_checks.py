@@ -1,0 +1,114 @@
+"""Runs that could not be trained as they are described: data, methods, engines, and sets that must not overlap."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from astarpo.common.machine import Machine
+from astarpo.config.methods import ReinforceRun, Run, RunEntry
+from astarpo.config.runs import Config
+from astarpo.config.schema import SelectionEntry, TaskEntry, ValueEntry
+from astarpo.objectives import responses_allowed
+
+
+def run_errors(config: Config) -> Iterator[str]:
+    """Find runs whose data, estimates or responses per prompt do not go with their method.
+
+    Yields:
+        One line per error: key, value, what is allowed.
+    """
+    for name, run in config.runs.items():
+        key = f"runs.{name}"
+        if config.datasets[run.dataset].sampling is None:
+            yield f"{key}.dataset = '{run.dataset}': this data set has no `sampling`; add it"
+        if len(set(run.seeds)) < len(run.seeds):
+            yield f"{key}.seeds = {list(run.seeds)}: must be different numbers"
+        value = run.estimate_name()
+        if value is not None:
+            yield from _origin_errors(f"{key}.value = '{value}'", config.values[value], run)
+        if run.selection is not None:
+            yield from _origin_errors(f"{key}.selection = '{run.selection}'", config.selections[run.selection], run)
+        if run.updates_per_rollout > run.prompts_per_batch:
+            yield f"{key}.updates_per_rollout = {run.updates_per_rollout}: must not be above prompts_per_batch"
+        yield from _method_errors(key, run)
+
+
+def _origin_errors(key: str, entry: ValueEntry | SelectionEntry, run: Run) -> Iterator[str]:
+    """An estimate or selection for other prompts, or from another reference, than those of the run."""
+    if entry.reference != run.reference:
+        yield f"{key}: is made from reference '{entry.reference}', but the run uses '{run.reference}'"
+    if entry.dataset != run.dataset:
+        yield f"{key}: is made from dataset '{entry.dataset}', but the run uses '{run.dataset}'"
+
+
+def engine_errors(config: Config) -> Iterator[str]:
+    """Find what the runs' engines cannot do, or not on the machine that is described."""
+    machine = config.machine
+    processes = machine.devices * machine.nodes
+    if machine.offload_optimizer and machine.zero_stage == 0:
+        yield "machine.offload_optimizer: needs zero_stage 1, 2 or 3, but it is 0"
+    if machine.offload_parameters and machine.zero_stage != 3:
+        yield f"machine.offload_parameters: needs zero_stage 3, but it is {machine.zero_stage}"
+    offloads = {"offload_optimizer": machine.offload_optimizer, "offload_parameters": machine.offload_parameters}
+    if not any(run.engine == "deepspeed" for run in config.runs.values()):
+        for key in (key for key, is_set in offloads.items() if is_set):
+            yield f"machine.{key} = True: has no effect, as no run has engine: deepspeed"
+    for name, run in config.runs.items():
+        key = f"runs.{name}"
+        if run.compile_model:
+            yield from _compile_errors(key, run, config.machine)
+        if run.engine == "torch":
+            if processes > 1:
+                yield (
+                    f"{key}.engine = 'torch': trains on one device, but machine.devices x machine.nodes is "
+                    f"{processes}; set engine: deepspeed, or both to 1"
+                )
+            continue
+        if run.prompts_per_batch < processes:
+            yield (
+                f"{key}.prompts_per_batch = {run.prompts_per_batch}: is below machine.devices x machine.nodes "
+                f"({processes}); each process draws responses to some of them"
+            )
+
+
+def _compile_errors(key: str, run: Run, machine: Machine) -> Iterator[str]:
+    if run.engine != "torch":
+        yield f"{key}.compile_model: needs engine 'torch', but it is '{run.engine}'; set compile_model: false"
+    if run.lora is not None:
+        yield f"{key}.compile_model: cannot go with lora; set compile_model: false"
+    if machine.activation_checkpointing:
+        yield f"{key}.compile_model: cannot go with machine.activation_checkpointing; set one of them to false"
+
+
+def _method_errors(key: str, run: RunEntry) -> Iterator[str]:
+    least, most = responses_allowed(run.method, run.hyperparameters())
+    n = run.responses_per_prompt
+    if n < least or (most is not None and n > most):
+        allowed = f"exactly {least}" if least == most else f"{least} or more"
+        yield f"{key}.responses_per_prompt = {n}: {run.method} takes {allowed}"
+    if isinstance(run, ReinforceRun) and (run.baseline == "v_star") != (run.value is not None):
+        yield f"{key}.value: baseline `v_star` needs it, and no other takes it"
+
+
+def leak_errors(config: Config) -> Iterator[str]:
+    """Find data of one source that a run would use in two roles; ranges of the hash must not overlap."""
+    for name, run in config.runs.items():
+        warm_start = config.references[run.reference].warm_start
+        roles: list[tuple[str, TaskEntry]] = [(f"datasets.{run.dataset}", config.datasets[run.dataset])]
+        if warm_start is not None and warm_start.dataset != run.dataset:
+            roles.append((f"datasets.{warm_start.dataset}", config.datasets[warm_start.dataset]))
+        if run.validation is not None:
+            roles.append((f"datasets.{run.validation}", config.datasets[run.validation]))
+        names = config.benchmarks if run.benchmarks is None else run.benchmarks
+        benchmarks = [(f"benchmarks.{b}", config.benchmarks[b]) for b in names]
+        for index, (first_key, first) in enumerate(roles):
+            for second_key, second in [*roles[index + 1 :], *benchmarks]:
+                if first.source == second.source and _overlap(first.hash_range, second.hash_range):
+                    yield (
+                        f"{second_key}.hash_range = {list(second.hash_range)}: overlaps that of {first_key} "
+                        f"({list(first.hash_range)}), from the same source, and run '{name}' uses both"
+                    )
+
+
+def _overlap(first: tuple[float, float], second: tuple[float, float]) -> bool:
+    return max(first[0], second[0]) < min(first[1], second[1])
