@@ -1,4 +1,4 @@
-"""What could stop a job, said before the first one starts; and why jobs failed, said at the end.
+"""Checks before the first job starts, and the reasons of failures after the last one.
 
 Comes in: the jobs that Snakemake is about to run. Goes out: messages; no files.
 """
@@ -26,9 +26,9 @@ def script_of(job):
 
 
 def check_model_lengths(jobs):
-    """Compare what the configuration gives models to read with those whose config.json is here already.
+    """Check that models whose config.json is already here can take prompts and responses as long as configured.
 
-    Others are compared when they are prepared. A scratch model's length is in the configuration, which was checked.
+    Others are checked when they are prepared. A scratch model's length is in the configuration, which was checked.
     """
     prepared_anew = {job.output.model for job in jobs if script_of(job) == "prepare_reference"}
     for name, reference in CONFIG.references.items():
@@ -41,7 +41,7 @@ def check_model_lengths(jobs):
 
 
 def check_before_start():
-    """Say what no job could run with, before the first of them does."""
+    """Stop before the first job if there is something that some job could not run with."""
     if not workflow.is_main_process:
         return
     jobs = list(workflow.dag.needrun_jobs())
@@ -68,7 +68,7 @@ def packages_of(jobs):
 
 
 def check_trainings(jobs):
-    """Say what no training could run with: each would find out when stage 1 has been paid for."""
+    """Refuse what no training could run with: otherwise each would fail only after stage 1 has been paid for."""
     if DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method:
         for environment in sorted({training_env(job.wildcards) for job in jobs}):
             check_in_environment(MACHINE.trackers, SOURCE / environment.removeprefix("../"))
@@ -82,7 +82,7 @@ def check_trainings(jobs):
 
 
 def print_failures():
-    """Print why each failed job failed, one line a job: also where --quiet hides all that Snakemake says."""
+    """Print why each failed job failed, one line per job, even where --quiet hides all that Snakemake prints."""
     if any(type(handler).__module__.startswith("snakemake_logger_plugin_stages") for handler in logger_plugins()):
         return
     for job in sorted(workflow.scheduler.failed, key=str):

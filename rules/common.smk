@@ -46,8 +46,8 @@ except InputError as error:
 MACHINE = CONFIG.machine
 # The templates of tables and pages are code, but no import leads to them.
 TEMPLATES = sha256(SCRIPTS / "astarpo" / "tables" / "templates")
-# Inputs whose content is compared in another way, so their times must not be: verifiers of the user's own are code, and
-# of a local model's files see `model_content`.
+# Inputs whose content is compared in another way, so their times must not count: verifiers of the user's own are part
+# of the code, and for the files of a local model see `model_content`.
 COMPARED_BY_CONTENT = {"verifier", "validation_verifier", "model_files"}
 
 
@@ -119,7 +119,7 @@ def targets(name):
 
 
 def model_content(wildcards):
-    """A hash of what is read of a local model: Snakemake compares no contents of files as large as weights."""
+    """A hash of the files of a local model: Snakemake does not compare the content of files as large as weights."""
     source = CONFIG.references[wildcards.reference].source
     if source.kind != "local":
         return ""
@@ -128,7 +128,7 @@ def model_content(wildcards):
 
 
 def reference_lengths(wildcards, resources):
-    """What later stages give a reference to read. Not compared: a new benchmark makes no other reference."""
+    """How long the texts are that later stages give a reference. Not compared: a new benchmark changes no reference."""
     return lengths_json(CONFIG, wildcards.reference)
 
 

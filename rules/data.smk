@@ -135,6 +135,6 @@ rule show_contamination:
         " --code {params.code:q}"
         " show_contamination"
         " --settings {params.settings:q}"
-        " --found {input.found:q}"
+        " --reports {input.reports:q}"
         " --out-csv {output.csv:q}"
         " --out-html {output.html:q}"

@@ -1,7 +1,7 @@
-"""Benchmarks: every policy answers every problem by each protocol; the answers are graded and summed up.
+"""Benchmarks: every policy answers every problem under each protocol, and the answers are graded.
 
 Comes in: reference policies and trained ones, benchmarks.
-Goes out: results/evaluations/{policy}/, a policy being {reference} or {run}.seed-{n}, and results/tables/.
+Goes out: results/evaluations/{policy}/, where a policy is {reference} or {run}.seed-{n}.
 """
 
 

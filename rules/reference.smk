@@ -1,7 +1,7 @@
-"""Reference policies and stage 1: what they answer to the training prompts, and how that is graded.
+"""Reference policies and stage 1: their responses to the training prompts, and the grades of these.
 
 Comes in: data sets; models from scratch, a folder or a hub.
-Goes out: results/references/{reference}/ and, a block of samples a job, results/samples/{reference}/{dataset}/.
+Goes out: results/references/{reference}/ and results/samples/{reference}/{dataset}/, one block of samples per job.
 """
 
 

@@ -1,7 +1,7 @@
 """Tables, figures and the report.
 
 Comes in: graded answers, manifests, metrics.
-Goes out: results/tables/, results/figures/{figure}.{png,pdf} (a rule a kind of figure), results/report.zip.
+Goes out: results/tables/, results/figures/{figure}.{png,pdf} (one rule per kind of figure), results/report.zip.
 """
 
 from astarpo.reruns.code_store import remember
@@ -11,11 +11,11 @@ from astarpo.figures import TABLES as FIGURE_TABLES
 
 
 onstart:
-    # Snakemake has one such block for the whole workflow, so this one is the checks' too.
+    # Snakemake has one such block for the whole workflow, so the checks run here as well.
     check_before_start()
-    # What the tables are made of, and what each result must have been made from. A file, because a command line could
-    # not hold it for a sweep of some hundred runs; no rule's output, because its hash is among the settings of
-    # `summarize`, and a rule that takes no time would spoil the report's page of runtimes.
+    # What the tables are made of, and what each result must have been made from. It is a file because that of a sweep
+    # of some hundred runs does not fit on a command line. It is no rule's output because its hash is already among the
+    # settings of `summarize`, and a rule that takes no time would clutter the report's page of runtimes.
     write_text("results/tables/plan.json", tables_plan(CONFIG))
     remember(job.params.code for job in workflow.dag.needrun_jobs() if "code" in job.params.keys())
 

@@ -4,7 +4,7 @@ Comes in: a reference policy, prompts, and what the run uses besides: V*, a sele
 Goes out: model/, metrics.parquet, timings.parquet and manifest.json in results/runs/{run}/seed-{seed}/.
 
 Checkpoints lie in results/checkpoints/{run}/seed-{seed}/, which is not an output: Snakemake deletes the outputs of
-a job that failed, and a killed training shall go on from where it was.
+a job that failed, and a training that was killed must resume from its last checkpoint.
 """
 
 

@@ -1,4 +1,4 @@
-"""What stage 1 says of each prompt: whether it is worth training on, and its optimal value V*.
+"""What stage 1 tells us about each prompt: whether it is worth training on, and its optimal value V*.
 
 Comes in: graded samples of the reference policy.
 Goes out: results/selections/{selection}.parquet and results/values/{value}.parquet.

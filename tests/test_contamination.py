@@ -148,7 +148,7 @@ def test_the_scripts(tmp_path):
             ROOT / "workflow_scripts/show_contamination.py",
             "--settings",
             "{}",
-            "--found",
+            "--reports",
             tmp_path / "found.json",
             "--out-csv",
             tmp_path / "c.csv",

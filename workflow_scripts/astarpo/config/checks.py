@@ -1,4 +1,4 @@
-"""What types cannot say: names that must exist, numbers that must fit together, data that must stay apart."""
+"""What types cannot express: names that must exist, numbers that must fit together, data that must stay apart."""
 
 from __future__ import annotations
 

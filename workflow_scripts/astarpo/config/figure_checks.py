@@ -1,4 +1,4 @@
-"""Figures that could not be drawn: checked before the runs that they show are trained."""
+"""Figures that could not be plotted, found before the runs that they show are trained."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ MOST_PIXELS = 2**16 - 1  # of a side, in matplotlib
 
 
 def figure_errors(config: Config) -> Iterator[str]:
-    """Find figures that ask for what their runs, benchmarks or estimates do not have.
+    """Find figures of something that their runs, benchmarks or estimates do not have.
 
     Yields:
         One line per error: key, value, what is allowed.
@@ -85,8 +85,8 @@ def _first_benchmark(config: Config) -> str:
 
 def _families(benchmark: BenchmarkEntry) -> list[str]:
     """Families of metrics that its protocols give, see `scores.score`."""
-    found: dict[str, None] = {}
+    families: dict[str, None] = {}
     for protocol in benchmark.protocols.values():
         greedy = protocol.k == 1 and protocol.temperature == 0
-        found |= dict.fromkeys(("greedy",) if greedy else ("avg", "pass", "maj"))
-    return list(found)
+        families |= dict.fromkeys(("greedy",) if greedy else ("avg", "pass", "maj"))
+    return list(families)

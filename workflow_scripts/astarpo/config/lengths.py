@@ -1,4 +1,4 @@
-"""What a configuration gives each reference's model to read: the longest prompts and responses of every stage."""
+"""The longest prompts and responses that the stages of a configuration give to each reference's model."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def lengths_of(config: Config, reference: str) -> list[Length]:
 
 
 def lengths_json(config: Config, reference: str) -> str:
-    """The same as one text, for `prepare_reference`. Not a setting: a new benchmark makes no other reference."""
+    """The same as JSON, for `prepare_reference`. It is not a setting: a new benchmark changes no reference."""
     return canonical_json([dataclasses.asdict(length) for length in lengths_of(config, reference)])
 
 

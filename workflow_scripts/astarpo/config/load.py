@@ -34,8 +34,8 @@ TAGS = {
     *METHOD_RUNS,
 }
 REMOVED = {"bootstrap": "it no longer exists, as intervals are computed without resampling; take it out"}
-# For errors that pydantic describes in Python's terms, or in more words.
-OWN_WORDS = {
+# For errors that pydantic describes in Python's terms, or at length.
+WORDINGS = {
     "greater_than": "must be above {gt}",
     "greater_than_equal": "must be at least {ge}",
     "less_than": "must be below {lt}",
@@ -163,7 +163,7 @@ def _describe(detail: ErrorDetails) -> str:
     keys = [key for index, key in enumerate(location) if not _is_inserted(location, index)]
     key = ".".join(map(str, keys)) or "the configuration"
     kind = detail["type"]
-    if kind.startswith("union_tag"):  # which kind or method an entry is
+    if kind.startswith("union_tag"):  # the kind or method of an entry
         context = detail["ctx"]
         which = f"{key}.{context['discriminator'].strip(chr(39))}"
         if kind == "union_tag_not_found":
@@ -181,7 +181,7 @@ def _describe(detail: ErrorDetails) -> str:
 
 
 def _words(detail: ErrorDetails) -> str:
-    wording = OWN_WORDS.get(detail["type"])
+    wording = WORDINGS.get(detail["type"])
     if wording is not None:
         about = detail.get("ctx", {})
         return wording.format(**{key: f"{x:g}" if isinstance(x, float) else x for key, x in about.items()})

@@ -1,4 +1,4 @@
-"""What a configuration asks of its reference policies' models, as far as it can be judged without the models."""
+"""What a configuration asks of its references' models, as far as it can be checked without loading them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from astarpo.stage_one.settings import Scratch
 
 
 def model_errors(config: Config) -> Iterator[str]:
-    """Find what models cannot do that are asked to: read that much, or attend in that way.
+    """Find models that are asked for what they cannot do: texts that are too long, or that kind of attention.
 
     Yields:
         One line per error: key, value, what is allowed.

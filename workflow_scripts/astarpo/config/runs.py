@@ -136,6 +136,6 @@ class Config(Section):
         description="trainings; an entry may have `base` and `grid`; `_name` is only a base"
     )
     benchmarks: dict[Name, BenchmarkEntry] = Field({}, description="problems that policies are compared on")
-    figures: dict[Name, FigureEntry] = Field({}, description="figures to draw")
+    figures: dict[Name, FigureEntry] = Field({}, description="figures to plot")
     contamination: Contamination = Field(Contamination(), description="what counts as a near duplicate")
     machine: MachineEntry = Field(MachineEntry(), description="speed and memory; changes no number")

@@ -61,7 +61,7 @@ def _contamination_inputs(config: Config, wildcards: Wildcards) -> Inputs:
 
 def _shown_contamination(config: Config, wildcards: Wildcards) -> Inputs:
     """The reports of every pair that the runs use."""
-    return {"found": [contamination_path(dataset, benchmark) for dataset, benchmark in contamination_pairs(config)]}
+    return {"reports": [contamination_path(dataset, benchmark) for dataset, benchmark in contamination_pairs(config)]}
 
 
 def source_files(source: DataSource | LocalFile | HubData) -> Inputs:
