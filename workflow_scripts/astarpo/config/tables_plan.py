@@ -17,10 +17,11 @@ if TYPE_CHECKING:
 
 def tables_plan(config: Config) -> str:
     """The JSON that `summarize` is given."""
+    families = _families(config)
     plan: TablesPlan = {
         "policies": [_policy(config, policy) for policy in policies(config)],
         "evaluations": [_evaluation(config, *names) for names in evaluations(config)],
-        "runs": [_training(config, run, seed) for run, seed in trainings(config)],
+        "runs": [_training(config, run, seed, families[run]) for run, seed in trainings(config)],
         "expected": expected_results(config),
     }
     return canonical_json(plan)
@@ -52,7 +53,7 @@ def _evaluation(config: Config, policy: str, benchmark: str, protocol: str) -> E
     }
 
 
-def _training(config: Config, name: str, seed: int) -> Training:
+def _training(config: Config, name: str, seed: int, family: str) -> Training:
     run, folder = config.runs[name], training_folder(name, seed)
     estimate = run.estimate_name()
     return {
@@ -71,12 +72,17 @@ def _training(config: Config, name: str, seed: int) -> Training:
             "updates_per_rollout": run.updates_per_rollout,
         },
         "lr": run.lr,
-        "family": _family(config, name),
+        "family": family,
     }
 
 
-def _family(config: Config, name: str) -> str:
-    """What the names of all runs that differ from this one in the learning rate alone begin with."""
-    same = config.runs[name].model_dump(exclude={"lr"})
-    alike = [other for other, run in config.runs.items() if run.model_dump(exclude={"lr"}) == same]
-    return os.path.commonprefix(alike).rstrip("-") or name  # noqa: RUF071 (names, not paths)
+def _families(config: Config) -> dict[str, str]:
+    """Run -> what the names of all runs that differ from it in the learning rate alone begin with."""
+    groups: dict[str, list[str]] = {}
+    for name, run in config.runs.items():
+        groups.setdefault(run.model_dump_json(exclude={"lr"}), []).append(name)
+    return {
+        name: os.path.commonprefix(names).rstrip("-") or name  # noqa: RUF071 (names, not paths)
+        for names in groups.values()
+        for name in names
+    }
