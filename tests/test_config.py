@@ -332,6 +332,7 @@ def test_the_tables_are_given_every_file_once():
     files = inputs(config, "summarize")["results"]
     assert len(files) == len(set(files))
     expected = json.loads(tables_plan(config))["expected"]
+    assert len({e["file"] for e in expected}) == len(expected)
     assert {e["rule"] for e in expected} == {
         "prepare_dataset",
         "prepare_benchmark",
