@@ -84,16 +84,16 @@ def main() -> None:
     print("case                           reference             update                peak memory")
     for name in CASES:
         try:
-            found = json.loads(in_a_process(name))
+            case = json.loads(in_a_process(name))
         except RuntimeError as error:
             print(f"{name:30s} {error}", flush=True)
             continue
         shown = [
-            f"{found[part]['tokens_per_s']:9,.0f}/s {100 * found[part]['teraflops'] / peak:4.0f} %"
+            f"{case[part]['tokens_per_s']:9,.0f}/s {100 * case[part]['teraflops'] / peak:4.0f} %"
             for part in ("reference", "update")
         ]
-        print(f"{name:30s} {shown[0]:21s} {shown[1]:21s} {found['gib']:.2f} GiB", flush=True)
-        save(name, found, peak, arguments.device)
+        print(f"{name:30s} {shown[0]:21s} {shown[1]:21s} {case['gib']:.2f} GiB", flush=True)
+        save(name, case, peak, arguments.device)
 
 
 def parse() -> argparse.Namespace:
@@ -129,16 +129,16 @@ def device_name(device: str) -> str:
     return torch.cuda.get_device_name()
 
 
-def save(name: str, found: dict[str, Any], peak: float, device: str) -> None:
+def save(name: str, case: dict[str, Any], peak: float, device: str) -> None:
     from report import record
 
     command = "python bench/gpu.py " + " ".join(sys.argv[1:])
     rows: Any = [
         {
             "name": f"{name}, {part} on {device_name(device)}",
-            "ours": found[part]["tokens_per_s"],
+            "ours": case[part]["tokens_per_s"],
             "theirs": None,
-            "ratio": found[part]["teraflops"] / peak,
+            "ratio": case[part]["teraflops"] / peak,
             "unit": "tokens/s",
             "command": command,
         }
@@ -147,7 +147,7 @@ def save(name: str, found: dict[str, Any], peak: float, device: str) -> None:
     rows.append(
         {
             "name": f"{name}, peak memory on {device_name(device)}",
-            "ours": found["gib"],
+            "ours": case["gib"],
             "theirs": None,
             "ratio": None,
             "unit": "GiB",
@@ -259,11 +259,11 @@ def step(engine: Any, settings: Any, arguments: argparse.Namespace, clock: Any) 
     from astarpo.training.rollouts import Responses
     from astarpo.training.running_statistics import RunningStatistics
 
-    draw = random.Random(0)
+    rng = random.Random(0)
 
     def ids(longest: int) -> list[int]:
-        count = draw.randint(longest // 2, longest)
-        return [draw.randrange(1, SHAPES[arguments.shape]["vocab_size"]) for _ in range(count)]
+        count = rng.randint(longest // 2, longest)
+        return [rng.randrange(1, SHAPES[arguments.shape]["vocab_size"]) for _ in range(count)]
 
     size = settings.responses_per_prompt
     prompts = [
@@ -275,22 +275,22 @@ def step(engine: Any, settings: Any, arguments: argparse.Namespace, clock: Any) 
         repeated,
         [n // size for n in range(len(repeated))],
         [Completion(one, "", "stop", 0.0, []) for one in answers],
-        [Grade(float(draw.random() < 0.5), "correct", None) for _ in repeated],
+        [Grade(float(rng.random() < 0.5), "correct", None) for _ in repeated],
     )
     rows = list(range(len(repeated)))
     pairs = drawn.group_ids if METHODS[settings.method].pairs else None
-    parts = engine.micro_batches([p.token_ids for p in repeated], answers, rows, pairs)
-    carried = RunningStatistics(prompts, settings.hyperparameters)
+    micro_batches = engine.micro_batches([p.token_ids for p in repeated], answers, rows, pairs)
+    statistics = RunningStatistics(prompts, settings.hyperparameters)
     with clock.phase("passes"):
-        rollout, _ = build_rollout(engine, settings, drawn, rows, parts, carried, clock)
+        rollout, _ = build_rollout(engine, settings, drawn, rows, micro_batches, statistics, clock)
     targets = build_prepare(settings.method, settings.hyperparameters)(rollout)
     loss = build_loss(settings.method, settings.hyperparameters, arguments.response_tokens)
     width = max(map(len, answers))
     with clock.phase("again"):
-        seconds = timed(lambda: engine.log_probs("reference", parts, len(rows), width), arguments.device)
+        seconds = timed(lambda: engine.log_probs("reference", micro_batches, len(rows), width), arguments.device)
     clock.seconds["reference"] = seconds
     clock.seconds["update"] = timed(
-        lambda: engine.update(parts, targets, rollout.anchor_log_probs_BT, loss, 0),
+        lambda: engine.update(micro_batches, targets, rollout.anchor_log_probs_BT, loss, 0),
         arguments.device,
     )
     return sum(len(p.token_ids) + len(a) for p, a in zip(repeated, answers, strict=True))

@@ -79,13 +79,13 @@ def median_seconds(prepare: Callable[[], Grader | None], work: Callable[[Any], o
 
 def numbers(count: int) -> list[tuple[str, str]]:
     """Responses of about a hundred words that end in a plain number, half of them right."""
-    draw = random.Random(0)
+    rng = random.Random(0)
     words = WORDS.split()
     pairs = []
     for _ in range(count):
-        gold = draw.randrange(10_000)
-        given = gold if draw.random() < 0.5 else gold + 1
-        pairs.append((str(gold), f"{' '.join(draw.choices(words, k=100))} \\boxed{{{given}}}"))
+        gold = rng.randrange(10_000)
+        given = gold if rng.random() < 0.5 else gold + 1
+        pairs.append((str(gold), f"{' '.join(rng.choices(words, k=100))} \\boxed{{{given}}}"))
     return pairs
 
 

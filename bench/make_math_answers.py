@@ -38,13 +38,13 @@ PRIMES = [n for n in range(2, 100) if all(n % d for d in range(2, n))]
 
 def main() -> None:
     """Write the file."""
-    draw, lines = random.Random(7), []
+    rng, lines = random.Random(7), []
     for _ in range(GOLDS):
-        n, m, k = draw.sample(PRIMES, 3)
-        form = FORMS[draw.randrange(len(FORMS))]
+        n, m, k = rng.sample(PRIMES, 3)
+        form = FORMS[rng.randrange(len(FORMS))]
         gold, same, other = (text.format(n=min(n, k), m=m, k=max(n, k)) for text in form)
         answers = [gold, same, other]
-        draw.shuffle(answers)
+        rng.shuffle(answers)
         lines += [json.dumps({"gold": gold, "answer": answer}) for answer in answers]
     path = Path(__file__).with_name("math_answers.jsonl")
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -47,9 +47,9 @@ def main() -> None:
     )
     rounds: dict[str, list[dict[str, float]]] = {"ours": [], "theirs": []}
     for number in range(arguments.rounds):
-        for side, found in rounds.items():
-            found.append(in_a_process(side, arguments, best))
-            print(f"round {number + 1}, {side}: {found[-1]}", flush=True)
+        for side, measurements in rounds.items():
+            measurements.append(in_a_process(side, arguments, best))
+            print(f"round {number + 1}, {side}: {measurements[-1]}", flush=True)
     report(arguments, best, rounds)
 
 
@@ -97,7 +97,7 @@ def in_a_process(side: str, arguments: argparse.Namespace, batch: str) -> dict[s
         "threads",
     ):
         options += [f"--{name.replace('_', '-')}", str(getattr(arguments, name))]
-    found: dict[str, float] = {}
+    numbers: dict[str, float] = {}
     for stage1 in (arguments.stage1_prompts, 0):
         command = [sys.executable, __file__, *options, "--stage1-prompts", str(stage1)]
         environment = {
@@ -108,8 +108,8 @@ def in_a_process(side: str, arguments: argparse.Namespace, batch: str) -> dict[s
         ran = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
         if ran.returncode:
             sys.exit(ran.stdout + ran.stderr)
-        found |= json.loads(ran.stdout.splitlines()[-1])
-    return found
+        numbers |= json.loads(ran.stdout.splitlines()[-1])
+    return numbers
 
 
 def report(arguments: argparse.Namespace, batch: str, rounds: dict[str, list[dict[str, float]]]) -> None:
@@ -117,7 +117,8 @@ def report(arguments: argparse.Namespace, batch: str, rounds: dict[str, list[dic
     from report import record
 
     median = {
-        side: {name: statistics.median(one[name] for one in found) for name in UNITS} for side, found in rounds.items()
+        side: {name: statistics.median(one[name] for one in measurements) for name in UNITS}
+        for side, measurements in rounds.items()
     }
     size = f"{arguments.prompts} prompts, {arguments.tokens} tokens, TRL's batch {batch}"
     size += ", ours compiled" if arguments.compile else ""

@@ -221,7 +221,7 @@ def test_only_wanted_runs_are_shown():
 
 
 def test_a_run_that_is_not_there():
-    with pytest.raises(InputError, match="names 'gone', which is not in the table; there are go"):
+    with pytest.raises(InputError, match="names 'gone', which is not in the table; it has go"):
         plot_curves(curves(), runs=["gone"])
 
 

@@ -23,12 +23,12 @@ def main() -> None:
     inputs = {"dataset": arguments.dataset, "benchmark": arguments.benchmark}
     made_from = provenance(__file__, arguments.settings, inputs)
     dataset, benchmark = (read_table(path, DATASET).to_pylist() for path in inputs.values())
-    found = report(dataset, benchmark, settings)
+    overlap = report(dataset, benchmark, settings)
     names = {name: Path(path).stem for name, path in inputs.items()}
-    write_json(arguments.out, {**names, **found, "provenance": made_from})
+    write_json(arguments.out, {**names, **overlap, "provenance": made_from})
     print(
-        f"{found['benchmark_exact']} of {found['benchmark_problems']} problems of {names['benchmark']} are in "
-        f"{names['dataset']}, {found['benchmark_exact_or_near']} with near duplicates"
+        f"{overlap['benchmark_exact']} of {overlap['benchmark_problems']} problems of {names['benchmark']} are in "
+        f"{names['dataset']}, {overlap['benchmark_exact_or_near']} with near duplicates"
     )
 
 

@@ -8,7 +8,7 @@ from astarpo.common.files import read_json, write_text
 
 def main() -> None:
     parser = cli.parser(__doc__)
-    parser.add_argument("--found", nargs="*", default=[], help="JSON files of check_contamination")
+    parser.add_argument("--overlaps", nargs="*", default=[], help="JSON files of check_contamination")
     parser.add_argument("--out-csv", required=True, help="CSV: counts, a row a pair of sets")
     parser.add_argument("--out-html", required=True, help="the same and the problems, as a web page")
     arguments = parser.parse_args()
@@ -17,9 +17,9 @@ def main() -> None:
     from astarpo.common.frames import csv_text, frame
     from astarpo.tables.contamination import COLUMNS, contamination_page
 
-    found = [read_json(path) for path in arguments.found]
-    write_text(arguments.out_csv, csv_text(frame(found, COLUMNS)))
-    write_text(arguments.out_html, contamination_page(found))
+    overlaps = [read_json(path) for path in arguments.overlaps]
+    write_text(arguments.out_csv, csv_text(frame(overlaps, COLUMNS)))
+    write_text(arguments.out_html, contamination_page(overlaps))
 
 
 if __name__ == "__main__":

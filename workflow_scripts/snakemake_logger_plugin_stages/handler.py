@@ -79,7 +79,7 @@ class LogHandler(LogHandlerBase):
         if self.stages.counts[1]:  # said again at the end of some runs
             return None
         stages = {rule: count for rule, count in jobs_by_rule.items() if rule not in {"total", *TARGETS}}
-        self.stages.plan(stages)
+        self.stages.expect(stages)
         jobs = sum(stages.values())
         return f"{jobs} {'job' if jobs == 1 else 'jobs'} in {len(stages)} {'stage' if len(stages) == 1 else 'stages'}"
 

@@ -50,7 +50,7 @@ class Stages:
         self._running: dict[int, Job] = {}
         self._created = now()
 
-    def plan(self, jobs_by_stage: Mapping[str, int]) -> None:
+    def expect(self, jobs_by_stage: Mapping[str, int]) -> None:
         """Note how many jobs each stage will run; a target such as ``all`` is no stage and must be left out."""
         self._planned = dict(jobs_by_stage)
 

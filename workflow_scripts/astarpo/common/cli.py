@@ -24,9 +24,9 @@ def parser(description: str | None) -> argparse.ArgumentParser:
     Returns:
         A parser; ``arguments.settings`` is the JSON text as it was received, see `parse_settings`.
     """
-    made = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    made.add_argument("--settings", required=True, metavar="JSON", help="the stage's settings, one JSON object")
-    return made
+    options = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--settings", required=True, metavar="JSON", help="the stage's settings, one JSON object")
+    return options
 
 
 def parse_settings(text: str) -> dict[str, Any]:

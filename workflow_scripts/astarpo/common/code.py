@@ -65,8 +65,8 @@ def read_code(script: str, chosen: Chosen | None = None) -> Code:
         script: name of a script beside the package, without ``.py``.
         chosen: as in `Code`; None for all that the script could use.
     """
-    own = [Path(name) for name in chosen or () if name.endswith(".py")]
-    files = [SCRIPTS / f"{script}.py", *import_closure(SCRIPTS / f"{script}.py", chosen), *own]
+    verifier_files = [Path(name) for name in chosen or () if name.endswith(".py")]
+    files = [SCRIPTS / f"{script}.py", *import_closure(SCRIPTS / f"{script}.py", chosen), *verifier_files]
     digests = {path: _syntax(path).sha256(lambda row: _counts(row, chosen)) for path in files}
     return Code(script, {_name(path): digests[path] for path in files}, chosen)
 
@@ -119,15 +119,15 @@ def import_closure(script: Path, chosen: Chosen | None = None) -> list[Path]:
     Returns:
         Paths under the package folder, sorted, packages' ``__init__.py`` included.
     """
-    found: set[Path] = set()
+    modules: set[Path] = set()
     waiting = [script]
     while waiting:
         for name in _imports(waiting.pop(), chosen):
             for path in _module_files(script.parent, name, chosen):
-                if path not in found:
-                    found.add(path)
+                if path not in modules:
+                    modules.add(path)
                     waiting.append(path)
-    return sorted(found)
+    return sorted(modules)
 
 
 def forget() -> None:
@@ -158,12 +158,12 @@ def _imports(path: Path, chosen: Chosen | None) -> list[str]:
 
 def _module_files(root: Path, name: str, chosen: Chosen | None) -> Iterator[Path]:
     """The file of a module and the ``__init__.py`` of each package above it."""
-    parts = name.split(".")
-    for length in range(1, len(parts) + 1):
-        dotted = ".".join(parts[:length])
+    packages = name.split(".")
+    for length in range(1, len(packages) + 1):
+        dotted = ".".join(packages[:length])
         if dotted in OPTIONAL and not _counts(dotted, chosen):
             return
-        folder = root.joinpath(*parts[:length])
+        folder = root.joinpath(*packages[:length])
         if (folder / "__init__.py").is_file():
             yield folder / "__init__.py"
         elif folder.with_suffix(".py").is_file():

@@ -198,14 +198,14 @@ def _lock_folder() -> Path:
     base = shared if shared.is_dir() else Path(tempfile.gettempdir())
     folder = Path(os.environ.get(LOCKS) or base / "astarpo-devices")
     allocation = os.environ.get("SLURM_JOB_ID")
-    parts = [folder]
+    folders = [folder]
     if allocation and VISIBLE in os.environ:
-        parts.append(folder / f"slurm-{allocation}")
-    for part in parts:
-        if not part.is_dir():
-            part.mkdir(parents=True, exist_ok=True)
-            part.chmod(0o1777)
-    return parts[-1]
+        folders.append(folder / f"slurm-{allocation}")
+    for path in folders:
+        if not path.is_dir():
+            path.mkdir(parents=True, exist_ok=True)
+            path.chmod(0o1777)
+    return folders[-1]
 
 
 def _count() -> int | None:

@@ -82,8 +82,8 @@ def table_metadata(path: str | Path) -> dict[str, Any]:
         raw = pq.read_schema(path).metadata or {}
     except (FileNotFoundError, pa.ArrowInvalid, OSError) as error:
         raise InputError(f"{path}: not a readable parquet file ({error})") from error
-    own = {key.decode(): value for key, value in raw.items() if not key.startswith(b"ARROW:")}
-    return {key: json.loads(value) for key, value in own.items() if key != "pandas"}
+    entries = {key.decode(): value for key, value in raw.items() if not key.startswith(b"ARROW:")}
+    return {key: json.loads(value) for key, value in entries.items() if key != "pandas"}
 
 
 def read_json(path: str | Path) -> Any:

@@ -36,9 +36,9 @@ def remembered_sha256(path: str | Path, store: str | Path = HASHES, small: int =
             return str(known["sha256"])
     except (OSError, ValueError, KeyError, TypeError):
         pass
-    found = sha256(real)
-    _remember(entry, {"path": str(real), "state": state, "sha256": found})
-    return found
+    digest = sha256(real)
+    _remember(entry, {"path": str(real), "state": state, "sha256": digest})
+    return digest
 
 
 def _remember(entry: Path, value: dict[str, object]) -> None:

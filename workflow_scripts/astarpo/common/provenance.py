@@ -90,19 +90,19 @@ def content_sha256(path: str | Path) -> str:
 def read_provenance(path: str | Path) -> dict[str, Any]:
     """Read the provenance that a manifest or a parquet file carries; empty where it has none."""
     path = Path(path)
-    found = read_json(path) if path.suffix == ".json" else table_metadata(path).get("provenance")
-    return dict(found or {})
+    record = read_json(path) if path.suffix == ".json" else table_metadata(path).get("provenance")
+    return dict(record or {})
 
 
 def versions() -> dict[str, str]:
     """Versions of Python and of the packages that can change a number, those that are installed."""
-    found = {"python": platform.python_version()}
+    installed = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
-            found[package] = metadata.version(package)
+            installed[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
             continue
-    return found
+    return installed
 
 
 def hardware() -> str:

@@ -7,16 +7,16 @@ import hashlib
 import numpy as np
 
 
-def derive_seed(*parts: str | int) -> int:
+def derive_seed(*purpose: str | int) -> int:
     """Hash the parts to a seed, so that order of execution, batch size and resumption change no draw.
 
     Args:
-        parts: what the draw is for, for example ``(run_seed, "train", prompt_id, sample_index, step)``.
+        purpose: what the draw is for, for example ``(run_seed, "train", prompt_id, sample_index, step)``.
 
     Returns:
         An integer in [0, 2**63).
     """
-    text = "\x1f".join(f"{type(part).__name__}:{part}" for part in parts)
+    text = "\x1f".join(f"{type(item).__name__}:{item}" for item in purpose)
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") >> 1
 
 

@@ -70,13 +70,13 @@ def difference(
         if len(scores) != (1 if seeds is None else len(seeds)):
             raise ValueError(f"{len(scores)} rows of scores for the seeds {seeds}")
     paired = seeds_a is not None and shared_data and seeds_b == seeds_a
-    told = a_SP.shape[1] > 1 and not any(seeds and len(seeds) == 1 for seeds in (seeds_a, seeds_b))
+    testable = a_SP.shape[1] > 1 and not any(seeds and len(seeds) == 1 for seeds in (seeds_a, seeds_b))
     groups = [a_SP - b_TP] if paired else [a_SP, b_TP]
     by_problem_P = a_SP.mean(axis=0) - b_TP.mean(axis=0)
-    found = spread(by_problem_P, [group for group in groups if told and len(group) > 1])
+    components = spread(by_problem_P, [group for group in groups if testable and len(group) > 1])
     value = float(by_problem_P.mean())
-    interval = _within_one(value, margin(found))
-    return Difference(interval, p_value(found, value) if told else None, paired)
+    interval = _within_one(value, margin(components))
+    return Difference(interval, p_value(components, value) if testable else None, paired)
 
 
 def seed_difference(a: Mapping[int, float], b: Mapping[int, float], shared_data: bool = True) -> Difference | None:
@@ -129,13 +129,14 @@ def compare_seed_scores(
     """
     data = data or {}
     ordered = sorted(scores, key=lambda run: -float(np.mean(list(scores[run].values()))))
-    found = {
+    differences = {
         (a, b): seed_difference(scores[a], scores[b], data.get(a) == data.get(b)) for a, b in combinations(ordered, 2)
     }
-    told = {pair: one.p_value for pair, one in found.items() if one and one.p_value is not None}
-    corrected = dict(zip(told, holm(list(told.values())), strict=True))
+    p_values = {pair: one.p_value for pair, one in differences.items() if one and one.p_value is not None}
+    corrected = dict(zip(p_values, holm(list(p_values.values())), strict=True))
     return {
-        pair: (one, verdict(one.interval.value if one else 0.0, corrected.get(pair))) for pair, one in found.items()
+        pair: (one, verdict(one.interval.value if one else 0.0, corrected.get(pair)))
+        for pair, one in differences.items()
     }
 
 

@@ -81,9 +81,9 @@ def spread(scores_P: np.ndarray, seed_groups: Sequence[np.ndarray] = ()) -> Spre
     """
     n_problems = len(scores_P)
     alone = float(np.var(scores_P, ddof=1)) / n_problems if n_problems > 1 else 0.0
-    parts = [_seed_part(group_SP) for group_SP in seed_groups]
-    rest = sum(interaction for _, interaction in parts)
-    between, df = sum_of_variances([seeds for seeds, _ in parts], [len(group_SP) - 1 for group_SP in seed_groups])
+    by_group = [_seed_variance(group_SP) for group_SP in seed_groups]
+    rest = sum(interaction for _, interaction in by_group)
+    between, df = sum_of_variances([seeds for seeds, _ in by_group], [len(group_SP) - 1 for group_SP in seed_groups])
     return Spread(between, df, max(0.0, alone - rest), alone, n_problems)
 
 
@@ -104,7 +104,7 @@ def sum_of_variances(variances: Sequence[float], dfs: Sequence[int]) -> tuple[fl
     return total, total * total / squares if squares > 0 else float(sum(dfs))
 
 
-def _seed_part(scores_SP: np.ndarray) -> tuple[float, float]:
+def _seed_variance(scores_SP: np.ndarray) -> tuple[float, float]:
     """Variance of the mean by its seeds, and the part of it that is interaction of seed and problem."""
     n_seeds, n_problems = scores_SP.shape
     seed_means_S = scores_SP.mean(axis=1)
@@ -116,7 +116,7 @@ def _seed_part(scores_SP: np.ndarray) -> tuple[float, float]:
     return between, interaction / (n_seeds * n_problems)
 
 
-def margin(found: Spread, p: float = 1 - LEVEL) -> float:
+def margin(components: Spread, p: float = 1 - LEVEL) -> float:
     """How far the truth may be from the mean, at level 1 - p.
 
     The standard error times the mean of two t quantiles, for seeds and for problems, weighted by the parts of the
@@ -127,24 +127,24 @@ def margin(found: Spread, p: float = 1 - LEVEL) -> float:
     the P that were seen (Clopper and Pearson 1934, none of P): 5.6 % for 64 problems.
 
     Args:
-        found: the parts of the variance.
+        components: of the variance.
         p: chance that the truth is further away, in (0, 1].
 
     Returns:
         A distance, in the unit of the scores.
     """
-    n_problems = found.n_problems
-    if _nothing_varies(found):
+    n_problems = components.n_problems
+    if _nothing_varies(components):
         return 1.0 - (p / 2) ** (1.0 / n_problems)
-    alone = critical_t(p, n_problems - 1) * sqrt(found.problems_alone)
-    return max(alone, sqrt(_total(found)) * _critical(found, p))
+    alone = critical_t(p, n_problems - 1) * sqrt(components.problems_alone)
+    return max(alone, sqrt(_total(components)) * _critical(components, p))
 
 
-def p_value(found: Spread, value: float) -> float:
+def p_value(components: Spread, value: float) -> float:
     """The p at which `margin` just reaches from ``value`` to 0.
 
     Args:
-        found: the parts of the variance.
+        components: of the variance.
         value: the mean.
 
     Returns:
@@ -153,11 +153,11 @@ def p_value(found: Spread, value: float) -> float:
     distance = abs(value)
     if distance < ROUNDING:
         return 1.0
-    if _nothing_varies(found):
-        return min(1.0, 2.0 * max(0.0, 1.0 - distance) ** found.n_problems)
-    alone = _tail(distance, found.problems_alone, found.n_problems - 1)
-    total = _total(found)
-    return max(alone, _combined_tail(found, distance / sqrt(total)) if total > 0 else 0.0)
+    if _nothing_varies(components):
+        return min(1.0, 2.0 * max(0.0, 1.0 - distance) ** components.n_problems)
+    alone = _tail(distance, components.problems_alone, components.n_problems - 1)
+    total = _total(components)
+    return max(alone, _combined_tail(components, distance / sqrt(total)) if total > 0 else 0.0)
 
 
 def share_interval(scores_SP: np.ndarray, seeds_vary: bool) -> Interval:
@@ -178,9 +178,9 @@ def share_interval(scores_SP: np.ndarray, seeds_vary: bool) -> Interval:
     """
     value = float(scores_SP.mean())
     groups = [scores_SP] if seeds_vary and len(scores_SP) > 1 else []
-    found = spread(scores_SP.mean(axis=0), groups)
-    reach = margin(found)
-    if _nothing_varies(found) or not 0.0 < value < 1.0:
+    components = spread(scores_SP.mean(axis=0), groups)
+    reach = margin(components)
+    if _nothing_varies(components) or not 0.0 < value < 1.0:
         return Interval(value, max(0.0, value - reach), min(1.0, value + reach))
     # c^2 / n, with reach = c sqrt(variance).
     ratio = reach**2 / (value * (1 - value))
@@ -189,39 +189,39 @@ def share_interval(scores_SP: np.ndarray, seeds_vary: bool) -> Interval:
     return Interval(value, max(0.0, centre - half), min(1.0, centre + half))
 
 
-def _nothing_varies(found: Spread) -> bool:
-    return found.n_problems == 1 or _total(found) + found.problems_alone < 1e-24
+def _nothing_varies(components: Spread) -> bool:
+    return components.n_problems == 1 or _total(components) + components.problems_alone < 1e-24
 
 
-def _total(found: Spread) -> float:
-    return found.seeds + found.problems
+def _total(components: Spread) -> float:
+    return components.seeds + components.problems
 
 
 def _tail(distance: float, variance: float, df: float) -> float:
     return two_sided_tail(distance / sqrt(variance), df) if variance > 0 else 0.0
 
 
-def _critical(found: Spread, p: float) -> float:
+def _critical(components: Spread, p: float) -> float:
     """Cochran and Cox's quantile."""
-    total = _total(found)
+    total = _total(components)
     if total == 0.0:
         return 0.0
-    weighted = found.problems * critical_t(p, found.n_problems - 1)
-    if found.seeds > 0:
-        weighted += found.seeds * critical_t(p, found.seed_df)
+    weighted = components.problems * critical_t(p, components.n_problems - 1)
+    if components.seeds > 0:
+        weighted += components.seeds * critical_t(p, components.seed_df)
     return weighted / total
 
 
-def _combined_tail(found: Spread, t: float) -> float:
+def _combined_tail(components: Spread, t: float) -> float:
     """The p whose quantile is ``t``; it lies between those of the two parts."""
     from scipy.optimize import brentq
 
-    tails = [two_sided_tail(t, found.n_problems - 1)]
-    if found.seeds > 0:
-        tails.append(two_sided_tail(t, found.seed_df))
+    tails = [two_sided_tail(t, components.n_problems - 1)]
+    if components.seeds > 0:
+        tails.append(two_sided_tail(t, components.seed_df))
 
     def above(log_p: float) -> float:
-        return _critical(found, exp(log_p)) - t
+        return _critical(components, exp(log_p)) - t
 
     low, high = (log(max(tail, SMALLEST_P)) for tail in (min(tails), max(tails)))
     if above(low) <= 0.0:

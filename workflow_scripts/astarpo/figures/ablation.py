@@ -53,12 +53,12 @@ def plot(summary: pd.DataFrame, cost: pd.DataFrame, settings: Settings) -> Figur
     for value in scores.references.loc[scores.references["policy"].isin(used), "value"]:
         left.axhline(100 * value, color=REFERENCE_COLOUR, linestyle="--", lw=1)
     for method in dict.fromkeys(runs.values()):
-        own = sorted((run for run in runs if runs[run] == method), key=at.__getitem__)
-        look = shown[own[0]]
-        _lines(left, [(at[run], 100 * scores.runs.loc[run, "value"]) for run in own], look)
-        for run in own:
+        method_runs = sorted((run for run in runs if runs[run] == method), key=at.__getitem__)
+        look = shown[method_runs[0]]
+        _lines(left, [(at[run], 100 * scores.runs.loc[run, "value"]) for run in method_runs], look)
+        for run in method_runs:
             _plot_point(left, at[run], scores.runs.loc[run], scores.seeds_of(run)["value"], look)
-        _plot_kl(right, cost, own, at, look)
+        _plot_kl(right, cost, method_runs, at, look)
     left.set_ylabel(scores.label(list(runs), settings["height_in"]))
     right.set_ylabel("KL a sequence (nats)")
     right.set_ylim(bottom=0)
@@ -127,10 +127,10 @@ def _plot_point(axis: Axes, x: float, mean: pd.Series, seeds: pd.Series, look: L
 def _plot_kl(axis: Axes, cost: pd.DataFrame, runs: list[str], at: dict[str, float], look: Look) -> None:
     means = []
     for run in runs:
-        found = costs_of(cost, run, lambda own: own["kl_per_sequence"])
-        if found:
-            means.append((at[run], sum(found) / len(found)))
-            axis.plot([at[run] + 0.12] * len(found), found, ".", color=look.colour, ms=4, mew=0)
+        kl = costs_of(cost, run, lambda rows: rows["kl_per_sequence"])
+        if kl:
+            means.append((at[run], sum(kl) / len(kl)))
+            axis.plot([at[run] + 0.12] * len(kl), kl, ".", color=look.colour, ms=4, mew=0)
     if means:
         _lines(axis, means, look)
         axis.plot(*zip(*means, strict=True), look.marker, color=look.colour, markersize=4)

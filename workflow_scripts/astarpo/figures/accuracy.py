@@ -65,9 +65,9 @@ def plot(summary: pd.DataFrame, settings: Settings) -> Figure:
     figure = new_figure(settings)
     axes = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
     for axis, family in zip(axes, panels, strict=True):
-        own = rows[rows["family"] == family]
-        _plot_panel(axis, own, policies, benchmarks)
-        axis.set_title(_title(own, family))
+        family_rows = rows[rows["family"] == family]
+        _plot_panel(axis, family_rows, policies, benchmarks)
+        axis.set_title(_title(family_rows, family))
     axes[0].set_yticks(range(len(benchmarks)), benchmarks)
     axes[0].set_ylim(len(benchmarks) - 0.5, -0.5)
     label = f"problems solved (%), {_note(rows)}"

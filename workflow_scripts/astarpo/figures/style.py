@@ -145,16 +145,16 @@ def chosen_runs(table: pd.DataFrame, wanted: Sequence[str] | None) -> dict[str, 
         InputError: a wanted run is not in the table, or there is none at all.
     """
     rows = table[table["run"].notna()]
-    found = dict(zip(rows["run"], rows["method"], strict=True))
-    names = list(found) if wanted is None else list(wanted)
+    methods = dict(zip(rows["run"], rows["method"], strict=True))
+    names = list(methods) if wanted is None else list(wanted)
     for name in names:
-        if name not in found:
+        if name not in methods:
             raise InputError(
-                f"the figure's `runs` names {name!r}, which is not in the table; there are {', '.join(found) or 'none'}"
+                f"the figure's `runs` names {name!r}, which is not in the table; it has {', '.join(methods) or 'none'}"
             )
     if not names:
         raise InputError("no run to show: the table has none, or the figure's `runs` is empty")
-    return {name: found[name] for name in names}
+    return {name: methods[name] for name in names}
 
 
 def looks(runs: Mapping[str, str]) -> dict[str, Look]:

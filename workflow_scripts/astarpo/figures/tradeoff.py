@@ -48,9 +48,9 @@ def plot(summary: pd.DataFrame, cost: pd.DataFrame, settings: Settings) -> Figur
         raise InputError(f"none of the figure's runs was evaluated on {scores.title}")
     unit, sign = time_unit(both_stages_seconds(cost[cost["run"].isin(list(runs))]).max())
     panels: dict[str, Quantity] = {
-        f"time of both stages ({sign})": lambda own: both_stages_seconds(own) / unit,
-        "peak memory (GiB)": lambda own: own["peak_memory_bytes"] / 2**30,
-        "KL a token (nats)": lambda own: own["kl_per_token"],
+        f"time of both stages ({sign})": lambda rows: both_stages_seconds(rows) / unit,
+        "peak memory (GiB)": lambda rows: rows["peak_memory_bytes"] / 2**30,
+        "KL a token (nats)": lambda rows: rows["kl_per_token"],
     }
     figure = new_figure(settings)
     axes = figure.subplots(1, len(panels), sharey=True)

@@ -86,9 +86,9 @@ def _axis(rows: pd.DataFrame, x: str) -> tuple[float, str]:
 
 def _seed_curves(rows: pd.DataFrame, run: str, name: str, x: str, unit: float) -> dict[int, Points]:
     seeds: dict[int, Points] = {}
-    own = rows.loc[(rows["run"] == run) & (rows["name"] == name), ["seed", "step", x, "value"]]
-    own.columns = ["seed", "step", "x", "y"]  # x may be the step itself
-    for seed, step, place, value in own.itertuples(index=False, name=None):
+    seed_rows = rows.loc[(rows["run"] == run) & (rows["name"] == name), ["seed", "step", x, "value"]]
+    seed_rows.columns = ["seed", "step", "x", "y"]  # x may be the step itself
+    for seed, step, place, value in seed_rows.itertuples(index=False, name=None):
         seeds.setdefault(seed, {})[step] = (place / unit, value)
     return seeds
 

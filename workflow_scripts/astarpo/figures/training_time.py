@@ -45,7 +45,7 @@ def plot(cost: pd.DataFrame, settings: Settings) -> Figure:
     axis = figure.subplots()
     for place, run in enumerate(runs):
         both = costs_of(cost, run, both_stages_seconds)
-        first = costs_of(cost, run, lambda own: own["stage1_seconds"].fillna(0.0))
+        first = costs_of(cost, run, lambda rows: rows["stage1_seconds"].fillna(0.0))
         total, stage1 = sum(both) / len(both) / unit, sum(first) / len(first) / unit
         colour = shown[run].colour
         axis.bar(place, total, width=0.6, color=colour)

@@ -54,7 +54,7 @@ def make_sampler(
         return TransformersSampler(policy.model, policy.tokenizer, policy.end_token_ids, machine.sampling_batch)
     from astarpo.sampling.vllm_engine import VllmMachine, VllmSampler
 
-    where = VllmMachine(
+    vllm_machine = VllmMachine(
         machine.device,
         machine.sampling_batch,
         1 if trained else machine.sampler_tensor_parallel,
@@ -67,6 +67,6 @@ def make_sampler(
         policy.end_token_ids,
         precision,
         longest,
-        where,
+        vllm_machine,
         policy.model if trained else None,
     )

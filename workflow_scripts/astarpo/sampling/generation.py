@@ -56,15 +56,15 @@ class Drawing:
             Of each row the token ids, with or without something behind the first end token, and their
             log-probabilities in nats.
         """
-        found: dict[int, tuple[list[int], list[float]]] = {}
+        finished: dict[int, tuple[list[int], list[float]]] = {}
         self._read_prompts()
         while self.rows:
             ended_B = self._draw(end_token_ids, pad)
             drawn = (self.ids_BS[ended_B, self.prompt_width :], self.log_probs_BT[ended_B])
             done = [row for row, over in zip(self.rows, ended_B.tolist(), strict=True) if over]
-            found.update(zip(done, zip(drawn[0].tolist(), drawn[1].tolist(), strict=True), strict=True))
+            finished.update(zip(done, zip(drawn[0].tolist(), drawn[1].tolist(), strict=True), strict=True))
             self._keep((~ended_B).nonzero()[:, 0])
-        return [found[row] for row in range(len(found))]
+        return [finished[row] for row in range(len(finished))]
 
     def _read_prompts(self) -> None:
         """Read prompts that several rows share once, all but the last token, which ``generate`` reads."""

@@ -69,10 +69,10 @@ def attend(
     groups = key_BGSD.shape[1]
     of_heads = attention_mask is not None and attention_mask.shape[1] != 1
     if new != 1 or groups == heads or of_heads or others.get("position_bias") is not None:
-        found: tuple[Tensor, None] = sdpa_attention_forward(
+        output: tuple[Tensor, None] = sdpa_attention_forward(
             module, query_BHQD, key_BGSD, value_BGSD, attention_mask, scaling=scaling, **others
         )
-        return found
+        return output
     query_BGRD = query_BHQD.reshape(batch, groups, heads // groups, size)
     attended_BGRD = torch.nn.functional.scaled_dot_product_attention(
         query_BGRD,

@@ -37,18 +37,18 @@ def import_rows(
             than ``max_unmatched`` are without.
     """
     source = settings.source.model_dump()
-    where = describe_source(source)
+    source_name = describe_source(source)
     by = "problem" if settings.problem is not None else "prompt"
-    lists = _samples_by_text(read_rows(source), settings, by, where)
-    per_prompt = max((len(samples) for found in lists.values() for samples in found), default=0)
+    lists = _samples_by_text(read_rows(source), settings, by, source_name)
+    per_prompt = max((len(samples) for candidates in lists.values() for samples in candidates), default=0)
     if sample_indices[-1] >= per_prompt:
         raise InputError(
-            f"{where}: has {per_prompt} samples a problem, but sample {sample_indices[-1]} (counted from 0) is "
+            f"{source_name}: has {per_prompt} samples a problem, but sample {sample_indices[-1]} (counted from 0) is "
             "wanted; lower `n`, or `block_size` to a divisor of what there is"
         )
     matched, unmatched, taken = _match(prompts, lists, by, per_prompt)
-    _check_unmatched(unmatched, len(prompts), settings, where, per_prompt)
-    problems = sum(len(found) for found in lists.values())
+    _check_unmatched(unmatched, len(prompts), settings, source_name, per_prompt)
+    problems = sum(len(candidates) for candidates in lists.values())
     rows = [_row(prompt["prompt_id"], index, samples[index]) for prompt, samples in matched for index in sample_indices]
     return rows, {
         "samples_per_prompt": per_prompt,
@@ -60,7 +60,7 @@ def import_rows(
 
 
 def _samples_by_text(
-    source: Iterable[Row], settings: ImportedSamplesSettings, by: str, where: str
+    source: Iterable[Row], settings: ImportedSamplesSettings, by: str, source_name: str
 ) -> dict[str, list[list[Sample]]]:
     """Lists of samples by normalised text: a list a row where rows are problems, else one of all its rows."""
     columns = {kind: getattr(settings, kind) for kind in KINDS if getattr(settings, kind) is not None}
@@ -68,7 +68,7 @@ def _samples_by_text(
     wide = any("{i}" in column for column in columns.values())
     lists: dict[str, list[list[Sample]]] = defaultdict(list)
     for number, raw in enumerate(source, start=1):
-        place = f"{where}, row {number}"
+        place = f"{source_name}, row {number}"
         key = normalise(_text(_get(raw, text_column, place, by), f"{place}, {text_column!r}"))
         if wide:
             lists[key].append(_wide(raw, columns, place))
@@ -128,8 +128,8 @@ def _match(
     matched, unmatched, used = [], [], Counter[str]()
     for prompt in prompts:
         key = normalise(prompt[by])
-        found = lists.get(key, [])
-        samples = found[used[key]] if used[key] < len(found) else []
+        candidates = lists.get(key, [])
+        samples = candidates[used[key]] if used[key] < len(candidates) else []
         if len(samples) < per_prompt:
             unmatched.append(prompt)
             continue
@@ -139,13 +139,13 @@ def _match(
 
 
 def _check_unmatched(
-    unmatched: list[Row], prompts: int, settings: ImportedSamplesSettings, where: str, per_prompt: int
+    unmatched: list[Row], prompts: int, settings: ImportedSamplesSettings, source_name: str, per_prompt: int
 ) -> None:
     if len(unmatched) <= settings.max_unmatched * prompts:
         return
     examples = "; ".join(repr(row["problem"][:80]) for row in unmatched[:3])
     raise InputError(
-        f"{where}: {len(unmatched)} of {prompts} prompts find no {per_prompt} samples there, for example "
+        f"{source_name}: {len(unmatched)} of {prompts} prompts find no {per_prompt} samples there, for example "
         f"{examples}. Is it the same data set, and the right column? If these may be left out of training, "
         f"raise samples.max_unmatched ({settings.max_unmatched:g})"
     )

@@ -20,11 +20,11 @@ def growing_cache(model: Any, longest: int) -> Any | None:
     """
     if not getattr(model, "_supports_default_dynamic_cache", lambda: False)():
         return None
-    made = DynamicCache(config=model.config.get_text_config(decoder=True))
-    if any(type(layer) not in (DynamicLayer, DynamicSlidingWindowLayer) for layer in made.layers):
+    cache = DynamicCache(config=model.config.get_text_config(decoder=True))
+    if any(type(layer) not in (DynamicLayer, DynamicSlidingWindowLayer) for layer in cache.layers):
         return None
-    made.layers = [GrowingLayer(longest) if type(layer) is DynamicLayer else layer for layer in made.layers]
-    return made if made.layers else None
+    cache.layers = [GrowingLayer(longest) if type(layer) is DynamicLayer else layer for layer in cache.layers]
+    return cache if cache.layers else None
 
 
 class GrowingLayer(DynamicLayer):

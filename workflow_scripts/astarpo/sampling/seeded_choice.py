@@ -26,13 +26,13 @@ class SeededChoice:
 
     def processors(self) -> Any:
         """The logits processors that make ``generate``'s greedy search take the chosen tokens."""
-        made = LogitsProcessorList()
+        processors = LogitsProcessorList()
         if self.noise_BT is not None and self.settings.temperature != 1.0:
-            made.append(TemperatureLogitsWarper(float(self.settings.temperature)))
+            processors.append(TemperatureLogitsWarper(float(self.settings.temperature)))
         if self.noise_BT is not None and self.settings.top_p < 1.0:
-            made.append(TopPLogitsWarper(top_p=float(self.settings.top_p)))
-        made.append(self)
-        return made
+            processors.append(TopPLogitsWarper(top_p=float(self.settings.top_p)))
+        processors.append(self)
+        return processors
 
     def __call__(self, input_ids_BS: Tensor, scores_BV: Tensor) -> Tensor:
         """Leave one finite score in each row, that of the chosen token.

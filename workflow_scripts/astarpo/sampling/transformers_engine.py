@@ -50,14 +50,14 @@ class TransformersSampler:
             on_batch: called with the number of responses after each batch, for progress.
         """
         by_length = sorted(range(len(requests)), key=lambda i: len(requests[i].prompt_token_ids))
-        found: dict[int, Completion] = {}
+        completions: dict[int, Completion] = {}
         for start in range(0, len(by_length), self.batch_size):
             chosen = by_length[start : start + self.batch_size]
             drawn = self._sample_batch([requests[i] for i in chosen], settings)
-            found.update(zip(chosen, drawn, strict=True))
+            completions.update(zip(chosen, drawn, strict=True))
             if on_batch is not None:
                 on_batch(len(chosen))
-        return [found[i] for i in range(len(requests))]
+        return [completions[i] for i in range(len(requests))]
 
     def _sample_batch(self, requests: Sequence[Request], settings: SamplingSettings) -> list[Completion]:
         prompt_ids_BP, attention_mask_BP = self._left_pad([r.prompt_token_ids for r in requests])
@@ -99,11 +99,11 @@ class TransformersSampler:
 @contextmanager
 def _on_its_own(model: Any) -> Iterator[None]:
     """Eval mode, and without the model's generation config, whose values ``generate`` takes where ours has none."""
-    was_training, own = model.training, model.generation_config
+    was_training, generation_config = model.training, model.generation_config
     model.eval()
     model.generation_config = GenerationConfig()
     try:
         yield
     finally:
-        model.generation_config = own
+        model.generation_config = generation_config
         model.train(was_training)

@@ -135,7 +135,7 @@ class VllmSampler:
         from vllm import SamplingParams
 
         self._be_ready()
-        made: list[Completion] = []
+        completions: list[Completion] = []
         size = CALL * self.machine.batch_size
         for start in range(0, len(requests), size):
             chosen = requests[start : start + size]
@@ -147,10 +147,10 @@ class VllmSampler:
                     [SamplingParams(**self._params(request, settings)) for request in chosen],
                     use_tqdm=False,
                 )
-            made += [self._completion(one.outputs[0]) for one in drawn]
+            completions += [self._completion(one.outputs[0]) for one in drawn]
             if on_batch is not None:
                 on_batch(len(chosen))
-        return made
+        return completions
 
     def weights_changed(self) -> None:
         """Take up the trained model's weights before the next response is drawn."""

@@ -73,7 +73,7 @@ class WeightLink:
         for name, weight in weights.items():
             module, _, kind = name.rpartition(".")
             parent, _, part = module.rpartition(".")
-            whole = next((w for w, parts in self._fused.items() if part in parts), None)
+            whole = next((fused for fused, layers in self._fused.items() if part in layers), None)
             start, theirs = 0, self._theirs.get(name)
             if whole is not None:
                 before = self._fused[whole][: self._fused[whole].index(part)]

@@ -42,11 +42,11 @@ def count_correct(graded: Sequence[str], n: int) -> tuple[list[str], np.ndarray,
     )
     prompt_ids = counts["prompt_id"].to_pylist()
     for name in ("sample_index_count_distinct", "sample_index_count"):
-        found = counts[name].to_numpy()
-        if (found != n).any():
-            wrong = int(np.flatnonzero(found != n)[0])
+        sample_counts = counts[name].to_numpy()
+        if (sample_counts != n).any():
+            wrong = int(np.flatnonzero(sample_counts != n)[0])
             raise InputError(
-                f"prompt {prompt_ids[wrong]} has {found[wrong]} samples instead of {n} in "
+                f"prompt {prompt_ids[wrong]} has {sample_counts[wrong]} samples instead of {n} in "
                 f"{', '.join(graded[:3])}{' ...' if len(graded) > 3 else ''}; sample its blocks again"
             )
     correct = np.nan_to_num(counts["reward_sum"].to_numpy(zero_copy_only=False)).astype(np.int64)

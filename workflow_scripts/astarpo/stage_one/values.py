@@ -41,7 +41,7 @@ def mean(n_correct: np.ndarray, n: np.ndarray, beta1: float) -> np.ndarray:
     return _pass_rate(n_correct, n)
 
 
-def zero(n_correct: np.ndarray, n: np.ndarray, beta1: float) -> np.ndarray:
+def constant_zero(n_correct: np.ndarray, n: np.ndarray, beta1: float) -> np.ndarray:
     """Set the value to 0 for every prompt, as a control; NaN where N = 0, like the other estimators."""
     return _pass_rate(n_correct, n) * 0.0
 
@@ -121,6 +121,6 @@ def _soft_value(p: np.ndarray, beta1: float) -> np.ndarray:
 ESTIMATORS: dict[str, Estimator] = {
     "log_mean_exp": log_mean_exp,
     "mean": mean,
-    "zero": zero,
+    "zero": constant_zero,
     "jeffreys": jeffreys,
 }

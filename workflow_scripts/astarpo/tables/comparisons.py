@@ -92,8 +92,9 @@ def _compared(keys: tuple[Key, Key], scores: Mapping[Key, Scores], shared_data: 
     counts = [len(one.seeds) if one.seeds is not None else 0 for one in (a, b)]
     rows: list[DifferenceRow] = []
     for name in names:
-        found = difference(_of_problems(a, name, common), _of_problems(b, name, common), a.seeds, b.seeds, shared_data)
-        told = found.p_value is not None
+        compared = difference(
+            _of_problems(a, name, common), _of_problems(b, name, common), a.seeds, b.seeds, shared_data
+        )
         rows.append(
             {
                 "benchmark": keys[0][1],
@@ -101,18 +102,18 @@ def _compared(keys: tuple[Key, Key], scores: Mapping[Key, Scores], shared_data: 
                 "policy_a": keys[0][0],
                 "policy_b": keys[1][0],
                 "metric": name[0],
-                "value": found.interval.value,
-                "ci_low": found.interval.low,
-                "ci_high": found.interval.high,
+                "value": compared.interval.value,
+                "ci_low": compared.interval.low,
+                "ci_high": compared.interval.high,
                 "tied": None,
                 "n_problems": len(common),
-                "p_value": found.p_value,
+                "p_value": compared.p_value,
                 "p_holm": None,
                 "verdict": None,
                 "n_seeds_a": counts[0],
                 "n_seeds_b": counts[1],
-                "paired_by_seed": found.paired_by_seed,
-                "interval_over": OVER_BOTH if max(counts) > 0 and told else OVER_PROBLEMS,
+                "paired_by_seed": compared.paired_by_seed,
+                "interval_over": OVER_BOTH if max(counts) > 0 and compared.p_value is not None else OVER_PROBLEMS,
             }
         )
     return rows

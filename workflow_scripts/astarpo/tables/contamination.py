@@ -53,7 +53,7 @@ class Shared(TypedDict):
     listed: list[Pair]
 
 
-def contamination_page(found: Sequence[Shared]) -> str:
+def contamination_page(overlaps: Sequence[Shared]) -> str:
     """Make a page of counts and of the closest pairs."""
     head = [
         ("training set", ""),
@@ -70,12 +70,12 @@ def contamination_page(found: Sequence[Shared]) -> str:
             f"{entry['benchmark_exact']:,}",
             f"{entry['benchmark_exact_or_near']:,}",
         ]
-        for entry in found
+        for entry in overlaps
     ]
-    rules = {f"near: {entry['threshold']:.0%} of the {entry['ngram']}-grams are the same" for entry in found}
+    rules = {f"near: {entry['threshold']:.0%} of the {entry['ngram']}-grams are the same" for entry in overlaps}
     return render(
         "contamination.html.j2",
         title="Problems that training sets share with benchmarks",
         counts=ShownTable.of("; ".join(sorted(rules)) or "no benchmark in use", head, body),
-        found=[{**entry, "listed": entry["listed"][:SHOWN]} for entry in found if entry["listed"]],
+        overlaps=[{**entry, "listed": entry["listed"][:SHOWN]} for entry in overlaps if entry["listed"]],
     )

@@ -151,9 +151,9 @@ def _changes(
 ) -> ShownTable:
     """What every run has more than its reference."""
     rows = differences[["policy_a", "policy_b", *QUESTION, "value", "ci_low", "ci_high", "verdict"]]
-    found = {row[:5]: (Score(*row[5:8]), row[8]) for row in rows.itertuples(index=False, name=None)}
+    changes = {row[:5]: (Score(*row[5:8]), row[8]) for row in rows.itertuples(index=False, name=None)}
     runs = [policy for policy in results.policies() if results.seeds(policy)]
-    shown = {run: [found.get((results.reference(run), run, *column.key)) for column in columns] for run in runs}
+    shown = {run: [changes.get((results.reference(run), run, *column.key)) for column in columns] for run in runs}
     title = (
         "Change to the reference in points [95 % interval over problems and seeds, each by itself]; tied: not "
         "different after Holm's correction for the number of pairs with a reference"

@@ -49,21 +49,21 @@ def ratio_table(cost: pd.DataFrame, paper: pd.DataFrame) -> ShownTable | None:
         A*-PO run, or no other method. Of several A*-PO runs the first is the measure.
     """
     method_of = dict(zip(cost["run"], cost["method"], strict=True))
-    own = [run for run, method in method_of.items() if method == OURS]
+    our_runs = [run for run, method in method_of.items() if method == OURS]
     others = [run for run, method in method_of.items() if method != OURS]
-    if not own or not others:
+    if not our_runs or not others:
         return None
     means = {name: number(cost).groupby(cost["run"]).mean() for name, (number, _) in QUANTITIES.items()}
     body = []
     for run in others:
         line = [run]
         for name, (_, column) in QUANTITIES.items():
-            mine, base = (means[name].dropna().get(one) for one in (run, own[0]))
+            mine, base = (means[name].dropna().get(one) for one in (run, our_runs[0]))
             line.append(f"{mine / base:.2f}" if mine and base else "")
             line.append(_paper_range(paper, method_of[run], column))
         body.append(line)
     head = [("run", ""), *((name, who) for name in QUANTITIES for who in ("here", "paper"))]
-    return ShownTable.of(f"Costs as multiples of {own[0]}'s; the paper's for 1.5B to 7B", head, body)
+    return ShownTable.of(f"Costs as multiples of {our_runs[0]}'s; the paper's for 1.5B to 7B", head, body)
 
 
 def _paper_range(paper: pd.DataFrame, method: str, column: str) -> str:

@@ -50,8 +50,8 @@ def rank_runs(summary: pd.DataFrame, differences: pd.DataFrame) -> dict[Key, Mar
         winners = [policy for policy, value in values.items() if value == best]
         for policy, value in values.items():
             place = 1 if value == best else 2 if rest and value == rest[0] else 0
-            found = [verdicts.get((*question, frozenset((policy, one)))) for one in winners]
-            marks[policy, *question] = Mark(place, "" if place == 1 else _sign(found))
+            against_best = [verdicts.get((*question, frozenset((policy, one)))) for one in winners]
+            marks[policy, *question] = Mark(place, "" if place == 1 else _sign(against_best))
     return marks
 
 

@@ -88,10 +88,10 @@ class Results:
 
     def change(self, policy: str, column: Column) -> float | None:
         """Difference to the reference in points; None for a reference, and where one of the two was not evaluated."""
-        own, reference = self.score(policy, column), self.score(self.reference(policy), column)
-        if own is None or reference is None or policy == self.reference(policy):
+        score, reference = self.score(policy, column), self.score(self.reference(policy), column)
+        if score is None or reference is None or policy == self.reference(policy):
             return None
-        return 100 * (own.value - reference.value)
+        return 100 * (score.value - reference.value)
 
 
 def percent(value: float) -> str:

@@ -32,18 +32,18 @@ def terms_table(trainings: Sequence[Training], cost: pd.DataFrame, curves: pd.Da
         return None
     steps = curves.groupby(["run", "seed"])["step"].max().groupby("run").mean()
     generated = cost.groupby("run")["generated_tokens"].mean()
-    updates = {run: float(steps[run]) * own["updates_per_rollout"] for run, own in terms.items()}
+    updates = {run: float(steps[run]) * run_terms["updates_per_rollout"] for run, run_terms in terms.items()}
     tokens = {run: float(generated[run]) for run in terms}
     body = [
         [
             run,
-            f"{own['dataset']}, {own['selection'] or 'all'}",
-            str(own["prompts_per_batch"]),
-            str(own["responses_per_prompt"]),
+            f"{run_terms['dataset']}, {run_terms['selection'] or 'all'}",
+            str(run_terms["prompts_per_batch"]),
+            str(run_terms["responses_per_prompt"]),
             f"{updates[run]:g}",
             f"{tokens[run]:,.0f}",
         ]
-        for run, own in terms.items()
+        for run, run_terms in terms.items()
     ]
     equal = {
         "prompts and their order": len({_prompts_and_seeds(trainings, run) for run in terms}) == 1,
@@ -58,8 +58,8 @@ def terms_table(trainings: Sequence[Training], cost: pd.DataFrame, curves: pd.Da
 
 def _prompts_and_seeds(trainings: Sequence[Training], run: str) -> tuple[PromptsSeen, tuple[int, ...]]:
     """What decides which prompts a run sees, and when."""
-    own = [training for training in trainings if training["run"] == run]
-    return prompts_seen(own[0]["terms"]), tuple(sorted(training["seed"] for training in own))
+    of_run = [training for training in trainings if training["run"] == run]
+    return prompts_seen(of_run[0]["terms"]), tuple(sorted(training["seed"] for training in of_run))
 
 
 def race_table(cost: pd.DataFrame, curves: pd.DataFrame) -> ShownTable | None:
@@ -78,11 +78,11 @@ def race_table(cost: pd.DataFrame, curves: pd.DataFrame) -> ShownTable | None:
     """
     method_of = dict(zip(cost["run"], cost["method"], strict=True))
     validation = {run: _validation_curve(curves, run) for run in method_of}
-    own = [run for run, method in method_of.items() if method == OURS and len(validation[run])]
+    our_runs = [run for run, method in method_of.items() if method == OURS and len(validation[run])]
     others = [run for run, method in method_of.items() if method != OURS and len(validation[run])]
-    if not own or not others:
+    if not our_runs or not others:
         return None
-    ours = validation[own[0]]
+    ours = validation[our_runs[0]]
     body = []
     for run in others:
         last = validation[run].iloc[-1]
@@ -95,16 +95,16 @@ def race_table(cost: pd.DataFrame, curves: pd.DataFrame) -> ShownTable | None:
             body.append([*line, "never", ""])
     end = ours.iloc[-1]
     title = (
-        f"When {own[0]} first has the validation accuracy that another run ends with; "
+        f"When {our_runs[0]} first has the validation accuracy that another run ends with; "
         f"it ends with {percent(end['value'])} % after {end['seconds']:.0f} s of stage 2. Means over the seeds, "
         "without intervals; a noisy curve gets somewhere early by chance, which favours it"
     )
-    head = ["run", "final validation, %", "its stage 2, s", f"{own[0]} has that after, s", "share"]
+    head = ["run", "final validation, %", "its stage 2, s", f"{our_runs[0]} has that after, s", "share"]
     return ShownTable.of(title, head, body)
 
 
 def _validation_curve(curves: pd.DataFrame, run: str) -> pd.DataFrame:
     """Seconds of stage 2 and validation reward, means over the seeds, by step."""
-    own = curves[(curves["run"] == run) & (curves["name"] == "validation_reward")]
-    by_step = own.groupby("step").agg(seconds=("seconds", fmean), value=("value", fmean), n=("seed", "size"))
-    return by_step[by_step["n"] == own["seed"].nunique()]
+    rewards = curves[(curves["run"] == run) & (curves["name"] == "validation_reward")]
+    by_step = rewards.groupby("step").agg(seconds=("seconds", fmean), value=("value", fmean), n=("seed", "size"))
+    return by_step[by_step["n"] == rewards["seed"].nunique()]

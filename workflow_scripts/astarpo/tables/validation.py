@@ -71,12 +71,12 @@ def rate_table(validation: pd.DataFrame) -> ShownTable:
     body: list[list[str | Cell]] = []
     used = set()
     for family in dict.fromkeys(name for name, _ in scores):
-        own = {rate: scores[family, rate] for rate in rates if (family, rate) in scores}
-        signs = _signs(own)
+        by_rate = {rate: scores[family, rate] for rate in rates if (family, rate) in scores}
+        signs = _signs(by_rate)
         used |= set(signs.values())
-        best = max(map(_mean, own.values())) if len(own) > 1 else None
+        best = max(map(_mean, by_rate.values())) if len(by_rate) > 1 else None
         cells: list[str | Cell] = [""] * len(rates)
-        for rate, seeds in own.items():
+        for rate, seeds in by_rate.items():
             mark = Mark(1) if _mean(seeds) == best else Mark(0, signs[rate])
             cells[rates.index(rate)] = Cell(f"{100 * _mean(seeds):.1f}", mark=mark)
         body.append([family, *cells])
@@ -106,13 +106,13 @@ def difference_table(validation: pd.DataFrame, trainings: Sequence[Training]) ->
     best = max(scores, key=lambda run: _mean(scores[run]))
     body = [[best, f"{100 * _mean(scores[best]):.1f}", "", ""]]
     untold = False
-    for (a, b), (found, told) in compare_seed_scores(scores, data).items():
+    for (a, b), (difference, verdict) in compare_seed_scores(scores, data).items():
         if a != best:
             continue
-        points = [f"{-100 * one:+.1f}" for one in found.interval] if found else []
+        points = [f"{-100 * one:+.1f}" for one in difference.interval] if difference else []
         shown = "{0} [{2}, {1}]".format(*points) if points else ""
-        words = {"tied": "tied", "cannot_tell": "cannot tell"}.get(told, "")
-        untold |= told == "cannot_tell"
+        words = {"tied": "tied", "cannot_tell": "cannot tell"}.get(verdict, "")
+        untold |= verdict == "cannot_tell"
         body.append([b, f"{100 * _mean(scores[b]):.1f}", shown, words])
     title = (
         "Difference to the best run at the end, in points [95 % t interval over seeds, each by itself, the prompts "
@@ -136,11 +136,11 @@ def _mean(seeds: Mapping[int, float]) -> float:
     return sum(seeds.values()) / len(seeds)
 
 
-def _signs(own: Mapping[float, Mapping[int, float]]) -> dict[float, str]:
+def _signs(by_rate: Mapping[float, Mapping[int, float]]) -> dict[float, str]:
     """Learning rate -> whether it may be as good as the best one."""
-    signs = dict.fromkeys(own, "")
-    best = max(own, key=lambda rate: _mean(own[rate]))
-    for (a, b), (_, told) in compare_seed_scores(own).items():
+    signs = dict.fromkeys(by_rate, "")
+    best = max(by_rate, key=lambda rate: _mean(by_rate[rate]))
+    for (a, b), (_, verdict) in compare_seed_scores(by_rate).items():
         if a == best:
-            signs[b] = {"tied": TIED, "cannot_tell": UNTOLD}.get(told, "")
+            signs[b] = {"tied": TIED, "cannot_tell": UNTOLD}.get(verdict, "")
     return signs
