@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -48,9 +48,9 @@ def read_table(path: str | Path, schema: pa.Schema | None = None) -> pa.Table:
 
 def write_table(
     path: str | Path,
-    rows: Iterable[dict[str, Any]] | pa.Table,
+    rows: Iterable[Mapping[str, object]] | pa.Table,
     schema: pa.Schema,
-    metadata: dict[str, Any] | None = None,
+    metadata: Mapping[str, object] | None = None,
 ) -> None:
     """Write a parquet file under a temporary name and rename it, so that a reader never sees half of one.
 
@@ -100,7 +100,7 @@ def read_json(path: str | Path) -> Any:
         raise InputError(f"{path}: not a readable JSON file ({error})") from error
 
 
-def write_json(path: str | Path, value: Any) -> None:
+def write_json(path: str | Path, value: object) -> None:
     """Write a JSON file, indented, keys sorted, whole or not at all."""
     write_text(path, json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
 

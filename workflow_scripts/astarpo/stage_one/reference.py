@@ -1,4 +1,4 @@
-"""From settings to a reference policy."""
+"""Building a reference policy from its settings."""
 
 from __future__ import annotations
 
@@ -41,21 +41,21 @@ from astarpo.stage_one.warm_start import encode_solutions, warm_start
 def prepare_reference(
     settings: ReferenceSettings, dataset: str | None, device: str, lengths: Sequence[Length] = ()
 ) -> tuple[Policy, dict[str, Any]]:
-    """Make or load a model and warm it up if the settings say so.
+    """Make or load a model, and warm-start it if the settings ask for that.
 
-    Whatever would spoil later stages is refused before the weights are read.
+    Anything that would break a later stage is refused before the weights are read.
 
     Args:
         settings: of the stage.
         dataset: parquet file with worked solutions, for the warm start.
         device: where to train.
-        lengths: what the configuration will give the model to read.
+        lengths: the longest inputs that the configuration will give the model.
 
     Returns:
         The policy, and facts for its manifest: parameters, end tokens, warm-start loss, prompts left out.
 
     Raises:
-        InputError: the model cannot be had or cannot be used as the configuration asks, or the data set has no
+        InputError: the model is unavailable or cannot be used as the configuration asks, or the data set has no
             worked solutions.
     """
     if settings.torch_threads is not None:
@@ -78,10 +78,10 @@ def prepare_reference(
 
 
 def _check(source: dict[str, Any], attention: str, chat: ChatSettings, lengths: Sequence[Length]) -> list[int]:
-    """Check a model by its small files; say what ends its responses, and return those tokens."""
+    """Check a model by its small files; print what ends its responses, and return those tokens."""
     bare = _without_weights(source, attention)
     limit = _positions(bare)
-    print(f"positions: {'no limit is known, so none is checked' if limit is None else limit}")
+    print(f"positions: {'no limit known, so none is checked' if limit is None else limit}")
     name = source.get("path") or source.get("id") or "the model from scratch"
     check_lengths(name, limit, lengths)
     first = tokenizer_end(bare.tokenizer)
@@ -89,14 +89,14 @@ def _check(source: dict[str, Any], attention: str, chat: ChatSettings, lengths: 
         check_chat_template(bare.tokenizer, chat.system_prompt)
         of_turn = turn_end_token(bare.tokenizer, bare.end_token_ids)
         if of_turn is None:
-            print("the chat template ends an assistant's turn with no token of its own")
+            print("the chat template has no special token that ends an assistant's turn")
         first = first if of_turn is None else of_turn
     ends = end_token_ids(bare.model, bare.tokenizer, first)
     print(describe_end_tokens(bare.model, bare.tokenizer, ends))
     appended = appended_tokens(bare.tokenizer)
     if appended:
         shown = bare.tokenizer.convert_ids_to_tokens(appended)
-        print(f"the tokenizer writes {shown} behind every text; prompts are taken without it")
+        print(f"the tokenizer appends {shown} to every text; prompts are encoded without it")
     print(end="", flush=True)
     return ends
 
@@ -128,8 +128,8 @@ def make_policy(source: dict[str, Any], device: str, attention: str = SDPA) -> P
 
     Args:
         source: ``{"kind": "scratch" | "hub" | "local", ...}`` as in the configuration.
-        device: where to put it.
-        attention: one of transformers' implementations.
+        device: where to place it.
+        attention: one of transformers' attention implementations.
     """
     options = {key: value for key, value in source.items() if key != "kind"}
     if source["kind"] == "scratch":
@@ -152,7 +152,7 @@ def _warm_start(policy: Policy, settings: ReferenceSettings, dataset: str | None
     left_out = len(prompts) - len(fitting)
     if left_out:
         print(
-            f"{left_out} worked solutions have, with their prompts, more tokens than the model has positions and are "
+            f"{left_out} worked solutions, with their prompts, have more tokens than the model has positions; they are "
             "left out",
             flush=True,
         )
@@ -168,7 +168,7 @@ def _warm_start(policy: Policy, settings: ReferenceSettings, dataset: str | None
 
 
 def _within_positions(policy: Policy, prompts: Sequence[Sequence[int]], solutions: Sequence[str]) -> list[int]:
-    """Rows whose prompt and solution, end token included, the model can read."""
+    """Rows whose prompt and solution, end token included, fit the model's positions."""
     limit = _positions(policy)
     lengths = [
         len(prompt) + len(response)
@@ -185,7 +185,7 @@ def _worked_solutions(
         if row["worked_solution"] is None:
             raise InputError(
                 f"{dataset}: prompt {row['prompt_id']} has no worked solution; name its column in "
-                "columns.worked_solution, or leave the warm start out"
+                "columns.worked_solution, or remove the warm start"
             )
     encoded = encode_prompts(
         policy.tokenizer,
