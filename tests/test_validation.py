@@ -119,7 +119,7 @@ def test_single_seeds_are_not_set_against_each_other():
 
 
 def test_nothing_to_show_is_said():
-    with pytest.raises(InputError, match="give its run `validation`"):
+    with pytest.raises(InputError, match="set `validation` in its run"):
         rate_table(validation_table([]))
 
 

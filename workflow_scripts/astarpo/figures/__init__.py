@@ -1,7 +1,7 @@
 """Figures, one module for each kind; `style` and `scores` hold what they share.
 
 A new kind is a module with a function `plot`, a row of `TABLES` and of `PLOTS`, an entry in `astarpo.config.runs` and a
-caption in report/. A figure depends on the module of its own kind only.
+caption in report/. A figure depends only on the module of its kind.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ TABLES: dict[str, tuple[str, ...]] = {
     "tradeoff": ("summary", "cost"),
     "ablation": ("summary", "cost"),
 }
-# Each is called with its tables, named as in `TABLES`, and with the settings; it returns a matplotlib figure.
+# Each is called with its tables, named as in `TABLES`, and its settings, and returns a matplotlib figure.
 PLOTS: Choices[Callable[..., Any]] = Choices(
     {
         "training_curves": "astarpo.figures.training_curves",

@@ -27,7 +27,7 @@ Value = str | float | bool | None  # of a setting
 
 @styled
 def plot(summary: pd.DataFrame, cost: pd.DataFrame, settings: Settings) -> Figure:
-    """Plot accuracy and KL against a setting: a point a run, lines between runs of one method.
+    """Plot accuracy and KL against a setting: one point per run, lines between runs of one method.
 
     Args:
         summary: with the columns of `columns.SUMMARY`.
@@ -70,16 +70,16 @@ def plot(summary: pd.DataFrame, cost: pd.DataFrame, settings: Settings) -> Figur
 
 
 def axis_places(values: list[Value]) -> tuple[list[float], dict[float, str]]:
-    """Where values stand on the axis: numbers by size, others in the order given; evenly spaced.
+    """Place values on the axis, evenly spaced: numbers in ascending order, then others in the given order.
 
     Args:
         values: one for each run.
 
     Returns:
-        A place for each, and place -> label.
+        The place of each value, and place -> label.
 
     Raises:
-        InputError: there are none.
+        InputError: there are no values.
     """
     if not values:
         raise InputError("no run of the figure was evaluated and has the setting")
@@ -99,7 +99,7 @@ def _label(value: Value) -> str:
 
 
 def _look_by_method(runs: dict[str, str]) -> dict[str, Look]:
-    """Runs of one method look alike here: what tells them apart is their place."""
+    """Give runs of one method the same look, as their place on the axis distinguishes them."""
     by_method = looks({method: method for method in dict.fromkeys(runs.values())})
     return {run: by_method[method] for run, method in runs.items()}
 

@@ -1,4 +1,4 @@
-"""From a figure's settings and files to the figure, whatever its kind."""
+"""Plotting a figure of any kind from its settings and tables."""
 
 from __future__ import annotations
 

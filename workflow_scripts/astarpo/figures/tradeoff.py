@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @styled
 def plot(summary: pd.DataFrame, cost: pd.DataFrame, settings: Settings) -> Figure:
-    """Plot accuracy against time of both stages, peak memory and KL: a point a run.
+    """Plot accuracy against the time of both stages, peak memory and KL: one point per run.
 
     Args:
         summary: with the columns of `columns.SUMMARY`.

@@ -36,7 +36,7 @@ Points = dict[int, tuple[float, float]]  # step -> (x, y)
 
 @styled
 def plot(curves: pd.DataFrame, settings: Settings) -> Figure:
-    """Plot a panel a metric: a line for the mean over a run's seeds, a thin one for each seed.
+    """Plot one panel per metric: a line for the mean over a run's seeds, a thin one for each seed.
 
     Args:
         curves: with the columns of `columns.CURVES`.
@@ -77,7 +77,7 @@ def plot(curves: pd.DataFrame, settings: Settings) -> Figure:
 
 
 def _axis(rows: pd.DataFrame, x: str) -> tuple[float, str]:
-    """What one unit of the horizontal axis is, and its label."""
+    """The unit of the horizontal axis, and its label."""
     if x == "step":
         return 1.0, "step"
     unit, sign = time_unit(rows["seconds"].max())
@@ -94,7 +94,7 @@ def _seed_curves(rows: pd.DataFrame, run: str, name: str, x: str, unit: float) -
 
 
 def _mean_curve(seeds: dict[int, Points]) -> tuple[np.ndarray, np.ndarray]:
-    """Mean over the seeds of x and, smoothed, of y, at the steps that every seed has."""
+    """Mean over seeds of x and, smoothed, of y, at the steps that all seeds have."""
     steps = sorted(set.intersection(*(set(points) for points in seeds.values())))
     points_NS2 = np.array([[points[step] for step in steps] for points in seeds.values()])
     means_S2 = points_NS2.mean(axis=0).reshape(-1, 2)
@@ -102,12 +102,12 @@ def _mean_curve(seeds: dict[int, Points]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _window(n_steps: int) -> int:
-    """Points that a running mean takes together: an odd number, so that it has a middle."""
+    """Number of points in a running mean: odd, so that it has a middle."""
     return 2 * (n_steps // (2 * SMOOTHING)) + 1
 
 
 def running_mean(values_S: np.ndarray, window: int) -> np.ndarray:
-    """Average each value with its neighbours, ``window`` (odd) of them, fewer at the two ends."""
+    """Running mean over ``window`` (odd) values, fewer at both ends."""
     ones_W = np.ones(window)
     kept = slice(window // 2, window // 2 + len(values_S))
     sums_S = np.convolve(values_S, ones_W)[kept]

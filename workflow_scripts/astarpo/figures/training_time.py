@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 
 @styled
 def plot(cost: pd.DataFrame, settings: Settings) -> Figure:
-    """Plot a bar a run: time of a training, the share of stage 1 hatched, seeds as dots.
+    """Plot one bar per run: the time of a training, with stage 1 hatched and seeds as dots.
 
     Args:
         cost: with the columns of `columns.COST`.
         settings: ``width_in``, ``height_in`` and ``runs`` (null: all).
 
     Returns:
-        The figure; a run that uses stage 1 bears all of it, though runs may share it.
+        The figure; all of stage 1 is charged to every run that uses it, even if runs share it.
 
     Raises:
         InputError: there is nothing to show.

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-VALUE_BINS = 25  # between 0 and 1; a bin more, as these two lie in the middle of theirs
+VALUE_BINS = 25  # between 0 and 1, plus one, as 0 and 1 are at the centres of bins
 
 
 @styled
@@ -26,7 +26,7 @@ def plot(values: pd.DataFrame, settings: Settings) -> Figure:
         settings: ``width_in``, ``height_in`` and ``value`` (its name, for the title).
 
     Returns:
-        The figure; prompts without any grade are counted in the title.
+        The figure; the title counts the prompts without a grade.
 
     Raises:
         InputError: no prompt has a value.

@@ -1,4 +1,4 @@
-"""Whether results are those of this configuration: their recorded settings, inputs and code."""
+"""Checks that results belong to this configuration, by their recorded settings, inputs and code."""
 
 from __future__ import annotations
 
@@ -39,38 +39,38 @@ ABSENT = "nothing"
 def check_manifest(
     path: str | Path, expected_settings: str, actual_inputs: Mapping[str, str], rule: str
 ) -> dict[str, Any]:
-    """Refuse a result that was made with other settings, or from other inputs, than are there now.
+    """Refuse a result made with settings or inputs other than the current ones.
 
     Args:
-        path: a manifest or a parquet file that carries its provenance.
-        expected_settings: the settings JSON that the configuration now gives the rule.
-        actual_inputs: name -> sha256 of what is there now.
-        rule: the rule that makes the file, for the way out.
+        path: a manifest, or a parquet file with provenance.
+        expected_settings: the settings JSON that the rule gets from the current configuration.
+        actual_inputs: name -> sha256 of the current inputs.
+        rule: the rule that makes the file, named in the message.
 
     Returns:
-        The provenance that was found.
+        The recorded provenance.
 
     Raises:
-        InputError: names the file, what differs with both values, and the way out.
+        InputError: names the file, each difference with both values, and the way out.
     """
     recorded = read_provenance(path)
     way_out = f"Run `snakemake -R {rule}`, or delete this file and run `snakemake` again."
     if "settings" not in recorded or "inputs" not in recorded:
-        raise InputError(f"{path}: carries no record of what it was made from. {way_out}")
+        raise InputError(f"{path}: has no record of what it was made from. {way_out}")
     problems = []
     settings = _differences(flat_settings(recorded["settings"]), flat_settings(expected_settings), str)
     if settings:
-        problems.append(f"other settings than the configuration now says: {settings}")
+        problems.append(f"settings other than those of the configuration: {settings}")
     inputs = _differences(recorded["inputs"], actual_inputs, lambda digest: f"sha256 {digest[:12]}")
     if inputs:
-        problems.append(f"other inputs than are there now: {inputs}")
+        problems.append(f"inputs other than the current ones: {inputs}")
     if problems:
         raise InputError(f"{path}: made with {'; and with '.join(problems)}. {way_out}")
     return recorded
 
 
 def _differences(recorded: Mapping[str, str], now: Mapping[str, str], show: Callable[[str], str]) -> str:
-    """List the names whose values differ, with both values; empty where none does."""
+    """List the names whose values differ, with both values; empty if none differ."""
 
     def shown(values: Mapping[str, str], name: str) -> str:
         return show(values[name]) if name in values else ABSENT
@@ -81,13 +81,13 @@ def _differences(recorded: Mapping[str, str], now: Mapping[str, str], show: Call
 
 
 def check_results(expected: Iterable[Expected]) -> pd.DataFrame:
-    """Check every result, and say which were made by other code than the present one.
+    """Check every result, and report which were made by code other than the current one.
 
     Args:
-        expected: of each result.
+        expected: what each result must have been made from.
 
     Returns:
-        With the columns of `PROVENANCE`; other code is no error, as most edits change no number.
+        A table with the columns of `PROVENANCE`; different code is not an error, as most edits change no numbers.
 
     Raises:
         InputError: one line for each result that `check_manifest` refuses.

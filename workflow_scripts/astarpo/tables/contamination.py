@@ -1,4 +1,4 @@
-"""What training sets and benchmarks share, as a page."""
+"""The page of problems that training sets share with benchmarks."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ COLUMNS = pa.schema(
         ("threshold", pa.float64()),
     ]
 )
-SHOWN = 20  # pairs of a pair of sets that the page spells out
+SHOWN = 20  # problems listed for each pair of sets
 
 
 class Pair(TypedDict):
-    """Two problems that are the same, or nearly; ``overlap``: share of n-grams."""
+    """Two problems that are equal, or nearly; ``overlap`` is the share of common n-grams."""
 
     kind: str
     overlap: float
@@ -37,7 +37,7 @@ class Pair(TypedDict):
 
 
 class Shared(TypedDict):
-    """What `contamination.report` gives, with the names of the two sets."""
+    """The result of `contamination.report`, with the names of the two sets."""
 
     dataset: str
     benchmark: str

@@ -1,4 +1,4 @@
-"""Which run is best on a benchmark, which second, and which cannot be told from the best."""
+"""The ranking of runs on each benchmark: the best, the second, and those that may be as good as the best."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ UNTOLD = "?"
 
 @dataclass(frozen=True)
 class Mark:
-    """A run's place in a column: 1, 2 or 0 for any other; ``sign``: `TIED` or `UNTOLD` if it may equal the best."""
+    """A run's place in a column: 1, 2, or 0 for all others; ``sign`` is `TIED` or `UNTOLD` if it may equal the best."""
 
     place: int
     sign: str = ""
@@ -34,7 +34,7 @@ def rank_runs(summary: pd.DataFrame, differences: pd.DataFrame) -> dict[Key, Mar
         differences: with the columns of `columns.DIFFERENCES`.
 
     Returns:
-        Marks of all runs in columns with at least two of them; equal values share their place.
+        Marks for the runs in every column with at least two of them; equal values share a place.
     """
     columns = [*QUESTION, "policy_a", "policy_b", "verdict"]
     verdicts = {

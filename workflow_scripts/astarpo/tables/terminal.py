@@ -1,4 +1,4 @@
-"""Results as plain text, for the terminal."""
+"""The results as plain text for the terminal."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from astarpo.tables.results import Column, Results, interval, percent, table_not
 
 
 def terminal_table(summary: pd.DataFrame) -> str:
-    """Show how good every policy is on each benchmark: greedy, avg@k with its interval, pass@k.
+    """Show the scores of every policy on each benchmark: greedy, avg@k with its interval, pass@k.
 
     Args:
         summary: with the columns of `columns.SUMMARY`.
 
     Returns:
-        A block a benchmark, a line a policy; in brackets the change to the reference in points.
+        One block per benchmark, one line per policy; in brackets the change to the reference in points.
     """
     results = Results(summary)
     columns = results.columns(("greedy", "avg", "pass"))

@@ -1,4 +1,4 @@
-"""On what terms runs are compared, and when A*-PO has what the others end with."""
+"""The terms on which runs are compared, and when A*-PO reaches the final accuracy of the others."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from astarpo.tables.plan import Training
 from astarpo.tables.results import percent
 from astarpo.tables.shown import ShownTable
 
-NEARLY_EQUAL = 0.02  # a training ends with a whole batch: numbers of tokens are never equal to the last one
+NEARLY_EQUAL = 0.02  # trainings end with a whole batch, so their numbers of tokens are never exactly equal
 
 
 def terms_table(trainings: Sequence[Training], cost: pd.DataFrame, curves: pd.DataFrame) -> ShownTable | None:
-    """State what is equal between the runs, and what is not.
+    """Show which terms are equal in all runs and which are not.
 
     Args:
         trainings: of the tables' plan.
@@ -25,7 +25,7 @@ def terms_table(trainings: Sequence[Training], cost: pd.DataFrame, curves: pd.Da
         curves: with the columns of `columns.CURVES`.
 
     Returns:
-        A row a run, means over its seeds; None where there is nothing to compare.
+        One row per run, means over its seeds; None with fewer than two runs.
     """
     terms = {training["run"]: training["terms"] for training in trainings}
     if len(terms) < 2:
@@ -57,24 +57,24 @@ def terms_table(trainings: Sequence[Training], cost: pd.DataFrame, curves: pd.Da
 
 
 def _prompts_and_seeds(trainings: Sequence[Training], run: str) -> tuple[PromptsSeen, tuple[int, ...]]:
-    """What decides which prompts a run sees, and when."""
+    """What determines which prompts a run sees, and in which order."""
     of_run = [training for training in trainings if training["run"] == run]
     return prompts_seen(of_run[0]["terms"]), tuple(sorted(training["seed"] for training in of_run))
 
 
 def race_table(cost: pd.DataFrame, curves: pd.DataFrame) -> ShownTable | None:
-    """Tell after what time of stage 2 A*-PO first has the validation accuracy that each other run ends with.
+    """Show when in stage 2 A*-PO first reaches the final validation accuracy of each other run.
 
-    Both are curves of the mean over seeds, at the steps where all seeds were validated. The first such step counts; as
-    validation is noisy, a run that gets there late or by little may owe it to that.
+    Both are curves of means over seeds, at the steps where all seeds were validated. The first such step counts, which
+    noise in the validation favours.
 
     Args:
         cost: with the columns of `columns.COST`.
         curves: with the columns of `columns.CURVES`.
 
     Returns:
-        A row a run of another method; None without one, an A*-PO run, and validation. Of several A*-PO runs the first
-        counts.
+        One row per run of another method; None if there is none, no A*-PO run, or no validation. With several A*-PO
+        runs the first counts.
     """
     method_of = dict(zip(cost["run"], cost["method"], strict=True))
     validation = {run: _validation_curve(curves, run) for run in method_of}
@@ -95,16 +95,16 @@ def race_table(cost: pd.DataFrame, curves: pd.DataFrame) -> ShownTable | None:
             body.append([*line, "never", ""])
     end = ours.iloc[-1]
     title = (
-        f"When {our_runs[0]} first has the validation accuracy that another run ends with; "
+        f"When {our_runs[0]} first reaches the final validation accuracy of another run; "
         f"it ends with {percent(end['value'])} % after {end['seconds']:.0f} s of stage 2. Means over the seeds, "
-        "without intervals; a noisy curve gets somewhere early by chance, which favours it"
+        "without intervals; a noisy curve reaches a value early by chance, which favours it"
     )
-    head = ["run", "final validation, %", "its stage 2, s", f"{our_runs[0]} has that after, s", "share"]
+    head = ["run", "final validation, %", "its stage 2, s", f"{our_runs[0]} reaches it after, s", "share"]
     return ShownTable.of(title, head, body)
 
 
 def _validation_curve(curves: pd.DataFrame, run: str) -> pd.DataFrame:
-    """Seconds of stage 2 and validation reward, means over the seeds, by step."""
+    """Seconds of stage 2 and validation reward by step, means over the seeds."""
     rewards = curves[(curves["run"] == run) & (curves["name"] == "validation_reward")]
     by_step = rewards.groupby("step").agg(seconds=("seconds", fmean), value=("value", fmean), n=("seed", "size"))
     return by_step[by_step["n"] == rewards["seed"].nunique()]

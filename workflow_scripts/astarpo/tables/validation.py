@@ -1,4 +1,4 @@
-"""What trainings reached on their validation prompts, learning rates side by side."""
+"""The accuracy of trainings on their validation prompts, learning rates side by side."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ NEEDED = pa.schema([("step", pa.int64()), ("validation_reward", pa.float64())])
 
 
 def validation_table(trainings: Iterable[Training]) -> pd.DataFrame:
-    """Read every validation of the trainings.
+    """Read all validations of the trainings.
 
     Args:
-        trainings: of the tables' plan.
+        trainings: from the tables' plan.
 
     Returns:
-        With the columns of `VALIDATION`; no rows of a run without validation prompts.
+        A table with the columns of `VALIDATION`; a run without validation prompts has no rows.
 
     Raises:
         InputError: a file is missing or lacks a column.
@@ -52,20 +52,20 @@ def _validations(training: Training) -> pd.DataFrame:
 
 
 def rate_table(validation: pd.DataFrame) -> ShownTable:
-    """Lay out what runs end with: a row for runs that differ in the learning rate alone, a column a rate.
+    """Tabulate the final accuracy: one row for runs that differ in the learning rate alone, one column per rate.
 
     Args:
         validation: with the columns of `VALIDATION`.
 
     Returns:
-        Percent right, means over the seeds; the best rate of a row bold, where it has several, and those marked that
-        may be as good: ``=`` not different from it, ``?`` cannot be told, as there is one seed, or all agree.
+        Percent right, means over the seeds; the best rate of a row with several is bold. Rates that may be as good are
+        marked: ``=`` not significantly different, ``?`` unknown, as there is one seed or all seeds agree.
 
     Raises:
         InputError: there are no rows.
     """
     if validation.empty:
-        raise InputError("no training has validated on any prompts; give its run `validation`")
+        raise InputError("no training was validated; set `validation` in its run")
     scores = _final_scores(validation, "family")
     rates = sorted({rate for _, rate in scores})
     body: list[list[str | Cell]] = []
@@ -89,14 +89,14 @@ def rate_table(validation: pd.DataFrame) -> ShownTable:
 
 
 def difference_table(validation: pd.DataFrame, trainings: Sequence[Training]) -> ShownTable | None:
-    """Set every training with several seeds against the best one, by the accuracy that each seed ends with.
+    """Compare every run with several seeds with the best one, by the final accuracy of each seed.
 
     Args:
         validation: with the columns of `VALIDATION`.
-        trainings: of the tables' plan.
+        trainings: from the tables' plan.
 
     Returns:
-        A row a run; None where fewer than two have several seeds.
+        One row per run; None if fewer than two have several seeds.
     """
     last = {key: seeds for key, seeds in _final_scores(validation, "run").items() if len(seeds) > 1}
     if len(last) < 2:
@@ -137,7 +137,7 @@ def _mean(seeds: Mapping[int, float]) -> float:
 
 
 def _signs(by_rate: Mapping[float, Mapping[int, float]]) -> dict[float, str]:
-    """Learning rate -> whether it may be as good as the best one."""
+    """Learning rate -> sign, if it may be as good as the best one."""
     signs = dict.fromkeys(by_rate, "")
     best = max(by_rate, key=lambda rate: _mean(by_rate[rate]))
     for (a, b), (_, verdict) in compare_seed_scores(by_rate).items():
