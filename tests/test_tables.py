@@ -435,7 +435,7 @@ def test_what_imported_samples_cost_is_not_known(tmp_path):
 
 
 def test_manifest_of_another_seed(tmp_path):
-    with pytest.raises(InputError, match="is of seed 1, not of seed 0"):
+    with pytest.raises(InputError, match="belongs to seed 1, not to seed 0"):
         tables.cost_table([write_run(tmp_path, seed=1)])
 
 
