@@ -4,8 +4,8 @@
     python bench/gpu.py --device cpu --shape tiny --prompts 4 --prompt-tokens 8 --response-tokens 16
 
 The paper's batch: 256 prompts of up to 256 tokens, responses of up to 1024. Tokens a second of both passes, their share
-of the fastest matrix product that the device was seen to make, and peak memory; log-probabilities in chunks against all
-logits at once. Nothing is sampled: responses are random tokens of random lengths. Each case has a process of its own.
+of the fastest matrix product measured on the device, and peak memory; log-probabilities in chunks against all logits at
+once. Nothing is sampled: responses are random tokens of random lengths. Each case runs in its own process.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def main() -> None:
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--device", choices=["cuda", "cpu"], default="cuda", help="where")
+    parser.add_argument("--device", choices=["cuda", "cpu"], default="cuda", help="device to measure on")
     parser.add_argument("--shape", choices=sorted(SHAPES), default="qwen2.5-1.5b", help="of the model")
     parser.add_argument("--precision", choices=["bfloat16", "float32"], default="bfloat16", help="of passes")
     parser.add_argument("--prompts", type=int, default=256, help="in a batch")
@@ -158,7 +158,7 @@ def save(name: str, case: dict[str, Any], peak: float, device: str) -> None:
 
 
 def measure(arguments: argparse.Namespace) -> dict[str, Any]:
-    """One case; ``matmul`` is the device's own speed."""
+    """Measure one case; ``matmul`` is the speed of the device itself."""
     import torch
 
     if arguments.case == "matmul":
@@ -222,7 +222,7 @@ def make_engine(
 
 
 def measure_engine(engine: Any, settings: Any, arguments: argparse.Namespace) -> dict[str, Any]:
-    """A reference pass and an update on a batch of random tokens, after one on a small batch to warm up."""
+    """Time a reference pass and an update on a batch of random tokens, after warming up on a small batch."""
     import torch
 
     from astarpo.training.rollouts import PhaseClock
@@ -235,7 +235,7 @@ def measure_engine(engine: Any, settings: Any, arguments: argparse.Namespace) ->
     tokens = step(engine, settings, arguments, clock)
     weights = sum(weight.numel() for weight in engine.policy.model.parameters())
     used = torch.cuda.max_memory_allocated() if on_gpu else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    # Forward and backward are 6 operations a weight and token, a pass without gradient 2 (attention is left out).
+    # Forward and backward take 6 operations per weight and token, a pass without gradients 2 (attention is left out).
     return {
         part: {
             "tokens_per_s": tokens / clock.seconds[part],
@@ -250,7 +250,7 @@ def replace_prompts(arguments: argparse.Namespace, prompts: int) -> argparse.Nam
 
 
 def step(engine: Any, settings: Any, arguments: argparse.Namespace, clock: Any) -> int:
-    """What the loop does after sampling; returns the number of tokens of prompts and responses."""
+    """Do what the loop does after sampling; return the number of tokens of prompts and responses."""
     from astarpo.objectives import METHODS, build_loss, build_prepare
     from astarpo.rewards.grading import Grade
     from astarpo.sampling import Completion

@@ -1,4 +1,4 @@
-"""Write bench/math_answers.jsonl, all made up: to each gold answer the same text, another spelling, and a wrong one.
+"""Write bench/math_answers.jsonl, all made up: for each gold answer the same text, another spelling and a wrong one.
 
 python bench/make_math_answers.py
 """
@@ -9,7 +9,7 @@ import json
 import random
 from pathlib import Path
 
-# Gold answer, another spelling of it, something else; {n}, {m}, {k} are numbers.
+# Gold answer, another spelling of it, a wrong answer; {n}, {m}, {k} are numbers.
 FORMS = [
     (r"\frac{{{n}}}{{{m}}}", r"\dfrac{{{n}}}{{{m}}}", r"\frac{{{n}}}{{{k}}}"),
     (r"\frac{{{n}}}{{{m}}}", r"{n}/{m}", r"{m}/{n}"),

@@ -1,4 +1,4 @@
-"""The settings that the benchmarks train with: the paper's optimizer, one update, nothing that waits or stops."""
+"""The settings of training in the benchmarks: the paper's optimizer, one update, no early stop."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ def train_settings(
     tokens: int,
     **changes: Any,
 ) -> TrainSettings:
-    """Settings of a training.
+    """Make the settings of a training.
 
     Args:
         method, hyperparameters: as in `objectives.METHODS`.
         prompts, responses: prompts in a batch, and responses to each.
         tokens: longest response.
-        changes: any other of its settings.
+        changes: any other settings.
     """
     usual: dict[str, Any] = {
         "steps": 10,

@@ -1,9 +1,9 @@
-"""Measure stage 1 and stage 2 of A*-PO against TRL's A2POTrainer: responses a second, seconds a step, memory.
+"""Measure stage 1 and stage 2 of A*-PO against TRL's A2POTrainer: responses per second, seconds per step, memory.
 
     .venv-trl/bin/python bench/trl_speed.py [--model FOLDER --dataset FILE --prompts 128 --tokens 48]
 
-Same model folder, prompts, longest response, optimizer, threads and fp32 on both sides, which take turns, each in a
-process of its own; the median of the rounds counts. TRL runs at each of --their-batches first, and then at the best.
+Same model folder, prompts, longest response, optimizer, threads and fp32 on both sides, which take turns, each in its
+own process; the median of the rounds counts. TRL runs with each of --their-batches first, and then with the best.
 The default needs the reference and the prompts of the embedded default: `snakemake --cores 2 reference data`.
 """
 
@@ -60,14 +60,14 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--dataset", default="results/datasets/sums.parquet", help="prompts")
     parser.add_argument("--prompts", type=int, default=128, help="prompts a step")
     parser.add_argument("--tokens", type=int, default=48, help="longest response")
-    parser.add_argument("--steps", type=int, default=5, help="steps that are timed, after one that is not")
+    parser.add_argument("--steps", type=int, default=5, help="timed steps, after one that is not timed")
     parser.add_argument("--stage1-prompts", type=int, default=128, help="prompts of stage 1")
     parser.add_argument("--micro-batch", type=int, default=32, help="ours, in sequences")
     parser.add_argument("--sampling-batch", type=int, default=256, help="ours, in sequences")
     parser.add_argument(
         "--compile",
         action="store_true",
-        help="ours with compile_model: true; two steps more are not timed",
+        help="ours with compile_model: true; two more steps are not timed",
     )
     parser.add_argument("--their-batches", default="32,64,128", help="per_device_train_batch_size to try")
     parser.add_argument("--rounds", type=int, default=5, help="of both sides, in turns")
@@ -78,7 +78,7 @@ def parse() -> argparse.Namespace:
 
 
 def in_a_process(side: str, arguments: argparse.Namespace, batch: str) -> dict[str, float]:
-    """The numbers of one side: stage 1 and stage 2 in one process each, so that each has its own memory."""
+    """Measure one side, with a process for each stage so that their memory is measured separately."""
     options = [
         "--side",
         side,
@@ -152,7 +152,7 @@ def problems(arguments: argparse.Namespace, count: int) -> list[dict[str, Any]]:
 
 
 def measure_ours(arguments: argparse.Namespace) -> dict[str, float]:
-    """Stage 1 as the sampling and grading rules do it, or stage 2 as the training does it."""
+    """Measure stage 1 as in the sampling and grading rules, or stage 2 as in training."""
     import torch
 
     from astarpo.model.loading import load_policy
@@ -175,7 +175,7 @@ def measure_ours(arguments: argparse.Namespace) -> dict[str, float]:
 
 
 def warm_up_steps(arguments: argparse.Namespace) -> int:
-    """Steps that are not timed: what is compiled is compiled in the first ones."""
+    """Number of untimed steps: compilation happens in the first ones."""
     return 3 if arguments.compile else 1
 
 
@@ -236,7 +236,7 @@ def our_stage2(policy: Any, sampler: Any, prompts: list[Any], arguments: argpars
 
 
 def measure_theirs(arguments: argparse.Namespace) -> dict[str, float]:
-    """A2POTrainer's own methods, with the same verifier as reward."""
+    """Measure A2POTrainer's own methods, with the same verifier as the reward."""
     import torch
     from datasets import Dataset
     from setting import GRADING, LR
