@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from astarpo.common.settings import Section
-from astarpo.config.runs import Ablation, Config
+from astarpo.config.runs import Config
+from astarpo.figures.settings import Ablation
 
 MISSING = object()
 

@@ -7,8 +7,9 @@ from typing import Any
 
 from astarpo.common.kinds import LARGEST_SEED
 from astarpo.common.settings import Section
-from astarpo.config.runs import Config, Figure, Run
+from astarpo.config.runs import Config, Run
 from astarpo.config.schema import TaskEntry
+from astarpo.figures.settings import Figure
 
 INTRODUCTION = """# Configuration
 

@@ -15,7 +15,7 @@ from astarpo.common.settings import canonical_json
 from astarpo.config.ablations import ablation_points
 from astarpo.config.lengths import lengths_of
 from astarpo.config.methods import HYPERPARAMETERS, Run, RunEntry
-from astarpo.config.runs import Ablation, Config, Values
+from astarpo.config.runs import Config
 from astarpo.config.schema import StageOneSampling, TaskEntry
 from astarpo.data.settings import (
     ChatSettings,
@@ -26,6 +26,7 @@ from astarpo.data.settings import (
     TaskSettings,
 )
 from astarpo.figures import TABLES as FIGURE_TABLES
+from astarpo.figures.settings import Ablation, Values
 from astarpo.model.files import files_of
 from astarpo.model.lengths import Length
 from astarpo.objectives import METHODS

@@ -8,10 +8,10 @@ import pandas as pd
 
 from astarpo.common.errors import InputError
 from astarpo.figures.scores import costs_of, main_scores, percent_error
+from astarpo.figures.settings import AblationSettings, Value
 from astarpo.figures.style import (
     REFERENCE_COLOUR,
     Look,
-    Settings,
     chosen_runs,
     looks,
     new_figure,
@@ -22,11 +22,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-Value = str | float | bool | None  # of a setting
-
 
 @styled
-def plot(summary: pd.DataFrame, cost: pd.DataFrame, settings: Settings) -> Figure:
+def plot(summary: pd.DataFrame, cost: pd.DataFrame, settings: AblationSettings) -> Figure:
     """Plot accuracy and KL against a setting: one point per run, lines between runs of one method.
 
     Args:
@@ -41,8 +39,8 @@ def plot(summary: pd.DataFrame, cost: pd.DataFrame, settings: Settings) -> Figur
     Raises:
         InputError: there is nothing to show.
     """
-    points: dict[str, Value] = settings["points"]
-    scores = main_scores(summary, settings["benchmark"], settings["metric"])
+    points = settings.points
+    scores = main_scores(summary, settings.benchmark, settings.metric)
     runs = chosen_runs(cost, [run for run in points if run in scores.runs.index])
     places, labels = axis_places([points[run] for run in runs])
     at = dict(zip(runs, places, strict=True))
@@ -59,11 +57,11 @@ def plot(summary: pd.DataFrame, cost: pd.DataFrame, settings: Settings) -> Figur
         for run in method_runs:
             _plot_point(left, at[run], scores.runs.loc[run], scores.seeds_of(run)["value"], look)
         _plot_kl(right, cost, method_runs, at, look)
-    left.set_ylabel(scores.label(list(runs), settings["height_in"]))
+    left.set_ylabel(scores.label(list(runs), settings.height_in))
     right.set_ylabel("KL a sequence (nats)")
     right.set_ylim(bottom=0)
     for axis in (left, right):
-        axis.set_xlabel(settings["x"])
+        axis.set_xlabel(settings.x)
         axis.set_xticks(list(labels), labels.values())
         axis.margins(x=0.08)
     return figure

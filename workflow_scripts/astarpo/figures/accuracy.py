@@ -11,12 +11,12 @@ from astarpo.common.errors import InputError
 from astarpo.evaluation.intervals import OVER_BOTH, OVER_PROBLEMS
 from astarpo.evaluation.scores import interval_note
 from astarpo.figures.scores import families
+from astarpo.figures.settings import Accuracy
 from astarpo.figures.style import (
     GREY,
     MARKERS,
     REFERENCE_COLOUR,
     Look,
-    Settings,
     chosen_runs,
     legend_above,
     looks,
@@ -36,7 +36,7 @@ WIDEST_GAP = 0.24  # between two policies
 
 
 @styled
-def plot(summary: pd.DataFrame, settings: Settings) -> Figure:
+def plot(summary: pd.DataFrame, settings: Accuracy) -> Figure:
     """Plot one panel each for greedy, avg@k and pass@k: one point per policy, one row per benchmark.
 
     Args:
@@ -50,7 +50,7 @@ def plot(summary: pd.DataFrame, settings: Settings) -> Figure:
         InputError: there is nothing to show.
     """
     rows = _main_rows(summary)
-    runs = chosen_runs(rows, settings["runs"])
+    runs = chosen_runs(rows, settings.runs)
     references = rows.loc[rows["run"].isin(list(runs)), "reference"].drop_duplicates().tolist()
     policies = {
         **{name: Look(REFERENCE_COLOUR, "-", MARKERS[place % len(MARKERS)]) for place, name in enumerate(references)},
@@ -71,7 +71,7 @@ def plot(summary: pd.DataFrame, settings: Settings) -> Figure:
     axes[0].set_yticks(range(len(benchmarks)), benchmarks)
     axes[0].set_ylim(len(benchmarks) - 0.5, -0.5)
     label = f"problems solved (%), {_note(rows)}"
-    figure.supxlabel(wrapped(label, settings["width_in"]), fontsize=8)
+    figure.supxlabel(wrapped(label, settings.width_in), fontsize=8)
     _legend(figure, policies)
     return figure
 

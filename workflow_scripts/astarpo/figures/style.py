@@ -16,8 +16,10 @@ from astarpo.common.errors import InputError
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
+    from matplotlib.typing import RcKeyType
 
-Settings = Mapping[str, Any]  # keys of the figure in the configuration
+    from astarpo.figures.settings import Figure as Size
+
 CHARACTERS_PER_INCH = 13  # in a label at font size 8, margins included
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -47,7 +49,7 @@ PHASE_COLOURS = {
 Dash = Literal["-", "--", ":", "-."]
 DASHES: tuple[Dash, ...] = ("-", "--", ":", "-.")
 MARKERS = ("o", "s", "^", "D", "v", "P")
-STYLE: dict[Any, Any] = {
+STYLE: dict[RcKeyType, object] = {
     "font.family": "DejaVu Sans",
     "font.size": 8,
     "axes.titlesize": 9,
@@ -93,11 +95,11 @@ def styled(plot: Callable[P, T]) -> Callable[P, T]:
     return plot_styled
 
 
-def new_figure(settings: Settings) -> Figure:
-    """Make an empty figure with constrained layout, of the size in ``settings`` (inches)."""
+def new_figure(size: Size) -> Figure:
+    """Make an empty figure with constrained layout, of the given size."""
     from matplotlib.figure import Figure
 
-    return Figure(figsize=(settings["width_in"], settings["height_in"]), layout="constrained")
+    return Figure(figsize=(size.width_in, size.height_in), layout="constrained")
 
 
 def wrapped(text: str, inches: float) -> str:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from astarpo.figures.settings import TimeByPhase
 from astarpo.figures.style import (
     PHASE_COLOURS,
-    Settings,
     chosen_runs,
     legend_above,
     new_figure,
@@ -30,7 +30,7 @@ PHASES = {
 
 
 @styled
-def plot(cost: pd.DataFrame, settings: Settings) -> Figure:
+def plot(cost: pd.DataFrame, settings: TimeByPhase) -> Figure:
     """Plot stacked bars: seconds of each phase, means over a run's seeds.
 
     Args:
@@ -43,7 +43,7 @@ def plot(cost: pd.DataFrame, settings: Settings) -> Figure:
     Raises:
         InputError: there is nothing to show.
     """
-    runs = list(chosen_runs(cost, settings["runs"]))
+    runs = list(chosen_runs(cost, settings.runs))
     seconds_RP = np.array([_mean_seconds(cost, run) for run in runs])
     totals_R = seconds_RP.sum(axis=1)
     unit, sign = time_unit(float(totals_R.max()))

@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 
 from astarpo.common.errors import InputError
+from astarpo.figures.settings import TrainingCurves
 from astarpo.figures.style import (
     GREY,
     Look,
-    Settings,
     chosen_runs,
     legend_above,
     looks,
@@ -35,7 +35,7 @@ Points = dict[int, tuple[float, float]]  # step -> (x, y)
 
 
 @styled
-def plot(curves: pd.DataFrame, settings: Settings) -> Figure:
+def plot(curves: pd.DataFrame, settings: TrainingCurves) -> Figure:
     """Plot one panel per metric: a line for the mean over a run's seeds, a thin one for each seed.
 
     Args:
@@ -49,12 +49,12 @@ def plot(curves: pd.DataFrame, settings: Settings) -> Figure:
         InputError: there is nothing to show.
     """
     rows = curves[curves["name"].isin(list(PANELS))]
-    run_looks = looks(chosen_runs(rows, settings["runs"]))
+    run_looks = looks(chosen_runs(rows, settings.runs))
     rows = rows[rows["run"].isin(list(run_looks))]
     names = [name for name in PANELS if name in set(rows["name"])]
     if not names:
         raise InputError(f"the table of curves has none of {', '.join(PANELS)}")
-    unit, label = _axis(rows, settings["x"])
+    unit, label = _axis(rows, settings.x)
     window = _window(rows["step"].nunique())
     if window > 1:
         label += f"   (thick lines: mean over seeds, running mean over {window} steps)"
@@ -64,7 +64,7 @@ def plot(curves: pd.DataFrame, settings: Settings) -> Figure:
     panels = figure.subplots(*shape, squeeze=False, sharex=True).flat
     for panel, name in zip(panels, names, strict=False):
         for run, look in run_looks.items():
-            seeds = _seed_curves(rows, run, name, settings["x"], unit)
+            seeds = _seed_curves(rows, run, name, settings.x, unit)
             _plot_run(panel, seeds, look, marked=name == "validation_reward")
         panel.set_ylabel(PANELS[name])
     for panel in list(figure.axes)[len(names) :]:

@@ -8,8 +8,8 @@ import pandas as pd
 
 from astarpo.evaluation.costs import both_stages_seconds
 from astarpo.figures.scores import costs_of
+from astarpo.figures.settings import TrainingTime
 from astarpo.figures.style import (
-    Settings,
     chosen_runs,
     legend_above,
     looks,
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @styled
-def plot(cost: pd.DataFrame, settings: Settings) -> Figure:
+def plot(cost: pd.DataFrame, settings: TrainingTime) -> Figure:
     """Plot one bar per run: the time of a training, with stage 1 hatched and seeds as dots.
 
     Args:
@@ -38,7 +38,7 @@ def plot(cost: pd.DataFrame, settings: Settings) -> Figure:
     """
     from matplotlib.patches import Patch
 
-    runs = chosen_runs(cost, settings["runs"])
+    runs = chosen_runs(cost, settings.runs)
     unit, sign = time_unit(both_stages_seconds(cost[cost["run"].isin(list(runs))]).max())
     shown = looks(runs)
     figure = new_figure(settings)

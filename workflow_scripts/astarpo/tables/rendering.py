@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 from markupsafe import Markup, escape
 
@@ -36,8 +36,20 @@ LATEX = {
     "|": r"\textbar{}",
 }
 
-# Delimiters in LaTeX templates, as LaTeX uses braces everywhere.
-LATEX_DELIMITERS = {
+
+class Delimiters(TypedDict, total=False):
+    """The marks of template code, by their names in jinja2."""
+
+    block_start_string: str
+    block_end_string: str
+    variable_start_string: str
+    variable_end_string: str
+    comment_start_string: str
+    comment_end_string: str
+
+
+# LaTeX uses braces everywhere.
+LATEX_DELIMITERS: Delimiters = {
     "block_start_string": "<%",
     "block_end_string": "%>",
     "variable_start_string": "<<",
@@ -109,7 +121,7 @@ def _environment(kind: str) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
-        **(LATEX_DELIMITERS if kind == "tex" else {}),
+        **(LATEX_DELIMITERS if kind == "tex" else Delimiters()),
     )
     environment.filters |= {"comment": latex_comment, "row_start": latex_row_start}
     return environment
