@@ -18,11 +18,27 @@ import resource
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, TypedDict
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "workflow_scripts")]
+
+if TYPE_CHECKING:
+    from astarpo.training.engine import TorchEngine
+    from astarpo.training.rollouts import PhaseClock
+    from astarpo.training.settings import TrainSettings
+    from report import Measured
+
+
+class Measures(TypedDict):
+    """What one case measures: the speed of two passes, and peak memory."""
+
+    reference: dict[str, float]
+    update: dict[str, float]
+    gib: float
+
 
 SHAPES = {
     "qwen2.5-1.5b": {
@@ -46,25 +62,12 @@ SHAPES = {
         "tie_word_embeddings": True,
     },
 }
-GRPO = {
-    "clip": 0.2,
-    "clip_high": 0.2,
-    "kl_coefficient": 1e-3,
-    "scale_by_std": True,
-    "std_epsilon": 1e-6,
-    "average": "sequences",
-}
-PPO = {
-    "critic_lr": 1e-5,
-    "clip": 0.2,
-    "value_clip": 0.5,
-    "gamma": 1.0,
-    "gae_lambda": 1.0,
-    "kl_coefficient": 1e-3,
-}
+CLIPPED = {"clip": 0.2, "kl_coefficient": 1e-3}
+GRPO = {**CLIPPED, "clip_high": 0.2, "scale_by_std": True, "std_epsilon": 1e-6, "average": "sequences"}
+PPO = {**CLIPPED, "critic_lr": 1e-5, "value_clip": 0.5, "gamma": 1.0, "gae_lambda": 1.0}
 CHUNK = 512
 # name: method, its settings, responses a prompt, response tokens whose logits exist at a time
-CASES: dict[str, tuple[str, dict[str, Any], int, int | None]] = {
+CASES: dict[str, tuple[str, Mapping[str, object], int, int | None]] = {
     "a-star-po": ("a_star_po", {"beta2": 1e-3}, 1, CHUNK),
     "a-star-po, all logits at once": ("a_star_po", {"beta2": 1e-3}, 1, None),
     "grpo-2": ("grpo", GRPO, 2, CHUNK),
@@ -129,11 +132,11 @@ def device_name(device: str) -> str:
     return torch.cuda.get_device_name()
 
 
-def save(name: str, case: dict[str, Any], peak: float, device: str) -> None:
+def save(name: str, case: Measures, peak: float, device: str) -> None:
     from report import record
 
     command = "python bench/gpu.py " + " ".join(sys.argv[1:])
-    rows: Any = [
+    rows: list[Measured] = [
         {
             "name": f"{name}, {part} on {device_name(device)}",
             "ours": case[part]["tokens_per_s"],
@@ -157,7 +160,7 @@ def save(name: str, case: dict[str, Any], peak: float, device: str) -> None:
     record(rows, shown=False)
 
 
-def measure(arguments: argparse.Namespace) -> dict[str, Any]:
+def measure(arguments: argparse.Namespace) -> Measures | dict[str, float]:
     """Measure one case; ``matmul`` is the speed of the device itself."""
     import torch
 
@@ -172,7 +175,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     return measure_engine(engine, settings, arguments)
 
 
-def timed(work: Any, device: str) -> float:
+def timed(work: Callable[[], object], device: str) -> float:
     import torch
 
     def now() -> float:
@@ -188,10 +191,10 @@ def timed(work: Any, device: str) -> float:
 def make_engine(
     arguments: argparse.Namespace,
     method: str,
-    hyperparameters: dict[str, Any],
+    hyperparameters: Mapping[str, object],
     responses: int,
     chunk: int | None,
-) -> tuple[Any, Any]:
+) -> tuple[TorchEngine, TrainSettings]:
     import torch
     from setting import train_settings
     from transformers import Qwen2Config, Qwen2ForCausalLM
@@ -221,35 +224,31 @@ def make_engine(
     return TorchEngine(policy, reference, settings, 10**6, arguments.micro_batch_tokens), settings
 
 
-def measure_engine(engine: Any, settings: Any, arguments: argparse.Namespace) -> dict[str, Any]:
+def measure_engine(engine: TorchEngine, settings: TrainSettings, arguments: argparse.Namespace) -> Measures:
     """Time a reference pass and an update on a batch of random tokens, after warming up on a small batch."""
     import torch
 
     from astarpo.training.rollouts import PhaseClock
 
     on_gpu = arguments.device == "cuda"
-    step(engine, settings, replace_prompts(arguments, max(1, arguments.prompts // 64)), PhaseClock())
+    few = argparse.Namespace(**{**vars(arguments), "prompts": max(1, arguments.prompts // 64)})
+    step(engine, settings, few, PhaseClock())
     if on_gpu:
         torch.cuda.reset_peak_memory_stats()
     clock = PhaseClock()
     tokens = step(engine, settings, arguments, clock)
     weights = sum(weight.numel() for weight in engine.policy.model.parameters())
     used = torch.cuda.max_memory_allocated() if on_gpu else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
     # Forward and backward take 6 operations per weight and token, a pass without gradients 2 (attention is left out).
-    return {
-        part: {
-            "tokens_per_s": tokens / clock.seconds[part],
-            "teraflops": operations * weights * tokens / clock.seconds[part] / 1e12,
-        }
-        for part, operations in (("reference", 2), ("update", 6))
-    } | {"gib": used / 2**30}
+    def speed(phase: str, operations: int) -> dict[str, float]:
+        rate = tokens / clock.seconds[phase]
+        return {"tokens_per_s": rate, "teraflops": operations * weights * rate / 1e12}
+
+    return {"reference": speed("reference", 2), "update": speed("update", 6), "gib": used / 2**30}
 
 
-def replace_prompts(arguments: argparse.Namespace, prompts: int) -> argparse.Namespace:
-    return argparse.Namespace(**{**vars(arguments), "prompts": prompts})
-
-
-def step(engine: Any, settings: Any, arguments: argparse.Namespace, clock: Any) -> int:
+def step(engine: TorchEngine, settings: TrainSettings, arguments: argparse.Namespace, clock: PhaseClock) -> int:
     """Do what the loop does after sampling; return the number of tokens of prompts and responses."""
     from astarpo.objectives import METHODS, build_loss, build_prepare
     from astarpo.rewards.grading import Grade

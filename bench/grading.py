@@ -15,7 +15,6 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "workflow_scripts"), str(ROOT)]
@@ -64,7 +63,7 @@ def items(pairs: list[tuple[str, str]]) -> list[Question]:
     return [Question("math", gold, Response(response, [], "stop")) for gold, response in pairs]
 
 
-def median_seconds(prepare: Callable[[], Grader | None], work: Callable[[Any], object]) -> float:
+def median_seconds(prepare: Callable[[], Grader | None], work: Callable[[Grader | None], object]) -> float:
     """Median time of three runs, each with new inputs that are prepared before timing."""
     times = []
     for _ in range(3):

@@ -16,7 +16,10 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "workflow_scripts")]
@@ -46,9 +49,9 @@ def main() -> None:
 
 
 def _record(what: str, ours: tuple[float, float], plain: tuple[float, float]) -> None:
-    from report import record
+    from report import Measured, record
 
-    rows: Any = [
+    rows: list[Measured] = [
         {
             "name": f"log-probs, {what}: {part}",
             "ours": one,
@@ -103,7 +106,7 @@ def _measure(chunk: int, tokens: int) -> tuple[float, float]:
     return (_peak() - before) / 2**30, min(seconds)
 
 
-def _plain(logits_NV: Any, labels_N: Any, temperature: float) -> Any:
+def _plain(logits_NV: Tensor, labels_N: Tensor, temperature: float) -> Tensor:
     """Like `astarpo.model.log_probs` without a head, for the logits of the response tokens alone."""
     all_log_probs_NV = (logits_NV.float() / temperature).log_softmax(-1)
     detached_NV = all_log_probs_NV.detach()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
 
 from astarpo.data.settings import PromptSettings
 from astarpo.rewards.settings import GradingSettings
@@ -15,11 +15,11 @@ GRADING = GradingSettings(truncated="incorrect", max_null_rate=1.0, min_nulls=10
 
 def train_settings(
     method: str,
-    hyperparameters: dict[str, Any],
+    hyperparameters: Mapping[str, object],
     prompts: int,
     responses: int,
     tokens: int,
-    **changes: Any,
+    **changes: object,
 ) -> TrainSettings:
     """Make the settings of a training.
 
@@ -29,7 +29,7 @@ def train_settings(
         tokens: longest response.
         changes: any other settings.
     """
-    usual: dict[str, Any] = {
+    usual: dict[str, object] = {
         "steps": 10,
         "max_generated_tokens": None,
         "updates_per_rollout": 1,
@@ -53,7 +53,7 @@ def train_settings(
     }
     return TrainSettings(
         method=method,
-        hyperparameters=hyperparameters,
+        hyperparameters=dict(hyperparameters),
         prompts_per_batch=prompts,
         responses_per_prompt=responses,
         sampling=SamplingSettings(temperature=1.0, top_p=1.0, max_new_tokens=tokens),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 
 def flat_settings(text: str) -> dict[str, str]:
@@ -15,7 +14,7 @@ def flat_settings(text: str) -> dict[str, str]:
         return {"settings": text}
 
 
-def _leaves(prefix: str, value: Any) -> Iterator[tuple[str, str]]:
+def _leaves(prefix: str, value: object) -> Iterator[tuple[str, str]]:
     if isinstance(value, dict) and value:
         for key, below in value.items():
             yield from _leaves(f"{prefix}.{key}" if prefix else key, below)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pyarrow as pa
@@ -15,7 +14,7 @@ import pyarrow as pa
 from astarpo.common.files import read_table, write_table, write_text
 
 
-def frame(rows: Iterable[Mapping[str, Any]], schema: pa.Schema) -> pd.DataFrame:
+def frame(rows: Iterable[Mapping[str, object]], schema: pa.Schema) -> pd.DataFrame:
     """Make a data frame from rows.
 
     Args:
@@ -43,7 +42,7 @@ def csv_text(table: pd.DataFrame) -> str:
 
 
 def write_parquet(
-    path: str | Path, table: pd.DataFrame, schema: pa.Schema, metadata: Mapping[str, Any] | None = None
+    path: str | Path, table: pd.DataFrame, schema: pa.Schema, metadata: Mapping[str, object] | None = None
 ) -> None:
     """Write a data frame as parquet; the arguments are those of `files.write_table`."""
     columns = pa.Table.from_pandas(table[schema.names], schema=schema, preserve_index=False)
@@ -55,7 +54,7 @@ def write_frame(
     csv_path: str | Path,
     table: pd.DataFrame,
     schema: pa.Schema,
-    metadata: Mapping[str, Any],
+    metadata: Mapping[str, object],
 ) -> None:
     """Write a data frame as parquet, for programs, and as CSV, for everything else.
 

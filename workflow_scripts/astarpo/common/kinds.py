@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
 from pydantic_core import PydanticCustomError
@@ -17,7 +17,7 @@ LARGEST_SEED = 2**63 - 1
 LEAST_TEMPERATURE = 0.01  # vLLM raises any lower temperature but 0 to this
 
 
-def _yaml_number(value: Any) -> Any:
+def _yaml_number(value: object) -> object:
     """Convert ``1e-3``, which YAML 1.1 reads as a string, to the number that it means."""
     if isinstance(value, str):
         try:
@@ -43,7 +43,7 @@ def _not_blank(value: str) -> str:
     return value
 
 
-def _distinct(values: Sequence[Any]) -> Sequence[Any]:
+def _distinct(values: Sequence[object]) -> Sequence[object]:
     for place, value in enumerate(values):
         if value in values[:place]:
             raise PydanticCustomError("repeated", "{value} is listed twice; list it once", {"value": repr(value)})

@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 import sys
 import time
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 # File descriptor for bars; set by launch.py, which redirects stdout and stderr to the log. Empty: no bars.
 TERMINAL_FD = "ASTARPO_TERMINAL_FD"
@@ -46,7 +49,7 @@ class Progress:
         self._started, self._last_line, self._first_done = time.monotonic(), 0.0, done
         self._bar = self._make_bar()
 
-    def _make_bar(self) -> Any:
+    def _make_bar(self) -> tqdm | None:
         terminal = _terminal()
         if terminal is None:
             return None

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic_core import ErrorDetails, PydanticCustomError
 
 from astarpo.common.errors import InputError
 
@@ -24,7 +24,7 @@ class Section(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _known_keys_only(cls, value: Any) -> Any:
+    def _known_keys_only(cls, value: object) -> object:
         if not isinstance(value, Mapping):
             return value
         for key in value:
@@ -70,7 +70,7 @@ class Section(BaseModel):
         return {key: getattr(self, key) for key in keys.model_fields}
 
 
-def canonical_json(value: Any) -> str:
+def canonical_json(value: object) -> str:
     """Dump settings so that equal settings give equal texts: sorted keys, no spaces."""
     dumped = value.model_dump(mode="json") if isinstance(value, BaseModel) else value
     return json.dumps(dumped, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
@@ -80,7 +80,7 @@ def _problems(error: ValidationError) -> list[str]:
     return [_problem(".".join(map(str, one["loc"])), one) for one in error.errors()]
 
 
-def _problem(key: str, one: Any) -> str:
+def _problem(key: str, one: ErrorDetails) -> str:
     if one["type"] == "missing":
         return f"{key} is missing"
     if one["type"] == "unknown_key":

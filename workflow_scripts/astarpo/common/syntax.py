@@ -11,7 +11,6 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 IGNORED_FIELDS = frozenset({"ctx", "kind", "type_comment", "type_ignores"})
 HELP_TEXTS = {"Field": ("description",), "add_argument": ("help",), "ArgumentParser": ("description", "epilog")}
@@ -48,7 +47,7 @@ def read_syntax(path: Path) -> Syntax:
     return syntax
 
 
-def _write(node: Any, syntax: Syntax) -> None:
+def _write(node: object, syntax: Syntax) -> None:
     """Add a node: its type and its fields by name, except empty ones, which some versions of Python lack."""
     if isinstance(node, ast.Constant):
         syntax.texts.append(f"{type(node.value).__name__} {node.value!a};")
@@ -73,7 +72,7 @@ def _write(node: Any, syntax: Syntax) -> None:
         syntax.texts.append(f"{node!a};")
 
 
-def _write_field(name: str, value: Any, syntax: Syntax) -> None:
+def _write_field(name: str, value: object, syntax: Syntax) -> None:
     if name in IGNORED_FIELDS:
         return
     syntax.texts.append(f"{name}=")
@@ -82,7 +81,7 @@ def _write_field(name: str, value: Any, syntax: Syntax) -> None:
         syntax.texts.append(",")
 
 
-def _without_help(node: ast.AST, name: str, values: list[Any]) -> list[Any]:
+def _without_help(node: ast.AST, name: str, values: list[object]) -> list[object]:
     """The items of a field without docstrings, descriptions of settings and help texts of options."""
     if isinstance(node, ast.JoinedStr):  # Python 3.12 adds empty texts to some
         return [item for item in values if not (isinstance(item, ast.Constant) and item.value == "")]
@@ -90,11 +89,12 @@ def _without_help(node: ast.AST, name: str, values: list[Any]) -> list[Any]:
         return [item for item in values if not _is_text(item)]
     if isinstance(node, ast.Call) and name == "keywords" and values:
         function = node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", "")
-        return [item for item in values if item.arg not in HELP_TEXTS.get(function, ())]
+        help_texts = HELP_TEXTS.get(function, ())
+        return [item for item in values if not (isinstance(item, ast.keyword) and item.arg in help_texts)]
     return values
 
 
-def _is_text(statement: ast.AST) -> bool:
+def _is_text(statement: object) -> bool:
     return (
         isinstance(statement, ast.Expr)
         and isinstance(statement.value, ast.Constant)

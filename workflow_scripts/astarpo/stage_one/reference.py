@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import torch
 
@@ -34,13 +33,13 @@ from astarpo.model.memory import (
     parameters_on_hub,
 )
 from astarpo.model.saving import check_can_save, repair_generation_config
-from astarpo.stage_one.settings import ReferenceSettings
+from astarpo.stage_one.settings import HubModel, LocalModel, ModelSource, ReferenceSettings, Scratch
 from astarpo.stage_one.warm_start import encode_solutions, warm_start
 
 
 def prepare_reference(
     settings: ReferenceSettings, dataset: str | None, device: str, lengths: Sequence[Length] = ()
-) -> tuple[Policy, dict[str, Any]]:
+) -> tuple[Policy, dict[str, object]]:
     """Make or load a model, and warm-start it if the settings ask for that.
 
     Anything that would break a later stage is refused before the weights are read.
@@ -60,7 +59,7 @@ def prepare_reference(
     """
     if settings.torch_threads is not None:
         torch.set_num_threads(settings.torch_threads)
-    source, attention = settings.source.model_dump(), settings.attention
+    source, attention = settings.source, settings.attention
     ends = _check(source, attention, settings, lengths)
     _check_fits(source, settings.warm_start is not None, device)
     policy = replace(make_policy(source, device, attention), end_token_ids=ends)
@@ -68,7 +67,7 @@ def prepare_reference(
     if repaired is not None:
         print(repaired, flush=True)
     check_can_save(policy.model, policy.tokenizer)
-    facts: dict[str, Any] = {
+    facts: dict[str, object] = {
         "parameters": sum(p.numel() for p in policy.model.parameters()),
         "end_token_ids": ends,
     }
@@ -77,13 +76,12 @@ def prepare_reference(
     return policy, {**facts, **_warm_start(policy, settings, dataset)}
 
 
-def _check(source: dict[str, Any], attention: str, chat: ChatSettings, lengths: Sequence[Length]) -> list[int]:
+def _check(source: ModelSource, attention: str, chat: ChatSettings, lengths: Sequence[Length]) -> list[int]:
     """Check a model by its small files; print what ends its responses, and return those tokens."""
     bare = _without_weights(source, attention)
     limit = _positions(bare)
     print(f"positions: {'no limit known, so none is checked' if limit is None else limit}")
-    name = source.get("path") or source.get("id") or "the model from scratch"
-    check_lengths(name, limit, lengths)
+    check_lengths(_name(source), limit, lengths)
     first = tokenizer_end(bare.tokenizer)
     if chat.chat_template:
         check_chat_template(bare.tokenizer, chat.system_prompt)
@@ -105,42 +103,47 @@ def _positions(policy: Policy) -> int | None:
     return position_limit(policy.model.config.get_text_config(decoder=True).to_dict())
 
 
-def _without_weights(source: dict[str, Any], attention: str) -> Policy:
-    if source["kind"] == "hub":
-        return hub_policy_without_weights(source["id"], source["revision"], attention)
-    if source["kind"] == "local":
-        return load_policy_without_weights(source["path"], attention)
+def _name(source: ModelSource) -> str:
+    if isinstance(source, HubModel):
+        return source.id
+    return source.path if isinstance(source, LocalModel) else "the model from scratch"
+
+
+def _without_weights(source: ModelSource, attention: str) -> Policy:
+    if isinstance(source, HubModel):
+        return hub_policy_without_weights(source.id, source.revision, attention)
+    if isinstance(source, LocalModel):
+        return load_policy_without_weights(source.path, attention)
     return make_policy(source, "cpu", attention)
 
 
-def _check_fits(source: dict[str, Any], warm_start: bool, device: str) -> None:
-    if source["kind"] == "local":
-        name, parameters = source["path"], parameters_of_folder(source["path"])
-    elif source["kind"] == "hub":
-        name, parameters = source["id"], parameters_on_hub(source["id"], source["revision"])
+def _check_fits(source: ModelSource, warm_start: bool, device: str) -> None:
+    if isinstance(source, LocalModel):
+        parameters = parameters_of_folder(source.path)
+    elif isinstance(source, HubModel):
+        parameters = parameters_on_hub(source.id, source.revision)
     else:
         return
-    check_fits(name, parameters, WARM_START if warm_start else LOADING, device)
+    check_fits(_name(source), parameters, WARM_START if warm_start else LOADING, device)
 
 
-def make_policy(source: dict[str, Any], device: str, attention: str = SDPA) -> Policy:
+def make_policy(source: ModelSource, device: str, attention: str = SDPA) -> Policy:
     """Make or load the model that a source describes.
 
     Args:
-        source: ``{"kind": "scratch" | "hub" | "local", ...}`` as in the configuration.
+        source: as in the configuration.
         device: where to place it.
         attention: one of transformers' attention implementations.
     """
-    options = {key: value for key, value in source.items() if key != "kind"}
-    if source["kind"] == "scratch":
-        policy = build_scratch_policy(**options, attention=attention)
+    if isinstance(source, Scratch):
+        policy = build_scratch_policy(**source.model_dump(exclude={"kind"}), attention=attention)
         return replace(policy, model=place(policy.model, device))
-    if source["kind"] == "hub":
-        return load_hub_policy(options["id"], options["revision"], device, attention)
-    return load_policy(options["path"], device, attention)
+    if isinstance(source, HubModel):
+        return load_hub_policy(source.id, source.revision, device, attention)
+    return load_policy(source.path, device, attention)
 
 
-def _warm_start(policy: Policy, settings: ReferenceSettings, dataset: str | None) -> dict[str, Any]:
+def _warm_start(policy: Policy, settings: ReferenceSettings, dataset: str | None) -> dict[str, object]:
     """Train the policy in place; return facts for the manifest."""
     if dataset is None:
         raise InputError("the warm start needs --dataset")

@@ -114,7 +114,7 @@ def _digest(digest: Callable[[str], str], entry: Expected, path: str) -> str:
         raise InputError(f"{entry['file']}: its input {path} is gone; run `snakemake` to make it again") from error
 
 
-def _provenance_row(entry: Expected, recorded: Mapping[str, Any], current: Code) -> dict[str, Any]:
+def _provenance_row(entry: Expected, recorded: Mapping[str, Any], current: Code) -> dict[str, object]:
     versions = recorded.get("versions")
     recorded_modules: Mapping[str, str] | None = recorded.get("modules")
     return {
