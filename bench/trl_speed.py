@@ -220,10 +220,10 @@ def our_stage2(
 ) -> dict[str, float]:
     from setting import train_settings
 
+    from astarpo.common.machine import MachineSettings
     from astarpo.model.loading import load_policy
     from astarpo.training.engine import TorchEngine
     from astarpo.training.loop import Trainer
-    from astarpo.training.settings import MachineSettings
 
     settings = train_settings(
         "a_star_po",

@@ -73,7 +73,6 @@ def _layers(value: str | tuple[str, ...]) -> str | tuple[str, ...]:
 
 # The constraint comes before the validator, or it would be missing from the schema and the documentation.
 _READ = BeforeValidator(_yaml_number)
-Number = Annotated[float, _READ]
 Positive = Annotated[float, Field(gt=0), _READ]
 NotNegative = Annotated[float, Field(ge=0), _READ]
 Share = Annotated[float, Field(ge=0, le=1), _READ]
