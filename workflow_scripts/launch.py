@@ -68,7 +68,7 @@ def start(options: dict[str, str], script: list[str]) -> None:
         check_planned(Path(script[0]).stem, options["--code"])
         os.environ[FINGERPRINT] = options["--code"]  # the script checks again after its imports
     gpus, processes, nodes = (int(options.get(name, "0")) for name in OPTIONS[2:])
-    # On several nodes SLURM assigns the devices, as this process sees only those of its own node.
+    # On several nodes SLURM assigns the devices, as this process sees only those of its node.
     if gpus and nodes <= 1:
         taken = claim(gpus)
         os.environ[VISIBLE] = ",".join(taken.names)

@@ -36,7 +36,7 @@ class LogHandler(LogHandlerBase):
         if quiet & {"PROGRESS", "ALL"}:  # Snakemake then does not say which jobs have finished
             self.display = Lines(self.stages, self.stream, first_report_s=None)
         elif self.stream.isatty():
-            os.environ[TERMINAL_FD] = ""  # jobs draw no bars of their own
+            os.environ[TERMINAL_FD] = ""  # so that jobs do not draw bars
             self.display = TerminalDisplay(self.stages, self.stream)
         else:
             self.display = Lines(self.stages, self.stream)

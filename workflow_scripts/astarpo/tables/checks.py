@@ -51,7 +51,7 @@ def check_manifest(
         The recorded provenance.
 
     Raises:
-        InputError: names the file, each difference with both values, and the way out.
+        InputError: names the file, each difference with both values, and what to do.
     """
     recorded = read_provenance(path)
     way_out = f"Run `snakemake -R {rule}`, or delete this file and run `snakemake` again."

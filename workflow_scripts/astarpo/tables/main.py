@@ -9,7 +9,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from astarpo.evaluation.costs import both_stages_seconds
-from astarpo.tables.ranking import NO_MARK, TIED, UNTOLD, Key, Mark
+from astarpo.tables.ranking import NO_MARK, TIED, UNDECIDED, Key, Mark
 from astarpo.tables.rendering import render
 from astarpo.tables.results import QUESTION, Column, Results, Score, interval, percent, table_note
 from astarpo.tables.shown import Cell, Head, ShownTable
@@ -19,7 +19,7 @@ NOTE = "runs are means over their seeds"
 RANKING = "best run bold, second underlined"
 SIGNS = {
     TIED: "not different from the best after Holm's correction for the number of pairs of runs",
-    UNTOLD: "cannot be told from the best: too few seeds or problems",
+    UNDECIDED: "may equal the best: too few seeds or problems to tell",
 }
 COSTS = ("time, min", "memory, GiB", "KL a token")
 VERDICTS = {"tied": " tied", "cannot_tell": " cannot tell"}

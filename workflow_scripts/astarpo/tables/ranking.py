@@ -12,12 +12,12 @@ from astarpo.tables.results import QUESTION
 
 Key = tuple[str, str, str, str]  # policy, benchmark, protocol, metric
 TIED = "="
-UNTOLD = "?"
+UNDECIDED = "?"
 
 
 @dataclass(frozen=True)
 class Mark:
-    """A run's place in a column: 1, 2, or 0 for all others; ``sign`` is `TIED` or `UNTOLD` if it may equal the best."""
+    """A run's place in a column: 1, 2, or 0 for others; ``sign`` is `TIED` or `UNDECIDED` if it may equal the best."""
 
     place: int
     sign: str = ""
@@ -58,4 +58,4 @@ def rank_runs(summary: pd.DataFrame, differences: pd.DataFrame) -> dict[Key, Mar
 def _sign(verdicts: Sequence[str | None]) -> str:
     if "tied" in verdicts:
         return TIED
-    return UNTOLD if "cannot_tell" in verdicts else ""
+    return UNDECIDED if "cannot_tell" in verdicts else ""

@@ -13,7 +13,7 @@ from astarpo.common.frames import frame, read_frame
 from astarpo.evaluation.differences import compare_seed_scores
 from astarpo.tables.comparisons import prompts_seen
 from astarpo.tables.plan import Training
-from astarpo.tables.ranking import TIED, UNTOLD, Mark
+from astarpo.tables.ranking import TIED, UNDECIDED, Mark
 from astarpo.tables.shown import Cell, ShownTable
 
 VALIDATION = pa.schema(
@@ -83,8 +83,8 @@ def rate_table(validation: pd.DataFrame) -> ShownTable:
     title = "Percent of the validation prompts right at the end, by learning rate; means over seeds, the best rate bold"
     if TIED in used:
         title += f"; {TIED} not different from it, by seed, after Holm's correction for the pairs of a row"
-    if UNTOLD in used:
-        title += f"; {UNTOLD} cannot be told from it: one seed, or seeds that all agree"
+    if UNDECIDED in used:
+        title += f"; {UNDECIDED} may equal it: one seed, or seeds that all agree"
     return ShownTable.of(title, ["run", *(f"{rate:g}" for rate in rates)], body)
 
 
@@ -105,22 +105,22 @@ def difference_table(validation: pd.DataFrame, trainings: Sequence[Training]) ->
     scores = {run: seeds for (run, _), seeds in last.items()}
     best = max(scores, key=lambda run: _mean(scores[run]))
     body = [[best, f"{100 * _mean(scores[best]):.1f}", "", ""]]
-    untold = False
+    undecided = False
     for (a, b), (difference, verdict) in compare_seed_scores(scores, data).items():
         if a != best:
             continue
         points = [f"{-100 * one:+.1f}" for one in difference.interval] if difference else []
         shown = "{0} [{2}, {1}]".format(*points) if points else ""
         words = {"tied": "tied", "cannot_tell": "cannot tell"}.get(verdict, "")
-        untold |= verdict == "cannot_tell"
+        undecided |= verdict == "cannot_tell"
         body.append([b, f"{100 * _mean(scores[b]):.1f}", shown, words])
     title = (
         "Difference to the best run at the end, in points [95 % t interval over seeds, each by itself, the prompts "
         "being the same]; tied: not different after Holm's correction for the number of pairs of runs"
     )
-    if untold:
+    if undecided:
         title += "; cannot tell: the seeds all agree, which says nothing of others"
-    return ShownTable.of(title, ["run", "validation, %", f"less {best}", ""], body)
+    return ShownTable.of(title, ["run", "validation, %", f"minus {best}", ""], body)
 
 
 def _final_scores(validation: pd.DataFrame, name: str) -> dict[tuple[str, float], dict[int, float]]:
@@ -142,5 +142,5 @@ def _signs(by_rate: Mapping[float, Mapping[int, float]]) -> dict[float, str]:
     best = max(by_rate, key=lambda rate: _mean(by_rate[rate]))
     for (a, b), (_, verdict) in compare_seed_scores(by_rate).items():
         if a == best:
-            signs[b] = {"tied": TIED, "cannot_tell": UNTOLD}.get(verdict, "")
+            signs[b] = {"tied": TIED, "cannot_tell": UNDECIDED}.get(verdict, "")
     return signs
