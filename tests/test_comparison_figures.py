@@ -1,4 +1,4 @@
-"""Figures that set accuracy against a cost or a setting: what stands where."""
+"""Figures of accuracy against a cost or a setting: the positions of points, and labels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One job to a GPU: claims, what a killed job leaves, and what is said when there is no such device."""
+"""One job per GPU: claims, their release by killed jobs, and the messages about missing devices."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The page of responses: some of each kind, the same problems for each policy, nothing that a response could break."""
+"""The page of responses: some of each kind, for the same problems for each policy, and safe against markup."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Files: whole or absent, errors that name them, hashes of content."""
+"""Files: atomic writes, errors that name the file, hashes of content."""
 
 import pyarrow as pa
 import pytest

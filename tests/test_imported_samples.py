@@ -1,4 +1,4 @@
-"""Samples from elsewhere: found by text, counted where they are not, graded like any other, no model loaded."""
+"""Imported samples: matched by text, counted if unmatched, graded like any other, without loading a model."""
 
 from __future__ import annotations
 

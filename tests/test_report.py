@@ -1,4 +1,4 @@
-"""The report, made by Snakemake of a configuration other than the default."""
+"""Snakemake's report, for a configuration other than the default."""
 
 from __future__ import annotations
 

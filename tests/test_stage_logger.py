@@ -1,4 +1,4 @@
-"""What a run prints with `--logger stages`: a line a stage, how far jobs are, and why a job failed."""
+"""The output of `--logger stages`: one line per stage, the progress of jobs, and why a job failed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The table that a learning rate is chosen by."""
+"""The tables of validation accuracy, for choosing a learning rate."""
 
 import pandas as pd
 import pytest

@@ -1,4 +1,4 @@
-"""V* estimators against the table and the limits that the method implies."""
+"""V* estimators against a table computed by hand and the limits of the method."""
 
 import math
 
