@@ -105,7 +105,7 @@ rule check_contamination:
 
 rule show_contamination:
     input:
-        overlaps=TARGETS.contamination(),
+        reports=TARGETS.contamination(),
     output:
         csv="results/tables/contamination.csv",
         html=report(
@@ -135,6 +135,6 @@ rule show_contamination:
         " --code {params.code:q}"
         " show_contamination"
         " --settings {params.settings:q}"
-        " --overlaps {input.overlaps:q}"
+        " --reports {input.reports:q}"
         " --out-csv {output.csv:q}"
         " --out-html {output.html:q}"

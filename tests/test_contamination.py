@@ -146,7 +146,7 @@ def test_the_scripts(tmp_path):
             ROOT / "workflow_scripts/show_contamination.py",
             "--settings",
             "{}",
-            "--overlaps",
+            "--reports",
             tmp_path / "found.json",
             "--out-csv",
             tmp_path / "c.csv",

@@ -23,12 +23,12 @@ def main() -> None:
     inputs = {"dataset": arguments.dataset, "benchmark": arguments.benchmark}
     made_from = provenance(__file__, arguments.settings, inputs)
     dataset, benchmark = (read_table(path, DATASET).to_pylist() for path in inputs.values())
-    overlap = report(dataset, benchmark, settings)
+    shared = report(dataset, benchmark, settings)
     names = {name: Path(path).stem for name, path in inputs.items()}
-    write_json(arguments.out, {**names, **overlap, "provenance": made_from})
+    write_json(arguments.out, {**names, **shared, "provenance": made_from})
     print(
-        f"{overlap['benchmark_exact']} of {overlap['benchmark_problems']} problems of {names['benchmark']} are in "
-        f"{names['dataset']}, {overlap['benchmark_exact_or_near']} with near duplicates"
+        f"{shared['benchmark_exact']} of {shared['benchmark_problems']} problems of {names['benchmark']} are in "
+        f"{names['dataset']}, {shared['benchmark_exact_or_near']} with near duplicates"
     )
 
 

@@ -30,12 +30,12 @@ def main() -> None:
     made_from = provenance(__file__, arguments.settings, inputs)
     sampling = settings.sampling
     first = sample_block * sampling.block_size
-    imported_rows, counts = import_rows(
+    all_rows, counts = import_rows(
         settings.samples,
         read_table(arguments.dataset, DATASET).to_pylist(),
         range(first, first + sampling.block_size),
     )
-    rows = [row for row in imported_rows if shard_of(row["prompt_id"], sampling.prompt_shards) == shard]
+    rows = [row for row in all_rows if shard_of(row["prompt_id"], sampling.prompt_shards) == shard]
     imported = {"source": settings.samples.source.model_dump(), **counts}
     write_table(arguments.out, rows, IMPORTED, {"provenance": made_from, "imported": imported})
     write_json(

@@ -1,4 +1,4 @@
-"""Show the accuracy of every training on its validation prompts, with learning rates side by side to choose from."""
+"""Show what every training reached on its validation prompts, learning rates side by side: for choosing one."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from astarpo.common.files import write_text
 def main() -> None:
     parser = cli.parser(__doc__)
     parser.add_argument("--plan", required=True, help="JSON: the trainings and their files")
-    parser.add_argument("--out-csv", required=True, help="CSV: one row per training and validation")
-    parser.add_argument("--out-markdown", required=True, help="the final validations as Markdown tables")
+    parser.add_argument("--out-csv", required=True, help="CSV: a row for each training and validation step")
+    parser.add_argument("--out-markdown", required=True, help="the last validation of each as Markdown tables")
     parser.add_argument("--out-html", required=True, help="the same as a web page")
     arguments = parser.parse_args()
     settings = cli.parse_settings(arguments.settings)
