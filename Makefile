@@ -3,14 +3,14 @@
 PYTHON ?= python3
 CORES ?= $(shell nproc 2>/dev/null || getconf _NPROCESSORS_ONLN)
 
-# The rules call plain `python`: the one of the virtual environment.
+# The rules call plain `python`, which must be that of the virtual environment.
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 # $(call step,ENVIRONMENT,WHAT,COMMAND): one line; the output goes to ENVIRONMENT/install.log, and its end is shown on failure.
 step = @printf '%s ... ' "$(2)"; \
 	if { $(3); } >>$(1)/install.log 2>&1; then echo done; \
 	else echo failed:; tail -n 15 $(1)/install.log; echo "The whole log: $(1)/install.log"; exit 1; fi
-# $(call check,WHAT,COMMAND): one line; the output is shown on failure only.
+# $(call check,WHAT,COMMAND): one line; the output is shown only on failure.
 check = @printf '%-32s' "$(1)"; \
 	if output=$$($(2) 2>&1); then echo ok; else echo FAILED; printf '%s\n' "$$output"; exit 1; fi
 LARGE = some minutes the first time
@@ -26,7 +26,7 @@ demo: install ## train, evaluate and show the summary; CORES=N sets the number o
 	@echo; cat results/tables/summary.txt
 	@echo 'Figures: results/figures/   Tables: results/tables/   Report: results/report.zip   Models: results/runs/*/seed-*/model/'
 
-plan: install ## say what would run and why, a line a job or group of jobs; TARGETS='train ...' for a part
+plan: install ## say what would run and why, one line per job or group of jobs; TARGETS='train ...' limits it
 	@python workflow_scripts/plan.py $(TARGETS)
 
 watch: install ## follow the running trainings
@@ -44,19 +44,19 @@ test: install .venv/installed-tests ## check formatting, style and types, then r
 	elif output=$$(pytest -n 2 -q 2>&1); then printf '%s\n' "$$output" | tail -n 1; \
 	else echo FAILED; printf '%s\n' "$$output"; exit 1; fi
 
-mutants: install .venv/installed-tests ## put deliberate bugs in, one at a time, and list those that no test notices; COUNT=N tries N
+mutants: install .venv/installed-tests ## insert deliberate bugs, one at a time, and list those that no test detects; COUNT=N tries N
 	python tests/tools/mutants.py --jobs $(CORES) $(if $(COUNT),--count $(COUNT))
 
-test-vllm: .venv-engines/installed ## test sampling with vLLM on this CPU; it gets an environment of its own
+test-vllm: .venv-engines/installed ## test sampling with vLLM on this CPU, in a separate environment
 	OMP_NUM_THREADS=1 .venv-engines/bin/python -m pytest tests/test_vllm_engine.py
 
-test-deepspeed: .venv-engines/installed ## test training with DeepSpeed on two processes of this CPU; the same environment
+test-deepspeed: .venv-engines/installed ## test training with DeepSpeed in two processes on this CPU, in the environment of test-vllm
 	OMP_NUM_THREADS=1 .venv-engines/bin/python -m pytest tests/test_deepspeed.py tests/test_lora.py
 
-test-trl: .venv-trl/installed ## test A*-PO and GRPO against TRL's trainers; it gets an environment of its own
+test-trl: .venv-trl/installed ## test A*-PO and GRPO against TRL's trainers, in a separate environment
 	.venv-trl/bin/python -m pytest tests/test_trl.py
 
-bench: install ## measure speed against what it replaces; numbers also in results/bench/bench.json
+bench: install ## measure speed against alternatives; writes results/bench/bench.json
 	python bench/grading.py
 	python bench/logprobs.py
 	python bench/limits.py
@@ -65,12 +65,12 @@ bench: install ## measure speed against what it replaces; numbers also in result
 	.venv-trl/bin/python bench/trl_speed.py
 	.venv-trl/bin/python bench/trl_speed.py --compile
 
-test-slurm: install .venv/installed-tests ## install a one-node SLURM (Debian, as root) and run the reduced demo through it
+test-slurm: install .venv/installed-tests ## install a one-node SLURM (Debian, as root) and run the reduced demo on it
 	command -v slurmctld munged >/dev/null || { apt-get update && apt-get install -y --no-install-recommends slurm-wlm munge; } \
 		|| [ "$(ASTARPO_TEST_SLURM)" = if-possible ]
 	ASTARPO_TEST_SLURM=$(or $(ASTARPO_TEST_SLURM),1) pytest -v -rs tests/test_slurm.py
 
-format: .venv/installed-tests ## format the code, and write the files that are made from the pins
+format: .venv/installed-tests ## format the code and write the generated files
 	ruff check --fix-only .
 	ruff format .
 	snakefmt Snakefile rules
@@ -85,7 +85,7 @@ format: .venv/installed-tests ## format the code, and write the files that are m
 	$(call step,.venv,installing the tools that tests need,pip install -r envs/pins/test.txt)
 	@touch $@
 
-# The builds of torchvision and its kind that come along are for GPUs; transformers cannot be imported beside them.
+# vLLM brings GPU builds of torchvision and others, with which transformers cannot be imported.
 .venv-engines/installed: envs/pins/engines.txt envs/pins/engines-cpu.txt envs/pins/test.txt
 	@mkdir -p .venv-engines
 	$(call step,.venv-engines,creating .venv-engines,$(PYTHON) -m venv .venv-engines)

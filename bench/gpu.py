@@ -4,8 +4,8 @@
     python bench/gpu.py --device cpu --shape tiny --prompts 4 --prompt-tokens 8 --response-tokens 16
 
 The paper's batch: 256 prompts of up to 256 tokens, responses of up to 1024. Tokens a second of both passes, their share
-of the fastest matrix product that the device was seen to make, and peak memory; log-probabilities in chunks against all
-logits at once. Nothing is sampled: responses are random tokens of random lengths. Each case has a process of its own.
+of the fastest matrix product measured on the device, and peak memory; log-probabilities in chunks against all logits at
+once. Nothing is sampled: responses are random tokens of random lengths. Each case runs in its own process.
 """
 
 from __future__ import annotations
@@ -18,11 +18,27 @@ import resource
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, TypedDict
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "workflow_scripts")]
+
+if TYPE_CHECKING:
+    from astarpo.training.engine import TorchEngine
+    from astarpo.training.rollouts import PhaseClock
+    from astarpo.training.settings import TrainSettings
+    from report import Measured
+
+
+class Measures(TypedDict):
+    """What one case measures: the speed of two passes, and peak memory."""
+
+    reference: dict[str, float]
+    update: dict[str, float]
+    gib: float
+
 
 SHAPES = {
     "qwen2.5-1.5b": {
@@ -46,25 +62,12 @@ SHAPES = {
         "tie_word_embeddings": True,
     },
 }
-GRPO = {
-    "clip": 0.2,
-    "clip_high": 0.2,
-    "kl_coefficient": 1e-3,
-    "scale_by_std": True,
-    "std_epsilon": 1e-6,
-    "average": "sequences",
-}
-PPO = {
-    "critic_lr": 1e-5,
-    "clip": 0.2,
-    "value_clip": 0.5,
-    "gamma": 1.0,
-    "gae_lambda": 1.0,
-    "kl_coefficient": 1e-3,
-}
+CLIPPED = {"clip": 0.2, "kl_coefficient": 1e-3}
+GRPO = {**CLIPPED, "clip_high": 0.2, "scale_by_std": True, "std_epsilon": 1e-6, "average": "sequences"}
+PPO = {**CLIPPED, "critic_lr": 1e-5, "value_clip": 0.5, "gamma": 1.0, "gae_lambda": 1.0}
 CHUNK = 512
 # name: method, its settings, responses a prompt, response tokens whose logits exist at a time
-CASES: dict[str, tuple[str, dict[str, Any], int, int | None]] = {
+CASES: dict[str, tuple[str, Mapping[str, object], int, int | None]] = {
     "a-star-po": ("a_star_po", {"beta2": 1e-3}, 1, CHUNK),
     "a-star-po, all logits at once": ("a_star_po", {"beta2": 1e-3}, 1, None),
     "grpo-2": ("grpo", GRPO, 2, CHUNK),
@@ -84,21 +87,21 @@ def main() -> None:
     print("case                           reference             update                peak memory")
     for name in CASES:
         try:
-            found = json.loads(in_a_process(name))
+            case = json.loads(in_a_process(name))
         except RuntimeError as error:
             print(f"{name:30s} {error}", flush=True)
             continue
         shown = [
-            f"{found[part]['tokens_per_s']:9,.0f}/s {100 * found[part]['teraflops'] / peak:4.0f} %"
+            f"{case[part]['tokens_per_s']:9,.0f}/s {100 * case[part]['teraflops'] / peak:4.0f} %"
             for part in ("reference", "update")
         ]
-        print(f"{name:30s} {shown[0]:21s} {shown[1]:21s} {found['gib']:.2f} GiB", flush=True)
-        save(name, found, peak, arguments.device)
+        print(f"{name:30s} {shown[0]:21s} {shown[1]:21s} {case['gib']:.2f} GiB", flush=True)
+        save(name, case, peak, arguments.device)
 
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--device", choices=["cuda", "cpu"], default="cuda", help="where")
+    parser.add_argument("--device", choices=["cuda", "cpu"], default="cuda", help="device to measure on")
     parser.add_argument("--shape", choices=sorted(SHAPES), default="qwen2.5-1.5b", help="of the model")
     parser.add_argument("--precision", choices=["bfloat16", "float32"], default="bfloat16", help="of passes")
     parser.add_argument("--prompts", type=int, default=256, help="in a batch")
@@ -129,16 +132,16 @@ def device_name(device: str) -> str:
     return torch.cuda.get_device_name()
 
 
-def save(name: str, found: dict[str, Any], peak: float, device: str) -> None:
+def save(name: str, case: Measures, peak: float, device: str) -> None:
     from report import record
 
     command = "python bench/gpu.py " + " ".join(sys.argv[1:])
-    rows: Any = [
+    rows: list[Measured] = [
         {
             "name": f"{name}, {part} on {device_name(device)}",
-            "ours": found[part]["tokens_per_s"],
+            "ours": case[part]["tokens_per_s"],
             "theirs": None,
-            "ratio": found[part]["teraflops"] / peak,
+            "ratio": case[part]["teraflops"] / peak,
             "unit": "tokens/s",
             "command": command,
         }
@@ -147,7 +150,7 @@ def save(name: str, found: dict[str, Any], peak: float, device: str) -> None:
     rows.append(
         {
             "name": f"{name}, peak memory on {device_name(device)}",
-            "ours": found["gib"],
+            "ours": case["gib"],
             "theirs": None,
             "ratio": None,
             "unit": "GiB",
@@ -157,8 +160,8 @@ def save(name: str, found: dict[str, Any], peak: float, device: str) -> None:
     record(rows, shown=False)
 
 
-def measure(arguments: argparse.Namespace) -> dict[str, Any]:
-    """One case; ``matmul`` is the device's own speed."""
+def measure(arguments: argparse.Namespace) -> Measures | dict[str, float]:
+    """Measure one case; ``matmul`` is the speed of the device itself."""
     import torch
 
     if arguments.case == "matmul":
@@ -172,7 +175,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     return measure_engine(engine, settings, arguments)
 
 
-def timed(work: Any, device: str) -> float:
+def timed(work: Callable[[], object], device: str) -> float:
     import torch
 
     def now() -> float:
@@ -188,10 +191,10 @@ def timed(work: Any, device: str) -> float:
 def make_engine(
     arguments: argparse.Namespace,
     method: str,
-    hyperparameters: dict[str, Any],
+    hyperparameters: Mapping[str, object],
     responses: int,
     chunk: int | None,
-) -> tuple[Any, Any]:
+) -> tuple[TorchEngine, TrainSettings]:
     import torch
     from setting import train_settings
     from transformers import Qwen2Config, Qwen2ForCausalLM
@@ -221,36 +224,32 @@ def make_engine(
     return TorchEngine(policy, reference, settings, 10**6, arguments.micro_batch_tokens), settings
 
 
-def measure_engine(engine: Any, settings: Any, arguments: argparse.Namespace) -> dict[str, Any]:
-    """A reference pass and an update on a batch of random tokens, after one on a small batch to warm up."""
+def measure_engine(engine: TorchEngine, settings: TrainSettings, arguments: argparse.Namespace) -> Measures:
+    """Time a reference pass and an update on a batch of random tokens, after warming up on a small batch."""
     import torch
 
     from astarpo.training.rollouts import PhaseClock
 
     on_gpu = arguments.device == "cuda"
-    step(engine, settings, replace_prompts(arguments, max(1, arguments.prompts // 64)), PhaseClock())
+    few = argparse.Namespace(**{**vars(arguments), "prompts": max(1, arguments.prompts // 64)})
+    step(engine, settings, few, PhaseClock())
     if on_gpu:
         torch.cuda.reset_peak_memory_stats()
     clock = PhaseClock()
     tokens = step(engine, settings, arguments, clock)
     weights = sum(weight.numel() for weight in engine.policy.model.parameters())
     used = torch.cuda.max_memory_allocated() if on_gpu else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    # Forward and backward are 6 operations a weight and token, a pass without gradient 2 (attention is left out).
-    return {
-        part: {
-            "tokens_per_s": tokens / clock.seconds[part],
-            "teraflops": operations * weights * tokens / clock.seconds[part] / 1e12,
-        }
-        for part, operations in (("reference", 2), ("update", 6))
-    } | {"gib": used / 2**30}
+
+    # Forward and backward take 6 operations per weight and token, a pass without gradients 2 (attention is left out).
+    def speed(phase: str, operations: int) -> dict[str, float]:
+        rate = tokens / clock.seconds[phase]
+        return {"tokens_per_s": rate, "teraflops": operations * weights * rate / 1e12}
+
+    return {"reference": speed("reference", 2), "update": speed("update", 6), "gib": used / 2**30}
 
 
-def replace_prompts(arguments: argparse.Namespace, prompts: int) -> argparse.Namespace:
-    return argparse.Namespace(**{**vars(arguments), "prompts": prompts})
-
-
-def step(engine: Any, settings: Any, arguments: argparse.Namespace, clock: Any) -> int:
-    """What the loop does after sampling; returns the number of tokens of prompts and responses."""
+def step(engine: TorchEngine, settings: TrainSettings, arguments: argparse.Namespace, clock: PhaseClock) -> int:
+    """Do what the loop does after sampling; return the number of tokens of prompts and responses."""
     from astarpo.objectives import METHODS, build_loss, build_prepare
     from astarpo.rewards.grading import Grade
     from astarpo.sampling import Completion
@@ -259,11 +258,11 @@ def step(engine: Any, settings: Any, arguments: argparse.Namespace, clock: Any) 
     from astarpo.training.rollouts import Responses
     from astarpo.training.running_statistics import RunningStatistics
 
-    draw = random.Random(0)
+    rng = random.Random(0)
 
     def ids(longest: int) -> list[int]:
-        count = draw.randint(longest // 2, longest)
-        return [draw.randrange(1, SHAPES[arguments.shape]["vocab_size"]) for _ in range(count)]
+        count = rng.randint(longest // 2, longest)
+        return [rng.randrange(1, SHAPES[arguments.shape]["vocab_size"]) for _ in range(count)]
 
     size = settings.responses_per_prompt
     prompts = [
@@ -275,22 +274,22 @@ def step(engine: Any, settings: Any, arguments: argparse.Namespace, clock: Any) 
         repeated,
         [n // size for n in range(len(repeated))],
         [Completion(one, "", "stop", 0.0, []) for one in answers],
-        [Grade(float(draw.random() < 0.5), "correct", None) for _ in repeated],
+        [Grade(float(rng.random() < 0.5), "correct", None) for _ in repeated],
     )
     rows = list(range(len(repeated)))
     pairs = drawn.group_ids if METHODS[settings.method].pairs else None
-    parts = engine.micro_batches([p.token_ids for p in repeated], answers, rows, pairs)
-    carried = RunningStatistics(prompts, settings.hyperparameters)
+    micro_batches = engine.micro_batches([p.token_ids for p in repeated], answers, rows, pairs)
+    statistics = RunningStatistics(prompts, settings.hyperparameters)
     with clock.phase("passes"):
-        rollout, _ = build_rollout(engine, settings, drawn, rows, parts, carried, clock)
+        rollout, _ = build_rollout(engine, settings, drawn, rows, micro_batches, statistics, clock)
     targets = build_prepare(settings.method, settings.hyperparameters)(rollout)
     loss = build_loss(settings.method, settings.hyperparameters, arguments.response_tokens)
     width = max(map(len, answers))
     with clock.phase("again"):
-        seconds = timed(lambda: engine.log_probs("reference", parts, len(rows), width), arguments.device)
+        seconds = timed(lambda: engine.log_probs("reference", micro_batches, len(rows), width), arguments.device)
     clock.seconds["reference"] = seconds
     clock.seconds["update"] = timed(
-        lambda: engine.update(parts, targets, rollout.anchor_log_probs_BT, loss, 0),
+        lambda: engine.update(micro_batches, targets, rollout.anchor_log_probs_BT, loss, 0),
         arguments.device,
     )
     return sum(len(p.token_ids) + len(a) for p, a in zip(repeated, answers, strict=True))

@@ -1,4 +1,4 @@
-"""How fast responses are graded, against math-verify in a plain loop; and whether memory stays flat.
+"""Measure the speed of grading against math-verify in a plain loop, and whether memory stays flat.
 
 The verdicts must be the same.
 
@@ -15,7 +15,6 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "workflow_scripts"), str(ROOT)]
@@ -32,7 +31,7 @@ WORDS = "so we add the two sums and get a number that is then divided by three"
 
 
 def plain_loop(pairs: list[tuple[str, str]]) -> list[bool]:
-    """What people write: parse both, verify."""
+    """The usual code: parse both, verify."""
     from math_verify import LatexExtractionConfig, parse, verify
 
     config = [LatexExtractionConfig(boxed_match_priority=0)]
@@ -48,7 +47,7 @@ def plain_loop(pairs: list[tuple[str, str]]) -> list[bool]:
 
 
 def warm_grader() -> Grader:
-    """A grader whose workers run already; they have seen none of the answers."""
+    """A grader whose workers are already running but have seen none of the answers."""
     grader = Grader(GradingSettings(truncated="incorrect", max_null_rate=1.0, min_nulls=10**9, timeout_s=10.0), WORKERS)
     grader.grade(items([(f"{n}x", f"\\boxed{{x*{n}}}") for n in range(8 * WORKERS)]))
     return grader
@@ -64,8 +63,8 @@ def items(pairs: list[tuple[str, str]]) -> list[Question]:
     return [Question("math", gold, Response(response, [], "stop")) for gold, response in pairs]
 
 
-def median_seconds(prepare: Callable[[], Grader | None], work: Callable[[Any], object]) -> float:
-    """Median time of three, each with what it needs made anew and outside of the time."""
+def median_seconds(prepare: Callable[[], Grader | None], work: Callable[[Grader | None], object]) -> float:
+    """Median time of three runs, each with new inputs that are prepared before timing."""
     times = []
     for _ in range(3):
         prepared = prepare()
@@ -78,19 +77,19 @@ def median_seconds(prepare: Callable[[], Grader | None], work: Callable[[Any], o
 
 
 def numbers(count: int) -> list[tuple[str, str]]:
-    """Responses of about a hundred words that end in a plain number, half of them right."""
-    draw = random.Random(0)
+    """Responses of about a hundred words that end in a plain number, half of them correct."""
+    rng = random.Random(0)
     words = WORDS.split()
     pairs = []
     for _ in range(count):
-        gold = draw.randrange(10_000)
-        given = gold if draw.random() < 0.5 else gold + 1
-        pairs.append((str(gold), f"{' '.join(draw.choices(words, k=100))} \\boxed{{{given}}}"))
+        gold = rng.randrange(10_000)
+        given = gold if rng.random() < 0.5 else gold + 1
+        pairs.append((str(gold), f"{' '.join(rng.choices(words, k=100))} \\boxed{{{given}}}"))
     return pairs
 
 
 def compare(name: str, pairs: list[tuple[str, str]], of_theirs: int) -> Measured:
-    """Responses a second of both, the plain loop on the first ``of_theirs`` of the pairs."""
+    """Responses per second of both, for the plain loop on the first ``of_theirs`` pairs."""
     sample = pairs[:of_theirs]
     with warm_grader() as grader:
         if ours(grader, sample) != plain_loop(sample):
@@ -108,7 +107,7 @@ def compare(name: str, pairs: list[tuple[str, str]], of_theirs: int) -> Measured
 
 
 def resident_mib(pid: int | str = "self") -> float:
-    """Resident memory of a process now."""
+    """Current resident memory of a process."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith("VmRSS:"):
             return int(line.split()[1]) / 1024

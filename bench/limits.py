@@ -1,8 +1,8 @@
-"""Measure what must not be felt: start-up, the dry run of a large sweep, V* of ten million samples.
+"""Measure what must be fast: start-up, the dry run of a large sweep, V* of ten million samples.
 
     python bench/limits.py
 
-Here "theirs" is the limit that we set ourselves.
+Here "theirs" is our own limit.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def seconds_of(command: list[str]) -> float:
 
 
 def of_help() -> Measured:
-    """The slowest script, each at its best of three."""
+    """The slowest script, by the best of three runs of each."""
     scripts = sorted((ROOT / "workflow_scripts").glob("*.py"))
     best = {path.name: min(seconds_of([sys.executable, str(path), "--help"]) for _ in range(3)) for path in scripts}
     slowest = max(best, key=lambda name: best[name])
@@ -52,7 +52,7 @@ def of_help() -> Measured:
 
 
 def of_a_dry_run(folder: Path) -> Measured:
-    """A sweep of one seed over learning rates, each run evaluated on both benchmarks of the default."""
+    """Time a sweep over learning rates with one seed, each run evaluated on both default benchmarks."""
     rates = [f"{1e-6 * (1 + index)}" for index in range(RUNS)]
     sweep = folder / "sweep.yaml"
     sweep.write_text(f"runs:\n  sweep: {{base: a-star-po, seeds: [0], grid: {{lr: [{', '.join(rates)}]}}}}\n")
@@ -75,7 +75,7 @@ def of_a_dry_run(folder: Path) -> Measured:
 
 
 def of_values(folder: Path) -> list[Measured]:
-    """Stage 1's estimate from files of a million graded samples each."""
+    """Time the estimate of stage 1 from files of a million graded samples each."""
     from astarpo.common.columns import GRADED
     from astarpo.common.files import write_table
 

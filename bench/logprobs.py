@@ -3,8 +3,8 @@
     python bench/logprobs.py [--tokens 8192] [--chunks 128,512]
 
 Qwen2.5's vocabulary, hidden size 256, fp32, forward and backward for hidden states and head, with the detached
-entropy that training records. Each side runs in processes of its own, so that one's memory is not the other's.
-Where the plain side runs out of memory, both are measured on half the tokens.
+entropy that training records. Each side runs in its own process, so that their memory is measured separately.
+If the plain side runs out of memory, both are measured on half the tokens.
 """
 
 from __future__ import annotations
@@ -16,7 +16,10 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "workflow_scripts")]
@@ -29,7 +32,7 @@ def main() -> None:
     """Measure the plain side, then each chunk size; the first is the one that is recorded."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--tokens", type=int, default=4 * 2048, help="response tokens of both sides")
-    parser.add_argument("--chunks", default="512", help="chunk sizes, with commas")
+    parser.add_argument("--chunks", default="512", help="chunk sizes, separated by commas")
     parser.add_argument("--side", type=int, help="measure one side here: its chunk size; 0 is plain")
     arguments = parser.parse_args()
     if arguments.side is not None:
@@ -46,9 +49,9 @@ def main() -> None:
 
 
 def _record(what: str, ours: tuple[float, float], plain: tuple[float, float]) -> None:
-    from report import record
+    from report import Measured, record
 
-    rows: Any = [
+    rows: list[Measured] = [
         {
             "name": f"log-probs, {what}: {part}",
             "ours": one,
@@ -63,7 +66,7 @@ def _record(what: str, ours: tuple[float, float], plain: tuple[float, float]) ->
 
 
 def _in_a_process(chunk: int, tokens: int) -> tuple[float, float] | None:
-    """(GiB, seconds) of one side; None where memory does not suffice."""
+    """(GiB, seconds) of one side; None if memory does not suffice."""
     command = [sys.executable, __file__, "--side", str(chunk), "--tokens", str(tokens)]
     ran = subprocess.run(command, capture_output=True, text=True, check=False)
     if ran.returncode and "emory" not in ran.stderr and ran.returncode != -9:
@@ -75,7 +78,7 @@ def _in_a_process(chunk: int, tokens: int) -> tuple[float, float] | None:
 
 
 def _measure(chunk: int, tokens: int) -> tuple[float, float]:
-    """Extra peak memory in GiB over weights, gradients and hidden states, and the best time in seconds."""
+    """Peak memory in GiB beyond weights, gradients and hidden states, and the best time in seconds."""
     import torch
 
     from astarpo.model.chunked_log_probs import Chunking, Head, log_probs_of_hidden
@@ -103,8 +106,8 @@ def _measure(chunk: int, tokens: int) -> tuple[float, float]:
     return (_peak() - before) / 2**30, min(seconds)
 
 
-def _plain(logits_NV: Any, labels_N: Any, temperature: float) -> Any:
-    """As `astarpo.model.log_probs` without a head, given the logits of just the response tokens."""
+def _plain(logits_NV: Tensor, labels_N: Tensor, temperature: float) -> Tensor:
+    """Like `astarpo.model.log_probs` without a head, for the logits of the response tokens alone."""
     all_log_probs_NV = (logits_NV.float() / temperature).log_softmax(-1)
     detached_NV = all_log_probs_NV.detach()
     _entropy_N = -(detached_NV.exp() * detached_NV).sum(-1)
@@ -116,7 +119,7 @@ def _peak() -> int:
 
 
 def _stay_within_free_memory() -> None:
-    """Too large a side shall fail by itself: others use this machine as well."""
+    """Make a side that is too large fail early, as other processes use this machine as well."""
     lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
     free = next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable")) * 1024
     mapped = int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[0])

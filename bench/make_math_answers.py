@@ -1,4 +1,4 @@
-"""Write bench/math_answers.jsonl, all made up: to each gold answer the same text, another spelling, and a wrong one.
+"""Write bench/math_answers.jsonl, all made up: for each gold answer the same text, another spelling and a wrong one.
 
 python bench/make_math_answers.py
 """
@@ -9,7 +9,7 @@ import json
 import random
 from pathlib import Path
 
-# Gold answer, another spelling of it, something else; {n}, {m}, {k} are numbers.
+# Gold answer, another spelling of it, a wrong answer; {n}, {m}, {k} are numbers.
 FORMS = [
     (r"\frac{{{n}}}{{{m}}}", r"\dfrac{{{n}}}{{{m}}}", r"\frac{{{n}}}{{{k}}}"),
     (r"\frac{{{n}}}{{{m}}}", r"{n}/{m}", r"{m}/{n}"),
@@ -38,13 +38,13 @@ PRIMES = [n for n in range(2, 100) if all(n % d for d in range(2, n))]
 
 def main() -> None:
     """Write the file."""
-    draw, lines = random.Random(7), []
+    rng, lines = random.Random(7), []
     for _ in range(GOLDS):
-        n, m, k = draw.sample(PRIMES, 3)
-        form = FORMS[draw.randrange(len(FORMS))]
+        n, m, k = rng.sample(PRIMES, 3)
+        form = FORMS[rng.randrange(len(FORMS))]
         gold, same, other = (text.format(n=min(n, k), m=m, k=max(n, k)) for text in form)
         answers = [gold, same, other]
-        draw.shuffle(answers)
+        rng.shuffle(answers)
         lines += [json.dumps({"gold": gold, "answer": answer}) for answer in answers]
     path = Path(__file__).with_name("math_answers.jsonl")
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Where benchmarks put their numbers: a table on the screen, and results/bench/bench.json."""
+"""The output of benchmarks: printed, and written to results/bench/bench.json."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ PATH = Path("results/bench/bench.json")
 
 
 class Measured(TypedDict):
-    """One comparison of one run on one machine; ``ratio`` is how many times better ours is."""
+    """One comparison, in one run on one machine; ``ratio`` is how many times better ours is."""
 
     name: str
     ours: float
@@ -21,7 +21,7 @@ class Measured(TypedDict):
 
 
 def record(rows: list[Measured], path: Path = PATH, shown: bool = True) -> None:
-    """Put rows into the file in place of those of the same name, and print them."""
+    """Write rows to the file, replacing those of the same name, and print them."""
     path.parent.mkdir(parents=True, exist_ok=True)
     old: list[Measured] = json.loads(path.read_text()) if path.exists() else []
     names = {row["name"] for row in rows}

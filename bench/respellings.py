@@ -1,6 +1,6 @@
-"""How many gold answers of Minerva Math are met by another spelling of the same value, and not only by their own.
+"""Count the gold answers of Minerva Math that match another spelling of the same value.
 
-Each gold answer is written again by rules that know nothing of the verifier: a power of ten for 4.5e33, a fraction
+Each gold answer is rewritten by rules that are independent of the verifier: a power of ten for 4.5e33, a fraction
 for a decimal, the inverse order of a sum's or an equation's sides, other commands for the same fraction.
 
 ASTARPO_DATA_DIR=... python bench/respellings.py
@@ -22,7 +22,7 @@ from astarpo.data.boxed import last_boxed  # noqa: E402
 from astarpo.rewards.latex import math  # noqa: E402
 from astarpo.rewards.verdicts import Response  # noqa: E402
 
-# Spellings that no rule makes.
+# Spellings that no rule produces.
 BY_HAND = {
     "np.arcsin(10/13)": r"\arcsin\frac{10}{13}",
     r"\frac{1}{2a}(\exp{a*t} - \exp{-a*t})": r"\frac{e^{at}-e^{-at}}{2a}",
@@ -37,7 +37,7 @@ BY_HAND = {
 
 
 def respelled(gold: str) -> str | None:
-    """Another spelling of the same value; None where no rule makes one."""
+    """Another spelling of the same value; None if no rule applies."""
     if gold in BY_HAND:
         return BY_HAND[gold]
     scientific = re.fullmatch(r"(-?[0-9.]+)e(-?[0-9]+)", gold)
@@ -73,7 +73,7 @@ def main() -> None:
         for gold, other in asked
         if math(gold, Response(f"\\boxed{{{other}}}", [], "stop")).status != "correct"
     ]
-    print(f"{len(golds)} gold answers, {len(asked)} spelled in another way, {len(missed)} of those not met:")
+    print(f"{len(golds)} gold answers, {len(asked)} respelled, {len(missed)} of those not matched:")
     for gold, other in missed:
         print(f"    {gold}    {other}")
 

@@ -1,8 +1,8 @@
-"""The settings that the benchmarks train with: the paper's optimizer, one update, nothing that waits or stops."""
+"""The settings of training in the benchmarks: the paper's optimizer, one update, no early stop."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
 
 from astarpo.data.settings import PromptSettings
 from astarpo.rewards.settings import GradingSettings
@@ -15,21 +15,21 @@ GRADING = GradingSettings(truncated="incorrect", max_null_rate=1.0, min_nulls=10
 
 def train_settings(
     method: str,
-    hyperparameters: dict[str, Any],
+    hyperparameters: Mapping[str, object],
     prompts: int,
     responses: int,
     tokens: int,
-    **changes: Any,
+    **changes: object,
 ) -> TrainSettings:
-    """Settings of a training.
+    """Make the settings of a training.
 
     Args:
         method, hyperparameters: as in `objectives.METHODS`.
         prompts, responses: prompts in a batch, and responses to each.
         tokens: longest response.
-        changes: any other of its settings.
+        changes: any other settings.
     """
-    usual: dict[str, Any] = {
+    usual: dict[str, object] = {
         "steps": 10,
         "max_generated_tokens": None,
         "updates_per_rollout": 1,
@@ -53,7 +53,7 @@ def train_settings(
     }
     return TrainSettings(
         method=method,
-        hyperparameters=hyperparameters,
+        hyperparameters=dict(hyperparameters),
         prompts_per_batch=prompts,
         responses_per_prompt=responses,
         sampling=SamplingSettings(temperature=1.0, top_p=1.0, max_new_tokens=tokens),

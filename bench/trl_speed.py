@@ -1,9 +1,9 @@
-"""Measure stage 1 and stage 2 of A*-PO against TRL's A2POTrainer: responses a second, seconds a step, memory.
+"""Measure stage 1 and stage 2 of A*-PO against TRL's A2POTrainer: responses per second, seconds per step, memory.
 
     .venv-trl/bin/python bench/trl_speed.py [--model FOLDER --dataset FILE --prompts 128 --tokens 48]
 
-Same model folder, prompts, longest response, optimizer, threads and fp32 on both sides, which take turns, each in a
-process of its own; the median of the rounds counts. TRL runs at each of --their-batches first, and then at the best.
+Same model folder, prompts, longest response, optimizer, threads and fp32 on both sides, which take turns, each in its
+own process; the median of the rounds counts. TRL runs with each of --their-batches first, and then with the best.
 The default needs the reference and the prompts of the embedded default: `snakemake --cores 2 reference data`.
 """
 
@@ -18,13 +18,33 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, TypedDict
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "workflow_scripts")]
 
+if TYPE_CHECKING:
+    from trl.experimental.a2po import A2POConfig, A2POTrainer
+
+    from astarpo.model.loading import Policy
+    from astarpo.rewards.grading import Grader
+    from astarpo.sampling import Sampler
+    from astarpo.training.prompts import TrainingPrompt
+
 SAMPLES, BETA1, BETA2 = 8, 0.5, 1e-3
+
+
+class ProblemRow(TypedDict):
+    """The columns of the data set that are used here."""
+
+    prompt_id: str
+    prompt: str
+    gold: str
+    verifier: str
+
+
 UNITS = {
     "stage 1": "responses/s",
     "stage 2": "s a step",
@@ -47,9 +67,9 @@ def main() -> None:
     )
     rounds: dict[str, list[dict[str, float]]] = {"ours": [], "theirs": []}
     for number in range(arguments.rounds):
-        for side, found in rounds.items():
-            found.append(in_a_process(side, arguments, best))
-            print(f"round {number + 1}, {side}: {found[-1]}", flush=True)
+        for side, measurements in rounds.items():
+            measurements.append(in_a_process(side, arguments, best))
+            print(f"round {number + 1}, {side}: {measurements[-1]}", flush=True)
     report(arguments, best, rounds)
 
 
@@ -60,14 +80,14 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--dataset", default="results/datasets/sums.parquet", help="prompts")
     parser.add_argument("--prompts", type=int, default=128, help="prompts a step")
     parser.add_argument("--tokens", type=int, default=48, help="longest response")
-    parser.add_argument("--steps", type=int, default=5, help="steps that are timed, after one that is not")
+    parser.add_argument("--steps", type=int, default=5, help="timed steps, after one that is not timed")
     parser.add_argument("--stage1-prompts", type=int, default=128, help="prompts of stage 1")
     parser.add_argument("--micro-batch", type=int, default=32, help="ours, in sequences")
     parser.add_argument("--sampling-batch", type=int, default=256, help="ours, in sequences")
     parser.add_argument(
         "--compile",
         action="store_true",
-        help="ours with compile_model: true; two steps more are not timed",
+        help="ours with compile_model: true; two more steps are not timed",
     )
     parser.add_argument("--their-batches", default="32,64,128", help="per_device_train_batch_size to try")
     parser.add_argument("--rounds", type=int, default=5, help="of both sides, in turns")
@@ -78,7 +98,7 @@ def parse() -> argparse.Namespace:
 
 
 def in_a_process(side: str, arguments: argparse.Namespace, batch: str) -> dict[str, float]:
-    """The numbers of one side: stage 1 and stage 2 in one process each, so that each has its own memory."""
+    """Measure one side, with a process for each stage so that their memory is measured separately."""
     options = [
         "--side",
         side,
@@ -97,7 +117,7 @@ def in_a_process(side: str, arguments: argparse.Namespace, batch: str) -> dict[s
         "threads",
     ):
         options += [f"--{name.replace('_', '-')}", str(getattr(arguments, name))]
-    found: dict[str, float] = {}
+    numbers: dict[str, float] = {}
     for stage1 in (arguments.stage1_prompts, 0):
         command = [sys.executable, __file__, *options, "--stage1-prompts", str(stage1)]
         environment = {
@@ -108,20 +128,21 @@ def in_a_process(side: str, arguments: argparse.Namespace, batch: str) -> dict[s
         ran = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
         if ran.returncode:
             sys.exit(ran.stdout + ran.stderr)
-        found |= json.loads(ran.stdout.splitlines()[-1])
-    return found
+        numbers |= json.loads(ran.stdout.splitlines()[-1])
+    return numbers
 
 
 def report(arguments: argparse.Namespace, batch: str, rounds: dict[str, list[dict[str, float]]]) -> None:
     """Medians of the rounds, as a ratio that is above 1 where ours is better."""
-    from report import record
+    from report import Measured, record
 
     median = {
-        side: {name: statistics.median(one[name] for one in found) for name in UNITS} for side, found in rounds.items()
+        side: {name: statistics.median(one[name] for one in measurements) for name in UNITS}
+        for side, measurements in rounds.items()
     }
     size = f"{arguments.prompts} prompts, {arguments.tokens} tokens, TRL's batch {batch}"
     size += ", ours compiled" if arguments.compile else ""
-    rows: Any = []
+    rows: list[Measured] = []
     for name, unit in UNITS.items():
         ours, theirs = median["ours"][name], median["theirs"][name]
         ratio = ours / theirs if unit == "responses/s" else theirs / ours
@@ -142,16 +163,16 @@ def peak_mib() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def problems(arguments: argparse.Namespace, count: int) -> list[dict[str, Any]]:
+def problems(arguments: argparse.Namespace, count: int) -> list[ProblemRow]:
     from astarpo.common.columns import DATASET
     from astarpo.common.files import read_table
 
-    rows: list[dict[str, Any]] = read_table(arguments.dataset, DATASET).to_pylist()
+    rows: list[ProblemRow] = read_table(arguments.dataset, DATASET).to_pylist()
     return rows[:count]
 
 
 def measure_ours(arguments: argparse.Namespace) -> dict[str, float]:
-    """Stage 1 as the sampling and grading rules do it, or stage 2 as the training does it."""
+    """Measure stage 1 as in the sampling and grading rules, or stage 2 as in training."""
     import torch
 
     from astarpo.model.loading import load_policy
@@ -174,11 +195,11 @@ def measure_ours(arguments: argparse.Namespace) -> dict[str, float]:
 
 
 def warm_up_steps(arguments: argparse.Namespace) -> int:
-    """Steps that are not timed: what is compiled is compiled in the first ones."""
+    """Number of untimed steps: compilation happens in the first ones."""
     return 3 if arguments.compile else 1
 
 
-def our_stage1(sampler: Any, prompts: list[Any], tokens: int) -> dict[str, float]:
+def our_stage1(sampler: Sampler, prompts: list[TrainingPrompt], tokens: int) -> dict[str, float]:
     from setting import GRADING
 
     from astarpo.rewards.grading import Grader
@@ -194,13 +215,15 @@ def our_stage1(sampler: Any, prompts: list[Any], tokens: int) -> dict[str, float
     return {"stage 1": len(prompts) * SAMPLES / seconds, "peak memory, stage 1": peak_mib()}
 
 
-def our_stage2(policy: Any, sampler: Any, prompts: list[Any], arguments: argparse.Namespace) -> dict[str, float]:
+def our_stage2(
+    policy: Policy, sampler: Sampler, prompts: list[TrainingPrompt], arguments: argparse.Namespace
+) -> dict[str, float]:
     from setting import train_settings
 
+    from astarpo.common.machine import MachineSettings
     from astarpo.model.loading import load_policy
     from astarpo.training.engine import TorchEngine
     from astarpo.training.loop import Trainer
-    from astarpo.training.settings import MachineSettings
 
     settings = train_settings(
         "a_star_po",
@@ -235,81 +258,98 @@ def our_stage2(policy: Any, sampler: Any, prompts: list[Any], arguments: argpars
 
 
 def measure_theirs(arguments: argparse.Namespace) -> dict[str, float]:
-    """A2POTrainer's own methods, with the same verifier as reward."""
+    """Measure A2POTrainer's own methods, with the same verifier as the reward."""
     import torch
-    from datasets import Dataset
-    from setting import GRADING, LR
-    from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
-    from trl.experimental.a2po import A2POConfig, A2POTrainer
+    from setting import GRADING
 
-    from astarpo.rewards.grading import Grader, Question
-    from astarpo.rewards.verifiers import Response
+    from astarpo.rewards.grading import Grader
 
     torch.set_num_threads(arguments.threads)
-    grader = Grader(GRADING, 1)
+    rows = problems(arguments, arguments.stage1_prompts or arguments.prompts * (arguments.steps + 1))
+    times: list[float] = []
+    with tempfile.TemporaryDirectory() as folder, Grader(GRADING, 1) as grader:
+        trainer = their_trainer(arguments, rows, grader, times, folder)
+        if arguments.stage1_prompts:
+            started = time.perf_counter()
+            trainer._estimate_optimal_values()
+            seconds = time.perf_counter() - started
+            return {"stage 1": len(rows) * SAMPLES / seconds, "peak memory, stage 1": peak_mib()}
+        trainer._optimal_values = {row["prompt"]: 0.5 for row in rows}
+        trainer.train()
+    seconds = (times[-1] - times[0]) / arguments.steps
+    return {"stage 2": seconds, "peak memory, stage 2": peak_mib()}
 
-    def reward(prompts: list[str], completions: list[str], gold: Any, verifier: Any, **_: Any) -> list[float]:
+
+def their_trainer(
+    arguments: argparse.Namespace, rows: list[ProblemRow], grader: Grader, times: list[float], folder: str
+) -> A2POTrainer:
+    """Make TRL's trainer, which appends the time of each step's end to ``times``."""
+    import torch
+    from datasets import Dataset
+    from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
+    from trl.experimental.a2po import A2POTrainer
+
+    class Clock(TrainerCallback):
+        def on_step_end(self, *_: object, **__: object) -> None:
+            times.append(time.perf_counter())
+
+    return A2POTrainer(
+        model=AutoModelForCausalLM.from_pretrained(arguments.model, dtype=torch.float32),
+        reward_funcs=their_reward(grader),
+        args=their_config(arguments, folder),
+        train_dataset=Dataset.from_list([{name: row[name] for name in ("prompt", "gold", "verifier")} for row in rows]),
+        processing_class=AutoTokenizer.from_pretrained(arguments.model, padding_side="left"),
+        callbacks=[Clock()],
+    )
+
+
+def their_reward(grader: Grader) -> Callable[..., list[float]]:
+    """The verifier as a reward function of TRL's trainer."""
+    from astarpo.rewards.grading import Question
+    from astarpo.rewards.verifiers import Response
+
+    def reward(
+        prompts: list[str], completions: list[str], gold: list[str], verifier: list[str], **_: object
+    ) -> list[float]:
         items = [
             Question(name, answer, Response(text, [], "stop"))
             for name, answer, text in zip(verifier, gold, completions, strict=True)
         ]
         return [graded.reward or 0.0 for graded in grader.grade(items)]
 
-    times: list[float] = []
+    return reward
 
-    class Clock(TrainerCallback):
-        def on_step_end(self, *_: Any, **__: Any) -> None:
-            times.append(time.perf_counter())
 
-    count = arguments.stage1_prompts or arguments.prompts * (arguments.steps + 1)
-    rows = problems(arguments, count)
-    data = Dataset.from_list([{name: row[name] for name in ("prompt", "gold", "verifier")} for row in rows])
-    batch = arguments.their_batch
-    with tempfile.TemporaryDirectory() as folder, grader:
-        config = A2POConfig(
-            folder,
-            per_device_train_batch_size=batch,
-            gradient_accumulation_steps=arguments.prompts // batch,
-            max_steps=arguments.steps + 1,
-            learning_rate=LR,
-            lr_scheduler_type="constant",
-            warmup_steps=0,
-            max_grad_norm=1.0,
-            weight_decay=0.0,
-            use_cpu=True,
-            bf16=False,
-            report_to=[],
-            save_strategy="no",
-            logging_strategy="no",
-            disable_tqdm=True,
-            gradient_checkpointing=False,
-            num_value_samples=SAMPLES,
-            beta1=BETA1,
-            beta2=BETA2,
-            max_completion_length=arguments.tokens,
-            max_prompt_length=1024,
-            temperature=1.0,
-            filter_all_incorrect=False,
-        )
-        model = AutoModelForCausalLM.from_pretrained(arguments.model, dtype=torch.float32)
-        tokenizer = AutoTokenizer.from_pretrained(arguments.model, padding_side="left")
-        trainer = A2POTrainer(
-            model=model,
-            reward_funcs=reward,
-            args=config,
-            train_dataset=data,
-            processing_class=tokenizer,
-            callbacks=[Clock()],
-        )
-        if arguments.stage1_prompts:
-            started = time.perf_counter()
-            trainer._estimate_optimal_values()
-            seconds = time.perf_counter() - started
-            return {"stage 1": count * SAMPLES / seconds, "peak memory, stage 1": peak_mib()}
-        trainer._optimal_values = {row["prompt"]: 0.5 for row in rows}
-        trainer.train()
-    seconds = (times[-1] - times[0]) / arguments.steps
-    return {"stage 2": seconds, "peak memory, stage 2": peak_mib()}
+def their_config(arguments: argparse.Namespace, folder: str) -> A2POConfig:
+    """Settings of TRL's trainer, as ours where both have them."""
+    from setting import LR
+    from trl.experimental.a2po import A2POConfig
+
+    return A2POConfig(
+        folder,
+        per_device_train_batch_size=arguments.their_batch,
+        gradient_accumulation_steps=arguments.prompts // arguments.their_batch,
+        max_steps=arguments.steps + 1,
+        learning_rate=LR,
+        lr_scheduler_type="constant",
+        warmup_steps=0,
+        max_grad_norm=1.0,
+        weight_decay=0.0,
+        use_cpu=True,
+        bf16=False,
+        report_to=[],
+        save_strategy="no",
+        logging_strategy="no",
+        disable_tqdm=True,
+        gradient_checkpointing=False,
+        num_value_samples=SAMPLES,
+        beta1=BETA1,
+        beta2=BETA2,
+        max_completion_length=arguments.tokens,
+        max_prompt_length=1024,
+        temperature=1.0,
+        filter_all_incorrect=False,
+    )
 
 
 SIDES = {"ours": measure_ours, "theirs": measure_theirs}

@@ -52,7 +52,7 @@ ENVIRONMENTS = {
     "evaluation": Environment(
         "light", "jinja2 markupsafe numpy pandas pyarrow scipy tqdm", "pydantic pydantic-core snakemake"
     ),
-    "plotting": Environment("light", "matplotlib numpy pandas pyarrow scipy tqdm"),
+    "plotting": Environment("light", "matplotlib numpy pandas pyarrow pydantic pydantic-core scipy tqdm"),
 }
 
 

@@ -1,4 +1,4 @@
-"""The benchmarks start and write what they say; their numbers are for another day."""
+"""The benchmarks run and write their results; the numbers are not tested."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The code of a job: found by parsing, its own choices only, one fingerprint that comments and texts do not change."""
+"""The code of a job: found by parsing, only the chosen modules, and a fingerprint that ignores comments and texts."""
 
 from __future__ import annotations
 

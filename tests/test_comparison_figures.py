@@ -1,4 +1,4 @@
-"""Figures that set accuracy against a cost or a setting: what stands where."""
+"""Figures of accuracy against a cost or a setting: the positions of points, and labels."""
 
 from __future__ import annotations
 
@@ -17,9 +17,11 @@ import astarpo
 from astarpo.common.columns import COST, SUMMARY
 from astarpo.common.errors import InputError
 from astarpo.common.frames import frame, write_parquet
+from astarpo.common.settings import canonical_json
 from astarpo.config import load_config
 from astarpo.config.ablations import setting_of
 from astarpo.figures import ablation, style, tradeoff, training_time
+from astarpo.figures.settings import AblationSettings, Tradeoff, TrainingTime
 
 SCRIPTS = Path(astarpo.__file__).parents[1]
 SIZE = {"width_in": 7.0, "height_in": 3.0, "dpi": 50}
@@ -79,16 +81,9 @@ def cost() -> pd.DataFrame:
     return frame(rows, COST)
 
 
-TRADEOFF = {**SIZE, "kind": "tradeoff", "runs": None, "benchmark": None, "metric": "avg"}
-ABLATION = {
-    **SIZE,
-    "kind": "ablation",
-    "x": "beta2",
-    "points": {"go-1": 0.01, "go-2": 0.001},
-    "benchmark": None,
-    "metric": "greedy",
-}
-TIME = {**SIZE, "kind": "training_time", "runs": None}
+TRADEOFF = Tradeoff(**SIZE, kind="tradeoff")
+ABLATION = AblationSettings(**SIZE, kind="ablation", x="beta2", points={"go-1": 0.01, "go-2": 0.001}, metric="greedy")
+TIME = TrainingTime(**SIZE, kind="training_time")
 
 
 def places(axis) -> list[tuple[float, float]]:
@@ -109,7 +104,7 @@ def test_accuracy_against_its_costs():
 
 
 def test_colours_are_those_of_the_methods():
-    figure = tradeoff.plot(summary(), cost(), {**TRADEOFF, "runs": ["base"]})
+    figure = tradeoff.plot(summary(), cost(), TRADEOFF.changed(runs=("base",)))
     (bars,) = figure.axes[0].containers
     assert bars.lines[0].get_color() == style.METHOD_COLOURS["grpo"]
 
@@ -140,7 +135,7 @@ def test_the_axis_tells_of_runs_with_one_seed():
     table = frame(rows, SUMMARY)
     label = one_line(tradeoff.plot(table, cost(), TRADEOFF))
     assert label.endswith("over problems and seeds; over problems for go-1, base: one seed")
-    label = one_line(tradeoff.plot(table, cost(), {**TRADEOFF, "runs": ["base"]}))
+    label = one_line(tradeoff.plot(table, cost(), TRADEOFF.changed(runs=("base",))))
     assert label.endswith(" 95 % interval over problems: one seed")
     label = one_line(ablation.plot(table, cost(), ABLATION))
     assert label.endswith("over problems for go-1: one seed")
@@ -161,14 +156,14 @@ def test_bars_are_means_with_stage_one_in_them():
 
 def test_what_is_not_there_is_named():
     with pytest.raises(InputError, match="no 'maj' of benchmark 'sums'; it has sums avg, sums greedy"):
-        tradeoff.plot(summary(), cost(), {**TRADEOFF, "metric": "maj"})
+        tradeoff.plot(summary(), cost(), TRADEOFF.changed(metric="maj"))
     with pytest.raises(InputError, match="no 'avg' of benchmark 'gone'"):
-        tradeoff.plot(summary(), cost(), {**TRADEOFF, "benchmark": "gone"})
+        tradeoff.plot(summary(), cost(), TRADEOFF.changed(benchmark="gone"))
     with pytest.raises(InputError, match="no run to show"):
-        ablation.plot(summary(), cost(), {**ABLATION, "points": {}})
+        ablation.plot(summary(), cost(), ABLATION.changed(points={}))
 
 
-@pytest.mark.parametrize("settings", [TRADEOFF, ABLATION, TIME], ids=lambda s: s["kind"])
+@pytest.mark.parametrize("settings", [TRADEOFF, ABLATION, TIME], ids=lambda s: s.kind)
 def test_the_script_plots_figures_of_several_tables(tmp_path, settings):
     write_parquet(tmp_path / "summary.parquet", summary(), SUMMARY)
     write_parquet(tmp_path / "cost.parquet", cost(), COST)
@@ -177,7 +172,7 @@ def test_the_script_plots_figures_of_several_tables(tmp_path, settings):
         sys.executable,
         SCRIPTS / "plot.py",
         "--settings",
-        json.dumps(settings),
+        canonical_json(settings),
         *options,
         "--cost",
         tmp_path / "cost.parquet",

@@ -1,4 +1,4 @@
-"""The table of differences: who is compared with whom, and what is said of it."""
+"""The table of differences: which policies are compared, and the verdicts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-r"""Contamination: the same problem in another spelling, nearly the same one, and what must not be taken for one."""
+r"""Contamination: the same problem in another spelling, near duplicates, and problems that are neither."""
 
 from __future__ import annotations
 

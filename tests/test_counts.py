@@ -1,4 +1,4 @@
-"""Counting stage 1: the first N samples of each prompt, null grades left out, gaps refused."""
+"""Counts of stage 1: the first N samples of each prompt, null grades left out, gaps refused."""
 
 import pytest
 

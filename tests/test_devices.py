@@ -1,4 +1,4 @@
-"""One job to a GPU: claims, what a killed job leaves, and what is said when there is no such device."""
+"""One job per GPU: claims, their release by killed jobs, and the messages about missing devices."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_each_job_has_a_device_of_its_own_and_a_third_waits_for_a_killed_one(tmp
     second = launch(tmp_path, "2.log", 1)
     assert said(tmp_path / "2.log", "devices") == "GPUs: 1\ndevices 1\n"
     third = launch(tmp_path, "3.log", 1)
-    assert said(tmp_path / "3.log", "waiting") == "waiting for 1 GPU: others use 0, 1\n"
+    assert said(tmp_path / "3.log", "waiting") == "waiting for 1 GPU: other jobs use 0, 1\n"
     first.send_signal(signal.SIGKILL)
     assert said(tmp_path / "3.log", "devices").endswith("devices 0\n")
     end(first, second, third)
@@ -160,7 +160,7 @@ def test_the_workflow_says_so_before_its_first_job(tmp_path):
     printed = snakemake("--workflow-profile", str(profile))
     assert "no SLURM partition for" in printed and "REACHED-SBATCH" not in printed
     named = snakemake("--workflow-profile", str(ROOT / "profiles/slurm"))
-    assert "SLURM knows no such partition; it has batch" in named and "REACHED-SBATCH" not in named
+    assert "SLURM has no such partition; it has batch" in named and "REACHED-SBATCH" not in named
     config = tmp_path / "cuda.yaml"
     config.write_text("machine: {device: cuda}\n")
     (tmp_path / "bin/nvidia-smi").write_text("#!/bin/sh\n")

@@ -1,4 +1,4 @@
-"""Differences by hand, how often they err, and what must not change them."""
+"""Differences computed by hand, their error rates, and invariances."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What would run and why, in words: dry runs are read as Snakemake prints them."""
+"""Explanations of reruns, from dry runs as Snakemake prints them."""
 
 from __future__ import annotations
 

@@ -206,4 +206,4 @@ def test_solutions_beyond_the_models_positions_are_left_out_and_counted(source, 
     settings = {"source": source, "warm_start": STEPS, **prompting, "torch_threads": 1}
     _, facts = prepare_reference(ReferenceSettings(**settings), str(tmp_path / "d.parquet"), "cpu")
     assert facts["warm_start_solutions_too_long"] == 1 and facts["warm_start_prompts"] == 3
-    assert "1 worked solutions have" in capsys.readouterr().out
+    assert "1 worked solutions, with their prompts, have" in capsys.readouterr().out

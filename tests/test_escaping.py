@@ -1,4 +1,4 @@
-"""What people typed and models wrote stands in every table and page as it is, and is markup in none of them."""
+"""Texts of people and models are displayed literally in every table and page, never as markup."""
 
 from __future__ import annotations
 

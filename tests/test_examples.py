@@ -1,4 +1,4 @@
-"""The page of responses: some of each kind, the same problems for each policy, nothing that a response could break."""
+"""The page of responses: some of each kind, for the same problems for each policy, and safe against markup."""
 
 import pytest
 
@@ -74,5 +74,5 @@ def test_the_page_escapes_what_a_model_wrote_and_cuts_its_middle(tmp_path):
 def test_grades_of_responses_that_are_not_there_are_refused(tmp_path):
     graded, generations, problems = write(tmp_path, [1.0, 0.0])
     write_table(generations, read_table(generations, GENERATIONS).slice(1), GENERATIONS)
-    with pytest.raises(InputError, match="graded: grades other responses than are in .*generations"):
+    with pytest.raises(InputError, match="graded: does not grade the responses in .*generations"):
         choose_examples(graded, generations, problems)

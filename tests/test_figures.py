@@ -17,10 +17,18 @@ from astarpo.common.code import import_closure
 from astarpo.common.columns import COST, CURVES, SUMMARY, VALUES
 from astarpo.common.errors import InputError
 from astarpo.common.frames import frame, write_parquet
-from astarpo.config.runs import FigureEntry
 from astarpo.figures import PLOTS, TABLES, accuracy, style, time, training_curves
 from astarpo.figures import values as values_figure
 from astarpo.figures.plotting import COLUMNS, plot
+from astarpo.figures.settings import (
+    Accuracy,
+    FigureEntry,
+    TimeByPhase,
+    Tradeoff,
+    TrainingCurves,
+    Values,
+    read_settings,
+)
 
 SCRIPTS = Path(astarpo.__file__).parents[1]
 SIZE = {"width_in": 6.0, "height_in": 3.0, "dpi": 50}
@@ -137,15 +145,15 @@ FIGURES = {
 def test_the_script_writes_both_files_and_equal_bytes(tmp_path, kind):
     table, own = FIGURES[kind]
     (name,) = TABLES[kind]
-    settings = {**SIZE, **own, "kind": kind}
+    text = json.dumps({**SIZE, **own, "kind": kind})
     write_parquet(tmp_path / "table.parquet", table(), COLUMNS[name])
-    figure = plot(settings, {name: str(tmp_path / "table.parquet")})
-    style.save(figure, tmp_path / "a.png", tmp_path / "a.pdf", settings["dpi"])
+    figure = plot(read_settings(text), {name: str(tmp_path / "table.parquet")})
+    style.save(figure, tmp_path / "a.png", tmp_path / "a.pdf", SIZE["dpi"])
     command = [
         sys.executable,
         SCRIPTS / "plot.py",
         "--settings",
-        json.dumps(settings),
+        text,
         f"--{name}",
         tmp_path / "table.parquet",
         "--out-png",
@@ -176,7 +184,7 @@ def test_a_figure_depends_on_the_module_of_no_other_kind(kind):
     """Otherwise an edit of that module would have to plot this figure again, and would not."""
     closure = import_closure(SCRIPTS / "plot.py", (PLOTS.modules[kind],))
     own = {path.stem for path in closure if path.parent.name == "figures"}
-    assert own == {"__init__", "plotting", "style", kind} | ({"scores"} & own)
+    assert own == {"__init__", "plotting", "settings", "style", kind} | ({"scores"} & own)
     imported = ast.walk(ast.parse((SCRIPTS / f"astarpo/figures/{kind}.py").read_text()))
     modules = {node.module for node in imported if isinstance(node, ast.ImportFrom)}
     assert not modules & ({*PLOTS.modules.values()} - {PLOTS.modules[kind]})
@@ -184,14 +192,13 @@ def test_a_figure_depends_on_the_module_of_no_other_kind(kind):
 
 def test_a_figure_needs_its_kind_and_its_tables():
     with pytest.raises(InputError, match="kind = 'pie': no such figure; choose one of training_curves, accuracy"):
-        plot({**SIZE, "kind": "pie"}, {})
+        read_settings(json.dumps({**SIZE, "kind": "pie"}))
     with pytest.raises(InputError, match="'tradeoff' shows the table 'cost': give --cost FILE"):
-        plot({**SIZE, "kind": "tradeoff"}, {"summary": "summary.parquet"})
+        plot(Tradeoff(**SIZE, kind="tradeoff"), {"summary": "summary.parquet"})
 
 
 def plot_curves(table, **changed):
-    settings = {**SIZE, "runs": None, "x": "step", **changed}
-    return training_curves.plot(table, settings)
+    return training_curves.plot(table, TrainingCurves(**SIZE, kind="training_curves", **changed))
 
 
 def test_training_curves_show_the_mean_over_the_seeds():
@@ -221,7 +228,7 @@ def test_only_wanted_runs_are_shown():
 
 
 def test_a_run_that_is_not_there():
-    with pytest.raises(InputError, match="names 'gone', which is not in the table; there are go"):
+    with pytest.raises(InputError, match="names 'gone', which is not in the table; it has go"):
         plot_curves(curves(), runs=["gone"])
 
 
@@ -237,7 +244,7 @@ def test_running_mean_keeps_constants_and_has_short_ends():
 
 
 def test_accuracy_has_a_panel_a_metric_and_the_largest_k():
-    figure = accuracy.plot(summary(), {**SIZE, "runs": None})
+    figure = accuracy.plot(summary(), Accuracy(**SIZE, kind="accuracy"))
     assert [panel.get_title() for panel in figure.axes] == ["greedy", "avg@8", "pass@8"]
     points = [bars.lines[0].get_xdata()[0] for bars in figure.axes[1].containers]
     assert points == pytest.approx([40.0, 60.0])
@@ -256,7 +263,7 @@ def test_the_note_on_intervals_stays_inside_the_figure():
         {key: name if value == "go" else value for key, value in row.items()} | {"interval_over": "problems"}
         for row in records(summary())
     ] + records(summary())
-    figure = accuracy.plot(frame(rows, SUMMARY), {**SIZE, "runs": None})
+    figure = accuracy.plot(frame(rows, SUMMARY), Accuracy(**SIZE, kind="accuracy"))
     figure.draw_without_rendering()
     assert name in figure.get_supxlabel()
     (note,) = [text for text in figure.texts if name in text.get_text()]
@@ -265,7 +272,7 @@ def test_the_note_on_intervals_stays_inside_the_figure():
 
 
 def test_colours_are_those_of_the_method_and_grey_for_the_reference():
-    figure = accuracy.plot(summary(), {**SIZE, "runs": ["go"]})
+    figure = accuracy.plot(summary(), Accuracy(**SIZE, kind="accuracy", runs=["go"]))
     colours = [bars.lines[0].get_color() for bars in figure.axes[0].containers]
     assert colours == [style.REFERENCE_COLOUR, style.METHOD_COLOURS["a_star_po"]]
     assert plot_curves(curves()).axes[0].lines[-1].get_color() == colours[1]
@@ -281,7 +288,7 @@ def test_runs_of_a_method_differ_in_dash_and_marker():
 
 
 def test_histograms_count_prompts():
-    figure = values_figure.plot(values(), {**SIZE, "value": "n2"})
+    figure = values_figure.plot(values(), Values(**SIZE, kind="values", value="n2"))
     left, right = figure.axes
     assert [bar.get_height() for bar in left.patches] == [1, 0, 2]
     assert sum(bar.get_height() for bar in right.patches) == 3
@@ -290,11 +297,11 @@ def test_histograms_count_prompts():
 
 def test_histograms_need_a_value():
     with pytest.raises(InputError, match="no prompt has a value"):
-        values_figure.plot(values().iloc[3:], {**SIZE, "value": "n2"})
+        values_figure.plot(values().iloc[3:], Values(**SIZE, kind="values", value="n2"))
 
 
 def test_time_stacks_means_over_seeds():
-    figure = time.plot(cost(), {**SIZE, "runs": None})
+    figure = time.plot(cost(), TimeByPhase(**SIZE, kind="time"))
     axis = figure.axes[0]
     widths = [[bar.get_width() for bar in bars] for bars in axis.containers]
     minutes = np.array([[60.0, 0.0], [150.0, 150.0], [10.0, 10.0], [20.0, 20.0], [30.0, 30.0]]) / 60

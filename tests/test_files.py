@@ -1,4 +1,4 @@
-"""Files: whole or absent, errors that name them, hashes of content."""
+"""Files: atomic writes, errors that name the file, hashes of content."""
 
 import pyarrow as pa
 import pytest
@@ -28,7 +28,7 @@ def test_what_is_wrong_with_a_table_is_said(tmp_path):
     (tmp_path / "bad").write_text("nonsense")
     with pytest.raises(InputError, match="column 'size' is missing; it has name, count"):
         files.read_table(tmp_path / "t", pa.schema([("size", pa.int64())]))
-    with pytest.raises(InputError, match="another type"):
+    with pytest.raises(InputError, match="does not have the expected type"):
         files.read_table(tmp_path / "t", pa.schema([("name", pa.int64())]))
     with pytest.raises(InputError, match="no such file; run the stage"):
         files.read_table(tmp_path / "absent")

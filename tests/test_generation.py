@@ -1,4 +1,4 @@
-"""A batch of responses: what is read once, what is left out, and that neither changes a sample."""
+"""A batch of responses: shared prompts read once and finished rows dropped, without changing a sample."""
 
 from contextlib import contextmanager
 

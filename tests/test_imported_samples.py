@@ -1,4 +1,4 @@
-"""Samples from elsewhere: found by text, counted where they are not, graded like any other, no model loaded."""
+"""Imported samples: matched by text, counted if unmatched, graded like any other, without loading a model."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_twins_take_one_row_each(tmp_path):
 
 def test_unmatched_prompts_are_refused_or_counted(tmp_path):
     told = wide(tmp_path / "s.jsonl", [row("1 + 1", "a0"), row("3 + 3", "c0")])
-    with pytest.raises(InputError, match="1 of 2 prompts find no 1 samples there.*'2 [+] 2'"):
+    with pytest.raises(InputError, match="1 of 2 prompts have fewer than 1 samples there.*'2 [+] 2'"):
         import_rows(told, PROMPTS, range(1))
     found, counts = import_rows(told.changed(max_unmatched=0.5), PROMPTS, range(1))
     assert [r["prompt_id"] for r in found] == ["a"]
@@ -124,7 +124,7 @@ def test_nonsense_is_named_with_its_row(tmp_path, change, message):
 
 def test_more_samples_than_there_are(tmp_path):
     told = wide(tmp_path / "s.jsonl", [row("1 + 1", "a0"), row("2 + 2", "b0")])
-    with pytest.raises(InputError, match="has 1 samples a problem, but sample 3 .* is wanted"):
+    with pytest.raises(InputError, match="has 1 samples per problem, but sample 3 .* is needed"):
         import_rows(told, PROMPTS, range(2, 4))
 
 

@@ -1,4 +1,4 @@
-"""Intervals by hand, against other routes, and what must not change them."""
+"""Intervals computed by hand and in independent ways, and invariances."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The cache with room to grow: what it returns equals transformers' own, and tokens are not copied again and again."""
+"""The cache with room to grow: it returns the same as transformers' cache, without repeated copies."""
 
 import pytest
 import torch

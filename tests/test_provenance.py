@@ -1,4 +1,4 @@
-"""Provenance: deterministic, complete, and blind to the times in a manifest."""
+"""Provenance: deterministic, complete, and independent of the times in a manifest."""
 
 import json
 import sys

@@ -1,4 +1,4 @@
-"""The documentation draws the workflow as it is, and names only files that exist; the README's example can be run."""
+"""The documentation: its graph of the workflow, the files that it names, and the README's example."""
 
 import re
 import subprocess

@@ -14,7 +14,7 @@ from astarpo.model.loading import (
     load_policy,
 )
 from astarpo.stage_one.reference import make_policy, prepare_reference
-from astarpo.stage_one.settings import ReferenceSettings
+from astarpo.stage_one.settings import LocalModel, ReferenceSettings
 from astarpo.stage_one.warm_start import (
     WarmStartSettings,
     batch_rows,
@@ -98,7 +98,7 @@ def test_a_folder_that_holds_no_model_is_named(tmp_path, content):
         folder.mkdir(exist_ok=True)
         (folder / name).write_text(text)
     with pytest.raises(InputError, match="model"):
-        make_policy({"kind": "local", "path": str(folder)}, "cpu")
+        make_policy(LocalModel(kind="local", path=str(folder)), "cpu")
 
 
 def solutions_file(tmp_path, worked="1+1=2\n\\boxed{2}"):

@@ -1,4 +1,4 @@
-"""The report, made by Snakemake of a configuration other than the default."""
+"""Snakemake's report, for a configuration other than the default."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_the_report_is_of_the_configuration_that_was_given(tmp_path: Path) -> No
     assert len(runtimes) > 10 and min(runtimes) > 0
     embedded = {Path(name).name for name in names if "/data/" in name}
     assert {"my-accuracy.png", "my-values.png", "summary.csv", "cost.csv", "main.html"} <= embedded
-    for text in ("regresses", "was only sharpened", "my-accuracy", "Tables", "mine"):
+    for text in ("regresses", "only become more certain", "my-accuracy", "Tables", "mine"):
         assert text in page, text
     # A copy of the project, elsewhere, has nothing to do: no path of this machine counts.
     moved = Path(shutil.copytree(project, tmp_path / "elsewhere/copy"))

@@ -1,4 +1,4 @@
-"""Sampling with transformers: seeds decide, batches do not; the noise draws from the right distribution."""
+"""Sampling with transformers: determined by seeds, not by batches, and from the right distribution."""
 
 from importlib.util import find_spec
 

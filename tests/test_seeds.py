@@ -1,4 +1,4 @@
-"""Seeds: the same for the same decision, different for different ones, and good noise."""
+"""Seeds: equal for equal decisions, different for different ones, and good noise."""
 
 import numpy as np
 

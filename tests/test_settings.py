@@ -1,4 +1,4 @@
-"""The type of every stage's settings: dumped by one side, read back by the other, checked in between."""
+"""The base type of settings: dumped by the workflow, read back by scripts, and validated."""
 
 from __future__ import annotations
 

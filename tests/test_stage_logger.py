@@ -1,4 +1,4 @@
-"""What a run prints with `--logger stages`: a line a stage, how far jobs are, and why a job failed."""
+"""The output of `--logger stages`: one line per stage, the progress of jobs, and why a job failed."""
 
 from __future__ import annotations
 
@@ -179,7 +179,7 @@ def test_only_the_end_of_a_long_log_is_read(tmp_path):
 def test_jobs_and_what_their_logs_say(tmp_path):
     now = [1000.0]
     stages = Stages(now=lambda: now[0])
-    stages.plan({"train_policy": 2})
+    stages.expect({"train_policy": 2})
     log = tmp_path / "seed-0.log"
     log.write_text("train seed 0: 199/200 steps, 2 a second, 1 s left  reward 0.9\n")
     os.utime(log, (900, 900))  # of an earlier attempt

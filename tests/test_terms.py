@@ -1,4 +1,4 @@
-"""What is equal between runs, and the race to an accuracy, by hand."""
+"""The tables of terms and of the time to an accuracy, computed by hand."""
 
 import pandas as pd
 import pytest

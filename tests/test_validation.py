@@ -1,4 +1,4 @@
-"""The table that a learning rate is chosen by."""
+"""The tables of validation accuracy, for choosing a learning rate."""
 
 import pandas as pd
 import pytest
@@ -44,7 +44,7 @@ def test_the_last_look_counts_and_the_best_rate_is_bold():
     assert made.head == [["run"], ["0.01"], ["0.1"]]
     assert made.texts == [["a", "25.0 ?", "30.0"], ["b", "", "50.0"]]
     assert best_places(made) == [(0, 2)]
-    assert made.title.endswith("the best rate bold; ? cannot be told from it: one seed, or seeds that all agree")
+    assert made.title.endswith("the best rate bold; ? may equal it: one seed, or seeds that all agree")
 
 
 def best_places(made):
@@ -92,7 +92,7 @@ def test_runs_are_set_against_the_best_seed_by_seed():
         *of_seeds("d", 0.1, 0.9),
     ]
     made = difference_table(pd.DataFrame(rows), trained("a-0.1", "b-0.1", "c-0.1", "d-0.1"))
-    assert made.head[:3] == [["run"], ["validation, %"], ["less b-0.1"]]
+    assert made.head[:3] == [["run"], ["validation, %"], ["minus b-0.1"]]
     reach = 4.302653 / 3**0.5
     assert made.texts == [
         ["b-0.1", "62.0", "", ""],
@@ -119,7 +119,7 @@ def test_single_seeds_are_not_set_against_each_other():
 
 
 def test_nothing_to_show_is_said():
-    with pytest.raises(InputError, match="give its run `validation`"):
+    with pytest.raises(InputError, match="set `validation` in its run"):
         rate_table(validation_table([]))
 
 
@@ -127,7 +127,7 @@ def test_seeds_that_all_agree_are_not_taken_for_one_seed():
     rows = [*of_seeds("a", 0.1, 0.5, 0.5), *of_seeds("a", 0.2, 0.0, 0.0)]
     made = rate_table(pd.DataFrame(rows))
     assert made.texts == [["a", "50.0", "0.0 ?"]]
-    assert made.title.endswith("? cannot be told from it: one seed, or seeds that all agree")
+    assert made.title.endswith("? may equal it: one seed, or seeds that all agree")
     terms = {"dataset": "d", "selection": None, "prompts_per_batch": 4}
     rows = [{**row, "run": f"a-{row['lr']:g}"} for row in rows]
     trainings = [{"run": run, "terms": terms} for run in ("a-0.1", "a-0.2")]

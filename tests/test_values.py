@@ -1,4 +1,4 @@
-"""V* estimators against the table and the limits that the method implies."""
+"""V* estimators against a table computed by hand and the limits of the method."""
 
 import math
 
@@ -65,7 +65,7 @@ def test_a_prompt_without_grades_has_no_value(name):
 def test_mean_zero_and_jeffreys_by_hand():
     counts = np.array([0, 2, 8]), np.array([8, 8, 8])
     assert values.mean(*counts, 0.5) == pytest.approx([0, 0.25, 1])
-    assert values.zero(*counts, 0.5).tolist() == [0, 0, 0]
+    assert values.constant_zero(*counts, 0.5).tolist() == [0, 0, 0]
     p = np.array([0.5, 2.5, 8.5]) / 9
     assert values.jeffreys(*counts, 0.5) == pytest.approx(0.5 * np.log(1 - p + p * math.e**2))
 

@@ -1,4 +1,4 @@
-"""Sampling with the real vLLM on a tiny model; `make test-vllm` installs it. Skipped where vLLM is missing."""
+"""Sampling with the real vLLM on a tiny model; `make test-vllm` installs it. Skipped without vLLM."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Verdicts without the text of an answer: no votes on that benchmark, and no answer only where the status says so."""
+"""Verdicts without the text of an answer: no votes on that benchmark; `no_answer` only by the status."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Compare the runs of a finished results folder again: scores, differences and validation, without Snakemake.
 
-Reads FOLDER/tables/plan.json, which the workflow left there, and the answers, grades and metrics that it names; runs
-nothing again and changes nothing in FOLDER. Of use for results that older code made. What the files were made
-from is not checked, as `summarize` does.
+Reads FOLDER/tables/plan.json, which the workflow wrote, and the answers, grades and metrics that it lists. Nothing runs
+again and nothing in FOLDER is changed. This is useful for results of older code. Unlike `summarize`, it does not check
+what the files were made from.
 """
 
 from __future__ import annotations

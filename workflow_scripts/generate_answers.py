@@ -1,4 +1,4 @@
-"""Let a policy answer a benchmark's problems by one protocol (greedy, sampled, ...)."""
+"""Generate a policy's answers to a benchmark's problems by one protocol (greedy, sampled, ...)."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def main() -> None:
         Path(arguments.policy).parent / "model",
         read_table(arguments.benchmark, DATASET).to_pylist(),
         range(protocol.k),
-        # No policy's name: all policies get the same noise, so that their differences are less noisy.
+        # The seed does not depend on the policy: equal noise for all policies reduces the noise of their differences.
         lambda prompt_id, index: derive_seed(protocol.seed, "evaluate", prompt_id, index),
         how_to_sample(protocol),
         settings,

@@ -1,7 +1,7 @@
-"""Grade a file of responses by itself: JSON Lines or parquet in and out, no workflow needed.
+"""Grade a file of responses without the workflow: JSON Lines or parquet in and out.
 
-The input has the columns `gold` and `response`, and may have `finish_reason` (stop or length); all its columns are
-carried through. The output has `reward` (1, 0 or null), `status` and `answer` beside them, in the same order.
+The input has the columns `gold` and `response`, and may have `finish_reason` (stop or length). The output
+has the same rows and columns in the same order, plus `reward` (1, 0 or null), `status` and `answer`.
 """
 
 from __future__ import annotations
@@ -23,19 +23,21 @@ FORMATS = (".jsonl", ".parquet")
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--input", required=True, help="file, .jsonl or .parquet")
-    parser.add_argument("--output", required=True, help="file to make, .jsonl or .parquet")
+    parser.add_argument("--output", required=True, help="file to write, .jsonl or .parquet")
     parser.add_argument("--verifier", required=True, help="name, or path/to/file.py:function")
     parser.add_argument(
         "--truncated",
         choices=("incorrect", "as_judged"),
         default="incorrect",
-        help="what a response with finish_reason length is",
+        help="how to grade a response with finish_reason length",
     )
     parser.add_argument("--timeout-s", type=float, default=5.0, help="CPU seconds for one response")
     parser.add_argument(
-        "--wall-timeout-s", type=float, help="wall-clock seconds for one response (ten times as many, and at least 60)"
+        "--wall-timeout-s",
+        type=float,
+        help="wall-clock seconds for one response (default: ten times as many, at least 60)",
     )
-    parser.add_argument("--workers", type=int, default=2, help="processes that judge what is slow")
+    parser.add_argument("--workers", type=int, default=2, help="processes for slow verifiers")
     parser.add_argument(
         "--max-null-rate",
         type=float,

@@ -2,11 +2,11 @@
 
     python launch.py --log LOG [--code CODE] [--gpus N] [--processes N] [--nodes N] SCRIPT ARGUMENTS...
 
-SCRIPT         a name, for the script of that name beside this one, or a file
---code CODE    stop if the script's code is not this any more (a fingerprint, see astarpo.common.code)
---gpus N       take N GPUs that no other job holds, and show the script just those
---processes N  start the script N times with torchrun, as one job
---nodes N      and on each of N nodes of the SLURM allocation, with srun
+SCRIPT         the name of a script beside this one, or a file
+--code CODE    stop if the script's code has changed from this fingerprint, see astarpo.common.code
+--gpus N       claim N GPUs that no other job holds, and make only those visible to the script
+--processes N  start N processes of the script with torchrun, as one job
+--nodes N      the same on each of N nodes of the SLURM allocation, with srun
 
 The script (or torchrun, or srun) replaces this process, so signals (SIGTERM at a cluster's walltime) reach it
 directly, and it holds the GPUs until it ends.
@@ -25,7 +25,7 @@ from astarpo.common.devices import VISIBLE, claim, slurm_job
 from astarpo.common.progress import TERMINAL_FD
 
 OPTIONS = ("--log", "--code", "--gpus", "--processes", "--nodes")
-PORTS = (20000, 30000)  # the processes of a job meet on one of these
+PORTS = (20000, 30000)  # range of ports for the rendezvous of a job's processes
 
 
 def main(arguments: list[str]) -> None:
@@ -38,7 +38,7 @@ def main(arguments: list[str]) -> None:
 
 
 def split(arguments: list[str]) -> tuple[dict[str, str], list[str]]:
-    """Take the launcher's own options off the front; the rest is the script's command line."""
+    """Split the launcher's options from the script's command line."""
     options = {}
     rest = list(arguments)
     while len(rest) > 1 and rest[0] in OPTIONS:
@@ -48,27 +48,27 @@ def split(arguments: list[str]) -> tuple[dict[str, str], list[str]]:
 
 
 def send_output_to(log: Path) -> None:
-    """Make a file the standard output and error of this process and of what replaces it."""
+    """Redirect the standard output and error of this process, and of the script that replaces it, to a file."""
     log.parent.mkdir(parents=True, exist_ok=True)
     if sys.stderr.isatty() and TERMINAL_FD not in os.environ:
         terminal = os.dup(2)
         os.set_inheritable(terminal, True)
         os.environ[TERMINAL_FD] = str(terminal)
-    # To append: a job that lost its Snakemake may still write here while its successor is refused.
+    # Append, as a job whose Snakemake died may still write here while its successor is refused.
     stream = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o666)
     os.dup2(stream, 1)
     os.dup2(stream, 2)
 
 
 def start(options: dict[str, str], script: list[str]) -> None:
-    """Claim the devices and become the script, or what starts it several times."""
+    """Claim the devices and replace this process by the script, or by torchrun or srun."""
     if not script[0].endswith(".py"):
         script = [str(SCRIPTS / f"{script[0]}.py"), *script[1:]]
     if "--code" in options:
         check_planned(Path(script[0]).stem, options["--code"])
-        os.environ[FINGERPRINT] = options["--code"]  # the script looks again when its modules are imported
+        os.environ[FINGERPRINT] = options["--code"]  # the script checks again after its imports
     gpus, processes, nodes = (int(options.get(name, "0")) for name in OPTIONS[2:])
-    # On several nodes SLURM hands the devices out: this process sees those of its own node only.
+    # On several nodes SLURM assigns the devices, as this process sees only those of its node.
     if gpus and nodes <= 1:
         taken = claim(gpus)
         os.environ[VISIBLE] = ",".join(taken.names)
@@ -82,7 +82,7 @@ def start(options: dict[str, str], script: list[str]) -> None:
 
 
 def torchrun(processes: int, nodes: int, script: list[str]) -> list[str]:
-    """The command that starts a script as several processes, on one node or on all of an allocation."""
+    """The command that starts a script as several processes, on one node or on all nodes of an allocation."""
     run = [sys.executable, "-u", "-m", "torch.distributed.run", f"--nproc-per-node={processes}"]
     if nodes == 1:
         return [*run, "--standalone", *script]

@@ -1,4 +1,4 @@
-"""Say in words what Snakemake would run and why, one line a job or group of jobs; nothing is run.
+"""Say in words what Snakemake would run and why, one line per job or group of jobs; nothing is run.
 
 python workflow_scripts/plan.py [TARGET...] [OPTION of snakemake...]
 """
@@ -20,7 +20,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, usage=argparse.SUPPRESS
     )
     _, options = parser.parse_known_args()
-    # Last, as --quiet takes all words that follow; `host` leaves the jobs and their reasons.
+    # Last, as --quiet takes all following words; with `host`, jobs and their reasons are still printed.
     command = [sys.executable, "-m", "snakemake", "--dry-run", "--cores", "1", *options, "--quiet", "host"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
@@ -31,9 +31,7 @@ def main() -> None:
     for line in done.stderr.splitlines() + done.stdout.splitlines():
         if "missing provenance/metadata" in line:
             print(f"note: {line.strip()} (were results/ copied without .snakemake/?)")
-    print(
-        f"{len(jobs)} jobs would run." if jobs else "Nothing would run: every result is of this configuration and code."
-    )
+    print(f"{len(jobs)} jobs would run." if jobs else "Nothing would run: all results are up to date.")
 
 
 if __name__ == "__main__":

@@ -13,14 +13,15 @@ def main() -> None:
     parser.add_argument("--out-png", required=True, help="the figure for the screen")
     parser.add_argument("--out-pdf", required=True, help="the figure for print")
     arguments = parser.parse_args()
-    settings = cli.parse_settings(arguments.settings)
 
     from astarpo.figures.plotting import plot
+    from astarpo.figures.settings import read_settings
     from astarpo.figures.style import save
 
+    settings = read_settings(arguments.settings)
     paths = {name: getattr(arguments, name) for name in ("summary", "cost", "curves", "values")}
     figure = plot(settings, {name: path for name, path in paths.items() if path is not None})
-    save(figure, arguments.out_png, arguments.out_pdf, settings["dpi"])
+    save(figure, arguments.out_png, arguments.out_pdf, settings.dpi)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Prepare a reference policy: make or load the model, warm it up on worked solutions, write an ordinary folder."""
+"""Prepare a reference policy: make or load the model, warm-start it on worked solutions, write a model folder."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def main() -> None:
     parser.add_argument("--machine", default="{}", metavar="JSON", help="machine settings")
     parser.add_argument("--dataset", help="parquet with worked solutions, for the warm start")
     parser.add_argument("--model-files", nargs="*", default=[], help="files of a local model, for the record")
-    parser.add_argument("--lengths", default="[]", metavar="JSON", help="what later stages give the model to read")
-    parser.add_argument("--out-model", required=True, help="model folder to make")
+    parser.add_argument("--lengths", default="[]", metavar="JSON", help="longest inputs of later stages")
+    parser.add_argument("--out-model", required=True, help="model folder to write")
     parser.add_argument("--out-manifest", required=True, help="JSON written last")
     arguments = parser.parse_args()
 

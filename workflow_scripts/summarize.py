@@ -1,4 +1,4 @@
-"""Summarize: scores with intervals, training curves, costs, and what each result was made with."""
+"""Summarize results: scores with intervals, training curves, costs, and the provenance of each result."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def main() -> None:
 
 
 def _inputs(plan: TablesPlan) -> Iterator[tuple[str, str]]:
-    """Every file that the tables are made from, by its own path."""
+    """Every file that the tables are made from, named by its path."""
     for entry in plan["evaluations"]:
         yield from ((path, path) for path in (entry["generations"], entry["graded"]))
     for run in plan["runs"]:

@@ -1,4 +1,4 @@
-"""Snakemake's `--logger stages`: a line a stage, the progress of running jobs, and why a job failed.
+"""Snakemake's `--logger stages`: one line per stage, the progress of running jobs, and why a job failed.
 
 Snakemake finds a logger plugin by its package's name on the import path:
 

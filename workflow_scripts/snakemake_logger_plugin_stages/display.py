@@ -1,4 +1,4 @@
-"""Where the stages are shown: as plain lines, or on a terminal whose last lines are redrawn."""
+"""Displays of the stages: plain lines, or a terminal whose last lines are redrawn."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ if TYPE_CHECKING:
     from rich.console import Group
 
 FIRST_REPORT_S = 60.0
-REPORTS_EACH = 0.25  # of the time that has passed: a training of a day must not fill the log
+REPORTS_EACH = 0.25  # of the elapsed time, so that a training of a day does not fill the log
 
 
 class Lines:
-    """Print each message as a line, and how far the running jobs are now and then.
+    """Print each message as a line, and from time to time the progress of running jobs.
 
     Args:
-        stages: the run that is followed.
+        stages: the run to follow.
         stream: where to print.
-        first_report_s: seconds until the running jobs are listed for the first time; None is never.
+        first_report_s: seconds until the running jobs are first listed; None: never.
     """
 
     def __init__(self, stages: Stages, stream: TextIO, first_report_s: float | None = FIRST_REPORT_S) -> None:
@@ -36,7 +36,7 @@ class Lines:
         print(text, file=self._stream, flush=True)
 
     def close(self) -> None:
-        """Print no more reports."""
+        """Stop printing reports."""
         self._closed.set()
         if self._thread.is_alive():
             self._thread.join()
@@ -51,10 +51,10 @@ class Lines:
 
 
 class TerminalDisplay:
-    """Print each message above a bar of all jobs and a line for each that is running.
+    """Print each message above a bar for all jobs and a line for each running one.
 
     Args:
-        stages: the run that is followed.
+        stages: the run to follow.
         stream: the terminal.
     """
 
@@ -74,7 +74,7 @@ class TerminalDisplay:
         self._console.print(text, markup=False, soft_wrap=True)
 
     def close(self) -> None:
-        """Take the bar away and leave the messages."""
+        """Remove the bar but keep the messages."""
         self._live.stop()
 
     def _render(self) -> Group:

@@ -1,4 +1,4 @@
-"""From Snakemake's events to lines in a log, or to a display on a terminal."""
+"""The logger plugin: Snakemake's events as lines in a log, or as a display on a terminal."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from snakemake_logger_plugin_stages.display import Lines, TerminalDisplay
 from snakemake_logger_plugin_stages.stages import Stages
 
 NOTHING_TO_DO = "Nothing to be done"
-# What Snakemake says besides when a job has failed: the whole shell command, and that it stops.
+# Further messages of Snakemake after a failure: the whole shell command, and that it stops.
 FOLLOWING_EXCEPTIONS = ("RuleException", "CalledProcessError")
 FOLLOWING_MESSAGES = ("Exiting because a job execution failed", "Shutting down, this might take some time")
 # The named targets of the Snakefile: Snakemake counts them as jobs, but they run nothing.
@@ -23,7 +23,7 @@ TARGETS = frozenset({"all", "data", "reference", "values", "train", "validation"
 
 
 class LogHandler(LogHandlerBase):
-    """Show stages in place of Snakemake's messages; a dry run is shown as Snakemake does by itself."""
+    """Show stages instead of Snakemake's messages; a dry run is shown as by Snakemake itself."""
 
     def __post_init__(self) -> None:
         """Choose the display: a terminal is redrawn, anything else gets lines."""
@@ -36,13 +36,13 @@ class LogHandler(LogHandlerBase):
         if quiet & {"PROGRESS", "ALL"}:  # Snakemake then does not say which jobs have finished
             self.display = Lines(self.stages, self.stream, first_report_s=None)
         elif self.stream.isatty():
-            os.environ[TERMINAL_FD] = ""  # jobs draw no bars of their own
+            os.environ[TERMINAL_FD] = ""  # so that jobs do not draw bars
             self.display = TerminalDisplay(self.stages, self.stream)
         else:
             self.display = Lines(self.stages, self.stream)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Show a record, if it is one that a person needs."""
+        """Show a record if it is of interest to the user."""
         try:
             text = self.format(record) if self.display is None else self._text(record)
             if not text or text == "None":
@@ -55,31 +55,31 @@ class LogHandler(LogHandlerBase):
             self.handleError(record)
 
     def _text(self, record: logging.LogRecord) -> str | None:
-        """Follow the run, and say what there is to say of this record."""
-        said = record.__dict__
-        event = said.get("event")
+        """Follow the run, and return the text to show for this record, if any."""
+        fields = record.__dict__
+        event = fields.get("event")
         if event == LogEvent.RUN_INFO:
-            return self._planned(said["stats"])
+            return self._planned(fields["stats"])
         if event == LogEvent.JOB_INFO:
-            if said["rule_name"] not in TARGETS:
-                wildcards = [str(value) for value in said["wildcards"].values()]
-                self.stages.start(said["jobid"], said["rule_name"], wildcards, said["log"])
+            if fields["rule_name"] not in TARGETS:
+                wildcards = [str(value) for value in fields["wildcards"].values()]
+                self.stages.start(fields["jobid"], fields["rule_name"], wildcards, fields["log"])
             return None
         if event == LogEvent.JOB_FINISHED:
-            return self.stages.finish(said["job_id"])
+            return self.stages.finish(fields["job_id"])
         if event == LogEvent.JOB_ERROR:
-            return self.stages.fail(said["jobid"], said["rule_name"], said["log"])
-        if said.get("exception") in FOLLOWING_EXCEPTIONS or str(record.msg).startswith(FOLLOWING_MESSAGES):
+            return self.stages.fail(fields["jobid"], fields["rule_name"], fields["log"])
+        if fields.get("exception") in FOLLOWING_EXCEPTIONS or str(record.msg).startswith(FOLLOWING_MESSAGES):
             return None
         if record.levelno >= logging.WARNING or NOTHING_TO_DO in str(record.msg):
             return record.getMessage()
         return None
 
     def _planned(self, jobs_by_rule: dict[str, int]) -> str | None:
-        if self.stages.counts[1]:  # said again at the end of some runs
+        if self.stages.counts[1]:  # repeated at the end of some runs
             return None
         stages = {rule: count for rule, count in jobs_by_rule.items() if rule not in {"total", *TARGETS}}
-        self.stages.plan(stages)
+        self.stages.expect(stages)
         jobs = sum(stages.values())
         return f"{jobs} {'job' if jobs == 1 else 'jobs'} in {len(stages)} {'stage' if len(stages) == 1 else 'stages'}"
 
@@ -91,7 +91,7 @@ class LogHandler(LogHandlerBase):
 
     @property
     def writes_to_stream(self) -> bool:
-        """It takes the place of Snakemake's own messages on the terminal."""
+        """The plugin replaces Snakemake's messages on the terminal."""
         return True
 
     @property
@@ -111,5 +111,5 @@ class LogHandler(LogHandlerBase):
 
     @property
     def needs_rulegraph(self) -> bool:
-        """No."""
+        """The plugin does not need the rule graph."""
         return False

@@ -1,4 +1,4 @@
-"""Which jobs of which stages are planned, running and finished, and how that reads."""
+"""The planned, running and finished jobs of each stage, and their description."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ class Stages:
         self._running: dict[int, Job] = {}
         self._created = now()
 
-    def plan(self, jobs_by_stage: Mapping[str, int]) -> None:
-        """Note how many jobs each stage will run; a target such as ``all`` is no stage and must be left out."""
+    def expect(self, jobs_by_stage: Mapping[str, int]) -> None:
+        """Note how many jobs each stage will run; targets such as ``all`` are not stages and must be left out."""
         self._planned = dict(jobs_by_stage)
 
     def start(self, job_id: int, stage: str, wildcards: Sequence[str], logs: Sequence[str]) -> None:
@@ -86,20 +86,20 @@ class Stages:
         return describe_failure(job.name if job else stage, logs)
 
     def total(self) -> str:
-        """How many of all jobs are finished, as in ``[12 of 49 jobs]``."""
+        """The number of finished jobs, as in ``[12 of 49 jobs]``."""
         return f"[{sum(self._finished.values())} of {sum(self._planned.values())} jobs]"
 
     def seconds(self) -> float:
-        """Seconds since this was made."""
+        """Seconds since this object was created."""
         return self._now() - self._created
 
     @property
     def counts(self) -> tuple[int, int]:
-        """Jobs finished, jobs planned."""
+        """The numbers of finished and planned jobs."""
         return sum(self._finished.values()), sum(self._planned.values())
 
     def running(self) -> list[str]:
-        """A line for each running job: its name, and how far it is where its log says so."""
+        """One line per running job: its name, and its progress if its log shows it."""
         lines = [self._describe(job) for job in list(self._running.values())]
         hidden = len(lines) - MOST_JOBS_SHOWN
         return lines if hidden <= 0 else [*lines[:MOST_JOBS_SHOWN], f"... and {hidden} more jobs"]

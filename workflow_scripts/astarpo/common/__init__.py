@@ -1,1 +1,1 @@
-"""What every room uses: errors, files, the command line, columns, seeds, provenance, devices."""
+"""What all packages share: errors, files, the command line, columns, seeds, provenance, devices."""

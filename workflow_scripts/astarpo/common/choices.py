@@ -1,7 +1,7 @@
-"""Tables of things that one setting chooses, each in a module of its own that is imported when it is chosen.
+"""Tables of the implementations that a setting chooses from, each in its own module, imported when chosen.
 
-`astarpo.common.code` understands these tables: a job depends on the rows that it uses. So a new row, or an edit of
-another row's module, is no edit of the jobs that never use it.
+`astarpo.common.code` understands these tables: a job depends only on the rows that it uses, so a new row, or an edit
+of another row's module, does not affect it.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ Chosen = TypeVar("Chosen")
 
 
 class Choices(Mapping[str, Chosen], Generic[Chosen]):
-    """Name -> what a module of its own defines under one common name.
+    """Name -> an object from its module, under the same attribute in every module.
 
     Args:
-        modules: name -> dotted name of the module. Write it as a literal, as it is found by parsing.
-        attribute: the name that each of them defines.
+        modules: name -> dotted name of the module. Must be a literal, as it is found by parsing.
+        attribute: the attribute that each module defines.
     """
 
     def __init__(self, modules: Mapping[str, str], attribute: str) -> None:

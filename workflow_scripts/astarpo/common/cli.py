@@ -1,4 +1,4 @@
-"""What every command-line script shares: the settings argument and errors without a traceback."""
+"""What the command-line scripts share: the --settings option and error messages without tracebacks."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from typing import Any
 from astarpo.common.errors import InputError, Interrupted
 
 EXIT_BAD_INPUT = 1
-EXIT_INTERRUPTED = 75  # EX_TEMPFAIL: run the same command again and it goes on
+EXIT_INTERRUPTED = 75  # EX_TEMPFAIL: running the same command again continues
 
 
 def parser(description: str | None) -> argparse.ArgumentParser:
-    """Make an argument parser with the option that every stage has, ``--settings``.
+    """Make an argument parser with ``--settings``, the option of every stage.
 
     Args:
         description: the script's docstring, shown by ``--help``.
 
     Returns:
-        A parser; ``arguments.settings`` is the JSON text as it was received, see `parse_settings`.
+        A parser; ``arguments.settings`` is the JSON text exactly as received, see `parse_settings`.
     """
-    made = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    made.add_argument("--settings", required=True, metavar="JSON", help="the stage's settings, one JSON object")
-    return made
+    options = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--settings", required=True, metavar="JSON", help="the stage's settings, one JSON object")
+    return options
 
 
 def parse_settings(text: str) -> dict[str, Any]:
@@ -48,7 +48,7 @@ def parse_block(name: str) -> tuple[int, int]:
     """Read a block's name, ``s<sample block>-p<prompt shard>``.
 
     Raises:
-        InputError: it is not one.
+        InputError: it is not a block name.
     """
     match = re.fullmatch(r"s(\d+)-p(\d+)", name)
     if match is None:
@@ -57,17 +57,17 @@ def parse_block(name: str) -> tuple[int, int]:
 
 
 def numbered(name: str, paths: Sequence[str]) -> dict[str, str]:
-    """Name several files of one option, for the record of inputs: ``graded-0``, ``graded-1``, ..."""
+    """Name the files of one option for the record of inputs: ``graded-0``, ``graded-1``, ..."""
     return {f"{name}-{index}": path for index, path in enumerate(paths)}
 
 
 def one_or_numbered(name: str, paths: Sequence[str]) -> dict[str, str]:
-    """As `numbered`, but a single file keeps the plain name."""
+    """Like `numbered`, but a single file keeps the plain name."""
     return {name: paths[0]} if len(paths) == 1 else numbered(name, paths)
 
 
 def run(main: Callable[[], None]) -> None:
-    """Run a script's ``main``; an `InputError` becomes one message and exit status 1."""
+    """Run a script's ``main``; an `InputError` becomes a message and exit status 1."""
     try:
         main()
     except InputError as error:

@@ -1,7 +1,7 @@
-"""The code of a job: its script and the library modules that this imports, found by parsing, as one fingerprint.
+"""The code of a job as one fingerprint: its script and the library modules that it imports, found by parsing.
 
-Some modules are for some jobs only: engines, adapters, the methods of training. A job names those that it chooses
-(`OPTIONAL` and the rows of `Choices` tables); the others are no code of it, though its script could import them.
+Only some jobs use engines, adapters and the methods of training. A job names the modules of these that it uses (of
+`OPTIONAL` and the rows of `Choices` tables); the others do not count as its code, though its script could import them.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ OPTIONAL = frozenset(
         "astarpo.training.deepspeed.engine",
     }
 )
-FINGERPRINT = "ASTARPO_CODE"  # the environment variable by which the launcher tells a script its fingerprint
+FINGERPRINT = "ASTARPO_CODE"  # the environment variable by which the launcher passes a script its fingerprint
 Chosen = tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Code:
-    """What a job runs.
+    """The code that a job runs.
 
     Attributes:
         script: name of the script, without ``.py``.
-        modules: file, relative to the folder of the scripts -> hash of what it says, see `astarpo.common.syntax`.
-        chosen: optional modules, and files of the user's own (verifiers), that the job uses; None: all modules.
+        modules: file, relative to the folder of the scripts -> hash of its content, see `astarpo.common.syntax`.
+        chosen: optional modules and user files (verifiers) that the job uses; None: all modules.
     """
 
     script: str
@@ -47,39 +47,39 @@ class Code:
 
     @property
     def sha256(self) -> str:
-        """One hash for all; names count, so a moved module changes it."""
+        """One hash of all modules and their names, so moving a module changes it."""
         lines = (f"{name}\0{digest}\n" for name, digest in sorted(self.modules.items()))
         return hashlib.sha256("".join(lines).encode()).hexdigest()
 
     @property
     def fingerprint(self) -> str:
-        """What Snakemake compares and what the job is started with: the hash, the script, what the job chooses."""
+        """What Snakemake compares and passes to the job: the hash, the script, the chosen modules."""
         return " ".join([self.sha256[:16], self.script, *(self.chosen or ())])
 
 
 @cache
 def read_code(script: str, chosen: Chosen | None = None) -> Code:
-    """Read the code of a job; once in a process, so that what Snakemake plans with stays one state of the files.
+    """Read the code of a job, once per process, so that Snakemake plans with one state of the files.
 
     Args:
         script: name of a script beside the package, without ``.py``.
-        chosen: as in `Code`; None for all that the script could use.
+        chosen: as in `Code`; None for everything that the script could use.
     """
-    own = [Path(name) for name in chosen or () if name.endswith(".py")]
-    files = [SCRIPTS / f"{script}.py", *import_closure(SCRIPTS / f"{script}.py", chosen), *own]
+    verifier_files = [Path(name) for name in chosen or () if name.endswith(".py")]
+    files = [SCRIPTS / f"{script}.py", *import_closure(SCRIPTS / f"{script}.py", chosen), *verifier_files]
     digests = {path: _syntax(path).sha256(lambda row: _counts(row, chosen)) for path in files}
     return Code(script, {_name(path): digests[path] for path in files}, chosen)
 
 
 def check_planned(script: str, fingerprint: str) -> Code:
-    """Read the code of a job again and make sure that it is what the job was planned with.
+    """Read the code of a job again and check that it is the code that the job was planned with.
 
     Args:
         script: as in `read_code`.
-        fingerprint: as Snakemake gave it to the job.
+        fingerprint: as Snakemake passed it to the job.
 
     Raises:
-        InputError: the code was edited in between.
+        InputError: the code was edited in the meantime.
     """
     code = read_code(script, tuple(fingerprint.split()[2:]))
     if code.fingerprint != fingerprint:
@@ -91,26 +91,26 @@ def check_planned(script: str, fingerprint: str) -> Code:
 
 
 def code_of_job(script: str) -> Code:
-    """The code of the job that this process is, checked against what it was planned with; else all that it could use.
+    """The code of this process's job, checked against the planned code; outside of a job, all that it could use.
 
-    Call it when the modules have been imported: code that was edited on the way is then noticed.
+    Call this after the modules have been imported, so that an edit in the meantime is noticed.
 
     Raises:
-        InputError: the code was edited in between.
+        InputError: the code was edited in the meantime.
     """
     planned = os.environ.get(FINGERPRINT)
     return read_code(script) if planned is None else check_planned(script, planned)
 
 
 def file_sha256(path: Path) -> str:
-    """Hash what one file of code says."""
+    """Hash the code in one file."""
     return _syntax(path).sha256(lambda row: True)
 
 
 def import_closure(script: Path, chosen: Chosen | None = None) -> list[Path]:
     """List the library modules that a script imports, directly or through others.
 
-    Imports inside functions count too: a module that is imported late is code all the same.
+    Imports inside functions count too, as modules imported late are code as well.
 
     Args:
         script: a file beside the package folder.
@@ -119,19 +119,19 @@ def import_closure(script: Path, chosen: Chosen | None = None) -> list[Path]:
     Returns:
         Paths under the package folder, sorted, packages' ``__init__.py`` included.
     """
-    found: set[Path] = set()
+    modules: set[Path] = set()
     waiting = [script]
     while waiting:
         for name in _imports(waiting.pop(), chosen):
             for path in _module_files(script.parent, name, chosen):
-                if path not in found:
-                    found.add(path)
+                if path not in modules:
+                    modules.add(path)
                     waiting.append(path)
-    return sorted(found)
+    return sorted(modules)
 
 
 def forget() -> None:
-    """Read every file again from now on."""
+    """Clear the caches, so that every file is read again."""
     read_code.cache_clear()
     _syntax.cache_clear()
 
@@ -150,7 +150,7 @@ def _syntax(path: Path) -> Syntax:
 
 
 def _imports(path: Path, chosen: Chosen | None) -> list[str]:
-    """Dotted names that a file imports from the package (names that are no module are sorted out later)."""
+    """Dotted names that a file imports from the package (those that are not modules are filtered out later)."""
     syntax = _syntax(path)
     rows = [module for table in syntax.tables for module in table.values() if _counts(module, chosen)]
     return [name for name in dict.fromkeys([*syntax.imports, *rows]) if name.split(".")[0] == PACKAGE]
@@ -158,12 +158,12 @@ def _imports(path: Path, chosen: Chosen | None) -> list[str]:
 
 def _module_files(root: Path, name: str, chosen: Chosen | None) -> Iterator[Path]:
     """The file of a module and the ``__init__.py`` of each package above it."""
-    parts = name.split(".")
-    for length in range(1, len(parts) + 1):
-        dotted = ".".join(parts[:length])
+    packages = name.split(".")
+    for length in range(1, len(packages) + 1):
+        dotted = ".".join(packages[:length])
         if dotted in OPTIONAL and not _counts(dotted, chosen):
             return
-        folder = root.joinpath(*parts[:length])
+        folder = root.joinpath(*packages[:length])
         if (folder / "__init__.py").is_file():
             yield folder / "__init__.py"
         elif folder.with_suffix(".py").is_file():

@@ -1,4 +1,4 @@
-"""The columns of every table that a stage writes; other tools read the results by these names."""
+"""The columns of all tables that stages write; other tools rely on these names."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ GENERATIONS = pa.schema(
         ("logprob_sum", pa.float64()),
     ]
 )
-# Samples from elsewhere may bring their reward along; it counts where there is no text to judge.
+# Samples drawn elsewhere may come with a reward, which is used if there is no text to grade.
 IMPORTED = GENERATIONS.append(pa.field("imported_reward", pa.float64()))
 GRADED = pa.schema(
     [
@@ -38,7 +38,7 @@ GRADED = pa.schema(
         ("answer", pa.string()),
     ]
 )
-# Answers to benchmarks vote (maj@k), and those that mean the same vote together.
+# Answers to benchmarks vote (maj@k), equivalent ones together.
 GRADED_ANSWERS = GRADED.append(pa.field("answer_class", pa.int64()))
 SELECTIONS = pa.schema(
     [
@@ -82,9 +82,9 @@ SUMMARY = pa.schema(
         ("interval_over", pa.string()),
     ]
 )
-# Every two policies on the problems that both answered. The interval is that of one pair by itself; `verdict`
-# (a_better, b_better, tied, cannot_tell) and `tied` go by `p_holm`. Where a run has one seed, `p_holm` and `tied` are
-# null. A reference has 0 seeds.
+# Every pair of policies on the problems that both answered. The interval is not corrected for the number of pairs;
+# `verdict` (a_better, b_better, tied, cannot_tell) and `tied` follow from `p_holm`. If a run has one seed, `p_holm` and
+# `tied` are null. A reference has 0 seeds.
 DIFFERENCES = pa.schema(
     [
         ("benchmark", pa.string()),

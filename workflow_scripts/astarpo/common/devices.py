@@ -1,7 +1,7 @@
-"""GPUs of this machine: which there are, and one job to a device at a time.
+"""The GPUs of this machine, each claimed by one job at a time.
 
-A job holds a file lock for each of its devices. The system drops the locks with the last process that has
-them open, so a job that was killed with SIGKILL leaves nothing behind.
+A job holds a file lock for each of its devices. The system releases a lock when the last process that has the file
+open ends, so even a job killed with SIGKILL leaves nothing behind.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from pathlib import Path
 from astarpo.common.errors import InputError
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
-LOCKS = "ASTARPO_DEVICE_LOCKS"  # names another folder for the locks
+LOCKS = "ASTARPO_DEVICE_LOCKS"  # overrides the folder of the locks
 
 
 @dataclass(frozen=True)
 class Claim:
-    """Devices that this process holds until it, and every child that was given the files, has ended.
+    """Devices held until this process, and every child that inherits the files, has ended.
 
     Attributes:
-        names: as ``CUDA_VISIBLE_DEVICES`` spells them.
-        files: descriptors of the locked files; a program that is to hold them must inherit them.
+        names: as in ``CUDA_VISIBLE_DEVICES``.
+        files: descriptors of the locked files; a program that should hold the devices must inherit them.
     """
 
     names: list[str]
@@ -38,38 +38,38 @@ class Claim:
 
 
 def visible_devices() -> list[str]:
-    """Name the GPUs that a program started now could use, in CUDA's order.
+    """List the GPUs that a program started now could use, in CUDA's order.
 
     Returns:
         What ``CUDA_VISIBLE_DEVICES`` names if it is set, else the numbers of all GPUs.
 
     Raises:
-        InputError: the variable names a number that there is not.
+        InputError: the variable names a GPU that does not exist.
     """
     there = _count()
     named = os.environ.get(VISIBLE)
     if named is None:
         return [str(number) for number in range(there or 0)]
-    # As CUDA reads it: what follows the first -1 does not count.
+    # Like CUDA, ignore everything from the first -1 on.
     names = list(takewhile(lambda name: name != "-1", re.split(r"\s*,\s*", named.strip())))
     for name in names:
         if there is not None and name.isdigit() and int(name) >= there:
             raise InputError(
                 f"{VISIBLE}={named} names GPU {name}, but this machine has "
                 f"{_count_of(there) if there else 'none'}, numbered from 0; "
-                "name one that is there, or unset the variable"
+                "name an existing one, or unset the variable"
             )
     return [name for name in names if name]
 
 
 def check_enough(count: int) -> list[str]:
-    """Refuse more GPUs than there are.
+    """Refuse a job that needs more GPUs than there are.
 
     Args:
         count: how many one job needs.
 
     Returns:
-        What `visible_devices` found; empty, without checking, where none is needed.
+        The result of `visible_devices`; empty, without checking, if no GPU is needed.
 
     Raises:
         InputError: the job could never start.
@@ -86,28 +86,28 @@ def check_enough(count: int) -> list[str]:
 
 
 def claim(count: int) -> Claim:
-    """Take GPUs that no other job holds; wait until there are enough.
+    """Claim GPUs that no other job holds; wait until there are enough.
 
-    Inside a SLURM allocation only jobs of the same allocation are kept apart: which devices it may use is
-    SLURM's business, and the same number is another device in the allocation beside.
+    Inside a SLURM allocation, only jobs of the same allocation are kept apart: SLURM decides which devices the
+    allocation gets, and the same number means another device in another allocation.
 
     Args:
         count: how many.
 
     Returns:
-        The devices; keep ``files`` open as long as they are used.
+        The devices; keep ``files`` open while using them.
 
     Raises:
-        InputError: there are not as many, now or ever.
+        InputError: the machine does not have that many.
     """
     names = check_enough(count)
     folder = _lock_folder()
     waiting = False
     while (taken := _try_claim(count, names, folder)) is None:
         if not waiting:
-            print(f"waiting for {_count_of(count)}: others use {', '.join(names)}", flush=True)
+            print(f"waiting for {_count_of(count)}: other jobs use {', '.join(names)}", flush=True)
         waiting = True
-        time.sleep(random.uniform(0.3, 0.7))  # two that wait for the same pair do not stay in step
+        time.sleep(random.uniform(0.3, 0.7))  # jobs that wait for the same devices must not stay in step
     return taken
 
 
@@ -115,10 +115,10 @@ def slurm_job(nodes: int) -> str:
     """The number of the SLURM job that this process belongs to.
 
     Args:
-        nodes: how many one training needs.
+        nodes: number of nodes that one training needs.
 
     Raises:
-        InputError: it belongs to none.
+        InputError: this is not a SLURM job.
     """
     job = os.environ.get("SLURM_JOB_ID")
     if not job:
@@ -130,10 +130,10 @@ def slurm_job(nodes: int) -> str:
 
 
 def check_partitions(partition_of: Mapping[str, str | None]) -> None:
-    """Refuse rules whose jobs SLURM would have no partition for, or one that does not exist.
+    """Refuse rules without a SLURM partition, or with one that does not exist.
 
     Args:
-        partition_of: rule -> its ``slurm_partition``; several may be given, with commas between.
+        partition_of: rule -> its ``slurm_partition``, or several separated by commas.
 
     Raises:
         InputError: one message for all rules.
@@ -143,20 +143,20 @@ def check_partitions(partition_of: Mapping[str, str | None]) -> None:
         raise InputError(
             f"no SLURM partition for {', '.join(without)}: name one in the profile, as in\n"
             "  default-resources:\n    slurm_partition: cpu\n"
-            "and for rules with a model under set-resources; `sinfo` lists the partitions"
+            "and under set-resources for rules that use a model; `sinfo` lists the partitions"
         )
     known = _partitions()
     for rule, names in sorted(partition_of.items()):
         for name in str(names).split(","):
             if known and name not in known:
                 raise InputError(
-                    f"slurm_partition = '{name}' of {rule}: SLURM knows no such partition; it has "
+                    f"slurm_partition = '{name}' of {rule}: SLURM has no such partition; it has "
                     f"{', '.join(sorted(known))}. Edit default-resources or set-resources of the profile"
                 )
 
 
 def _partitions() -> set[str]:
-    """All partitions of the cluster; none where SLURM does not answer (submitting says why)."""
+    """All partitions of the cluster; empty if SLURM does not answer (submitting will say why)."""
     try:
         listed = subprocess.run(["sinfo", "--noheader", "--format=%R"], capture_output=True, text=True, timeout=60)
     except (OSError, subprocess.TimeoutExpired):
@@ -185,7 +185,7 @@ def _try_claim(count: int, names: Sequence[str], folder: Path) -> Claim | None:
 
 
 def _open(path: Path) -> int:
-    """Reading is enough for a lock, so another user's file serves as well as your own."""
+    """Open read-only, which suffices for a lock, so that files of other users work as well."""
     try:
         return os.open(path, os.O_RDONLY)
     except FileNotFoundError:
@@ -193,23 +193,23 @@ def _open(path: Path) -> int:
 
 
 def _lock_folder() -> Path:
-    """One folder a machine, for every user and checkout: in memory, where a restart empties it."""
+    """One folder per machine, shared by all users and checkouts; in memory, so that a restart empties it."""
     shared = Path("/dev/shm")
     base = shared if shared.is_dir() else Path(tempfile.gettempdir())
     folder = Path(os.environ.get(LOCKS) or base / "astarpo-devices")
     allocation = os.environ.get("SLURM_JOB_ID")
-    parts = [folder]
+    folders = [folder]
     if allocation and VISIBLE in os.environ:
-        parts.append(folder / f"slurm-{allocation}")
-    for part in parts:
-        if not part.is_dir():
-            part.mkdir(parents=True, exist_ok=True)
-            part.chmod(0o1777)
-    return parts[-1]
+        folders.append(folder / f"slurm-{allocation}")
+    for path in folders:
+        if not path.is_dir():
+            path.mkdir(parents=True, exist_ok=True)
+            path.chmod(0o1777)
+    return folders[-1]
 
 
 def _count() -> int | None:
-    """GPUs of the machine; None where nothing tells."""
+    """Number of GPUs of the machine; None if unknown."""
     try:
         listed = subprocess.run(["nvidia-smi", "--list-gpus"], capture_output=True, text=True)
     except OSError:

@@ -1,21 +1,20 @@
-"""What differs between two records of a job: settings, hashes of inputs and of code, versions."""
+"""Differences between two records of a job: settings, hashes of inputs and code, versions."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 
 def flat_settings(text: str) -> dict[str, str]:
-    """Read settings JSON as dotted key -> value as JSON, so that spaces and order do not count."""
+    """Flatten settings JSON to dotted key -> value as JSON, so that spaces and order do not matter."""
     try:
         return dict(_leaves("", json.loads(text)))
     except json.JSONDecodeError:
         return {"settings": text}
 
 
-def _leaves(prefix: str, value: Any) -> Iterator[tuple[str, str]]:
+def _leaves(prefix: str, value: object) -> Iterator[tuple[str, str]]:
     if isinstance(value, dict) and value:
         for key, below in value.items():
             yield from _leaves(f"{prefix}.{key}" if prefix else key, below)
@@ -24,5 +23,5 @@ def _leaves(prefix: str, value: Any) -> Iterator[tuple[str, str]]:
 
 
 def differing(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
-    """Names whose values differ between two mappings, those that only one of them has included."""
+    """Names whose values differ between two mappings, including those that only one of them has."""
     return sorted(name for name in {*before, *now} if before.get(name) != now.get(name))

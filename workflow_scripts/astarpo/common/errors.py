@@ -1,9 +1,9 @@
-"""Errors that a person can act on."""
+"""Errors that the user can act on."""
 
 
 class InputError(Exception):
-    """A file, row, key or value given by the user is wrong; the message names it and says the way out."""
+    """A file, row, key or value given by the user is wrong; the message names it and says how to fix it."""
 
 
 class Interrupted(Exception):
-    """Work stopped before its end on request (SIGTERM, walltime); what was finished is kept."""
+    """Work was stopped early on request (SIGTERM, walltime); finished work is kept."""

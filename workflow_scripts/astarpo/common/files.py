@@ -1,11 +1,11 @@
-"""Reading and writing tables and JSON: errors that name the file, writes that are whole or absent."""
+"""Reading and writing tables and JSON, with errors that name the file and atomic writes."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +19,10 @@ def read_table(path: str | Path, schema: pa.Schema | None = None) -> pa.Table:
 
     Args:
         path: the file.
-        schema: the columns that must be there, with their types; others are left out. None reads all.
+        schema: the required columns with their types; others are left out. None reads all.
 
     Returns:
-        The table, its metadata kept.
+        The table, with its metadata.
 
     Raises:
         InputError: the file is missing, is not a parquet file, or lacks a column.
@@ -32,7 +32,7 @@ def read_table(path: str | Path, schema: pa.Schema | None = None) -> pa.Table:
     try:
         table = pq.read_table(path)
     except FileNotFoundError as error:
-        raise InputError(f"{path}: no such file; run the stage that makes it first") from error
+        raise InputError(f"{path}: no such file; run the stage that writes it first") from error
     except (pa.ArrowInvalid, OSError) as error:
         raise InputError(f"{path}: not a readable parquet file ({error})") from error
     if schema is None:
@@ -43,22 +43,22 @@ def read_table(path: str | Path, schema: pa.Schema | None = None) -> pa.Table:
     try:
         return table.select(schema.names).cast(schema.with_metadata(table.schema.metadata))
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-        raise InputError(f"{path}: a column has another type than expected ({error})") from error
+        raise InputError(f"{path}: a column does not have the expected type ({error})") from error
 
 
 def write_table(
     path: str | Path,
-    rows: Iterable[dict[str, Any]] | pa.Table,
+    rows: Iterable[Mapping[str, object]] | pa.Table,
     schema: pa.Schema,
-    metadata: dict[str, Any] | None = None,
+    metadata: Mapping[str, object] | None = None,
 ) -> None:
-    """Write a parquet file under a temporary name and rename it, so that a reader never sees half of one.
+    """Write a parquet file under a temporary name and rename it, so that readers never see a partial file.
 
     Args:
-        path: the file to make; missing folders are made.
+        path: the file to write; missing folders are created.
         rows: dictionaries with the schema's keys, or a table.
         schema: columns and types, in the order of the file.
-        metadata: JSON values kept in the file, read again by `table_metadata`.
+        metadata: JSON values stored in the file, to be read by `table_metadata`.
     """
     import pyarrow.parquet as pq
 
@@ -71,7 +71,7 @@ def write_table(
 
 
 def table_metadata(path: str | Path) -> dict[str, Any]:
-    """Read the JSON metadata that `write_table` put into a parquet file.
+    """Read the JSON metadata that `write_table` stored in a parquet file.
 
     Raises:
         InputError: the file is missing or is not a parquet file.
@@ -82,38 +82,38 @@ def table_metadata(path: str | Path) -> dict[str, Any]:
         raw = pq.read_schema(path).metadata or {}
     except (FileNotFoundError, pa.ArrowInvalid, OSError) as error:
         raise InputError(f"{path}: not a readable parquet file ({error})") from error
-    own = {key.decode(): value for key, value in raw.items() if not key.startswith(b"ARROW:")}
-    return {key: json.loads(value) for key, value in own.items() if key != "pandas"}
+    entries = {key.decode(): value for key, value in raw.items() if not key.startswith(b"ARROW:")}
+    return {key: json.loads(value) for key, value in entries.items() if key != "pandas"}
 
 
 def read_json(path: str | Path) -> Any:
     """Read a JSON file.
 
     Raises:
-        InputError: the file is missing or is not JSON.
+        InputError: the file is missing or is not valid JSON.
     """
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise InputError(f"{path}: no such file; run the stage that makes it first") from error
+        raise InputError(f"{path}: no such file; run the stage that writes it first") from error
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not a readable JSON file ({error})") from error
 
 
-def write_json(path: str | Path, value: Any) -> None:
-    """Write a JSON file, indented, keys sorted, whole or not at all."""
+def write_json(path: str | Path, value: object) -> None:
+    """Write a JSON file atomically, indented and with sorted keys."""
     write_text(path, json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Write a text file, whole or not at all."""
+    """Write a text file atomically."""
     partial = _partial(path)
     partial.write_text(text, encoding="utf-8")
     os.replace(partial, path)
 
 
 def sha256(path: str | Path) -> str:
-    """Hash a file, or a folder by the names and hashes of all files in it.
+    """Hash a file, or a folder by the names and hashes of its files.
 
     Returns:
         64 hexadecimal digits.

@@ -1,13 +1,12 @@
-"""Tables as pandas data frames, with the column types of a schema: null and NaN stay apart, and so do 1 and 1.0.
+"""Tables as pandas data frames with the column types of a schema: null and NaN stay distinct, as do 1 and 1.0.
 
-Import this module late: pandas takes its time.
+Import this module late, as importing pandas is slow.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pyarrow as pa
@@ -15,11 +14,11 @@ import pyarrow as pa
 from astarpo.common.files import read_table, write_table, write_text
 
 
-def frame(rows: Iterable[Mapping[str, Any]], schema: pa.Schema) -> pd.DataFrame:
-    """Make a data frame of rows.
+def frame(rows: Iterable[Mapping[str, object]], schema: pa.Schema) -> pd.DataFrame:
+    """Make a data frame from rows.
 
     Args:
-        rows: mappings that have the schema's names; other keys are left out.
+        rows: mappings with the schema's names; other keys are ignored.
         schema: columns and types.
     """
     listed = [{name: row[name] for name in schema.names} for row in rows]
@@ -37,13 +36,13 @@ def read_frame(path: str | Path, schema: pa.Schema | None = None) -> pd.DataFram
 
 
 def csv_text(table: pd.DataFrame) -> str:
-    """Spell a data frame as CSV: a header, numbers in full, null as nothing."""
+    """Write a data frame as CSV text: with a header, numbers in full precision, null as an empty field."""
     text: str = table.to_csv(index=False, lineterminator="\n")
     return text
 
 
 def write_parquet(
-    path: str | Path, table: pd.DataFrame, schema: pa.Schema, metadata: Mapping[str, Any] | None = None
+    path: str | Path, table: pd.DataFrame, schema: pa.Schema, metadata: Mapping[str, object] | None = None
 ) -> None:
     """Write a data frame as parquet; the arguments are those of `files.write_table`."""
     columns = pa.Table.from_pandas(table[schema.names], schema=schema, preserve_index=False)
@@ -55,15 +54,15 @@ def write_frame(
     csv_path: str | Path,
     table: pd.DataFrame,
     schema: pa.Schema,
-    metadata: Mapping[str, Any],
+    metadata: Mapping[str, object],
 ) -> None:
-    """Write a data frame twice: as parquet for programs, as CSV for everything else.
+    """Write a data frame as parquet, for programs, and as CSV, for everything else.
 
     Args:
         parquet_path, csv_path: the files to write.
         table: with the schema's columns.
         schema: columns and types, in the order of both files.
-        metadata: kept in the parquet file.
+        metadata: stored in the parquet file.
     """
     write_parquet(parquet_path, table, schema, metadata)
     write_text(csv_path, csv_text(table[schema.names]))

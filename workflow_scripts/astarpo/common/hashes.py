@@ -1,4 +1,4 @@
-"""Hashes of large files, remembered so that gigabytes are not read each time."""
+"""Hashes of large files, cached to avoid reading gigabytes each time."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ HASHES = Path("results/.hashes")
 
 
 def remembered_sha256(path: str | Path, store: str | Path = HASHES, small: int = SMALL) -> str:
-    """Hash a file, or recall the hash if the file is large and was not changed since.
+    """Hash a file, or look up the hash if the file is large and unchanged.
 
-    What counts as changed is any difference in size, inode, or the times of content and of attributes; the last
-    cannot be set back, so a copy that keeps times is noticed as well.
+    A file counts as changed if its size, inode, device, mtime or ctime differ; as ctime cannot be set, a copy that
+    preserves times is noticed as well.
 
     Args:
         path: the file.
-        store: folder of what is remembered, an entry a path; made if the folder above it is there.
-        small: files of fewer bytes are always read.
+        store: folder of the cache, one entry per path; created if its parent exists.
+        small: smaller files, in bytes, are always read.
     """
     real = Path(path).resolve()
     before = real.stat()
@@ -36,13 +36,13 @@ def remembered_sha256(path: str | Path, store: str | Path = HASHES, small: int =
             return str(known["sha256"])
     except (OSError, ValueError, KeyError, TypeError):
         pass
-    found = sha256(real)
-    _remember(entry, {"path": str(real), "state": state, "sha256": found})
-    return found
+    digest = sha256(real)
+    _remember(entry, {"path": str(real), "state": state, "sha256": digest})
+    return digest
 
 
 def _remember(entry: Path, value: dict[str, object]) -> None:
-    """Write an entry whole; where that cannot be, the file is read again next time."""
+    """Write an entry atomically; if that fails, the file is read again next time."""
     partial = entry.with_name(f"{entry.name}.{os.getpid()}")
     try:
         entry.parent.mkdir(exist_ok=True)

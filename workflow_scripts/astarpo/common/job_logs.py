@@ -1,4 +1,4 @@
-"""What the log of a job says: how far the job is, and why it failed."""
+"""Reading a job's log: its progress, and why it failed."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class JobProgress:
     Attributes:
         done, total, unit: how many items of how many.
         seconds_left: as estimated when the line was written.
-        numbers: what the line says besides, such as the reward.
+        numbers: further numbers on the line, such as the reward.
         written: when the log last changed, in seconds since the epoch.
     """
 
@@ -40,7 +40,7 @@ class JobProgress:
 
 
 def job_progress(log: Path) -> JobProgress | None:
-    """Read how far a job is.
+    """Read the progress of a job.
 
     Args:
         log: the job's log file.
@@ -86,10 +86,10 @@ def failure_reason(log: Path) -> str:
 
 
 def describe_failure(name: str, logs: Sequence[str]) -> str:
-    """One line about a failed job.
+    """Describe a failed job in one line.
 
     Args:
-        name: the job's rule, with the values of its wildcards.
+        name: the job's rule and the values of its wildcards.
         logs: its log files.
     """
     if not logs:

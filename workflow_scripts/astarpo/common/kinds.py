@@ -1,24 +1,24 @@
-"""Kinds of values in the configuration: numbers with their bounds, texts, names, lists without repetitions.
+"""Types of configuration values: bounded numbers, texts, names, lists without repetitions.
 
-That numbers are finite is said once, by `Section`.
+`Section` makes sure that numbers are finite.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
 from pydantic_core import PydanticCustomError
 
-LONGEST_NAME = 100  # two names stand in some files' names, which may have 255 bytes
+LONGEST_NAME = 100  # some file names contain two names, and may have 255 bytes
 LARGEST_SEED = 2**63 - 1
-LEAST_TEMPERATURE = 0.01  # vLLM takes this for anything lower, but 0
+LEAST_TEMPERATURE = 0.01  # vLLM raises any lower temperature but 0 to this
 
 
-def _yaml_number(value: Any) -> Any:
-    """YAML 1.1 reads ``1e-3`` as a string; people mean the number."""
+def _yaml_number(value: object) -> object:
+    """Convert ``1e-3``, which YAML 1.1 reads as a string, to the number that it means."""
     if isinstance(value, str):
         try:
             return float(value)
@@ -43,7 +43,7 @@ def _not_blank(value: str) -> str:
     return value
 
 
-def _distinct(values: Sequence[Any]) -> Sequence[Any]:
+def _distinct(values: Sequence[object]) -> Sequence[object]:
     for place, value in enumerate(values):
         if value in values[:place]:
             raise PydanticCustomError("repeated", "{value} is listed twice; list it once", {"value": repr(value)})
@@ -71,9 +71,8 @@ def _layers(value: str | tuple[str, ...]) -> str | tuple[str, ...]:
     return value
 
 
-# The constraint stands before the validator, or it would be missing from the schema and from the documentation.
+# The constraint comes before the validator, or it would be missing from the schema and the documentation.
 _READ = BeforeValidator(_yaml_number)
-Number = Annotated[float, _READ]
 Positive = Annotated[float, Field(gt=0), _READ]
 NotNegative = Annotated[float, Field(ge=0), _READ]
 Share = Annotated[float, Field(ge=0, le=1), _READ]
@@ -82,7 +81,7 @@ OpenShare = Annotated[float, Field(gt=0, lt=1), _READ]
 PositiveShare = Annotated[float, Field(gt=0, le=1), _READ]
 # 1.0e6 in place of 1.0e-6 is a common slip, and AdamW moves each weight by up to the rate.
 LearningRate = Annotated[float, Field(gt=0, le=1), _READ]
-# Below, beta1 ln(...) is 1 for every prompt that was ever solved; far above, it has lost its digits.
+# Below, beta1 ln(...) is 1 for every prompt that was ever solved; far above, it loses its precision.
 Beta1 = Annotated[float, Field(ge=1e-6, le=1e6), _READ]
 # Far smaller ones are 0 in fp32, and 0/0 for a weight whose gradient is 0.
 AdamEpsilon = Annotated[float, Field(ge=1e-30, le=1), _READ]
@@ -94,7 +93,7 @@ Seed = Annotated[int, Field(ge=0, le=LARGEST_SEED)]
 NAME_PATTERN = r"^[a-z0-9][a-z0-9-]*$"
 Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN, max_length=LONGEST_NAME)]
 Text = Annotated[str, Field(min_length=1), AfterValidator(_not_blank)]
-Mark = Annotated[str, Field(min_length=1)]  # may be blank: what follows the last line break, say
+Mark = Annotated[str, Field(min_length=1)]  # may be blank, such as a line break
 RegularExpression = Annotated[str, Field(min_length=1), AfterValidator(_regular_expression)]
 
 Distinct = AfterValidator(_distinct)

@@ -1,4 +1,4 @@
-"""What changes speed and memory, but no number: it travels beside a stage's settings and is never compared."""
+"""Settings that change speed and memory but no results: passed beside a stage's settings and never compared."""
 
 from __future__ import annotations
 
@@ -11,53 +11,51 @@ from astarpo.common.settings import Section
 
 
 class Machine(Section):
-    """What changes speed and memory, but no number: it never makes a stage run again."""
+    """What changes speed and memory but no results: it never makes a stage run again."""
 
     device: Literal["cpu", "cuda"] = Field("cpu", description="device that holds the models")
     devices: Count = Field(
         1,
-        description="devices of one training (processes, on a CPU) on a node; above 1 with engine deepspeed",
+        description="devices (on a CPU: processes) per node for one training; above 1 needs engine deepspeed",
     )
-    nodes: Count = Field(1, description="nodes of one training, in a SLURM allocation; above 1 with engine deepspeed")
+    nodes: Count = Field(1, description="nodes for one training, in a SLURM allocation; above 1 needs engine deepspeed")
     micro_batch: Count = Field(32, description="sequences in one forward and backward pass")
     micro_batch_tokens: Count | None = Field(
-        None, description="most tokens in one pass, padding included; null: no limit"
+        None, description="most tokens in one pass, including padding; null: no limit"
     )
     activation_checkpointing: bool = Field(
         False, description="recompute activations in the backward pass instead of keeping them"
     )
     zero_stage: Annotated[int, Field(ge=0, le=3)] = Field(
         2,
-        description="what DeepSpeed spreads over the devices: 1 the optimizer, 2 also gradients, 3 also weights",
+        description="what DeepSpeed shards across devices: 1 optimizer states, 2 also gradients, 3 also weights",
     )
     offload_optimizer: bool = Field(
         False,
-        description="keep the optimizer in the CPU's memory; engine deepspeed, zero_stage 1 to 3",
+        description="keep optimizer states in CPU memory; needs engine deepspeed, zero_stage 1 to 3",
     )
     offload_parameters: bool = Field(
-        False, description="keep the weights in the CPU's memory; engine deepspeed, zero_stage 3"
+        False, description="keep weights in CPU memory; needs engine deepspeed, zero_stage 3"
     )
     sampling_batch: Count = Field(256, description="responses drawn at a time")
     checkpoint_every: Count = Field(25, description="steps between checkpoints")
-    grading_workers: Count = Field(
-        2, description="processes that judge responses where that is slow (`math`, your own)"
-    )
+    grading_workers: Count = Field(2, description="processes that run slow verifiers (`math`, your own)")
     trackers: Annotated[tuple[Literal["tensorboard", "wandb"], ...], Distinct] = Field(
         (),
-        description="where to follow trainings besides `make watch`; each needs its package installed",
+        description="trackers to log trainings to, besides `make watch`; each needs its package installed",
     )
-    sampler_tensor_parallel: Count = Field(1, description="GPUs that share the model in vLLM; trainings take 1")
+    sampler_tensor_parallel: Count = Field(1, description="GPUs that share the model in vLLM; trainings use 1")
     sampler_memory_share: OpenShare = Field(
         0.3, description="share of the GPU's memory for vLLM; on a CPU, share of the RAM for its cache alone"
     )
     sampler_sleep_level: Annotated[int, Field(ge=0, le=2)] = Field(
         0,
-        description="what vLLM frees on a GPU while the policy is trained: 0 nothing, 1 its cache, the weights "
-        "going to the RAM, 2 both",
+        description="what vLLM frees on a GPU while the policy is trained: 0 nothing, 1 its cache, moving the weights "
+        "to RAM, 2 both",
     )
 
 
 class MachineSettings(Machine):
-    """What a job receives of it."""
+    """The machine settings that a job receives."""
 
-    max_minutes: Positive | None = Field(None, description="stop with a checkpoint after so long; null: never")
+    max_minutes: Positive | None = Field(None, description="stop with a checkpoint after this time; null: never")

@@ -1,4 +1,4 @@
-"""Packages that not every environment has."""
+"""Packages that only some environments have."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from astarpo.common.errors import InputError
 
 
 def check_can_import(packages: Iterable[str]) -> None:
-    """Refuse engines that are not installed, without the time that importing them takes.
+    """Refuse engines that are not installed, without importing them, which is slow.
 
     Args:
         packages: their names.
 
     Raises:
-        InputError: naming them and the command that installs them.
+        InputError: names the missing ones and the command that installs them.
     """
     missing = [name for name in packages if importlib.util.find_spec(name) is None]
     if missing:
         raise InputError(
             f"{' and '.join(missing)} cannot be imported here: pip install -r envs/pins/engines.txt, with "
-            "engines-cuda.txt or engines-cpu.txt for vLLM, or let Snakemake do it: --software-deployment-method conda"
+            "engines-cuda.txt or engines-cpu.txt for vLLM, or let Snakemake do that: --software-deployment-method conda"
         )

@@ -1,13 +1,16 @@
-"""Progress of long work: a bar on a terminal, plain lines in a log, both where there are both."""
+"""Progress of long work: a bar on the terminal, plain lines in the log, or both."""
 
 from __future__ import annotations
 
 import os
 import sys
 import time
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, TextIO
 
-# Where bars are drawn; set by launch.py, which sends stdout and stderr to the log. Empty: nowhere.
+if TYPE_CHECKING:
+    from tqdm import tqdm
+
+# File descriptor for bars; set by launch.py, which redirects stdout and stderr to the log. Empty: no bars.
 TERMINAL_FD = "ASTARPO_TERMINAL_FD"
 SECONDS_BETWEEN_LINES = 10.0
 
@@ -26,11 +29,11 @@ class Progress:
     """Count finished items of ``total`` and show them; use as a context manager.
 
     Args:
-        title: what is being done, shown before the numbers.
+        title: description of the work, shown before the numbers.
         total: how many items there are.
-        unit: what an item is, in the plural.
+        unit: name of the items, in the plural.
         done: items finished earlier (a resumed run).
-        lines: where plain lines go; None is stdout, which is the log of a stage.
+        lines: stream for plain lines; None is stdout, which is the log of a stage.
     """
 
     def __init__(
@@ -46,13 +49,13 @@ class Progress:
         self._started, self._last_line, self._first_done = time.monotonic(), 0.0, done
         self._bar = self._make_bar()
 
-    def _make_bar(self) -> Any:
+    def _make_bar(self) -> tqdm | None:
         terminal = _terminal()
         if terminal is None:
             return None
         from tqdm import tqdm
 
-        columns = os.get_terminal_size(terminal.fileno()).columns or 80  # some terminals do not say
+        columns = os.get_terminal_size(terminal.fileno()).columns or 80  # some terminals do not report it
         return tqdm(
             desc=self.title,
             total=self.total,
@@ -64,7 +67,7 @@ class Progress:
         )
 
     def advance(self, count: int = 1, **numbers: float) -> None:
-        """Note ``count`` more finished items, with numbers worth seeing beside them."""
+        """Count ``count`` more finished items, and show numbers beside them."""
         self.done += count
         if self._bar is not None:
             self._bar.set_postfix({name: f"{value:.3g}" for name, value in numbers.items()}, refresh=False)

@@ -1,4 +1,4 @@
-"""Where a result comes from: settings as received, hashes of inputs and code, versions, device."""
+"""The provenance of results: settings as received, hashes of inputs and code, versions, device."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ PACKAGES = (
 
 
 def provenance(script: str | Path, settings: str, inputs: Mapping[str, str | Path]) -> dict[str, Any]:
-    """Say what a result was made from; the same call on the same files gives the same answer.
+    """Record what a result is made from; deterministic for the same files.
 
     Args:
         script: the script that makes it (its ``__file__``).
         settings: the settings JSON exactly as the script received it.
-        inputs: name -> file; a ``manifest.json`` stands for the outputs that it describes.
+        inputs: name -> file; a ``manifest.json`` stands for the outputs that it lists.
 
     Returns:
         ``{"settings", "inputs": {name: sha256}, "code": sha256 of all its code, "modules": {file: hash}}``.
@@ -57,9 +57,9 @@ def manifest(
     """Describe finished outputs, for a ``manifest.json`` beside them.
 
     Args:
-        made_from: what `provenance` returned.
+        made_from: the result of `provenance`.
         outputs: name -> file or folder.
-        seconds: wall-clock time that the work took.
+        seconds: wall-clock time of the work.
         more: further facts, for example counts.
 
     Returns:
@@ -77,7 +77,7 @@ def manifest(
 
 
 def content_sha256(path: str | Path) -> str:
-    """Hash what a file stands for: what a manifest lists (its times left out), what code says, or itself."""
+    """Hash a file's content: the outputs that a manifest lists (not its times), the code of a script, or the bytes."""
     path = Path(path)
     if path.suffix == ".py":
         return file_sha256(path)
@@ -88,25 +88,25 @@ def content_sha256(path: str | Path) -> str:
 
 
 def read_provenance(path: str | Path) -> dict[str, Any]:
-    """Read the provenance that a manifest or a parquet file carries; empty where it has none."""
+    """Read the provenance in a manifest or parquet file; empty if it has none."""
     path = Path(path)
-    found = read_json(path) if path.suffix == ".json" else table_metadata(path).get("provenance")
-    return dict(found or {})
+    record = read_json(path) if path.suffix == ".json" else table_metadata(path).get("provenance")
+    return dict(record or {})
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that can change a number, those that are installed."""
-    found = {"python": platform.python_version()}
+    """Versions of Python and of the installed packages that can affect results."""
+    installed = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
-            found[package] = metadata.version(package)
+            installed[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
             continue
-    return found
+    return installed
 
 
 def hardware() -> str:
-    """Name the device that does the arithmetic: the GPU if torch uses one, else the CPU."""
+    """Name the device that computes: the GPU if torch uses one, else the CPU."""
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_initialized():
         return f"{torch.cuda.device_count()} x {torch.cuda.get_device_name(0)}"
@@ -123,7 +123,7 @@ def _cpu_name() -> str:
 
 
 def git_commit() -> str | None:
-    """The commit of the project's checkout, with ``+`` where tracked files differ; None outside of one."""
+    """The commit of the project's checkout, with ``+`` if tracked files differ; None outside of a checkout."""
     folder = Path(__file__).parent
     try:
         commit = subprocess.run(

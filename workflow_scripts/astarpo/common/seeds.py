@@ -1,4 +1,4 @@
-"""One seed for each random decision, derived from what the decision is about and from nothing else."""
+"""One seed for each random decision, derived only from what the decision is for."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ import hashlib
 import numpy as np
 
 
-def derive_seed(*parts: str | int) -> int:
-    """Hash the parts to a seed, so that order of execution, batch size and resumption change no draw.
+def derive_seed(*purpose: str | int) -> int:
+    """Hash a purpose to a seed, so that draws do not depend on execution order, batch size or resumption.
 
     Args:
-        parts: what the draw is for, for example ``(run_seed, "train", prompt_id, sample_index, step)``.
+        purpose: what the draw is for, for example ``(run_seed, "train", prompt_id, sample_index, step)``.
 
     Returns:
         An integer in [0, 2**63).
     """
-    text = "\x1f".join(f"{type(part).__name__}:{part}" for part in parts)
+    text = "\x1f".join(f"{type(item).__name__}:{item}" for item in purpose)
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") >> 1
 
 
 def uniforms(seeds: list[int], count: int) -> np.ndarray:
-    """Draw uniforms for many sequences, each row from its own counter-based (Philox) stream.
+    """Draw uniforms for several sequences, each row from its own counter-based (Philox) stream.
 
     Args:
-        seeds: B seeds, one a sequence.
-        count: T draws a sequence; position t of a row depends on the row's seed and t alone.
+        seeds: B seeds, one per sequence.
+        count: T draws per sequence; position t of a row depends only on the row's seed and t.
 
     Returns:
         float64 array [B, T] in [0, 1).
@@ -43,5 +43,5 @@ def unit_hash(text: str) -> float:
 
 
 def shard_of(identifier: str, shards: int) -> int:
-    """Which of ``shards`` jobs draws the samples of a prompt."""
+    """The number, below ``shards``, of the job that draws the samples of a prompt."""
     return int.from_bytes(hashlib.blake2b(identifier.encode(), digest_size=4).digest(), "big") % shards

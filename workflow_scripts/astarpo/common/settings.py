@@ -1,7 +1,7 @@
-"""The type that every stage's settings have: checked when it is made, dumped to JSON by one side, read by the other.
+"""The base type of all settings: validated when created, dumped to JSON by the workflow, read back by the script.
 
-A setting is declared once, in the room of the stage that uses it. The configuration is composed of these types, a
-stage's JSON is one of them dumped, and the stage's script reads the JSON back through the same type.
+A setting is declared once, in the package of the stage that uses it. The configuration is composed of these types; a
+stage's JSON is a dump of one of them, and the stage's script reads it back through the same type.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic_core import ErrorDetails, PydanticCustomError
 
 from astarpo.common.errors import InputError
 
@@ -24,7 +24,7 @@ class Section(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _known_keys_only(cls, value: Any) -> Any:
+    def _known_keys_only(cls, value: object) -> object:
         if not isinstance(value, Mapping):
             return value
         for key in value:
@@ -36,7 +36,7 @@ class Section(BaseModel):
                     "unknown key '{key}'{hint} Known here: {known}",
                     {"key": key, "hint": hint, "known": ", ".join(sorted(cls.model_fields))},
                 )
-        # Strict types take no list for an (immutable) tuple, and neither YAML nor JSON has tuples.
+        # Strict types do not accept a list for a tuple, and neither YAML nor JSON has tuples.
         return {key: tuple(item) if isinstance(item, list) else item for key, item in value.items()}
 
     @classmethod
@@ -45,7 +45,7 @@ class Section(BaseModel):
 
         Args:
             text: a JSON object.
-            option: the command line's option that the text was given by, for messages.
+            option: the command-line option of the text, for messages.
 
         Raises:
             InputError: the text is not JSON, a key is missing or unknown, or a value is not allowed.
@@ -62,16 +62,16 @@ class Section(BaseModel):
             raise InputError(f"{option}: {'; '.join(_problems(error))}") from None
 
     def changed(self, **changes: Any) -> Self:
-        """The same settings but for some keys, checked like any others."""
+        """A copy with some keys changed, validated like any other settings."""
         return type(self)(**{**{key: getattr(self, key) for key in type(self).model_fields}, **changes})
 
     def only(self, keys: type[Section]) -> dict[str, Any]:
-        """The values of those keys that another type declares, for making one of it."""
+        """The values of the keys that another type declares, to create it from them."""
         return {key: getattr(self, key) for key in keys.model_fields}
 
 
-def canonical_json(value: Any) -> str:
-    """Spell settings so that equal settings are equal texts: keys sorted, no spaces."""
+def canonical_json(value: object) -> str:
+    """Dump settings so that equal settings give equal texts: sorted keys, no spaces."""
     dumped = value.model_dump(mode="json") if isinstance(value, BaseModel) else value
     return json.dumps(dumped, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
@@ -80,7 +80,7 @@ def _problems(error: ValidationError) -> list[str]:
     return [_problem(".".join(map(str, one["loc"])), one) for one in error.errors()]
 
 
-def _problem(key: str, one: Any) -> str:
+def _problem(key: str, one: ErrorDetails) -> str:
     if one["type"] == "missing":
         return f"{key} is missing"
     if one["type"] == "unknown_key":

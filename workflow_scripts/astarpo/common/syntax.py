@@ -1,7 +1,7 @@
-"""What a Python file says, blind to comments, formatting, docstrings and help texts: its hash, and what it imports.
+"""The imports of a Python file, and a hash that ignores comments, formatting, docstrings and help texts.
 
-The hash is the same under every version of Python that runs the workflow: a job in an environment of its own compares
-it with the one that Snakemake's Python computed.
+The hash is the same under every version of Python that runs the workflow, as a job in another environment compares it
+with the one that Snakemake's Python computed.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 IGNORED_FIELDS = frozenset({"ctx", "kind", "type_comment", "type_ignores"})
 HELP_TEXTS = {"Field": ("description",), "add_argument": ("help",), "ArgumentParser": ("description", "epilog")}
@@ -23,8 +22,8 @@ class Syntax:
 
     Attributes:
         imports: dotted names of its imports, ``from a import b`` as both ``a`` and ``a.b``.
-        tables: the rows, name -> module, of each `astarpo.common.choices.Choices` that is written with literals.
-        texts: the syntax tree, written out; an index of ``tables`` stands for each table.
+        tables: the rows, name -> module, of each `astarpo.common.choices.Choices` written with literals.
+        texts: the syntax tree, serialised; an index into ``tables`` stands for each table.
     """
 
     imports: list[str] = field(default_factory=list)
@@ -32,7 +31,7 @@ class Syntax:
     texts: list[str | int] = field(default_factory=list)
 
     def sha256(self, keep_row: Callable[[str], bool]) -> str:
-        """Hash what the file says, of tables the rows whose module is to be kept."""
+        """Hash the syntax tree, with only those rows of tables whose module is kept."""
         digest = hashlib.sha256()
         for text in self.texts:
             if isinstance(text, int):
@@ -48,8 +47,8 @@ def read_syntax(path: Path) -> Syntax:
     return syntax
 
 
-def _write(node: Any, syntax: Syntax) -> None:
-    """Add a node: its type, then its fields by name, but for empty ones, which some versions of Python lack."""
+def _write(node: object, syntax: Syntax) -> None:
+    """Add a node: its type and its fields by name, except empty ones, which some versions of Python lack."""
     if isinstance(node, ast.Constant):
         syntax.texts.append(f"{type(node.value).__name__} {node.value!a};")
     elif isinstance(node, ast.AST):
@@ -73,7 +72,7 @@ def _write(node: Any, syntax: Syntax) -> None:
         syntax.texts.append(f"{node!a};")
 
 
-def _write_field(name: str, value: Any, syntax: Syntax) -> None:
+def _write_field(name: str, value: object, syntax: Syntax) -> None:
     if name in IGNORED_FIELDS:
         return
     syntax.texts.append(f"{name}=")
@@ -82,19 +81,20 @@ def _write_field(name: str, value: Any, syntax: Syntax) -> None:
         syntax.texts.append(",")
 
 
-def _without_help(node: ast.AST, name: str, values: list[Any]) -> list[Any]:
-    """A field's items without texts for people: docstrings, descriptions of settings, help of options."""
+def _without_help(node: ast.AST, name: str, values: list[object]) -> list[object]:
+    """The items of a field without docstrings, descriptions of settings and help texts of options."""
     if isinstance(node, ast.JoinedStr):  # Python 3.12 adds empty texts to some
         return [item for item in values if not (isinstance(item, ast.Constant) and item.value == "")]
     if name == "body":
         return [item for item in values if not _is_text(item)]
     if isinstance(node, ast.Call) and name == "keywords" and values:
         function = node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", "")
-        return [item for item in values if item.arg not in HELP_TEXTS.get(function, ())]
+        help_texts = HELP_TEXTS.get(function, ())
+        return [item for item in values if not (isinstance(item, ast.keyword) and item.arg in help_texts)]
     return values
 
 
-def _is_text(statement: ast.AST) -> bool:
+def _is_text(statement: object) -> bool:
     return (
         isinstance(statement, ast.Expr)
         and isinstance(statement.value, ast.Constant)
@@ -109,7 +109,7 @@ def _imported(node: ast.Import | ast.ImportFrom) -> list[str]:
 
 
 def _choices(node: ast.Call) -> dict[str, str] | None:
-    """The rows of ``Choices({name: module, ...}, ...)``; None for another call, or one that is no literal."""
+    """The rows of ``Choices({name: module, ...}, ...)``; None for other calls, or if it is not a literal."""
     table = node.args[0] if node.args else None
     if not (isinstance(node.func, ast.Name) and node.func.id == "Choices" and isinstance(table, ast.Dict)):
         return None

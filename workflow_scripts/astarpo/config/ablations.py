@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-from pydantic import Field
-
 from astarpo.common.settings import Section
-from astarpo.config.runs import Ablation, Config
+from astarpo.config.runs import Config
+from astarpo.figures.settings import Ablation
 
 MISSING = object()
-
-
-class AblationSettings(Ablation):
-    """Settings of `plot` for an ablation."""
-
-    points: dict[str, str | int | float | bool | None] = Field(description="run -> the value of the setting `x`")
 
 
 def ablation_points(config: Config, figure: Ablation) -> dict[str, object]:

@@ -9,10 +9,11 @@ from astarpo.config.figure_checks import figure_errors
 from astarpo.config.methods import RunEntry
 from astarpo.config.model_checks import model_errors
 from astarpo.config.run_checks import engine_errors, leak_errors, run_errors
-from astarpo.config.runs import Ablation, Config, Tradeoff, Values
+from astarpo.config.runs import Config
 from astarpo.config.schema import DatasetEntry, SelectionEntry, ValueEntry
 from astarpo.config.size_checks import size_errors
 from astarpo.data.settings import HubData, LocalFile
+from astarpo.figures.settings import Ablation, Tradeoff, Values
 from astarpo.rewards.verifiers import problem_with
 
 

@@ -8,8 +8,9 @@ from typing import Any
 from astarpo.common.kinds import LARGEST_SEED
 from astarpo.common.settings import Section
 from astarpo.config.methods import Run
-from astarpo.config.runs import Config, Figure
+from astarpo.config.runs import Config
 from astarpo.config.schema import TaskEntry
+from astarpo.figures.settings import Figure
 
 INTRODUCTION = """# Configuration
 

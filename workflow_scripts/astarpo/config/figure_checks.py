@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from astarpo.config.ablations import MISSING, ablation_points, setting_of
-from astarpo.config.runs import Ablation, Accuracy, Config, Figure, Tradeoff, Values
+from astarpo.config.runs import Config
 from astarpo.config.schema import BenchmarkEntry
+from astarpo.figures.settings import Ablation, Accuracy, Figure, Tradeoff, Values
 
 MOST_PIXELS = 2**16 - 1  # of a side, in matplotlib
 

@@ -1,1 +1,1 @@
-"""Scores on benchmarks, and the statistics of comparing them."""
+"""Benchmark scores and the statistics for comparing them."""

@@ -1,4 +1,4 @@
-"""What a training cost in all."""
+"""The total cost of a training."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def both_stages_seconds(cost: pd.DataFrame) -> pd.Series:
-    """Seconds of both stages of each training; a stage 1 that is not known counts nothing.
+    """Seconds of both stages of each training; an unknown stage 1 counts as 0.
 
     Args:
         cost: with the columns of `columns.COST`.

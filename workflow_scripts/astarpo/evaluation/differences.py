@@ -27,13 +27,13 @@ Name = TypeVar("Name", bound=Hashable)
 
 @dataclass(frozen=True)
 class Difference:
-    """Policy a less policy b.
+    """Policy a minus policy b.
 
     Attributes:
-        interval: the difference with its 95 % interval, by itself, not corrected for other pairs.
-        p_value: of no difference; None where it cannot be told, because a run has one seed or there is one problem. The
-            interval is over problems alone then.
-        paired_by_seed: whether seeds of equal numbers were set against each other.
+        interval: the difference with its 95 % interval, not corrected for other pairs.
+        p_value: under the hypothesis of no difference; None if a run has one seed or there is one problem. The interval
+            is then over problems alone.
+        paired_by_seed: whether equal seeds were compared with each other.
     """
 
     interval: Interval
@@ -50,19 +50,19 @@ def difference(
 ) -> Difference:
     """Compare two policies on the same problems.
 
-    Problems are always paired, which takes out what makes a problem hard for both. Seeds are paired where both
-    runs have the same ones and a seed stands for the same data, which takes out what the data did to both.
+    Problems are always paired, which removes the variance of their difficulty. Seeds are paired if both runs have the
+    same ones and equal seeds mean the same data, which removes the variance that the data cause in both.
 
     Args:
-        a_SP, b_TP: scores of each problem in [0, 1], a row a seed, [S, P] and [T, P].
-        seeds_a, seeds_b: the numbers of the seeds, a row each; None for a policy that has none, as a reference.
+        a_SP, b_TP: score of each problem in [0, 1], one row per seed, [S, P] and [T, P].
+        seeds_a, seeds_b: the seed of each row; None for a policy without seeds, such as a reference.
         shared_data: whether equal seeds saw the same prompts in the same order.
 
     Returns:
         The difference of the means.
 
     Raises:
-        ValueError: other numbers of problems, or of seeds and rows.
+        ValueError: the numbers of problems differ, or those of seeds and rows.
     """
     if a_SP.shape[1] != b_TP.shape[1]:
         raise ValueError(f"scores of {a_SP.shape[1]} and of {b_TP.shape[1]} problems cannot be paired")
@@ -70,27 +70,27 @@ def difference(
         if len(scores) != (1 if seeds is None else len(seeds)):
             raise ValueError(f"{len(scores)} rows of scores for the seeds {seeds}")
     paired = seeds_a is not None and shared_data and seeds_b == seeds_a
-    told = a_SP.shape[1] > 1 and not any(seeds and len(seeds) == 1 for seeds in (seeds_a, seeds_b))
+    testable = a_SP.shape[1] > 1 and not any(seeds and len(seeds) == 1 for seeds in (seeds_a, seeds_b))
     groups = [a_SP - b_TP] if paired else [a_SP, b_TP]
     by_problem_P = a_SP.mean(axis=0) - b_TP.mean(axis=0)
-    found = spread(by_problem_P, [group for group in groups if told and len(group) > 1])
+    components = spread(by_problem_P, [group for group in groups if testable and len(group) > 1])
     value = float(by_problem_P.mean())
-    interval = _within_one(value, margin(found))
-    return Difference(interval, p_value(found, value) if told else None, paired)
+    interval = _within_one(value, margin(components))
+    return Difference(interval, p_value(components, value) if testable else None, paired)
 
 
 def seed_difference(a: Mapping[int, float], b: Mapping[int, float], shared_data: bool = True) -> Difference | None:
-    """Compare two runs by one score for each seed, as the accuracy on validation prompts that all share.
+    """Compare two runs by one score per seed, such as the accuracy on validation prompts that all share.
 
-    The t interval of the differences seed by seed; Welch's where seeds are not paired. It says how the difference
-    would vary with other seeds, not with other prompts.
+    The interval is the t interval of the differences seed by seed, or Welch's if seeds are not paired. It says how the
+    difference would vary with other seeds, not with other prompts.
 
     Args:
         a, b: seed -> score in [0, 1].
         shared_data: as for `difference`.
 
     Returns:
-        The difference of the means; None where it cannot be told: a run has one seed, or nothing varies.
+        The difference of the means; None if a run has only one seed or nothing varies.
     """
     paired = shared_data and a.keys() == b.keys()
     if paired:
@@ -110,42 +110,42 @@ def seed_difference(a: Mapping[int, float], b: Mapping[int, float], shared_data:
 
 
 def _within_one(value: float, reach: float) -> Interval:
-    """An interval of a difference of shares."""
+    """The interval of a difference of shares, clipped to [-1, 1]."""
     return Interval(value, max(-1.0, value - reach), min(1.0, value + reach))
 
 
 def compare_seed_scores(
     scores: Mapping[Name, Mapping[int, float]], data: Mapping[Name, Hashable] | None = None
 ) -> dict[tuple[Name, Name], tuple[Difference | None, Verdict]]:
-    """Compare every two runs by one score for each seed, corrected for the number of pairs.
+    """Compare every two runs by one score per seed, corrected for the number of pairs.
 
     Args:
         scores: run -> seed -> score in [0, 1].
-        data: run -> what decides, with the seed, which data it sees; seeds are paired where it is equal.
+        data: run -> what determines, with the seed, the data that it sees; seeds are paired if this is equal.
 
     Returns:
-        (run, run) -> `seed_difference`, and what it says after Holm's correction; the run with the higher mean comes
-        first.
+        (run, run) -> `seed_difference` and the verdict after Holm's correction; the run with the higher mean is first.
     """
     data = data or {}
     ordered = sorted(scores, key=lambda run: -float(np.mean(list(scores[run].values()))))
-    found = {
+    differences = {
         (a, b): seed_difference(scores[a], scores[b], data.get(a) == data.get(b)) for a, b in combinations(ordered, 2)
     }
-    told = {pair: one.p_value for pair, one in found.items() if one and one.p_value is not None}
-    corrected = dict(zip(told, holm(list(told.values())), strict=True))
+    p_values = {pair: one.p_value for pair, one in differences.items() if one and one.p_value is not None}
+    corrected = dict(zip(p_values, holm(list(p_values.values())), strict=True))
     return {
-        pair: (one, verdict(one.interval.value if one else 0.0, corrected.get(pair))) for pair, one in found.items()
+        pair: (one, verdict(one.interval.value if one else 0.0, corrected.get(pair)))
+        for pair, one in differences.items()
     }
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Correct p-values for their number, so that a false one among them has at most the chance that one alone has.
+    """Correct p-values for their number, so that any false rejection is at most as likely as with a single test.
 
-    The i-th smallest of m is multiplied by m - i + 1, and is no smaller than those before it (Holm 1979).
+    The i-th smallest of m is multiplied by m - i + 1, and raised to the largest of those before it (Holm 1979).
 
     Args:
-        p_values: of one family of questions.
+        p_values: of one family of tests.
 
     Returns:
         The corrected ones, in the same order, at most 1.
@@ -159,7 +159,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def verdict(value: float, p_holm: float | None) -> Verdict:
-    """What a corrected p-value says of the difference a less b."""
+    """Turn the difference a minus b and its corrected p-value into a verdict."""
     if p_holm is None:
         return "cannot_tell"
     if p_holm >= 1 - LEVEL:

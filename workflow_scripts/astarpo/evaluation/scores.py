@@ -15,7 +15,7 @@ from astarpo.evaluation.intervals import OVER_BOTH, OVER_PROBLEMS, share_interva
 if TYPE_CHECKING:
     import pandas as pd
 
-MOST_NAMED = 3  # in the note on intervals
+MOST_NAMED = 3  # runs named in the note on intervals
 
 
 @dataclass(frozen=True)
@@ -25,12 +25,12 @@ class Answers:
     Attributes:
         prompt_ids: P ids, one per problem.
         rewards_PK: 1, 0 or NaN (not known: counted as wrong), [P, k].
-        classes_PK: P lists of k numbers, equal where the answers mean the same; None where there is none.
-        truncated_PK: whether the response was cut at the token limit, bool [P, k].
+        classes_PK: P lists of k numbers, equal for equivalent answers; None if there is no answer.
+        truncated_PK: whether the response was cut off at the token limit, bool [P, k].
         tokens_PK: length of the response in tokens, [P, k].
-        no_answer_PK: whether the verifier found no answer in the response, bool [P, k]; None: in none of them.
-        has_texts: whether each verdict comes with the text of the answer; a user's verifier may say True or
-            False and no more.
+        no_answer_PK: whether the verifier found no answer in the response, bool [P, k]; None: it always found one.
+        has_texts: whether each verdict comes with the text of the answer; a user's verifier may return just True or
+            False.
     """
 
     prompt_ids: tuple[str, ...]
@@ -44,15 +44,15 @@ class Answers:
 
 @dataclass(frozen=True)
 class Scores:
-    """What each problem contributes to each metric.
+    """The score of each problem by each metric.
 
     Attributes:
         prompt_ids: P ids, one per problem.
-        metrics: (name, k) -> float64 [S, P] in [0, 1], for example ``("pass@4", 4)``; a row a seed.
-        responses: what the responses are like: ``truncated_share`` (cut at the token limit), ``null_share``
-            (grade not known), ``no_answer_share`` (the verifier found none) and ``mean_response_tokens``.
-        seeds: of a run, a row each, in ascending order; None for a policy that is given as it is: a reference,
-            or a single seed considered by itself.
+        metrics: (name, k) -> float64 [S, P] in [0, 1], for example ``("pass@4", 4)``; one row per seed.
+        responses: statistics of the responses: ``truncated_share`` (cut off at the token limit), ``null_share``
+            (grade unknown), ``no_answer_share`` (the verifier found no answer) and ``mean_response_tokens``.
+        seeds: the run's seed of each row, in ascending order; None for a fixed policy: a reference, or a single seed
+            considered by itself.
     """
 
     prompt_ids: tuple[str, ...]
@@ -62,19 +62,19 @@ class Scores:
 
 
 def avg_at_k(rewards_PK: np.ndarray) -> np.ndarray:
-    """Share of right responses of each problem, [P]; NaN rewards count as wrong."""
+    """Share of correct responses to each problem, [P]; NaN rewards count as wrong."""
     shares_P: np.ndarray = (rewards_PK == 1.0).mean(axis=1)
     return shares_P
 
 
 def pass_at_k(n_correct_P: np.ndarray, n: int, k: int) -> np.ndarray:
-    """Chance that at least one of ``k`` responses is right, estimated without bias from ``n``.
+    """Unbiased estimate, from ``n`` responses, of the probability that at least one of ``k`` is correct.
 
     pass@k = 1 - C(n - c, k) / C(n, k)    (Chen et al. 2021, arXiv 2107.03374, equation 1)
 
     Args:
-        n_correct_P: c, right responses of each problem, integers [P].
-        n: responses of each problem.
+        n_correct_P: c, correct responses to each problem, integers [P].
+        n: responses to each problem.
         k: at most ``n``.
 
     Returns:
@@ -90,16 +90,15 @@ def pass_at_k(n_correct_P: np.ndarray, n: int, k: int) -> np.ndarray:
 
 
 def maj_at_k(rewards_PK: np.ndarray, classes_PK: Sequence[Sequence[int | None]]) -> np.ndarray:
-    """Whether the answer given most often is right (self-consistency, Wang et al. 2022).
+    """Whether the most frequent answer is correct (self-consistency, Wang et al. 2022).
 
-    Answers that mean the same vote together. Of answers given equally often the first to appear wins; a
-    response without an answer has no vote as long as any other has one. The winner is right if at least half
-    of the responses that gave it are graded right: equal answers differ in grade where a response was cut or
-    the grader failed.
+    Equivalent answers vote together. Among equally frequent answers the first to appear wins; responses without an
+    answer have no vote unless none has an answer. The winner is correct if at least half of the responses that gave it
+    are graded correct: grades of equal answers can differ if a response was cut off or the grader failed.
 
     Args:
         rewards_PK: 1, 0 or NaN, [P, k].
-        classes_PK: P lists of k numbers, equal for equal answers, None for none.
+        classes_PK: P lists of k numbers, equal for equivalent answers; None for no answer.
 
     Returns:
         float64 [P], each 0 or 1.
@@ -111,7 +110,7 @@ def maj_at_k(rewards_PK: np.ndarray, classes_PK: Sequence[Sequence[int | None]])
 def _majority(answers: Sequence[int | None], right_K: np.ndarray) -> float:
     votes: Counter[int | None] = Counter(answer for answer in answers if answer is not None)
     votes = votes or Counter(answers)
-    # Of equals, max gives the one that was counted first.
+    # Among equals, max returns the one that was counted first.
     winner = max(votes, key=lambda answer: votes[answer])
     gave_K = np.array([answer == winner for answer in answers])
     return float(2 * right_K[gave_K].sum() >= gave_K.sum())
@@ -122,11 +121,11 @@ def score(answers: Answers, temperature: float, vote: bool = True) -> Scores:
 
     Args:
         answers: of one policy to one benchmark by one protocol.
-        temperature: of the protocol; one response at temperature 0 is ``greedy``.
-        vote: whether the answers to this benchmark have texts to vote with.
+        temperature: of the protocol; a single response at temperature 0 is ``greedy``.
+        vote: whether to compute maj@k, which needs the texts of the answers.
 
     Returns:
-        ``greedy``, or ``avg@k``, ``pass@k'`` for each k' from 1 to k, and with votes ``maj@k``.
+        ``greedy``, or ``avg@k``, ``pass@k'`` for each k' from 1 to k, and ``maj@k`` if ``vote``.
     """
     rewards_PK = answers.rewards_PK
     k = rewards_PK.shape[1]
@@ -153,16 +152,16 @@ def score(answers: Answers, temperature: float, vote: bool = True) -> Scores:
 
 
 def pool(scores: Mapping[int, Scores]) -> Scores:
-    """Put the seeds of a run together.
+    """Pool the seeds of a run.
 
     Args:
-        scores: of each seed, on the same problems by the same protocol.
+        scores: by seed, on the same problems and protocol.
 
     Returns:
-        The scores of all seeds; the means of ``responses``.
+        The scores of all seeds, and the means of ``responses``.
 
     Raises:
-        ValueError: the seeds answered other problems, or were scored by other metrics.
+        ValueError: the seeds answered different problems, or were scored by different metrics.
     """
     seeds = tuple(sorted(scores))
     first = scores[seeds[0]]
@@ -197,13 +196,13 @@ def score_rows(scores: Scores) -> list[ScoreRow]:
     """Give each metric of a policy on a benchmark its interval.
 
     Args:
-        scores: of the policy, or pooled.
+        scores: of one policy or of the pooled seeds of a run.
 
     Returns:
-        A row for each metric. A run's intervals are over problems and seeds; those of a reference, of a single seed, of
-        a run that has only one and of a benchmark of one problem are over problems.
+        A row for each metric. Intervals of a run are over problems and seeds; those of a reference, a single seed, a
+        run with only one seed and a benchmark with one problem are over problems.
     """
-    # Of one problem an interval says how little one problem tells, whatever the seeds do; see `intervals.margin`.
+    # With one problem, the interval reflects how little one problem says, whatever the seeds; see `intervals.margin`.
     seeds_vary = scores.seeds is not None and len(scores.seeds) > 1 and len(scores.prompt_ids) > 1
     rows: list[ScoreRow] = []
     for (name, k), values_SP in scores.metrics.items():
@@ -227,11 +226,11 @@ def score_rows(scores: Scores) -> list[ScoreRow]:
 
 
 def interval_note(summary: pd.DataFrame) -> str:
-    """Say what the intervals of a table or figure are over.
+    """Describe what the intervals of a table or figure are over.
 
     Args:
-        summary: with the columns of `columns.SUMMARY`; the rows of runs that are not single seeds decide, but for those
-            of benchmarks of one problem.
+        summary: with the columns of `columns.SUMMARY`; the pooled rows of runs decide, except on benchmarks with one
+            problem.
 
     Returns:
         For example ``95 % interval over problems and seeds``.
@@ -249,10 +248,10 @@ def interval_note(summary: pd.DataFrame) -> str:
 
 
 def pooled_runs(summary: pd.DataFrame) -> pd.DataFrame:
-    """The rows of the summary that are about a run, all its seeds together."""
+    """The rows of the summary for runs with their seeds pooled."""
     return summary[summary["run"].notna() & summary["seed"].isna()]
 
 
 def family(metric: str) -> str:
-    """``avg`` of ``avg@8``."""
+    """The family of a metric: ``avg`` for ``avg@8``."""
     return metric.split("@")[0]

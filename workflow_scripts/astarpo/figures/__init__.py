@@ -1,15 +1,18 @@
 """Figures, one module for each kind; `style` and `scores` hold what they share.
 
-A new kind is a module with a function `plot`, a row of `TABLES` and of `PLOTS`, an entry in `astarpo.config.runs` and a
-caption in report/. A figure depends on the module of its own kind only.
+A new kind is a module with a function `plot`, a row of `TABLES` and of `PLOTS`, a type in `settings` and a caption in
+report/. A figure depends on the module of its kind and on `settings`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING
 
 from astarpo.common.choices import Choices
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 # Kind -> the tables that it shows.
 TABLES: dict[str, tuple[str, ...]] = {
@@ -21,8 +24,8 @@ TABLES: dict[str, tuple[str, ...]] = {
     "tradeoff": ("summary", "cost"),
     "ablation": ("summary", "cost"),
 }
-# Each is called with its tables, named as in `TABLES`, and with the settings; it returns a matplotlib figure.
-PLOTS: Choices[Callable[..., Any]] = Choices(
+# Each is called with its tables, named as in `TABLES`, and its settings, and returns a matplotlib figure.
+PLOTS: Choices[Callable[..., Figure]] = Choices(
     {
         "training_curves": "astarpo.figures.training_curves",
         "accuracy": "astarpo.figures.accuracy",

@@ -8,10 +8,10 @@ import pandas as pd
 
 from astarpo.common.errors import InputError
 from astarpo.figures.scores import costs_of, main_scores, percent_error
+from astarpo.figures.settings import AblationSettings, Value
 from astarpo.figures.style import (
     REFERENCE_COLOUR,
     Look,
-    Settings,
     chosen_runs,
     looks,
     new_figure,
@@ -22,12 +22,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-Value = str | float | bool | None  # of a setting
-
 
 @styled
-def plot(summary: pd.DataFrame, cost: pd.DataFrame, settings: Settings) -> Figure:
-    """Plot accuracy and KL against a setting: a point a run, lines between runs of one method.
+def plot(summary: pd.DataFrame, cost: pd.DataFrame, settings: AblationSettings) -> Figure:
+    """Plot accuracy and KL against a setting: one point per run, lines between runs of one method.
 
     Args:
         summary: with the columns of `columns.SUMMARY`.
@@ -41,8 +39,8 @@ def plot(summary: pd.DataFrame, cost: pd.DataFrame, settings: Settings) -> Figur
     Raises:
         InputError: there is nothing to show.
     """
-    points: dict[str, Value] = settings["points"]
-    scores = main_scores(summary, settings["benchmark"], settings["metric"])
+    points = settings.points
+    scores = main_scores(summary, settings.benchmark, settings.metric)
     runs = chosen_runs(cost, [run for run in points if run in scores.runs.index])
     places, labels = axis_places([points[run] for run in runs])
     at = dict(zip(runs, places, strict=True))
@@ -53,33 +51,33 @@ def plot(summary: pd.DataFrame, cost: pd.DataFrame, settings: Settings) -> Figur
     for value in scores.references.loc[scores.references["policy"].isin(used), "value"]:
         left.axhline(100 * value, color=REFERENCE_COLOUR, linestyle="--", lw=1)
     for method in dict.fromkeys(runs.values()):
-        own = sorted((run for run in runs if runs[run] == method), key=at.__getitem__)
-        look = shown[own[0]]
-        _lines(left, [(at[run], 100 * scores.runs.loc[run, "value"]) for run in own], look)
-        for run in own:
+        method_runs = sorted((run for run in runs if runs[run] == method), key=at.__getitem__)
+        look = shown[method_runs[0]]
+        _lines(left, [(at[run], 100 * scores.runs.loc[run, "value"]) for run in method_runs], look)
+        for run in method_runs:
             _plot_point(left, at[run], scores.runs.loc[run], scores.seeds_of(run)["value"], look)
-        _plot_kl(right, cost, own, at, look)
-    left.set_ylabel(scores.label(list(runs), settings["height_in"]))
+        _plot_kl(right, cost, method_runs, at, look)
+    left.set_ylabel(scores.label(list(runs), settings.height_in))
     right.set_ylabel("KL a sequence (nats)")
     right.set_ylim(bottom=0)
     for axis in (left, right):
-        axis.set_xlabel(settings["x"])
+        axis.set_xlabel(settings.x)
         axis.set_xticks(list(labels), labels.values())
         axis.margins(x=0.08)
     return figure
 
 
 def axis_places(values: list[Value]) -> tuple[list[float], dict[float, str]]:
-    """Where values stand on the axis: numbers by size, others in the order given; evenly spaced.
+    """Place values on the axis, evenly spaced: numbers in ascending order, then others in the given order.
 
     Args:
         values: one for each run.
 
     Returns:
-        A place for each, and place -> label.
+        The place of each value, and place -> label.
 
     Raises:
-        InputError: there are none.
+        InputError: there are no values.
     """
     if not values:
         raise InputError("no run of the figure was evaluated and has the setting")
@@ -99,7 +97,7 @@ def _label(value: Value) -> str:
 
 
 def _look_by_method(runs: dict[str, str]) -> dict[str, Look]:
-    """Runs of one method look alike here: what tells them apart is their place."""
+    """Give runs of one method the same look, as their place on the axis distinguishes them."""
     by_method = looks({method: method for method in dict.fromkeys(runs.values())})
     return {run: by_method[method] for run, method in runs.items()}
 
@@ -127,10 +125,10 @@ def _plot_point(axis: Axes, x: float, mean: pd.Series, seeds: pd.Series, look: L
 def _plot_kl(axis: Axes, cost: pd.DataFrame, runs: list[str], at: dict[str, float], look: Look) -> None:
     means = []
     for run in runs:
-        found = costs_of(cost, run, lambda own: own["kl_per_sequence"])
-        if found:
-            means.append((at[run], sum(found) / len(found)))
-            axis.plot([at[run] + 0.12] * len(found), found, ".", color=look.colour, ms=4, mew=0)
+        kl = costs_of(cost, run, lambda rows: rows["kl_per_sequence"])
+        if kl:
+            means.append((at[run], sum(kl) / len(kl)))
+            axis.plot([at[run] + 0.12] * len(kl), kl, ".", color=look.colour, ms=4, mew=0)
     if means:
         _lines(axis, means, look)
         axis.plot(*zip(*means, strict=True), look.marker, color=look.colour, markersize=4)

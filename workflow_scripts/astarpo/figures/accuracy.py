@@ -11,12 +11,12 @@ from astarpo.common.errors import InputError
 from astarpo.evaluation.intervals import OVER_BOTH, OVER_PROBLEMS
 from astarpo.evaluation.scores import interval_note
 from astarpo.figures.scores import families
+from astarpo.figures.settings import Accuracy
 from astarpo.figures.style import (
     GREY,
     MARKERS,
     REFERENCE_COLOUR,
     Look,
-    Settings,
     chosen_runs,
     legend_above,
     looks,
@@ -30,27 +30,27 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FAMILIES = ("greedy", "avg", "pass")
-# Two benchmarks are 1 apart.
+# In units of the distance between two benchmarks:
 SPREAD = 0.7  # room for all policies of a benchmark
-WIDEST_GAP = 0.24  # between two of them
+WIDEST_GAP = 0.24  # between two policies
 
 
 @styled
-def plot(summary: pd.DataFrame, settings: Settings) -> Figure:
-    """Plot a panel each for greedy, avg@k and pass@k: a point a policy, a row a benchmark.
+def plot(summary: pd.DataFrame, settings: Accuracy) -> Figure:
+    """Plot one panel each for greedy, avg@k and pass@k: one point per policy, one row per benchmark.
 
     Args:
         summary: with the columns of `columns.SUMMARY`.
         settings: ``width_in``, ``height_in`` and ``runs`` (null: all).
 
     Returns:
-        The figure: points with intervals, over problems and the seeds of a run; single seeds as small dots behind.
+        The figure: points with intervals over problems and the seeds of a run; single seeds as small dots.
 
     Raises:
         InputError: there is nothing to show.
     """
     rows = _main_rows(summary)
-    runs = chosen_runs(rows, settings["runs"])
+    runs = chosen_runs(rows, settings.runs)
     references = rows.loc[rows["run"].isin(list(runs)), "reference"].drop_duplicates().tolist()
     policies = {
         **{name: Look(REFERENCE_COLOUR, "-", MARKERS[place % len(MARKERS)]) for place, name in enumerate(references)},
@@ -65,32 +65,32 @@ def plot(summary: pd.DataFrame, settings: Settings) -> Figure:
     figure = new_figure(settings)
     axes = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
     for axis, family in zip(axes, panels, strict=True):
-        own = rows[rows["family"] == family]
-        _plot_panel(axis, own, policies, benchmarks)
-        axis.set_title(_title(own, family))
+        family_rows = rows[rows["family"] == family]
+        _plot_panel(axis, family_rows, policies, benchmarks)
+        axis.set_title(_title(family_rows, family))
     axes[0].set_yticks(range(len(benchmarks)), benchmarks)
     axes[0].set_ylim(len(benchmarks) - 0.5, -0.5)
     label = f"problems solved (%), {_note(rows)}"
-    figure.supxlabel(wrapped(label, settings["width_in"]), fontsize=8)
+    figure.supxlabel(wrapped(label, settings.width_in), fontsize=8)
     _legend(figure, policies)
     return figure
 
 
 def _note(rows: pd.DataFrame) -> str:
-    """What the intervals are over, that of a reference included; single seeds are plotted without."""
+    """What the intervals are over, including those of references; single seeds have none."""
     note = interval_note(rows)
     some = (rows["interval_over"] == OVER_BOTH).any()
     return f"{note} (of references: over {OVER_PROBLEMS})" if some else note
 
 
 def _main_rows(summary: pd.DataFrame) -> pd.DataFrame:
-    """Of each family of metrics and benchmark the rows with the largest k."""
+    """For each benchmark and family of metrics, the rows with the largest k."""
     largest = summary.groupby(["benchmark", families(summary)])["k"].transform("max")
     return summary[summary["k"] == largest]
 
 
 def _title(rows: pd.DataFrame, family: str) -> str:
-    """``avg@8``, or ``avg@k, k = 8 to 32`` where benchmarks differ."""
+    """``avg@8``, or ``avg@k, k = 8 to 32`` if benchmarks differ."""
     if family == "greedy":
         return family
     fewest, most = rows["k"].min(), rows["k"].max()

@@ -1,4 +1,4 @@
-"""Picking single numbers out of the tables, for figures that set one against another."""
+"""Selecting numbers from the tables, for figures that plot one against another."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from astarpo.common.errors import InputError
 from astarpo.evaluation.scores import family, interval_note, pooled_runs
 from astarpo.figures.style import wrapped
 
-Quantity = Callable[[pd.DataFrame], pd.Series]  # of each row of the table of costs
+Quantity = Callable[[pd.DataFrame], pd.Series]  # a value for each row of the table of costs
 
 
 @dataclass(frozen=True)
@@ -20,9 +20,9 @@ class MainScores:
 
     Attributes:
         title: benchmark and metric.
-        runs: means over seeds; the index is the run.
-        seeds: of single seeds.
-        references: the index is the reference.
+        runs: rows of runs, pooled over seeds; the index is the run.
+        seeds: rows of single seeds.
+        references: rows of references; the index is the reference.
     """
 
     title: str
@@ -35,18 +35,18 @@ class MainScores:
         return self.seeds[self.seeds["run"] == run]
 
     def label(self, runs: list[str], height_in: float) -> str:
-        """The label of an axis of scores: what they are, and what their intervals are over.
+        """The label of an axis of scores: the metric, and what the intervals are over.
 
         Args:
-            runs: those that are plotted.
-            height_in: of the figure, along which the label runs.
+            runs: the runs that are plotted.
+            height_in: height of the figure, along which the label runs.
         """
         lines = (f"{self.title} (%)", interval_note(self.runs.loc[runs]))
         return "\n".join(wrapped(line, height_in) for line in lines)
 
 
 def families(summary: pd.DataFrame) -> pd.Series:
-    """``avg`` for ``avg@8``, of each row of the summary."""
+    """The family of metrics of each row of the summary: ``avg`` for ``avg@8``."""
     return summary["metric"].map(family)
 
 
@@ -56,7 +56,7 @@ def main_scores(summary: pd.DataFrame, benchmark: str | None, metric: str) -> Ma
     Args:
         summary: with the columns of `columns.SUMMARY`.
         benchmark: its name, None for the first.
-        metric: a family: ``greedy``, ``avg``, ``pass`` or ``maj``; of several k the largest.
+        metric: a family: ``greedy``, ``avg``, ``pass`` or ``maj``; of several k, the largest.
 
     Raises:
         InputError: the table has no such benchmark or metric.
@@ -76,18 +76,18 @@ def main_scores(summary: pd.DataFrame, benchmark: str | None, metric: str) -> Ma
 
 
 def costs_of(cost: pd.DataFrame, run: str, quantity: Quantity) -> list[float]:
-    """A number of each seed of a run, those left out that are not known.
+    """A quantity for each seed of a run; unknown values are left out.
 
     Args:
         cost: with the columns of `columns.COST`.
         run: its name.
-        quantity: which number.
+        quantity: what to compute.
     """
     known: list[float] = quantity(cost[cost["run"] == run]).dropna().astype(float).tolist()
     return known
 
 
 def percent_error(score: pd.Series) -> list[list[float]]:
-    """The interval of a row of the summary as matplotlib wants it: lengths below and above, in percent."""
+    """The interval of a row of the summary as matplotlib expects it: lengths below and above, in percent."""
     value = score["value"]
     return [[100 * (value - score["ci_low"])], [100 * (score["ci_high"] - value)]]

@@ -1,4 +1,4 @@
-"""What all figures share: colours fit for colour-blind people, type, reproducible files."""
+"""What all figures share: a colour-blind-safe palette, type, reproducible files."""
 
 from __future__ import annotations
 
@@ -16,9 +16,11 @@ from astarpo.common.errors import InputError
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
+    from matplotlib.typing import RcKeyType
 
-Settings = Mapping[str, Any]  # keys of the figure in the configuration
-CHARACTERS_PER_INCH = 13  # of a label at font size 8, margins included
+    from astarpo.figures.settings import Figure as Size
+
+CHARACTERS_PER_INCH = 13  # in a label at font size 8, margins included
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -47,7 +49,7 @@ PHASE_COLOURS = {
 Dash = Literal["-", "--", ":", "-."]
 DASHES: tuple[Dash, ...] = ("-", "--", ":", "-.")
 MARKERS = ("o", "s", "^", "D", "v", "P")
-STYLE: dict[Any, Any] = {
+STYLE: dict[RcKeyType, object] = {
     "font.family": "DejaVu Sans",
     "font.size": 8,
     "axes.titlesize": 9,
@@ -64,7 +66,7 @@ STYLE: dict[Any, Any] = {
 
 @dataclass(frozen=True)
 class Look:
-    """How a run is plotted: colour by method, dash and marker to tell runs of a method apart."""
+    """How a run is plotted: colour by method; dash and marker distinguish runs of a method."""
 
     colour: str
     dash: Dash
@@ -73,7 +75,7 @@ class Look:
 
 @contextmanager
 def style() -> Iterator[None]:
-    """Plot in the project's style, whatever the user's own matplotlib settings are."""
+    """Plot in the project's style, regardless of the user's matplotlib settings."""
     import matplotlib
 
     with matplotlib.rc_context():
@@ -93,11 +95,11 @@ def styled(plot: Callable[P, T]) -> Callable[P, T]:
     return plot_styled
 
 
-def new_figure(settings: Settings) -> Figure:
-    """Make an empty figure of the size in ``settings`` (inches) that lays itself out."""
+def new_figure(size: Size) -> Figure:
+    """Make an empty figure with constrained layout, of the given size."""
     from matplotlib.figure import Figure
 
-    return Figure(figsize=(settings["width_in"], settings["height_in"]), layout="constrained")
+    return Figure(figsize=(size.width_in, size.height_in), layout="constrained")
 
 
 def wrapped(text: str, inches: float) -> str:
@@ -112,11 +114,11 @@ def wrapped(text: str, inches: float) -> str:
 
 
 def save(figure: Figure, png: str | Path, pdf: str | Path, dpi: int) -> None:
-    """Write a figure twice; equal figures give equal bytes, as no date or version is written.
+    """Write a figure as PNG and PDF; equal figures give equal bytes, as no date or version is written.
 
     Args:
-        figure: what to write.
-        png, pdf: the files to make, each whole or not at all.
+        figure: the figure.
+        png, pdf: the files to write, each atomically.
         dpi: resolution of the PNG.
     """
     metadata: dict[str, dict[str, None]] = {
@@ -132,29 +134,29 @@ def save(figure: Figure, png: str | Path, pdf: str | Path, dpi: int) -> None:
 
 
 def chosen_runs(table: pd.DataFrame, wanted: Sequence[str] | None) -> dict[str, str]:
-    """Say which runs are plotted, with their methods.
+    """Choose the runs to plot, with their methods.
 
     Args:
-        table: with ``run`` and ``method``; rows without a run are passed over.
+        table: with ``run`` and ``method``; rows without a run are ignored.
         wanted: names of runs, None for all.
 
     Returns:
         run -> method, in the order of ``wanted`` or of the table.
 
     Raises:
-        InputError: a wanted run is not in the table, or there is none at all.
+        InputError: a wanted run is not in the table, or there are no runs.
     """
     rows = table[table["run"].notna()]
-    found = dict(zip(rows["run"], rows["method"], strict=True))
-    names = list(found) if wanted is None else list(wanted)
+    methods = dict(zip(rows["run"], rows["method"], strict=True))
+    names = list(methods) if wanted is None else list(wanted)
     for name in names:
-        if name not in found:
+        if name not in methods:
             raise InputError(
-                f"the figure's `runs` names {name!r}, which is not in the table; there are {', '.join(found) or 'none'}"
+                f"the figure's `runs` names {name!r}, which is not in the table; it has {', '.join(methods) or 'none'}"
             )
     if not names:
         raise InputError("no run to show: the table has none, or the figure's `runs` is empty")
-    return {name: found[name] for name in names}
+    return {name: methods[name] for name in names}
 
 
 def looks(runs: Mapping[str, str]) -> dict[str, Look]:
@@ -164,7 +166,7 @@ def looks(runs: Mapping[str, str]) -> dict[str, Look]:
         runs: run -> method.
 
     Returns:
-        run -> look; a method has the same colour in every figure.
+        run -> look; each method has the same colour in every figure.
     """
     seen: dict[str, int] = {}
     chosen = {}
@@ -176,7 +178,7 @@ def looks(runs: Mapping[str, str]) -> dict[str, Look]:
 
 
 def time_unit(seconds: float) -> tuple[float, str]:
-    """Choose the unit in which a length of time reads well: seconds in it, and its sign."""
+    """Choose a readable unit for a duration: its length in seconds, and its symbol."""
     for size, sign in ((3600.0, "h"), (60.0, "min")):
         if seconds >= 2 * size:
             return size, sign
@@ -184,6 +186,6 @@ def time_unit(seconds: float) -> tuple[float, str]:
 
 
 def legend_above(figure: Figure, handles: Sequence[Any], labels: Sequence[str]) -> None:
-    """Put one legend for all panels above them, outside of the data."""
+    """Put one legend for all panels above them."""
     columns = min(len(labels), max(1, int(figure.get_figwidth() / 1.3)))
     figure.legend(handles, labels, loc="outside upper center", ncols=columns)

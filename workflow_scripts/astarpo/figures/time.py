@@ -1,4 +1,4 @@
-"""Where the time went: stage 1 and the phases of stage 2, a bar a run."""
+"""Time by phase: stage 1 and the phases of stage 2, one bar per run."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from astarpo.figures.settings import TimeByPhase
 from astarpo.figures.style import (
     PHASE_COLOURS,
-    Settings,
     chosen_runs,
     legend_above,
     new_figure,
@@ -30,7 +30,7 @@ PHASES = {
 
 
 @styled
-def plot(cost: pd.DataFrame, settings: Settings) -> Figure:
+def plot(cost: pd.DataFrame, settings: TimeByPhase) -> Figure:
     """Plot stacked bars: seconds of each phase, means over a run's seeds.
 
     Args:
@@ -38,12 +38,12 @@ def plot(cost: pd.DataFrame, settings: Settings) -> Figure:
         settings: ``width_in``, ``height_in`` and ``runs`` (null: all).
 
     Returns:
-        The figure; a run that uses stage 1 bears all of it.
+        The figure; all of stage 1 is charged to every run that uses it.
 
     Raises:
         InputError: there is nothing to show.
     """
-    runs = list(chosen_runs(cost, settings["runs"]))
+    runs = list(chosen_runs(cost, settings.runs))
     seconds_RP = np.array([_mean_seconds(cost, run) for run in runs])
     totals_R = seconds_RP.sum(axis=1)
     unit, sign = time_unit(float(totals_R.max()))
@@ -69,7 +69,7 @@ def plot(cost: pd.DataFrame, settings: Settings) -> Figure:
             va="center",
         )
     axis.set_yticks(range(len(runs)), runs)
-    margin = max(0.5, 1.6 - 0.5 * len(runs))  # a single bar need not fill the figure
+    margin = max(0.5, 1.6 - 0.5 * len(runs))  # a single bar should not fill the figure
     axis.set_ylim(len(runs) - 1 + margin, -margin)
     axis.set_xlim(0, 1.12 * float(totals_R.max()) / unit or 1.0)
     axis.set_xlabel(f"time a training ({sign}), mean over seeds")
@@ -80,6 +80,6 @@ def plot(cost: pd.DataFrame, settings: Settings) -> Figure:
 
 
 def _mean_seconds(cost: pd.DataFrame, run: str) -> list[float]:
-    """Of each phase; one that is not known counts nothing."""
+    """Mean seconds of each phase over the seeds; an unknown phase counts as 0."""
     seeds = cost.loc[cost["run"] == run, list(PHASES.values())].fillna(0.0)
     return [sum(seeds[column].tolist()) / len(seeds) for column in PHASES.values()]

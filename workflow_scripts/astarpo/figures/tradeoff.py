@@ -9,10 +9,10 @@ import pandas as pd
 from astarpo.common.errors import InputError
 from astarpo.evaluation.costs import both_stages_seconds
 from astarpo.figures.scores import MainScores, Quantity, costs_of, main_scores, percent_error
+from astarpo.figures.settings import Tradeoff
 from astarpo.figures.style import (
     REFERENCE_COLOUR,
     Look,
-    Settings,
     chosen_runs,
     legend_above,
     looks,
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 
 @styled
-def plot(summary: pd.DataFrame, cost: pd.DataFrame, settings: Settings) -> Figure:
-    """Plot accuracy against time of both stages, peak memory and KL: a point a run.
+def plot(summary: pd.DataFrame, cost: pd.DataFrame, settings: Tradeoff) -> Figure:
+    """Plot accuracy against the time of both stages, peak memory and KL: one point per run.
 
     Args:
         summary: with the columns of `columns.SUMMARY`.
@@ -42,15 +42,15 @@ def plot(summary: pd.DataFrame, cost: pd.DataFrame, settings: Settings) -> Figur
     Raises:
         InputError: there is nothing to show.
     """
-    scores = main_scores(summary, settings["benchmark"], settings["metric"])
-    runs = {run: method for run, method in chosen_runs(cost, settings["runs"]).items() if run in scores.runs.index}
+    scores = main_scores(summary, settings.benchmark, settings.metric)
+    runs = {run: method for run, method in chosen_runs(cost, settings.runs).items() if run in scores.runs.index}
     if not runs:
         raise InputError(f"none of the figure's runs was evaluated on {scores.title}")
     unit, sign = time_unit(both_stages_seconds(cost[cost["run"].isin(list(runs))]).max())
     panels: dict[str, Quantity] = {
-        f"time of both stages ({sign})": lambda own: both_stages_seconds(own) / unit,
-        "peak memory (GiB)": lambda own: own["peak_memory_bytes"] / 2**30,
-        "KL a token (nats)": lambda own: own["kl_per_token"],
+        f"time of both stages ({sign})": lambda rows: both_stages_seconds(rows) / unit,
+        "peak memory (GiB)": lambda rows: rows["peak_memory_bytes"] / 2**30,
+        "KL a token (nats)": lambda rows: rows["kl_per_token"],
     }
     figure = new_figure(settings)
     axes = figure.subplots(1, len(panels), sharey=True)
@@ -64,7 +64,7 @@ def plot(summary: pd.DataFrame, cost: pd.DataFrame, settings: Settings) -> Figur
             _plot_run(axis, cost, run, quantity, scores, shown[run])
         axis.set_xlabel(label)
         axis.set_xlim(0, 1.05 * axis.get_xlim()[1])  # from 0, and no point on the edge
-    axes[0].set_ylabel(scores.label(list(runs), settings["height_in"]))
+    axes[0].set_ylabel(scores.label(list(runs), settings.height_in))
     _legend(figure, shown, sorted(references["policy"]))
     return figure
 

@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 
 from astarpo.common.errors import InputError
+from astarpo.figures.settings import TrainingCurves
 from astarpo.figures.style import (
     GREY,
     Look,
-    Settings,
     chosen_runs,
     legend_above,
     looks,
@@ -35,8 +35,8 @@ Points = dict[int, tuple[float, float]]  # step -> (x, y)
 
 
 @styled
-def plot(curves: pd.DataFrame, settings: Settings) -> Figure:
-    """Plot a panel a metric: a line for the mean over a run's seeds, a thin one for each seed.
+def plot(curves: pd.DataFrame, settings: TrainingCurves) -> Figure:
+    """Plot one panel per metric: a line for the mean over a run's seeds, a thin one for each seed.
 
     Args:
         curves: with the columns of `columns.CURVES`.
@@ -49,12 +49,12 @@ def plot(curves: pd.DataFrame, settings: Settings) -> Figure:
         InputError: there is nothing to show.
     """
     rows = curves[curves["name"].isin(list(PANELS))]
-    run_looks = looks(chosen_runs(rows, settings["runs"]))
+    run_looks = looks(chosen_runs(rows, settings.runs))
     rows = rows[rows["run"].isin(list(run_looks))]
     names = [name for name in PANELS if name in set(rows["name"])]
     if not names:
         raise InputError(f"the table of curves has none of {', '.join(PANELS)}")
-    unit, label = _axis(rows, settings["x"])
+    unit, label = _axis(rows, settings.x)
     window = _window(rows["step"].nunique())
     if window > 1:
         label += f"   (thick lines: mean over seeds, running mean over {window} steps)"
@@ -64,7 +64,7 @@ def plot(curves: pd.DataFrame, settings: Settings) -> Figure:
     panels = figure.subplots(*shape, squeeze=False, sharex=True).flat
     for panel, name in zip(panels, names, strict=False):
         for run, look in run_looks.items():
-            seeds = _seed_curves(rows, run, name, settings["x"], unit)
+            seeds = _seed_curves(rows, run, name, settings.x, unit)
             _plot_run(panel, seeds, look, marked=name == "validation_reward")
         panel.set_ylabel(PANELS[name])
     for panel in list(figure.axes)[len(names) :]:
@@ -77,7 +77,7 @@ def plot(curves: pd.DataFrame, settings: Settings) -> Figure:
 
 
 def _axis(rows: pd.DataFrame, x: str) -> tuple[float, str]:
-    """What one unit of the horizontal axis is, and its label."""
+    """The unit of the horizontal axis, and its label."""
     if x == "step":
         return 1.0, "step"
     unit, sign = time_unit(rows["seconds"].max())
@@ -86,15 +86,15 @@ def _axis(rows: pd.DataFrame, x: str) -> tuple[float, str]:
 
 def _seed_curves(rows: pd.DataFrame, run: str, name: str, x: str, unit: float) -> dict[int, Points]:
     seeds: dict[int, Points] = {}
-    own = rows.loc[(rows["run"] == run) & (rows["name"] == name), ["seed", "step", x, "value"]]
-    own.columns = ["seed", "step", "x", "y"]  # x may be the step itself
-    for seed, step, place, value in own.itertuples(index=False, name=None):
+    seed_rows = rows.loc[(rows["run"] == run) & (rows["name"] == name), ["seed", "step", x, "value"]]
+    seed_rows.columns = ["seed", "step", "x", "y"]  # x may be the step itself
+    for seed, step, place, value in seed_rows.itertuples(index=False, name=None):
         seeds.setdefault(seed, {})[step] = (place / unit, value)
     return seeds
 
 
 def _mean_curve(seeds: dict[int, Points]) -> tuple[np.ndarray, np.ndarray]:
-    """Mean over the seeds of x and, smoothed, of y, at the steps that every seed has."""
+    """Mean over seeds of x and, smoothed, of y, at the steps that all seeds have."""
     steps = sorted(set.intersection(*(set(points) for points in seeds.values())))
     points_NS2 = np.array([[points[step] for step in steps] for points in seeds.values()])
     means_S2 = points_NS2.mean(axis=0).reshape(-1, 2)
@@ -102,12 +102,12 @@ def _mean_curve(seeds: dict[int, Points]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _window(n_steps: int) -> int:
-    """Points that a running mean takes together: an odd number, so that it has a middle."""
+    """Number of points in a running mean: odd, so that it has a middle."""
     return 2 * (n_steps // (2 * SMOOTHING)) + 1
 
 
 def running_mean(values_S: np.ndarray, window: int) -> np.ndarray:
-    """Average each value with its neighbours, ``window`` (odd) of them, fewer at the two ends."""
+    """Running mean over ``window`` (odd) values, fewer at both ends."""
     ones_W = np.ones(window)
     kept = slice(window // 2, window // 2 + len(values_S))
     sums_S = np.convolve(values_S, ones_W)[kept]

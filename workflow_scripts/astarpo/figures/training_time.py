@@ -8,8 +8,8 @@ import pandas as pd
 
 from astarpo.evaluation.costs import both_stages_seconds
 from astarpo.figures.scores import costs_of
+from astarpo.figures.settings import TrainingTime
 from astarpo.figures.style import (
-    Settings,
     chosen_runs,
     legend_above,
     looks,
@@ -23,29 +23,29 @@ if TYPE_CHECKING:
 
 
 @styled
-def plot(cost: pd.DataFrame, settings: Settings) -> Figure:
-    """Plot a bar a run: time of a training, the share of stage 1 hatched, seeds as dots.
+def plot(cost: pd.DataFrame, settings: TrainingTime) -> Figure:
+    """Plot one bar per run: the time of a training, with stage 1 hatched and seeds as dots.
 
     Args:
         cost: with the columns of `columns.COST`.
         settings: ``width_in``, ``height_in`` and ``runs`` (null: all).
 
     Returns:
-        The figure; a run that uses stage 1 bears all of it, though runs may share it.
+        The figure; all of stage 1 is charged to every run that uses it, even if runs share it.
 
     Raises:
         InputError: there is nothing to show.
     """
     from matplotlib.patches import Patch
 
-    runs = chosen_runs(cost, settings["runs"])
+    runs = chosen_runs(cost, settings.runs)
     unit, sign = time_unit(both_stages_seconds(cost[cost["run"].isin(list(runs))]).max())
     shown = looks(runs)
     figure = new_figure(settings)
     axis = figure.subplots()
     for place, run in enumerate(runs):
         both = costs_of(cost, run, both_stages_seconds)
-        first = costs_of(cost, run, lambda own: own["stage1_seconds"].fillna(0.0))
+        first = costs_of(cost, run, lambda rows: rows["stage1_seconds"].fillna(0.0))
         total, stage1 = sum(both) / len(both) / unit, sum(first) / len(first) / unit
         colour = shown[run].colour
         axis.bar(place, total, width=0.6, color=colour)

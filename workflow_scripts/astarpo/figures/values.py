@@ -8,17 +8,18 @@ import numpy as np
 import pandas as pd
 
 from astarpo.common.errors import InputError
-from astarpo.figures.style import BLUE, REFERENCE_COLOUR, Settings, new_figure, styled
+from astarpo.figures.settings import Values
+from astarpo.figures.style import BLUE, REFERENCE_COLOUR, new_figure, styled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-VALUE_BINS = 25  # between 0 and 1; a bin more, as these two lie in the middle of theirs
+VALUE_BINS = 25  # between 0 and 1, plus one, as 0 and 1 are at the centres of bins
 
 
 @styled
-def plot(values: pd.DataFrame, settings: Settings) -> Figure:
+def plot(values: pd.DataFrame, settings: Values) -> Figure:
     """Plot two histograms side by side, each with its mean.
 
     Args:
@@ -26,7 +27,7 @@ def plot(values: pd.DataFrame, settings: Settings) -> Figure:
         settings: ``width_in``, ``height_in`` and ``value`` (its name, for the title).
 
     Returns:
-        The figure; prompts without any grade are counted in the title.
+        The figure; the title counts the prompts without a grade.
 
     Raises:
         InputError: no prompt has a value.
@@ -46,7 +47,7 @@ def plot(values: pd.DataFrame, settings: Settings) -> Figure:
     left.set_ylabel("prompts")
     missing = len(values) - len(known)
     note = f"; {missing:,} without a grade left out" if missing else ""
-    figure.suptitle(f"{settings['value']}: {len(known):,} prompts{note}", fontsize=9)
+    figure.suptitle(f"{settings.value}: {len(known):,} prompts{note}", fontsize=9)
     return figure
 
 

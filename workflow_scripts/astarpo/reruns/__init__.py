@@ -1,1 +1,1 @@
-"""What would run and why, in words: a dry run of Snakemake read, and the code that results were made with."""
+"""Explaining reruns: Snakemake's dry run in words, and a record of the code that results were made with."""

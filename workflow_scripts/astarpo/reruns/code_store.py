@@ -1,4 +1,4 @@
-"""What fingerprints of code stood for: kept beside the results, so that an edit can be named later."""
+"""The modules behind each fingerprint of code, stored beside the results so that later edits can be named."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ STORE = Path("results/.code")
 
 
 def remember(fingerprints: Iterable[str]) -> None:
-    """Keep which modules fingerprints of the present code stand for."""
+    """Store the modules behind the fingerprints of the current code."""
     for fingerprint in set(fingerprints):
         digest, script = fingerprint.split()[:2]
         path = STORE / f"{digest}.json"
@@ -21,6 +21,6 @@ def remember(fingerprints: Iterable[str]) -> None:
 
 
 def recall(fingerprint: str) -> dict[str, str] | None:
-    """The modules that a fingerprint stood for, file -> hash; None where that was not kept."""
+    """The modules behind a fingerprint, file -> hash; None if they were not stored."""
     path = STORE / f"{fingerprint.split()[0]}.json"
     return dict(read_json(path)) if path.exists() else None

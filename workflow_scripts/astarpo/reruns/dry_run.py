@@ -1,4 +1,4 @@
-"""What a dry run of Snakemake lists, read from its text: the jobs, and Snakemake's own reasons for each."""
+"""Parsing the output of a Snakemake dry run: the jobs, and Snakemake's reasons for each."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 BLOCK = re.compile(r"^(?:local)?(?:rule|checkpoint) (\w+):$")
 ENTRY = re.compile(r"^    (\w+): (.*)$")
-# How the reasons begin that Snakemake gives (`Reason` in snakemake/jobs.py); they are joined by "; ".
+# The beginnings of Snakemake's reasons (`Reason` in snakemake/jobs.py), which are joined by "; ".
 PARAMS = "Params have changed since last execution"
 ENVIRONMENT = "Software environment definition has changed since last execution"
 REASONS = (
@@ -34,7 +34,7 @@ class PlannedJob:
         rule: its name.
         wildcards: name -> value.
         outputs, logs: its files.
-        reasons: what the reason begins with -> the rest of it.
+        reasons: beginning of the reason -> the rest of it.
     """
 
     rule: str
@@ -45,7 +45,7 @@ class PlannedJob:
 
 
 def read_jobs(listed: str) -> list[PlannedJob]:
-    """Read the jobs off what ``snakemake --dry-run`` prints, without those that only collect and have no output."""
+    """Read the jobs from the output of ``snakemake --dry-run``, without targets, which have no output."""
     jobs: list[PlannedJob] = []
     rule, entries = "", dict[str, str]()
     for line in [*listed.splitlines(), "rule end:"]:
@@ -75,7 +75,7 @@ def _job(rule: str, entries: dict[str, str]) -> PlannedJob:
 
 
 def _reasons(text: str) -> Iterator[tuple[str, str]]:
-    # Params are texts that may say anything; of all reasons, only that of the environment can follow them.
+    # Params may contain any text; the only reason that can follow them is that of the environment.
     first, params, rest = text.partition(PARAMS)
     rest, environment, _ = rest.rpartition(f"; {ENVIRONMENT}") if rest.endswith(ENVIRONMENT) else (rest, "", "")
     for reason in BETWEEN_REASONS.split(first.removesuffix("; ")) if first else []:
@@ -88,12 +88,12 @@ def _reasons(text: str) -> Iterator[tuple[str, str]]:
 
 
 def changed_params(reason: str) -> tuple[list[str], list[str]]:
-    """The params that only the last execution had, and those that only this one has.
+    """The params that only the last execution had, and those that only the current one has.
 
     Args:
-        reason: what follows `PARAMS`.
+        reason: the text after `PARAMS`.
     """
-    # A parameter may itself hold "now: ", so the cut is where both sides can be read.
+    # A parameter may itself contain "now: ", so cut where both sides can be parsed.
     for cut in re.finditer(r" now: ", reason):
         before, now = reason[: cut.start()].partition("before: ")[2], reason[cut.end() :]
         try:

@@ -1,4 +1,4 @@
-"""Why jobs run again, in words: from Snakemake's reasons, the settings that it stored, and the code that was kept."""
+"""Why jobs run again, in words: from Snakemake's reasons, the settings it stored, and the stored code."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from astarpo.reruns.dry_run import ENVIRONMENT, PARAMS, PlannedJob, changed_para
 FINGERPRINT = re.compile(r"[0-9a-f]{16} \w+( \S+)*")
 MOST_NAMES = 4
 LONGEST_VALUE = 40
-# Settings that are hashes of other settings, and what they stand for.
+# Settings that are hashes of other settings, and how to describe a change of them.
 HASHES = {"plan_sha256": "other results to sum up"}
 
 
 def describe(jobs: Sequence[PlannedJob]) -> list[str]:
-    """Describe jobs, a line each or for each group of jobs with one reason, in the order in which they are listed."""
+    """Describe jobs in their order, one line for each group of jobs with the same reason."""
     makers = {output: job.rule for job in jobs for output in job.outputs}
     groups: dict[tuple[str, ...], list[PlannedJob]] = {}
     for job in jobs:
@@ -30,11 +30,11 @@ def describe(jobs: Sequence[PlannedJob]) -> list[str]:
 
 
 def why(job: PlannedJob, makers: Mapping[str, str]) -> str:
-    """Say why one job would run.
+    """Explain why a job would run.
 
     Args:
         job: as the dry run lists it.
-        makers: output -> rule of all jobs listed.
+        makers: output -> rule, for all listed jobs.
     """
     if "Missing output files" in job.reasons:
         return "output is missing" if any(log and Path(log).exists() for log in job.logs) else "new"
@@ -62,7 +62,7 @@ def _cause(start: str, rest: str, makers: Mapping[str, str]) -> Iterable[str]:
 
 
 def _params(before: list[str], now: list[str]) -> list[str]:
-    """What changed among params: settings by their values, code by its modules, the rest by name only."""
+    """What changed in the params: settings with their values, code by its modules, anything else as other options."""
     causes = _settings([text for text in before if _is_json(text)], [text for text in now if _is_json(text)])
     fingerprints = [[text for text in side if FINGERPRINT.fullmatch(text)] for side in (before, now)]
     if any(fingerprints):
@@ -117,7 +117,7 @@ def _is_json(text: str) -> bool:
 
 
 def _subject(job: PlannedJob) -> tuple[str, ...]:
-    """What a group's jobs share besides the reason."""
+    """The wildcards that a group's jobs share, besides the reason."""
     shared = {"train_policy": ("run",), "sample_reference": ("reference", "dataset")}
     return tuple(job.wildcards.get(name, "") for name in shared.get(job.rule, ()))
 

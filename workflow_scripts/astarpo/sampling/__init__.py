@@ -1,4 +1,4 @@
-"""Sampling: what is asked of an engine and what it returns; the engines are modules of their own."""
+"""Sampling: requests to an engine and its completions; each engine has its own module."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ class Completion:
     """One response.
 
     Attributes:
-        token_ids: up to and including the end token, if it came to one.
+        token_ids: up to and including the end token, if there is one.
         text: decoded without special tokens.
-        finish_reason: ``stop`` after an end token, ``length`` where it was cut.
+        finish_reason: ``stop`` after an end token, ``length`` if it was cut off.
         logprob_sum: sum of the log-probabilities of its tokens under the distribution they were drawn from
             (for greedy decoding: under temperature 1), in nats.
         log_probs: the terms of that sum, one per token.
@@ -55,13 +55,13 @@ class Sampler(Protocol):
         settings: SamplingSettings,
         on_batch: Callable[[int], None] | None = None,
     ) -> list[Completion]:
-        """Draw one response for each request, in the order of the requests; ``on_batch`` hears of progress."""
+        """Draw one response for each request, in the order of the requests; ``on_batch`` is called for progress."""
         ...
 
     def weights_changed(self) -> None:
-        """The model was updated: what is drawn next shall be drawn from the new weights."""
+        """Note that the model was updated: the next responses must come from the new weights."""
         ...
 
     def rest(self) -> None:
-        """Nothing is drawn for a while: memory may be freed."""
+        """Note that no responses are needed for a while: memory may be freed."""
         ...

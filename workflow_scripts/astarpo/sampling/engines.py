@@ -1,4 +1,4 @@
-"""Which engine draws: made by its name in the settings."""
+"""The sampling engine, chosen by its name in the settings."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from astarpo.sampling.transformers_engine import TransformersSampler
 
 
 def check_engine(engine: str, folder: str | Path) -> None:
-    """Make sure that the engine is installed and can load a model, before anything takes long.
+    """Check that the engine is installed and can load a model, before any slow work starts.
 
     Args:
         engine: ``transformers`` or ``vllm``.
         folder: the model folder.
 
     Raises:
-        InputError: it is not, or cannot.
+        InputError: it is not installed or cannot load the model.
     """
     if engine == "vllm":
         from astarpo.sampling.vllm_engine import check_can_load
@@ -36,15 +36,15 @@ def make_sampler(
     longest: int,
     trained: bool,
 ) -> Sampler:
-    """Make the sampler that settings name.
+    """Make the sampler that the settings name.
 
     Args:
         engine: ``transformers`` or ``vllm``.
         folder: the model folder that ``policy`` was loaded from.
-        policy: drawn from by transformers; followed by vLLM if it is trained.
-        machine: ``device``, ``sampling_batch``, and what begins with ``sampler_``.
-        precision: ``float32`` or ``bfloat16``; transformers take it from the autocast around them.
-        longest: tokens of the longest prompt and response together.
+        policy: transformers samples from it; vLLM follows its weights if it is trained.
+        machine: ``device``, ``sampling_batch`` and the settings that begin with ``sampler_``.
+        precision: ``float32`` or ``bfloat16``; transformers takes it from the enclosing autocast.
+        longest: length of the longest prompt plus response, in tokens.
         trained: whether the policy's weights will change.
 
     Raises:
@@ -54,7 +54,7 @@ def make_sampler(
         return TransformersSampler(policy.model, policy.tokenizer, policy.end_token_ids, machine.sampling_batch)
     from astarpo.sampling.vllm_engine import VllmMachine, VllmSampler
 
-    where = VllmMachine(
+    vllm_machine = VllmMachine(
         machine.device,
         machine.sampling_batch,
         1 if trained else machine.sampler_tensor_parallel,
@@ -67,6 +67,6 @@ def make_sampler(
         policy.end_token_ids,
         precision,
         longest,
-        where,
+        vllm_machine,
         policy.model if trained else None,
     )

@@ -1,10 +1,11 @@
-"""One batch of responses: prompts that are alike read once, and rows left out once they have ended."""
+"""One batch of responses: a prompt that several rows share is read once, and finished rows drop out."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from transformers import GenerationConfig, StoppingCriteriaList
@@ -13,14 +14,14 @@ from astarpo.sampling.kv_cache import growing_cache
 from astarpo.sampling.seeded_choice import SeededChoice
 from astarpo.sampling.settings import SamplingSettings
 
-# A batch this small gains less by leaving rows out than another call of ``generate`` costs.
+# In a batch this small, dropping finished rows saves less than another call of ``generate`` costs.
 SMALL_BATCH = 16
 
 
 class Drawing:
-    """Draws a batch in calls of ``generate`` that each end when half of their rows have.
+    """Draws a batch in several calls of ``generate``, each of which ends when half of its rows have ended.
 
-    Without that, the longest response decides how long all rows are computed.
+    In a single call, every row would be computed until the longest response ends.
 
     Args:
         model: a causal language model, in eval mode.
@@ -35,7 +36,7 @@ class Drawing:
         model: Any,
         prompt_ids_BP: Tensor,
         attention_mask_BP: Tensor,
-        noise_BT: Any,
+        noise_BT: np.ndarray | None,
         settings: SamplingSettings,
     ) -> None:
         self.model, self.settings, self.noise_BT = model, settings, noise_BT
@@ -46,31 +47,31 @@ class Drawing:
         self.cache = growing_cache(model, self.prompt_width + settings.max_new_tokens)
 
     def run(self, end_token_ids: Sequence[int], pad: int) -> list[tuple[list[int], list[float]]]:
-        """Draw to the end.
+        """Draw all responses of the batch.
 
         Args:
             end_token_ids: ids that end a response.
-            pad: what stands behind an end token.
+            pad: id that fills a row after its end token.
 
         Returns:
-            Of each row the token ids, with or without something behind the first end token, and their
+            For each row the token ids, possibly with more tokens after the first end token, and their
             log-probabilities in nats.
         """
-        found: dict[int, tuple[list[int], list[float]]] = {}
+        finished: dict[int, tuple[list[int], list[float]]] = {}
         self._read_prompts()
         while self.rows:
             ended_B = self._draw(end_token_ids, pad)
             drawn = (self.ids_BS[ended_B, self.prompt_width :], self.log_probs_BT[ended_B])
             done = [row for row, over in zip(self.rows, ended_B.tolist(), strict=True) if over]
-            found.update(zip(done, zip(drawn[0].tolist(), drawn[1].tolist(), strict=True), strict=True))
+            finished.update(zip(done, zip(drawn[0].tolist(), drawn[1].tolist(), strict=True), strict=True))
             self._keep((~ended_B).nonzero()[:, 0])
-        return [found[row] for row in range(len(found))]
+        return [finished[row] for row in range(len(finished))]
 
     def _read_prompts(self) -> None:
-        """Read prompts that several rows share once, all but the last token, which ``generate`` reads."""
+        """Read each distinct prompt once if rows share prompts, all but the last token, which ``generate`` reads."""
         if self.cache is None or self.prompt_width < 2:
             return
-        # The pad token may be a token of prompts: the mask tells them apart.
+        # The pad token may also occur in prompts; the mask tells them apart.
         both_B2P = torch.stack([self.ids_BS, self.mask_BS], dim=1)
         unique_U2P, which_B = torch.unique(both_B2P, dim=0, return_inverse=True)
         if len(unique_U2P) == len(which_B):
@@ -87,7 +88,7 @@ class Drawing:
         self.cache.batch_select_indices(which_B)
 
     def _draw(self, end_token_ids: Sequence[int], pad: int) -> Tensor:
-        """Draw until half of the rows have ended, or all tokens are drawn; return which rows have ended."""
+        """Draw until half of the rows have ended or the token limit is reached; return which rows have ended."""
         drawn = self.log_probs_BT.shape[1]
         ends = torch.tensor(end_token_ids, device=self.ids_BS.device)
         noise_BT = None if self.noise_BT is None else self.noise_BT[self.rows]
@@ -95,7 +96,7 @@ class Drawing:
         until = StoppingCriteriaList()
         if self.cache is not None and len(self.rows) >= SMALL_BATCH:
             until.append(HalfHaveEnded(ends, len(self.rows)))
-        # What ends a response and nothing else: tokens are chosen by `SeededChoice`.
+        # Only what ends a response: `SeededChoice` chooses the tokens.
         config = GenerationConfig(
             do_sample=False,
             num_beams=1,
@@ -127,7 +128,7 @@ class Drawing:
 
 
 class HalfHaveEnded:
-    """A stopping criterion of ``generate``: half of the rows, or more, have drawn an end token.
+    """A stopping criterion for ``generate``: at least half of the rows have drawn an end token.
 
     Args:
         ends: ids that end a response.
@@ -138,8 +139,8 @@ class HalfHaveEnded:
         self.ends = ends
         self.ended_B = ends.new_zeros(rows, dtype=bool)  # type: ignore[call-overload]
 
-    def __call__(self, input_ids_BS: Tensor, scores: Any, **_: Any) -> Tensor:
-        """Ask after each token; the same answer for every row."""
+    def __call__(self, input_ids_BS: Tensor, scores: object, **_: object) -> Tensor:
+        """Decide after each token; all rows get the same answer."""
         self.ended_B |= torch.isin(input_ids_BS[:, -1], self.ends)
         half = self.ended_B.sum() * 2 >= len(self.ended_B)
         return half.expand(len(self.ended_B))

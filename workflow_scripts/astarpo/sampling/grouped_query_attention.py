@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import AttentionInterface, AttentionMaskInterface
+from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
@@ -16,11 +16,11 @@ NAME = "sdpa_of_groups"
 
 
 @contextmanager
-def groups_together(model: Any) -> Iterator[None]:
-    """Let a model with ``sdpa`` attention read shared keys once instead of copying them for each query head.
+def groups_together(model: PreTrainedModel) -> Iterator[None]:
+    """Make a model with ``sdpa`` attention read shared keys once instead of copying them for each query head.
 
     Args:
-        model: a causal language model (transformers); left alone if it attends in another way.
+        model: a causal language model (transformers); left alone if it uses another kind of attention.
     """
     config = model.config.get_text_config(decoder=True)
     heads = getattr(config, "num_attention_heads", None)
@@ -42,7 +42,7 @@ def _register() -> None:
 
 
 def attend(
-    module: Any,
+    module: torch.nn.Module,
     query_BHQD: Tensor,
     key_BGSD: Tensor,
     value_BGSD: Tensor,
@@ -50,15 +50,15 @@ def attend(
     scaling: float | None = None,
     **others: Any,
 ) -> tuple[Tensor, None]:
-    """Attend from one new token; its H query heads take the place of H / G queries to each of G key heads.
+    """Attend from one new token: its H query heads become H / G queries to each of the G key heads.
 
-    Which key head belongs to a query head is `transformers`' order: neighbours share one. Anything else than one
-    new token goes to transformers' own function.
+    As in transformers, neighbouring query heads share a key head. Calls with more than one new token go to
+    transformers' own function.
 
     Args:
         module: the attention layer.
         query_BHQD, key_BGSD, value_BGSD: heads, with Q new tokens and S tokens in all.
-        attention_mask: [B, 1, Q, S], bool or added to the scores; None: all is seen.
+        attention_mask: [B, 1, Q, S], bool, or added to the scores; None: everything is visible.
         scaling: factor of the scores.
         others: see `transformers.integrations.sdpa_attention`.
 
@@ -69,10 +69,10 @@ def attend(
     groups = key_BGSD.shape[1]
     of_heads = attention_mask is not None and attention_mask.shape[1] != 1
     if new != 1 or groups == heads or of_heads or others.get("position_bias") is not None:
-        found: tuple[Tensor, None] = sdpa_attention_forward(
+        output: tuple[Tensor, None] = sdpa_attention_forward(
             module, query_BHQD, key_BGSD, value_BGSD, attention_mask, scaling=scaling, **others
         )
-        return found
+        return output
     query_BGRD = query_BHQD.reshape(batch, groups, heads // groups, size)
     attended_BGRD = torch.nn.functional.scaled_dot_product_attention(
         query_BGRD,

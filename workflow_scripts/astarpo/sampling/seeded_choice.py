@@ -1,9 +1,8 @@
-"""Choosing tokens from noise that is given, instead of from a generator's state."""
+"""Choosing tokens by given noise instead of a random generator's state."""
 
 from __future__ import annotations
 
-from typing import Any
-
+import numpy as np
 import torch
 from torch import Tensor
 from transformers import LogitsProcessorList, TemperatureLogitsWarper, TopPLogitsWarper
@@ -20,25 +19,25 @@ class SeededChoice:
         prompt_width: padded length of the prompts.
     """
 
-    def __init__(self, settings: SamplingSettings, noise_BT: Any, prompt_width: int) -> None:
+    def __init__(self, settings: SamplingSettings, noise_BT: np.ndarray | None, prompt_width: int) -> None:
         self.settings, self.noise_BT, self.prompt_width = settings, noise_BT, prompt_width
         self._log_probs: list[Tensor] = []
 
-    def processors(self) -> Any:
+    def processors(self) -> LogitsProcessorList:
         """The logits processors that make ``generate``'s greedy search take the chosen tokens."""
-        made = LogitsProcessorList()
+        processors = LogitsProcessorList()
         if self.noise_BT is not None and self.settings.temperature != 1.0:
-            made.append(TemperatureLogitsWarper(float(self.settings.temperature)))
+            processors.append(TemperatureLogitsWarper(float(self.settings.temperature)))
         if self.noise_BT is not None and self.settings.top_p < 1.0:
-            made.append(TopPLogitsWarper(top_p=float(self.settings.top_p)))
-        made.append(self)
-        return made
+            processors.append(TopPLogitsWarper(top_p=float(self.settings.top_p)))
+        processors.append(self)
+        return processors
 
     def __call__(self, input_ids_BS: Tensor, scores_BV: Tensor) -> Tensor:
         """Leave one finite score in each row, that of the chosen token.
 
         The token is the inverse of the cumulative distribution at the row's uniform, in fp64: one draw a token.
-        Rounding that differs between batch shapes moves it only where the uniform lies at the edge of two tokens.
+        Rounding, which differs between batch shapes, changes it only if the uniform lies at the border of two tokens.
         """
         log_probs_BV = scores_BV.float().log_softmax(-1)
         if self.noise_BT is None:
@@ -54,5 +53,5 @@ class SeededChoice:
         return torch.full_like(scores_BV, float("-inf")).scatter(-1, chosen_B[:, None], 0.0)
 
     def log_probs_BT(self) -> Tensor:
-        """The log-probability of every token that was chosen, fp32 [B, T], in nats."""
+        """The log-probability of each chosen token, fp32 [B, T], in nats."""
         return torch.stack(self._log_probs, dim=1)

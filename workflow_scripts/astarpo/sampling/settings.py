@@ -1,4 +1,4 @@
-"""The settings of drawing responses: of single ones, of stage 1's blocks, and of a benchmark's answers."""
+"""Settings of sampling: of one response, of stage 1's blocks, and of a benchmark's answers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from astarpo.data.settings import HubData, LocalFile, PromptSettings
 
 
 class SamplingSettings(Section):
-    """How the tokens of one response are drawn; temperature 0 takes the likeliest."""
+    """How the tokens of one response are drawn; temperature 0 takes the most likely one."""
 
     temperature: NotNegative
     top_p: Share
@@ -20,39 +20,43 @@ class SamplingSettings(Section):
 
 
 class BlockSettings(Section):
-    """How stage 1 is cut into jobs."""
+    """How stage 1 is split into jobs."""
 
     block_size: Count = Field(8, description="samples per prompt in one job of stage 1")
-    prompt_shards: Count = Field(1, description="jobs that the prompts of a block are spread over")
+    prompt_shards: Count = Field(1, description="number of jobs that share the prompts of a block")
 
 
 class BlockSampling(BlockSettings):
     """How the reference policy is sampled in stage 1, and the policy in stage 2."""
 
     temperature: Temperature = Field(1.0, description="log-probabilities are divided by it as well")
-    top_p: Share = Field(1.0, description="must be 1 for training: else another policy is trained than sampled")
-    max_new_tokens: Count = Field(description="responses are cut at this length")
-    base_seed: Seed = Field(0, description="seed of stage 1, from which that of each response is derived")
+    top_p: Share = Field(
+        1.0, description="must be 1 for training, or the trained policy would differ from the sampled one"
+    )
+    max_new_tokens: Count = Field(description="responses are cut off at this length")
+    base_seed: Seed = Field(0, description="seed of stage 1; the seed of each response is derived from it")
 
 
 class ImportedSamplesSettings(Section):
-    """Where samples that were drawn elsewhere are, and which column holds what."""
+    """Where to find samples drawn elsewhere, and which column holds what."""
 
-    source: Annotated[LocalFile | HubData, Field(discriminator="kind")] = Field(description="where the samples are")
-    problem: Text | None = Field(None, description="column of the problem's text, by which samples find their prompt")
+    source: Annotated[LocalFile | HubData, Field(discriminator="kind")] = Field(description="where to find the samples")
+    problem: Text | None = Field(
+        None, description="column of the problem's text, by which samples are matched with prompts"
+    )
     prompt: Text | None = Field(
         None,
-        description="the same, with the text of the whole prompt (or its chat messages); give one of the two",
+        description="instead of `problem`: column of the whole prompt (text or chat messages); give one of the two",
     )
     response: Text | None = Field(None, description="column of the response; it is graded like any other")
     reward: Text | None = Field(
         None,
-        description="column of a reward of 0 or 1; it counts where `response` is null, and is only compared elsewhere",
+        description="column of a reward of 0 or 1; used if `response` is null, otherwise only compared with the grade",
     )
     finish_reason: Text | None = Field(
-        None, description="column with `stop` or `length`; null: all responses count as ended by themselves"
+        None, description="column with `stop` or `length`; null: all responses count as complete"
     )
-    max_unmatched: BelowOne = Field(0.0, description="share of the data set's prompts that may be without samples")
+    max_unmatched: BelowOne = Field(0.0, description="largest share of the data set's prompts that may lack samples")
 
 
 class ImportSettings(Section):
@@ -68,16 +72,16 @@ class Protocol(Section):
     temperature: NotNegative = Field(description="0 is greedy; otherwise at least 0.01")
     top_p: PositiveShare = Field(1.0, description="nucleus sampling; 1 turns it off")
     k: Count = Field(1, description="responses per problem")
-    max_new_tokens: Count = Field(description="responses are cut at this length")
+    max_new_tokens: Count = Field(description="responses are cut off at this length")
     seed: Seed = Field(0, description="the seed of each response is derived from it")
 
 
 class PolicySettings(Section):
-    """How a reference, and every policy trained from it, is computed with."""
+    """How a reference and every policy trained from it are run."""
 
     sampling_engine: Literal["transformers", "vllm"] = Field(
         "transformers",
-        description="what draws responses, in trainings as well; vLLM pays off for large models",
+        description="engine that samples, in training as well; vLLM pays off for large models",
     )
     precision: Literal["float32", "bfloat16"] = Field(
         "float32",
@@ -86,7 +90,7 @@ class PolicySettings(Section):
 
 
 class GenerationSettings(PolicySettings):
-    """What a stage that draws responses needs to know of the policy."""
+    """What a stage that samples needs to know about the policy."""
 
     torch_threads: Count
     prompting: PromptSettings
@@ -105,5 +109,5 @@ class GenerateAnswersSettings(GenerationSettings):
 
 
 def how_to_sample(section: BlockSampling | Protocol) -> SamplingSettings:
-    """What an engine needs to know of stage 1's sampling or of a protocol."""
+    """The sampling settings of stage 1 or of a protocol, as an engine takes them."""
     return SamplingSettings(temperature=section.temperature, top_p=section.top_p, max_new_tokens=section.max_new_tokens)

@@ -1,10 +1,10 @@
-"""Sampling as a stage: many prompts, several samples each, one row a response."""
+"""Sampling as a stage: many prompts, several samples each, one row per response."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import torch
 
@@ -19,30 +19,48 @@ from astarpo.sampling import Completion, Request
 from astarpo.sampling.engines import check_engine, make_sampler
 from astarpo.sampling.settings import GenerationSettings, SamplingSettings
 
-Row = dict[str, Any]
+
+class PromptRow(TypedDict):
+    """The columns of a data set or benchmark that sampling reads."""
+
+    prompt_id: str
+    prompt: str
+
+
+class GenerationRow(TypedDict):
+    """The columns of `columns.GENERATIONS`."""
+
+    prompt_id: str
+    sample_index: int
+    seed: int
+    response_token_ids: list[int]
+    response: str
+    finish_reason: str
+    n_tokens: int
+    logprob_sum: float
 
 
 def sample_rows(
     model_folder: str | Path,
-    rows: Sequence[Row],
+    rows: Sequence[PromptRow],
     sample_indices: Sequence[int],
     seed_of: Callable[[str, int], int],
     sampling: SamplingSettings,
     policy_settings: GenerationSettings,
     machine: MachineSettings,
     title: str,
-) -> list[Row]:
+) -> list[GenerationRow]:
     """Draw the given samples of every prompt with the model of a folder.
 
     Args:
-        model_folder: what `prepare_reference` or `train_policy` left.
+        model_folder: written by `prepare_reference` or `train_policy`.
         rows: of a data set or benchmark.
         sample_indices: which samples of each prompt.
         seed_of: (prompt_id, sample_index) -> seed.
         sampling: temperature, nucleus, longest response.
-        policy_settings: how the model is asked and computed with, from the stage's settings.
-        machine: ``device``, ``sampling_batch``, and what begins with ``sampler_``.
-        title: shown with the progress.
+        policy_settings: engine, precision and prompting, from the stage's settings.
+        machine: ``device``, ``sampling_batch`` and the settings that begin with ``sampler_``.
+        title: label of the progress bar.
 
     Returns:
         Rows with the columns of `columns.GENERATIONS`, prompts in their order, samples in theirs.
@@ -68,7 +86,7 @@ def sample_rows(
     )
     if encoded.too_long:
         print(
-            f"{len(encoded.too_long)} prompts are longer than max_prompt_tokens and left out",
+            f"{len(encoded.too_long)} prompts are longer than max_prompt_tokens and are left out",
             flush=True,
         )
     if rows and not encoded.prompt_ids:
@@ -113,7 +131,7 @@ def _draw(
         return sampler.sample(requests, sampling, on_batch=progress.advance)
 
 
-def _row(request: Request, drawn: Completion) -> Row:
+def _row(request: Request, drawn: Completion) -> GenerationRow:
     return {
         "prompt_id": request.prompt_id,
         "sample_index": request.sample_index,

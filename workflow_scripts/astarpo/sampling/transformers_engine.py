@@ -1,14 +1,13 @@
-"""Sampling with transformers' ``generate``: any model, any device; every draw fixed by its request's seed."""
+"""Sampling with transformers' ``generate``: any model, any device; a request's seed determines its response."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import GenerationConfig
+from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from astarpo.common.seeds import uniforms
 from astarpo.model.log_probs import response_length
@@ -21,9 +20,9 @@ from astarpo.sampling.settings import SamplingSettings
 class TransformersSampler:
     """Draws responses with ``generate``.
 
-    A response depends on its own request only: the noise of each token comes from the request's seed and
-    the token's position, so in fp32 neither batch size nor order changes a sample, but for what rounding does at the
-    edge between two tokens: never seen with a vocabulary of hundreds, one token in some hundreds with 50,000.
+    A response depends on its request alone: the noise of each token comes from the request's seed and the token's
+    position, so in fp32 neither batch size nor order changes a sample, except by rounding at the border between two
+    tokens: never seen with a vocabulary of hundreds, one token in a few hundred with a vocabulary of 50,000.
 
     Args:
         model: a causal language model.
@@ -32,7 +31,9 @@ class TransformersSampler:
         batch_size: responses drawn at a time.
     """
 
-    def __init__(self, model: Any, tokenizer: Any, end_token_ids: Sequence[int], batch_size: int) -> None:
+    def __init__(
+        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, end_token_ids: Sequence[int], batch_size: int
+    ) -> None:
         self.model, self.tokenizer = model, tokenizer
         self.end_token_ids, self.batch_size = list(end_token_ids), batch_size
 
@@ -50,37 +51,37 @@ class TransformersSampler:
             on_batch: called with the number of responses after each batch, for progress.
         """
         by_length = sorted(range(len(requests)), key=lambda i: len(requests[i].prompt_token_ids))
-        found: dict[int, Completion] = {}
+        completions: dict[int, Completion] = {}
         for start in range(0, len(by_length), self.batch_size):
             chosen = by_length[start : start + self.batch_size]
             drawn = self._sample_batch([requests[i] for i in chosen], settings)
-            found.update(zip(chosen, drawn, strict=True))
+            completions.update(zip(chosen, drawn, strict=True))
             if on_batch is not None:
                 on_batch(len(chosen))
-        return [found[i] for i in range(len(requests))]
+        return [completions[i] for i in range(len(requests))]
 
     def _sample_batch(self, requests: Sequence[Request], settings: SamplingSettings) -> list[Completion]:
         prompt_ids_BP, attention_mask_BP = self._left_pad([r.prompt_token_ids for r in requests])
         noise_BT = None
         if settings.temperature > 0:
             noise_BT = uniforms([request.seed for request in requests], settings.max_new_tokens)
-        with torch.inference_mode(), _on_its_own(self.model), groups_together(self.model):
+        with torch.inference_mode(), _isolated(self.model), groups_together(self.model):
             drawing = Drawing(self.model, prompt_ids_BP, attention_mask_BP, noise_BT, settings)
             drawn = drawing.run(self.end_token_ids, self._pad)
         return [self._completion(*one) for one in drawn]
 
     def weights_changed(self) -> None:
-        """Nothing to do: the model that is trained is the one that is drawn from."""
+        """Nothing to do: the trained model is the one that is sampled."""
 
     def rest(self) -> None:
-        """Nothing to do: nothing is held besides the model."""
+        """Nothing to do: there is no memory besides the model to free."""
 
     def _completion(self, drawn_ids: list[int], log_probs: list[float]) -> Completion:
-        """Cut what was drawn behind its end token."""
+        """Cut the drawn tokens after the end token."""
         length = response_length(drawn_ids, self.end_token_ids)
         token_ids, log_probs = drawn_ids[:length], log_probs[:length]
         ended = token_ids[-1] in self.end_token_ids
-        text = self.tokenizer.decode(token_ids, skip_special_tokens=True)
+        text = str(self.tokenizer.decode(token_ids, skip_special_tokens=True))
         return Completion(token_ids, text, "stop" if ended else "length", sum(log_probs), log_probs)
 
     @property
@@ -97,13 +98,13 @@ class TransformersSampler:
 
 
 @contextmanager
-def _on_its_own(model: Any) -> Iterator[None]:
-    """Eval mode, and without the model's generation config, whose values ``generate`` takes where ours has none."""
-    was_training, own = model.training, model.generation_config
+def _isolated(model: PreTrainedModel) -> Iterator[None]:
+    """Use eval mode, and hide the model's generation config, from which ``generate`` fills in what ours leaves out."""
+    was_training, generation_config = model.training, model.generation_config
     model.eval()
     model.generation_config = GenerationConfig()
     try:
         yield
     finally:
-        model.generation_config = own
+        model.generation_config = generation_config
         model.train(was_training)

@@ -1,4 +1,4 @@
-"""Sampling with vLLM in this process: token ids in and out, a seed for each response, new weights on request."""
+"""Sampling with vLLM in this process: token ids in and out, one seed per response, weights updated on request."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from astarpo.common.errors import InputError
 from astarpo.common.files import read_json
@@ -18,25 +19,29 @@ from astarpo.sampling import Completion, Request
 from astarpo.sampling.settings import SamplingSettings
 from astarpo.sampling.vllm_weights import WeightLink
 
+if TYPE_CHECKING:
+    from vllm import LLM
+    from vllm.outputs import CompletionOutput
+
 INSTALL = (
     "install it with `pip install -r envs/pins/engines-cuda.txt` (without a GPU: engines-cpu.txt), run "
     "snakemake with --software-deployment-method conda, or set sampling_engine: transformers"
 )
 
-# Batches in one call: vLLM gives a place that becomes free to the next request, and places stay empty only at a
-# call's end. More would leave the progress bar without news.
-CALL = 16
+# Batches in one call: vLLM fills each slot that becomes free with the next request, so slots are empty only at the
+# end of a call. With more batches the progress bar would stand still for too long.
+BATCHES_PER_CALL = 16
 
 
 @dataclass(frozen=True)
 class VllmMachine:
-    """What changes vLLM's speed and memory only.
+    """Settings that change only the speed and memory of vLLM.
 
     Attributes:
         device: ``cpu`` or ``cuda``.
         batch_size: responses drawn at a time.
         tensor_parallel: GPUs that share the model.
-        memory_share: of the GPU's memory, model included; on a CPU, of the RAM, for its cache alone.
+        memory_share: share of the GPU's memory, model included; on a CPU, share of the RAM for its cache alone.
         sleep_level: what it frees while the policy is trained: 0 nothing, 1 its cache, the weights going
             to the host, 2 both.
     """
@@ -54,17 +59,17 @@ class VllmMachine:
 
 
 def check_can_load(folder: str | Path) -> None:
-    """Make sure that vLLM is installed and knows the architecture, before anything takes long.
+    """Check that vLLM is installed and knows the architecture, before any slow work starts.
 
     Args:
         folder: a model folder.
 
     Raises:
-        InputError: it is not, or does not; the message says what to do.
+        InputError: it is not installed or does not know it; the message says what to do.
     """
-    # Read when vLLM is imported: engine and worker shall live in this process.
+    # vLLM reads this on import: engine and worker must live in this process.
     os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
-    os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")  # report no usage to anybody outside
+    os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")  # send no usage statistics
     try:
         from vllm import ModelRegistry
     except ImportError as error:
@@ -78,16 +83,16 @@ def check_can_load(folder: str | Path) -> None:
 
 
 class VllmSampler:
-    """Draws responses with vLLM; a response depends on its own request, up to the rounding of batches.
+    """Draws responses with vLLM; a response depends on its request alone, up to rounding that varies with the batch.
 
     Args:
         folder: the model folder to load.
         tokenizer: its tokenizer, for the text of a response.
-        end_token_ids: ids that end a response; the folder's generation config plays no part.
-        precision: ``float32`` or ``bfloat16``, of weights and computation.
-        longest: tokens of the longest prompt and response together.
+        end_token_ids: ids that end a response; the folder's generation config is ignored.
+        precision: ``float32`` or ``bfloat16``, for weights and computation.
+        longest: length of the longest prompt plus response, in tokens.
         machine: speed and memory.
-        trained: the model that is trained from this folder's weights, to be followed; None if there is none.
+        trained: the model that is being trained from this folder's weights, which the engine follows; None without one.
 
     Raises:
         InputError: vLLM is missing, does not know the model, or lacks memory.
@@ -96,22 +101,22 @@ class VllmSampler:
     def __init__(
         self,
         folder: str | Path,
-        tokenizer: Any,
+        tokenizer: PreTrainedTokenizerBase,
         end_token_ids: Sequence[int],
         precision: str,
         longest: int,
         machine: VllmMachine,
-        trained: Any = None,
+        trained: PreTrainedModel | None = None,
     ) -> None:
         check_can_load(folder)
         if trained is not None and machine.tensor_parallel > 1:
             raise InputError(
-                f"machine.sampler_tensor_parallel = {machine.tensor_parallel}: a training takes 1, as its policy "
+                f"machine.sampler_tensor_parallel = {machine.tensor_parallel}: training needs 1, as its policy "
                 "is on one device"
             )
         self.tokenizer, self.end_token_ids = tokenizer, list(end_token_ids)
         self.machine, self.longest = machine, longest
-        with _host_left_alone():
+        with _preserved_process_state():
             self.engine = _start(folder, precision, longest, machine, trained is not None)
         self._weights = None if trained is None else WeightLink(self.engine, trained)
         self._stale, self._asleep = False, False
@@ -135,8 +140,8 @@ class VllmSampler:
         from vllm import SamplingParams
 
         self._be_ready()
-        made: list[Completion] = []
-        size = CALL * self.machine.batch_size
+        completions: list[Completion] = []
+        size = BATCHES_PER_CALL * self.machine.batch_size
         for start in range(0, len(requests), size):
             chosen = requests[start : start + size]
             self._check_lengths(chosen, settings)
@@ -147,23 +152,23 @@ class VllmSampler:
                     [SamplingParams(**self._params(request, settings)) for request in chosen],
                     use_tqdm=False,
                 )
-            made += [self._completion(one.outputs[0]) for one in drawn]
+            completions += [self._completion(one.outputs[0]) for one in drawn]
             if on_batch is not None:
                 on_batch(len(chosen))
-        return made
+        return completions
 
     def weights_changed(self) -> None:
-        """Take up the trained model's weights before the next response is drawn."""
+        """Load the trained model's weights before the next response is drawn."""
         self._stale = self._weights is not None
 
     def rest(self) -> None:
-        """Give memory free until the next response is drawn, as far as ``sleep_level`` says."""
+        """Free memory until the next response is drawn, as ``sleep_level`` says."""
         if self._weights is not None and self.machine.can_sleep and not self._asleep:
             self.engine.sleep(level=self.machine.sleep_level)
             self._asleep = True
 
     def _be_ready(self) -> None:
-        """Wake in two parts: the old cache and the new weights need not be in memory together."""
+        """Wake up in two steps, so that the old cache and the new weights are not in memory together."""
         if self._asleep:
             self.engine.wake_up(tags=["weights"])
         if self._weights is not None and (self._stale or (self._asleep and self.machine.sleep_level == 2)):
@@ -176,13 +181,13 @@ class VllmSampler:
         longest = max(len(request.prompt_token_ids) for request in requests)
         if longest + settings.max_new_tokens > self.longest:
             raise InputError(
-                f"a prompt of {longest} tokens and a response of {settings.max_new_tokens} are more than vLLM was "
-                f"started for ({self.longest}): lower max_prompt_tokens or max_new_tokens, or take a model with "
+                f"a prompt of {longest} tokens and a response of {settings.max_new_tokens} exceed the length vLLM was "
+                f"started with ({self.longest}): lower max_prompt_tokens or max_new_tokens, or use a model with "
                 "more positions"
             )
 
-    def _params(self, request: Request, settings: SamplingSettings) -> dict[str, Any]:
-        """All of them, as vLLM's defaults are not ours."""
+    def _params(self, request: Request, settings: SamplingSettings) -> dict[str, object]:
+        """Every sampling parameter, as vLLM's defaults differ from ours."""
         return {
             "n": 1,
             "seed": request.seed,
@@ -203,16 +208,16 @@ class VllmSampler:
             "detokenize": False,
         }
 
-    def _completion(self, output: Any) -> Completion:
+    def _completion(self, output: CompletionOutput) -> Completion:
         token_ids = [int(token) for token in output.token_ids]
         log_probs = [float(at[token].logprob) for at, token in zip(output.logprobs, token_ids, strict=True)]
         ended = token_ids[-1] in self.end_token_ids
-        text = self.tokenizer.decode(token_ids, skip_special_tokens=True)
+        text = str(self.tokenizer.decode(token_ids, skip_special_tokens=True))
         return Completion(token_ids, text, "stop" if ended else "length", sum(log_probs), log_probs)
 
 
-def _start(folder: str | Path, precision: str, longest: int, machine: VllmMachine, is_followed: bool) -> Any:
-    """Start the engine. Sampled log-probabilities are those after the temperature, as the trainer's are."""
+def _start(folder: str | Path, precision: str, longest: int, machine: VllmMachine, is_followed: bool) -> LLM:
+    """Start the engine; like the trainer's, its log-probabilities include the temperature."""
     from vllm import LLM, SamplingParams
 
     alone = machine.tensor_parallel == 1
@@ -232,20 +237,20 @@ def _start(folder: str | Path, precision: str, longest: int, machine: VllmMachin
             enable_sleep_mode=is_followed and machine.can_sleep,
             **_memory(machine),
         )
-        # What a kernel cannot do, as heads of some sizes on a CPU, shows with the first token only.
+        # Limits of a kernel, such as unsupported head sizes on a CPU, show only with the first token.
         trial = SamplingParams(max_tokens=1, temperature=0.0, detokenize=False)
         engine.generate([{"prompt_token_ids": [0]}], trial, use_tqdm=False)
     except (ValueError, RuntimeError) as error:
         said = " ".join((str(error).strip() or type(error).__name__).split())
         raise InputError(
             f"{folder}: vLLM does not start: {said} (machine.sampler_memory_share is "
-            f"{machine.memory_share:g}; sampling_engine: transformers does without vLLM)"
+            f"{machine.memory_share:g}; or set sampling_engine: transformers)"
         ) from error
     return engine
 
 
-def _memory(machine: VllmMachine) -> dict[str, Any]:
-    """A share of the GPU's memory; on a CPU, bytes for the cache, as other programs use the RAM too."""
+def _memory(machine: VllmMachine) -> dict[str, float]:
+    """A share of the GPU's memory; on a CPU, bytes for the cache, as other programs need RAM too."""
     if machine.device != "cpu":
         return {"gpu_memory_utilization": machine.memory_share}
     total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
@@ -253,8 +258,8 @@ def _memory(machine: VllmMachine) -> dict[str, Any]:
 
 
 @contextmanager
-def _host_left_alone() -> Iterator[None]:
-    """vLLM's start seeds all random streams of this process, and takes its threads; undo both."""
+def _preserved_process_state() -> Iterator[None]:
+    """Undo what vLLM's start does to this process: it seeds all random generators and sets the number of threads."""
     import random
 
     os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")

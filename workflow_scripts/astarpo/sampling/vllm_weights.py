@@ -1,37 +1,42 @@
-"""New weights for a running vLLM: pushed by name, the cache of the old ones dropped, and compared afterwards."""
+"""New weights for a running vLLM: pushed by name, with the old cache dropped, and compared afterwards."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
+from transformers import PreTrainedModel
 
 from astarpo.model.lora import plain_weights
 
+if TYPE_CHECKING:
+    from vllm import LLM
+    from vllm.v1.worker.worker_base import WorkerBase
+
 
 class StaleWeights(RuntimeError):
-    """The sampler does not hold the weights that were given to it."""
+    """The sampler does not hold the weights that were pushed to it."""
 
 
 class WeightLink:
     """Keeps the weights of an engine equal to those of a model in the same process.
 
-    Both sides are in one process, so weights are compared value by value, those that were equal when both had been
-    loaded from the same files. On a CPU vLLM packs the linear layers, and shows them no more: what it samples with
-    them is compared with the trainer's log-probabilities, see `training.sampler_gap`.
+    Both sides are in one process, so weights are compared value by value: those that were equal when both sides had
+    been loaded from the same files. On a CPU, vLLM packs the linear layers and no longer exposes them; there the
+    log-probabilities of its samples are compared with the trainer's, see `training.sampler_gap`.
 
     Args:
         engine: ``vllm.LLM`` with one worker in this process.
-        model: the model that is trained; it has the weights that the engine has loaded. Adapters are pushed as part
-            of the weights that they belong to.
+        model: the trained model, with the weights that the engine has loaded. Adapters are merged into the weights
+            that they belong to.
 
     Raises:
         StaleWeights: no weight of the engine is the model's.
     """
 
-    def __init__(self, engine: Any, model: Any) -> None:
+    def __init__(self, engine: LLM, model: PreTrainedModel) -> None:
         self.engine, self.model = engine, model
         self._theirs = engine.collective_rpc(_parameters)[0]
         self._fused = engine.collective_rpc(_fused_layers)[0]
@@ -40,13 +45,13 @@ class WeightLink:
             raise StaleWeights("vLLM has loaded none of the weights that the trained model starts from")
 
     def push(self) -> None:
-        """Give the engine the model's weights and drop what it had cached with the old ones.
+        """Push the model's weights to the engine and drop what it had cached with the old ones.
 
         Raises:
             StaleWeights: the cache cannot be dropped, or the engine has other weights afterwards.
         """
-        # A tied head must come under its own name as well. Where vLLM keeps a packed copy of it, that copy would stay
-        # as it was, silently.
+        # A tied head must be pushed under its own name as well: if vLLM keeps a packed copy of it, that copy would
+        # silently stay stale.
         named = ((name, weight.value()) for name, weight in plain_weights(self.model).items())
         self.engine.collective_rpc("reload_weights", kwargs={"weights_iterator": named})
         if not self.engine.reset_prefix_cache():
@@ -73,7 +78,7 @@ class WeightLink:
         for name, weight in weights.items():
             module, _, kind = name.rpartition(".")
             parent, _, part = module.rpartition(".")
-            whole = next((w for w, parts in self._fused.items() if part in parts), None)
+            whole = next((fused for fused, layers in self._fused.items() if part in layers), None)
             start, theirs = 0, self._theirs.get(name)
             if whole is not None:
                 before = self._fused[whole][: self._fused[whole].index(part)]
@@ -89,10 +94,10 @@ def _same(ours: Tensor, theirs: Tensor, start: int) -> bool:
     return rows.shape == ours.shape and torch.equal(rows, ours.detach().to(rows.dtype))
 
 
-def _parameters(worker: Any) -> dict[str, Tensor]:
+def _parameters(worker: WorkerBase) -> dict[str, Tensor]:
     return {name: weight.detach() for name, weight in worker.model_runner.get_model().named_parameters()}
 
 
-def _fused_layers(worker: Any) -> dict[str, list[str]]:
-    """Which layers of a checkpoint the engine's model keeps as one, in their order."""
+def _fused_layers(worker: WorkerBase) -> dict[str, list[str]]:
+    """Layers of a checkpoint that the engine's model fuses into one, in their order."""
     return dict(getattr(worker.model_runner.get_model(), "packed_modules_mapping", {}))

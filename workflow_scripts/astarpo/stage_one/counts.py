@@ -1,4 +1,4 @@
-"""Stage 1 in numbers: how often the reference solved each prompt among its first N samples."""
+"""Pass counts of stage 1: how often the reference solved each prompt in its first N samples."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from astarpo.common.files import read_table
 def count_correct(graded: Sequence[str], n: int) -> tuple[list[str], np.ndarray, np.ndarray]:
     """Count graded and right responses of each prompt among its samples 0 to ``n - 1``.
 
-    Null grades (timeout, error) count in neither.
+    Null grades (timeout, error) count as neither.
 
     Args:
         graded: parquet files of graded blocks.
-        n: N, samples a prompt.
+        n: N, samples per prompt.
 
     Returns:
         Prompt ids (sorted), number of grades [P], number of right responses [P].
 
     Raises:
-        InputError: a prompt does not have its ``n`` samples, or one twice.
+        InputError: a prompt lacks some of its ``n`` samples, or has one twice.
     """
     table = pa.concat_tables(
         read_table(path, GRADED).select(["prompt_id", "sample_index", "reward"]).replace_schema_metadata()
@@ -42,11 +42,11 @@ def count_correct(graded: Sequence[str], n: int) -> tuple[list[str], np.ndarray,
     )
     prompt_ids = counts["prompt_id"].to_pylist()
     for name in ("sample_index_count_distinct", "sample_index_count"):
-        found = counts[name].to_numpy()
-        if (found != n).any():
-            wrong = int(np.flatnonzero(found != n)[0])
+        sample_counts = counts[name].to_numpy()
+        if (sample_counts != n).any():
+            wrong = int(np.flatnonzero(sample_counts != n)[0])
             raise InputError(
-                f"prompt {prompt_ids[wrong]} has {found[wrong]} samples instead of {n} in "
+                f"prompt {prompt_ids[wrong]} has {sample_counts[wrong]} samples instead of {n} in "
                 f"{', '.join(graded[:3])}{' ...' if len(graded) > 3 else ''}; sample its blocks again"
             )
     correct = np.nan_to_num(counts["reward_sum"].to_numpy(zero_copy_only=False)).astype(np.int64)

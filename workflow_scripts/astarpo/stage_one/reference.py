@@ -1,10 +1,9 @@
-"""From settings to a reference policy."""
+"""Building a reference policy from its settings."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import torch
 
@@ -34,33 +33,33 @@ from astarpo.model.memory import (
     parameters_on_hub,
 )
 from astarpo.model.saving import check_can_save, repair_generation_config
-from astarpo.stage_one.settings import ReferenceSettings
+from astarpo.stage_one.settings import HubModel, LocalModel, ModelSource, ReferenceSettings, Scratch
 from astarpo.stage_one.warm_start import encode_solutions, warm_start
 
 
 def prepare_reference(
     settings: ReferenceSettings, dataset: str | None, device: str, lengths: Sequence[Length] = ()
-) -> tuple[Policy, dict[str, Any]]:
-    """Make or load a model and warm it up if the settings say so.
+) -> tuple[Policy, dict[str, object]]:
+    """Make or load a model, and warm-start it if the settings ask for that.
 
-    Whatever would spoil later stages is refused before the weights are read.
+    Anything that would break a later stage is refused before the weights are read.
 
     Args:
         settings: of the stage.
         dataset: parquet file with worked solutions, for the warm start.
         device: where to train.
-        lengths: what the configuration will give the model to read.
+        lengths: the longest inputs that the configuration will give the model.
 
     Returns:
         The policy, and facts for its manifest: parameters, end tokens, warm-start loss, prompts left out.
 
     Raises:
-        InputError: the model cannot be had or cannot be used as the configuration asks, or the data set has no
+        InputError: the model is unavailable or cannot be used as the configuration asks, or the data set has no
             worked solutions.
     """
     if settings.torch_threads is not None:
         torch.set_num_threads(settings.torch_threads)
-    source, attention = settings.source.model_dump(), settings.attention
+    source, attention = settings.source, settings.attention
     ends = _check(source, attention, settings, lengths)
     _check_fits(source, settings.warm_start is not None, device)
     policy = replace(make_policy(source, device, attention), end_token_ids=ends)
@@ -68,7 +67,7 @@ def prepare_reference(
     if repaired is not None:
         print(repaired, flush=True)
     check_can_save(policy.model, policy.tokenizer)
-    facts: dict[str, Any] = {
+    facts: dict[str, object] = {
         "parameters": sum(p.numel() for p in policy.model.parameters()),
         "end_token_ids": ends,
     }
@@ -77,26 +76,25 @@ def prepare_reference(
     return policy, {**facts, **_warm_start(policy, settings, dataset)}
 
 
-def _check(source: dict[str, Any], attention: str, chat: ChatSettings, lengths: Sequence[Length]) -> list[int]:
-    """Check a model by its small files; say what ends its responses, and return those tokens."""
+def _check(source: ModelSource, attention: str, chat: ChatSettings, lengths: Sequence[Length]) -> list[int]:
+    """Check a model by its small files; print what ends its responses, and return those tokens."""
     bare = _without_weights(source, attention)
     limit = _positions(bare)
-    print(f"positions: {'no limit is known, so none is checked' if limit is None else limit}")
-    name = source.get("path") or source.get("id") or "the model from scratch"
-    check_lengths(name, limit, lengths)
+    print(f"positions: {'no limit known, so none is checked' if limit is None else limit}")
+    check_lengths(_name(source), limit, lengths)
     first = tokenizer_end(bare.tokenizer)
     if chat.chat_template:
         check_chat_template(bare.tokenizer, chat.system_prompt)
         of_turn = turn_end_token(bare.tokenizer, bare.end_token_ids)
         if of_turn is None:
-            print("the chat template ends an assistant's turn with no token of its own")
+            print("the chat template has no special token that ends an assistant's turn")
         first = first if of_turn is None else of_turn
     ends = end_token_ids(bare.model, bare.tokenizer, first)
     print(describe_end_tokens(bare.model, bare.tokenizer, ends))
     appended = appended_tokens(bare.tokenizer)
     if appended:
         shown = bare.tokenizer.convert_ids_to_tokens(appended)
-        print(f"the tokenizer writes {shown} behind every text; prompts are taken without it")
+        print(f"the tokenizer appends {shown} to every text; prompts are encoded without it")
     print(end="", flush=True)
     return ends
 
@@ -105,42 +103,47 @@ def _positions(policy: Policy) -> int | None:
     return position_limit(policy.model.config.get_text_config(decoder=True).to_dict())
 
 
-def _without_weights(source: dict[str, Any], attention: str) -> Policy:
-    if source["kind"] == "hub":
-        return hub_policy_without_weights(source["id"], source["revision"], attention)
-    if source["kind"] == "local":
-        return load_policy_without_weights(source["path"], attention)
+def _name(source: ModelSource) -> str:
+    if isinstance(source, HubModel):
+        return source.id
+    return source.path if isinstance(source, LocalModel) else "the model from scratch"
+
+
+def _without_weights(source: ModelSource, attention: str) -> Policy:
+    if isinstance(source, HubModel):
+        return hub_policy_without_weights(source.id, source.revision, attention)
+    if isinstance(source, LocalModel):
+        return load_policy_without_weights(source.path, attention)
     return make_policy(source, "cpu", attention)
 
 
-def _check_fits(source: dict[str, Any], warm_start: bool, device: str) -> None:
-    if source["kind"] == "local":
-        name, parameters = source["path"], parameters_of_folder(source["path"])
-    elif source["kind"] == "hub":
-        name, parameters = source["id"], parameters_on_hub(source["id"], source["revision"])
+def _check_fits(source: ModelSource, warm_start: bool, device: str) -> None:
+    if isinstance(source, LocalModel):
+        parameters = parameters_of_folder(source.path)
+    elif isinstance(source, HubModel):
+        parameters = parameters_on_hub(source.id, source.revision)
     else:
         return
-    check_fits(name, parameters, WARM_START if warm_start else LOADING, device)
+    check_fits(_name(source), parameters, WARM_START if warm_start else LOADING, device)
 
 
-def make_policy(source: dict[str, Any], device: str, attention: str = SDPA) -> Policy:
+def make_policy(source: ModelSource, device: str, attention: str = SDPA) -> Policy:
     """Make or load the model that a source describes.
 
     Args:
-        source: ``{"kind": "scratch" | "hub" | "local", ...}`` as in the configuration.
-        device: where to put it.
-        attention: one of transformers' implementations.
+        source: as in the configuration.
+        device: where to place it.
+        attention: one of transformers' attention implementations.
     """
-    options = {key: value for key, value in source.items() if key != "kind"}
-    if source["kind"] == "scratch":
-        policy = build_scratch_policy(**options, attention=attention)
+    if isinstance(source, Scratch):
+        policy = build_scratch_policy(**source.model_dump(exclude={"kind"}), attention=attention)
         return replace(policy, model=place(policy.model, device))
-    if source["kind"] == "hub":
-        return load_hub_policy(options["id"], options["revision"], device, attention)
-    return load_policy(options["path"], device, attention)
+    if isinstance(source, HubModel):
+        return load_hub_policy(source.id, source.revision, device, attention)
+    return load_policy(source.path, device, attention)
 
 
-def _warm_start(policy: Policy, settings: ReferenceSettings, dataset: str | None) -> dict[str, Any]:
+def _warm_start(policy: Policy, settings: ReferenceSettings, dataset: str | None) -> dict[str, object]:
     """Train the policy in place; return facts for the manifest."""
     if dataset is None:
         raise InputError("the warm start needs --dataset")
@@ -152,7 +155,7 @@ def _warm_start(policy: Policy, settings: ReferenceSettings, dataset: str | None
     left_out = len(prompts) - len(fitting)
     if left_out:
         print(
-            f"{left_out} worked solutions have, with their prompts, more tokens than the model has positions and are "
+            f"{left_out} worked solutions, with their prompts, have more tokens than the model has positions; they are "
             "left out",
             flush=True,
         )
@@ -168,7 +171,7 @@ def _warm_start(policy: Policy, settings: ReferenceSettings, dataset: str | None
 
 
 def _within_positions(policy: Policy, prompts: Sequence[Sequence[int]], solutions: Sequence[str]) -> list[int]:
-    """Rows whose prompt and solution, end token included, the model can read."""
+    """Rows whose prompt and solution, end token included, fit the model's positions."""
     limit = _positions(policy)
     lengths = [
         len(prompt) + len(response)
@@ -185,7 +188,7 @@ def _worked_solutions(
         if row["worked_solution"] is None:
             raise InputError(
                 f"{dataset}: prompt {row['prompt_id']} has no worked solution; name its column in "
-                "columns.worked_solution, or leave the warm start out"
+                "columns.worked_solution, or remove the warm start"
             )
     encoded = encode_prompts(
         policy.tokenizer,

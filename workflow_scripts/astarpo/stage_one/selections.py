@@ -1,4 +1,4 @@
-"""Rules that pick training prompts by the reference's samples."""
+"""Rules that select training prompts by the reference's samples."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import numpy as np
 
 
 def solved(n_correct: np.ndarray, n: np.ndarray) -> np.ndarray:
-    """Keep prompts with at least one right response; the others give almost no gradient. Bool [P]."""
+    """Keep prompts with at least one correct response; the others give almost no gradient. Bool [P]."""
     return n_correct > 0
 
 
 def undecided(n_correct: np.ndarray, n: np.ndarray) -> np.ndarray:
-    """Keep prompts with right and wrong responses. Bool [P]."""
+    """Keep prompts with both correct and incorrect responses. Bool [P]."""
     return (n_correct > 0) & (n_correct < n)
 
 

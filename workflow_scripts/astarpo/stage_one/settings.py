@@ -1,4 +1,4 @@
-"""The settings of stage 1: where a reference comes from, its warm start, estimates of V*, selections."""
+"""Settings of stage 1: the source of a reference, its warm start, estimates of V*, selections."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ class Scratch(Section):
     heads: Count = Field(description="attention heads")
     kv_heads: Count = Field(description="key and value heads; divides `heads`")
     max_positions: Count = Field(description="longest prompt and response together, in tokens")
-    whole_tokens: Texts = Field((), description="texts that are one token each")
+    whole_tokens: Texts = Field((), description="texts that become one token each")
 
 
 class HubModel(Section):
-    """A model of the Hugging Face hub."""
+    """A model on the Hugging Face hub."""
 
     kind: Literal["hub"]
     id: Text = Field(description="for example `Qwen/Qwen2.5-1.5B`")
-    revision: Text | None = Field(None, description="commit or tag; without it the newest is taken")
+    revision: Text | None = Field(None, description="commit or tag; null: the newest")
 
 
 class LocalModel(Section):
@@ -57,17 +57,17 @@ ModelSource = Annotated[Scratch | HubModel | LocalModel, Field(discriminator="ki
 
 
 class WarmStartSettings(Section):
-    """Supervised steps on worked solutions before anything else."""
+    """Supervised training on worked solutions, before everything else."""
 
     steps: Count = Field(description="optimizer steps")
-    batch_size: Count = Field(description="solutions in a step; no more than the data set can have")
+    batch_size: Count = Field(description="solutions per step; at most the size of the data set")
     lr: LearningRate = Field(description="peak learning rate")
-    lr_schedule: Schedule = Field("cosine", description="shape of the learning rate after the warm-up")
-    lr_warmup_steps: int = Field(0, ge=0, description="steps of linear rise, at most `steps`")
+    lr_schedule: Schedule = Field("cosine", description="shape of the learning-rate schedule after the warm-up")
+    lr_warmup_steps: int = Field(0, ge=0, description="steps of linear warm-up, at most `steps`")
     adam_betas: AdamBetas = Field((0.9, 0.999), description="AdamW's betas")
     weight_decay: NotNegative = Field(0.01, description="AdamW's weight decay")
     max_grad_norm: Positive = Field(1.0, description="gradients are clipped to this norm")
-    seed: Seed = Field(0, description="seed of the order of the solutions")
+    seed: Seed = Field(0, description="seed of the order in which solutions are used")
 
 
 Attention = Literal["sdpa", "eager", "flash_attention_2", "flash_attention_3"]
@@ -76,8 +76,8 @@ Attention = Literal["sdpa", "eager", "flash_attention_2", "flash_attention_3"]
 class ReferenceSettings(ChatSettings):
     """Settings of `prepare_reference`.
 
-    A chat template decides what ends a response. The longest prompt and the threads matter to a warm start alone, and
-    are null without one, so that an edit of them makes no other reference.
+    A chat template determines what ends a response. The longest prompt and the threads matter only to a warm start;
+    they are null without one, so that editing them does not change the reference.
     """
 
     source: ModelSource
@@ -88,9 +88,11 @@ class ReferenceSettings(ChatSettings):
 
 
 class EstimateSettings(Section):
-    """How V* is estimated from counts of right answers."""
+    """How V* is estimated from counts of correct answers."""
 
-    beta1: Beta1 = Field(0.5, description="temperature of stage 1; for its limit to infinity use estimator `mean`")
+    beta1: Beta1 = Field(
+        0.5, description="temperature of stage 1; for the limit beta1 -> infinity use estimator `mean`"
+    )
     estimator: Literal["log_mean_exp", "mean", "zero", "jeffreys"] = Field(
         "log_mean_exp", description="`log_mean_exp` is the paper's"
     )
@@ -105,8 +107,8 @@ class ValueSettings(EstimateSettings):
 class SelectionSettings(Section):
     """Settings of `select_prompts`."""
 
-    n: Count = Field(8, description="samples per prompt that are considered; `undecided` needs at least 2")
+    n: Count = Field(8, description="samples per prompt to consider; `undecided` needs at least 2")
     rule: Literal["solved", "undecided"] = Field(
         "solved",
-        description="`solved`: right at least once; `undecided`: right at least once, but not always",
+        description="`solved`: correct at least once; `undecided`: correct at least once, but not always",
     )

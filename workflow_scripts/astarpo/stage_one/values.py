@@ -14,12 +14,12 @@ def log_mean_exp(n_correct: np.ndarray, n: np.ndarray, beta1: float) -> np.ndarr
 
     V(x) = beta1 ln( (1/N) sum_i exp(r_i / beta1) )    (paper, stage 1)
 
-    Computed as 1 + beta1 ln( (c + (N - c) exp(-1/beta1)) / N ) where c > 0, so that it is finite
+    Computed as 1 + beta1 ln( (c + (N - c) exp(-1/beta1)) / N ) for c > 0, which is finite
     for every beta1 > 0.
 
     Args:
-        n_correct: c, right responses of each prompt, [P].
-        n: N, graded responses of each prompt, [P].
+        n_correct: c, correct responses to each prompt, [P].
+        n: N, graded responses to each prompt, [P].
         beta1: temperature of stage 1, > 0.
 
     Returns:
@@ -32,7 +32,7 @@ def mean(n_correct: np.ndarray, n: np.ndarray, beta1: float) -> np.ndarray:
     """Estimate the value by the pass rate c/N, the limit of `log_mean_exp` for beta1 -> infinity.
 
     Args:
-        n_correct, n: counts of each prompt, [P].
+        n_correct, n: counts for each prompt, [P].
         beta1: not used.
 
     Returns:
@@ -41,18 +41,18 @@ def mean(n_correct: np.ndarray, n: np.ndarray, beta1: float) -> np.ndarray:
     return _pass_rate(n_correct, n)
 
 
-def zero(n_correct: np.ndarray, n: np.ndarray, beta1: float) -> np.ndarray:
-    """Set the value to 0 for every prompt, as a control; NaN where N = 0, like the other estimators."""
+def constant_zero(n_correct: np.ndarray, n: np.ndarray, beta1: float) -> np.ndarray:
+    """Set the value of every prompt to 0, as a control; NaN where N = 0, like the other estimators."""
     return _pass_rate(n_correct, n) * 0.0
 
 
 def jeffreys(n_correct: np.ndarray, n: np.ndarray, beta1: float) -> np.ndarray:
-    """Put the Jeffreys estimate of the pass rate, p = (c + 1/2) / (N + 1), into the closed form of V*.
+    """Insert the Jeffreys estimate of the pass rate, p = (c + 1/2) / (N + 1), into the closed form of V*.
 
     V(x) = beta1 ln(1 - p + p exp(1/beta1))
 
     Args:
-        n_correct, n: counts of each prompt, [P].
+        n_correct, n: counts for each prompt, [P].
         beta1: temperature of stage 1, > 0.
 
     Returns:
@@ -70,10 +70,10 @@ def value_standard_error(n_correct: np.ndarray, n: np.ndarray, beta1: float) -> 
     """Standard error of `log_mean_exp` by the delta method.
 
     beta1 (e^{1/beta1} - 1) / (1 - p + p e^{1/beta1}) sqrt(p (1 - p) / N), with the Jeffreys p, so that it is
-    not 0 where none or all of the responses are right.
+    not 0 if none or all of the responses are correct.
 
     Args:
-        n_correct, n: counts of each prompt, [P].
+        n_correct, n: counts for each prompt, [P].
         beta1: temperature of stage 1, > 0.
 
     Returns:
@@ -86,11 +86,11 @@ def value_standard_error(n_correct: np.ndarray, n: np.ndarray, beta1: float) -> 
 
 
 def standard_error(estimator: str, n_correct: np.ndarray, n: np.ndarray, beta1: float) -> np.ndarray:
-    """Standard error of the named estimator of each prompt, [P]; NaN where N = 0.
+    """Standard error of the named estimator for each prompt, [P]; NaN where N = 0.
 
     Args:
         estimator: a key of `ESTIMATORS`.
-        n_correct, n: counts of each prompt, [P].
+        n_correct, n: counts for each prompt, [P].
         beta1: temperature of stage 1, > 0; `mean` and `zero` do not depend on it.
     """
     if estimator == "zero":
@@ -121,6 +121,6 @@ def _soft_value(p: np.ndarray, beta1: float) -> np.ndarray:
 ESTIMATORS: dict[str, Estimator] = {
     "log_mean_exp": log_mean_exp,
     "mean": mean,
-    "zero": zero,
+    "zero": constant_zero,
     "jeffreys": jeffreys,
 }

@@ -1,9 +1,8 @@
-"""Supervised training on worked solutions: the warm start of a reference policy."""
+"""The warm start of a reference policy: supervised training on worked solutions."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -27,21 +26,21 @@ def warm_start(
     The loss is the mean negative log-likelihood of the solution's tokens and the end token.
 
     Args:
-        policy: changed in place.
+        policy: trained in place.
         prompts: P encoded prompts.
         solutions: P texts.
-        settings: the steps.
+        settings: number of steps, batch size and optimizer.
 
     Returns:
         The loss of each step, in nats per token.
 
     Raises:
-        InputError: fewer prompts than a batch holds.
+        InputError: there are fewer prompts than one batch needs.
     """
     if len(prompts) < settings.batch_size:
         raise InputError(
             f"the warm start needs batches of {settings.batch_size}, but there are {len(prompts)} worked "
-            "solutions: lower warm_start.batch_size or take a larger data set"
+            "solutions: lower warm_start.batch_size or use a larger data set"
         )
     responses = encode_solutions(policy, solutions)
     optimizer = torch.optim.AdamW(
@@ -70,7 +69,7 @@ def encode_solutions(policy: Policy, solutions: Sequence[str]) -> list[list[int]
 
 
 def batch_rows(count: int, batch_size: int, step: int, seed: int) -> list[int]:
-    """Rows of a step's batch: every epoch a new order, each row once an epoch, a ragged end left out."""
+    """Rows of a step's batch: a new order every epoch, each row once per epoch, an incomplete last batch left out."""
     per_epoch = count // batch_size
     epoch, position = divmod(step - 1, per_epoch)
     order = np.random.default_rng([seed, epoch]).permutation(count)
@@ -79,7 +78,7 @@ def batch_rows(count: int, batch_size: int, step: int, seed: int) -> list[int]:
 
 def _step(
     policy: Policy,
-    optimizer: Any,
+    optimizer: torch.optim.Optimizer,
     prompts: Sequence[Sequence[int]],
     responses: Sequence[Sequence[int]],
     rows: list[int],

@@ -1,4 +1,4 @@
-"""Tables of results: what they are made of, what they may be made of, and how they are shown."""
+"""Tables of results: their inputs, the checks of those inputs, and how the tables are shown."""
 
 from astarpo.tables.checks import check_manifest, check_results
 from astarpo.tables.comparisons import differences

@@ -1,4 +1,4 @@
-"""Whether results are those of this configuration: their recorded settings, inputs and code."""
+"""Checks that results belong to this configuration, by their recorded settings, inputs and code."""
 
 from __future__ import annotations
 
@@ -39,38 +39,38 @@ ABSENT = "nothing"
 def check_manifest(
     path: str | Path, expected_settings: str, actual_inputs: Mapping[str, str], rule: str
 ) -> dict[str, Any]:
-    """Refuse a result that was made with other settings, or from other inputs, than are there now.
+    """Refuse a result made with settings or inputs other than the current ones.
 
     Args:
-        path: a manifest or a parquet file that carries its provenance.
-        expected_settings: the settings JSON that the configuration now gives the rule.
-        actual_inputs: name -> sha256 of what is there now.
-        rule: the rule that makes the file, for the way out.
+        path: a manifest, or a parquet file with provenance.
+        expected_settings: the settings JSON that the rule gets from the current configuration.
+        actual_inputs: name -> sha256 of the current inputs.
+        rule: the rule that makes the file, named in the message.
 
     Returns:
-        The provenance that was found.
+        The recorded provenance.
 
     Raises:
-        InputError: names the file, what differs with both values, and the way out.
+        InputError: names the file, each difference with both values, and what to do.
     """
-    found = read_provenance(path)
+    recorded = read_provenance(path)
     way_out = f"Run `snakemake -R {rule}`, or delete this file and run `snakemake` again."
-    if "settings" not in found or "inputs" not in found:
-        raise InputError(f"{path}: carries no record of what it was made from. {way_out}")
+    if "settings" not in recorded or "inputs" not in recorded:
+        raise InputError(f"{path}: has no record of what it was made from. {way_out}")
     problems = []
-    settings = _differences(flat_settings(found["settings"]), flat_settings(expected_settings), str)
+    settings = _differences(flat_settings(recorded["settings"]), flat_settings(expected_settings), str)
     if settings:
-        problems.append(f"other settings than the configuration now says: {settings}")
-    inputs = _differences(found["inputs"], actual_inputs, lambda digest: f"sha256 {digest[:12]}")
+        problems.append(f"settings other than those of the configuration: {settings}")
+    inputs = _differences(recorded["inputs"], actual_inputs, lambda digest: f"sha256 {digest[:12]}")
     if inputs:
-        problems.append(f"other inputs than are there now: {inputs}")
+        problems.append(f"inputs other than the current ones: {inputs}")
     if problems:
         raise InputError(f"{path}: made with {'; and with '.join(problems)}. {way_out}")
-    return found
+    return recorded
 
 
 def _differences(recorded: Mapping[str, str], now: Mapping[str, str], show: Callable[[str], str]) -> str:
-    """List the names whose values differ, with both values; empty where none does."""
+    """List the names whose values differ, with both values; empty if none differ."""
 
     def shown(values: Mapping[str, str], name: str) -> str:
         return show(values[name]) if name in values else ABSENT
@@ -81,13 +81,13 @@ def _differences(recorded: Mapping[str, str], now: Mapping[str, str], show: Call
 
 
 def check_results(expected: Iterable[Expected]) -> pd.DataFrame:
-    """Check every result, and say which were made by other code than the present one.
+    """Check every result, and report which were made by code other than the current one.
 
     Args:
-        expected: of each result.
+        expected: what each result must have been made from.
 
     Returns:
-        With the columns of `PROVENANCE`; other code is no error, as most edits change no number.
+        A table with the columns of `PROVENANCE`; different code is not an error, as most edits change no numbers.
 
     Raises:
         InputError: one line for each result that `check_manifest` refuses.
@@ -97,11 +97,11 @@ def check_results(expected: Iterable[Expected]) -> pd.DataFrame:
     for entry in expected:
         try:
             now = {name: _digest(digest, entry, path) for name, path in entry["inputs"].items()}
-            found = check_manifest(entry["file"], entry["settings"], now, entry["rule"])
+            recorded = check_manifest(entry["file"], entry["settings"], now, entry["rule"])
         except InputError as error:
             refused.append(str(error))
             continue
-        rows.append(_provenance_row(entry, found, read_code(entry["rule"], tuple(entry["chosen"]))))
+        rows.append(_provenance_row(entry, recorded, read_code(entry["rule"], tuple(entry["chosen"]))))
     if refused:
         raise InputError("\n".join(["some results do not belong to this configuration:", *refused]))
     return frame(rows, PROVENANCE)
@@ -114,17 +114,17 @@ def _digest(digest: Callable[[str], str], entry: Expected, path: str) -> str:
         raise InputError(f"{entry['file']}: its input {path} is gone; run `snakemake` to make it again") from error
 
 
-def _provenance_row(entry: Expected, found: Mapping[str, Any], current: Code) -> dict[str, Any]:
-    versions = found.get("versions")
-    recorded: Mapping[str, str] | None = found.get("modules")
+def _provenance_row(entry: Expected, recorded: Mapping[str, Any], current: Code) -> dict[str, object]:
+    versions = recorded.get("versions")
+    recorded_modules: Mapping[str, str] | None = recorded.get("modules")
     return {
         "file": entry["file"],
         "rule": entry["rule"],
-        "code_sha256": found.get("code"),
+        "code_sha256": recorded.get("code"),
         "current_code_sha256": current.sha256,
-        "code_changed": found.get("code") != current.sha256,
-        "changed_modules": "" if recorded is None else " ".join(differing(recorded, current.modules)),
-        "commit": found.get("commit"),
-        "hardware": found.get("hardware"),
+        "code_changed": recorded.get("code") != current.sha256,
+        "changed_modules": "" if recorded_modules is None else " ".join(differing(recorded_modules, current.modules)),
+        "commit": recorded.get("commit"),
+        "hardware": recorded.get("hardware"),
         "versions": None if versions is None else json.dumps(versions, sort_keys=True),
     }

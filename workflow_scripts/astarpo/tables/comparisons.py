@@ -1,4 +1,4 @@
-"""The table of differences: every two policies, and whether they can be told apart."""
+"""The table of differences: every pair of policies, and whether they differ significantly."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class DifferenceRow(TypedDict):
 
 
 class PromptsSeen(NamedTuple):
-    """What decides, with the seed, which prompts a run sees and in which order."""
+    """What determines, with the seed, which prompts a run sees and in which order."""
 
     dataset: str
     selection: str | None
@@ -51,7 +51,7 @@ class PromptsSeen(NamedTuple):
 def differences(
     policies: Sequence[Policy], scores: Mapping[Key, Scores], trainings: Sequence[Training] = ()
 ) -> pd.DataFrame:
-    """Compare every two policies on the problems that both answered.
+    """Compare every pair of policies on the problems that both answered.
 
     Args:
         policies, scores: as for `evaluations.summarize_scores`.
@@ -59,9 +59,9 @@ def differences(
             order, so their seeds are paired.
 
     Returns:
-        With the columns of `columns.DIFFERENCES` for references and runs: greedy, avg@k, pass@k and maj@k of each
-        protocol, a minus b. In each column of the main table the p-values are corrected for the number of pairs (Holm):
-        once for the pairs of runs, once for those with a reference.
+        A table with the columns of `columns.DIFFERENCES` for references and runs: greedy, avg@k, pass@k and maj@k of
+        each protocol, a minus b. Within each column of the main table, p-values are corrected (Holm) for the number of
+        pairs of runs, and separately for the number of pairs with a reference.
     """
     data = {training["run"]: prompts_seen(training["terms"]) for training in trainings}
     compared = [policy for policy in with_pooled(policies) if policy["seed"] is None]
@@ -76,12 +76,12 @@ def differences(
 
 
 def prompts_seen(terms: Terms) -> PromptsSeen:
-    """What decides, with the seed, which prompts a run sees and in which order."""
+    """What determines, with the seed, which prompts a run sees and in which order."""
     return PromptsSeen(terms["dataset"], terms["selection"], terms["prompts_per_batch"])
 
 
 def _compared(keys: tuple[Key, Key], scores: Mapping[Key, Scores], shared_data: bool) -> list[DifferenceRow]:
-    """Rows of two policies for the metrics that both have, at the largest k."""
+    """Rows for the metrics that both policies have, at the largest k."""
     a, b = (scores[key] for key in keys)
     answered = set(b.prompt_ids)
     common = [prompt_id for prompt_id in a.prompt_ids if prompt_id in answered]
@@ -92,8 +92,9 @@ def _compared(keys: tuple[Key, Key], scores: Mapping[Key, Scores], shared_data: 
     counts = [len(one.seeds) if one.seeds is not None else 0 for one in (a, b)]
     rows: list[DifferenceRow] = []
     for name in names:
-        found = difference(_of_problems(a, name, common), _of_problems(b, name, common), a.seeds, b.seeds, shared_data)
-        told = found.p_value is not None
+        compared = difference(
+            _of_problems(a, name, common), _of_problems(b, name, common), a.seeds, b.seeds, shared_data
+        )
         rows.append(
             {
                 "benchmark": keys[0][1],
@@ -101,31 +102,31 @@ def _compared(keys: tuple[Key, Key], scores: Mapping[Key, Scores], shared_data: 
                 "policy_a": keys[0][0],
                 "policy_b": keys[1][0],
                 "metric": name[0],
-                "value": found.interval.value,
-                "ci_low": found.interval.low,
-                "ci_high": found.interval.high,
+                "value": compared.interval.value,
+                "ci_low": compared.interval.low,
+                "ci_high": compared.interval.high,
                 "tied": None,
                 "n_problems": len(common),
-                "p_value": found.p_value,
+                "p_value": compared.p_value,
                 "p_holm": None,
                 "verdict": None,
                 "n_seeds_a": counts[0],
                 "n_seeds_b": counts[1],
-                "paired_by_seed": found.paired_by_seed,
-                "interval_over": OVER_BOTH if max(counts) > 0 and told else OVER_PROBLEMS,
+                "paired_by_seed": compared.paired_by_seed,
+                "interval_over": OVER_BOTH if max(counts) > 0 and compared.p_value is not None else OVER_PROBLEMS,
             }
         )
     return rows
 
 
 def _of_problems(scores: Scores, name: tuple[str, int], prompt_ids: Sequence[str]) -> np.ndarray:
-    """The scores of some of the problems, [S, P]."""
+    """The scores of the given problems, [S, P]."""
     places = {prompt_id: place for place, prompt_id in enumerate(scores.prompt_ids)}
     return scores.metrics[name][:, [places[one] for one in prompt_ids]]
 
 
 def _corrected(rows: list[DifferenceRow], references: set[str]) -> list[DifferenceRow]:
-    """Fill in what depends on the other pairs: corrected p-values and verdicts."""
+    """Fill in what depends on all pairs: corrected p-values and verdicts."""
     families: dict[tuple[str, str, str, bool], list[DifferenceRow]] = {}
     for row in rows:
         if row["p_value"] is not None:

@@ -1,4 +1,4 @@
-"""What training sets and benchmarks share, as a page."""
+"""The page of problems that training sets share with benchmarks."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ COLUMNS = pa.schema(
         ("threshold", pa.float64()),
     ]
 )
-SHOWN = 20  # pairs of a pair of sets that the page spells out
+SHOWN = 20  # problems listed for each pair of sets
 
 
 class Pair(TypedDict):
-    """Two problems that are the same, or nearly; ``overlap``: share of n-grams."""
+    """Two problems that are equal, or nearly; ``overlap`` is the share of common n-grams."""
 
     kind: str
     overlap: float
@@ -37,7 +37,7 @@ class Pair(TypedDict):
 
 
 class Shared(TypedDict):
-    """What `contamination.report` gives, with the names of the two sets."""
+    """The result of `contamination.report`, with the names of the two sets."""
 
     dataset: str
     benchmark: str
@@ -53,7 +53,7 @@ class Shared(TypedDict):
     listed: list[Pair]
 
 
-def contamination_page(found: Sequence[Shared]) -> str:
+def contamination_page(overlaps: Sequence[Shared]) -> str:
     """Make a page of counts and of the closest pairs."""
     head = [
         ("training set", ""),
@@ -70,12 +70,12 @@ def contamination_page(found: Sequence[Shared]) -> str:
             f"{entry['benchmark_exact']:,}",
             f"{entry['benchmark_exact_or_near']:,}",
         ]
-        for entry in found
+        for entry in overlaps
     ]
-    rules = {f"near: {entry['threshold']:.0%} of the {entry['ngram']}-grams are the same" for entry in found}
+    rules = {f"near: {entry['threshold']:.0%} of the {entry['ngram']}-grams are the same" for entry in overlaps}
     return render(
         "contamination.html.j2",
         title="Problems that training sets share with benchmarks",
         counts=ShownTable.of("; ".join(sorted(rules)) or "no benchmark in use", head, body),
-        found=[{**entry, "listed": entry["listed"][:SHOWN]} for entry in found if entry["listed"]],
+        overlaps=[{**entry, "listed": entry["listed"][:SHOWN]} for entry in overlaps if entry["listed"]],
     )

@@ -1,4 +1,4 @@
-"""The summary table: graded answers of every policy to scores with intervals."""
+"""The summary table: scores with intervals, from the graded answers of every policy."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ def read_answers(graded: str, generations: str, k: int) -> Answers:
     Args:
         graded: parquet file with the grades.
         generations: parquet file with the responses that were graded.
-        k: responses a problem.
+        k: responses per problem.
 
     Returns:
-        The answers, problems in the order of their ids, samples in theirs.
+        The answers, sorted by problem id and sample.
 
     Raises:
-        InputError: a problem has not exactly the samples 0 to k - 1, a reward is none of 1, 0 and
-            null, or the two files are not about the same responses.
+        InputError: a problem does not have exactly the samples 0 to k - 1, a reward is not 1, 0 or null, or the two
+            files do not cover the same responses.
     """
     grades, drawn = (
         read_table(path, schema).sort_by([(key, "ascending") for key in KEYS])
@@ -41,7 +41,7 @@ def read_answers(graded: str, generations: str, k: int) -> Answers:
     )
     if any(grades[key].to_pylist() != drawn[key].to_pylist() for key in KEYS):
         raise InputError(
-            f"{graded}: grades other responses than are in {generations}; delete it and run `snakemake` again"
+            f"{graded}: does not grade the responses in {generations}; delete it and run `snakemake` again"
         )
     prompt_ids = _complete_problems(grades, graded, k)
     rewards = grades["reward"].to_numpy(zero_copy_only=False).astype(float)
@@ -83,14 +83,14 @@ def score_policies(policies: Sequence[Policy], evaluations: Iterable[Evaluation]
     """Score every evaluation, and pool the seeds of each run.
 
     Args:
-        policies, evaluations: of the tables' plan.
+        policies, evaluations: from the tables' plan.
 
     Returns:
-        (policy, benchmark, protocol) -> scores; a run's name stands for all its seeds. Where the verifier of a
-        benchmark gives no text with a verdict, on whichever answer, nobody has votes on that benchmark.
+        (policy, benchmark, protocol) -> scores; a run's name stands for all its seeds. If a benchmark's verifier
+        returned any verdict without a text, no policy gets maj@k on that benchmark.
 
     Raises:
-        InputError: an answer is missing, or seeds of a run answered different problems.
+        InputError: an answer is missing, or the seeds of a run answered different problems.
     """
     known = {policy["policy"]: (policy["run"], policy["seed"]) for policy in policies}
     scores: dict[Key, Scores] = {}
@@ -120,10 +120,10 @@ def summarize_scores(policies: Sequence[Policy], scores: Mapping[Key, Scores]) -
 
     Args:
         policies: as for `score_policies`.
-        scores: what that returned.
+        scores: the result of `score_policies`.
 
     Returns:
-        With the columns of `columns.SUMMARY`, each run's pooled rows before those of its seeds.
+        A table with the columns of `columns.SUMMARY`, each run's pooled rows before those of its seeds.
 
     Raises:
         InputError: a run and its reference answered different problems.
@@ -143,7 +143,7 @@ def summarize_scores(policies: Sequence[Policy], scores: Mapping[Key, Scores]) -
 
 
 def with_pooled(policies: Sequence[Policy]) -> list[Policy]:
-    """Every policy in the order of the summary: before a run's seeds, the run itself with seed None."""
+    """All policies in the order of the summary: each run, with seed None, before its seeds."""
     ordered: dict[str, Policy] = {}
     for policy in policies:
         run = policy["run"]

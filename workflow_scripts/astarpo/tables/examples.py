@@ -1,4 +1,4 @@
-"""Some responses of every policy with their grades, as a page: a person should see that rewards are right."""
+"""The page of example responses of every policy with their grades, for people to check the rewards."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LONGEST = 1500  # characters of a text that are shown
 
 @dataclass(frozen=True)
 class Passage:
-    """A text as the page shows it: of a long one the middle is left out, as answers stand at the end."""
+    """A text as the page shows it: the middle of a long text is left out, as answers are at the end."""
 
     start: str
     left_out: int = 0
@@ -29,7 +29,7 @@ class Passage:
 
 @dataclass(frozen=True)
 class Example:
-    """A response with its problem and its grade; ``answer``: as the verifier extracted it, None where it found none."""
+    """A response with its problem and grade; ``answer`` is what the verifier extracted, or None."""
 
     kind: str
     status: str
@@ -51,17 +51,17 @@ class Section:
 
 
 def choose_examples(graded: str, generations: str, problems: str) -> list[Example]:
-    """Pick responses of each kind, the same problems for every policy where that is possible.
+    """Pick responses of each kind, for the same problems for every policy where possible.
 
     Args:
-        graded, generations: parquet files of one policy, benchmark and protocol.
+        graded, generations: parquet files for one policy, benchmark and protocol.
         problems: parquet file of the benchmark.
 
     Returns:
-        No more than `EACH` of each of `KINDS`.
+        At most `EACH` responses of each of `KINDS`.
 
     Raises:
-        InputError: a grade is of a response or of a problem that is not there.
+        InputError: a grade is for a response or problem that is missing.
     """
     grades = read_frame(graded, GRADED)
     responses = read_frame(generations, GENERATIONS)[
@@ -70,7 +70,7 @@ def choose_examples(graded: str, generations: str, problems: str) -> list[Exampl
     texts = read_frame(problems, DATASET)[["prompt_id", "prompt", "gold"]]
     rows = grades.merge(responses, on=["prompt_id", "sample_index"]).merge(texts, on="prompt_id")
     if len(rows) != len(grades):
-        raise InputError(f"{graded}: grades other responses than are in {generations}, or of other problems")
+        raise InputError(f"{graded}: does not grade the responses in {generations}, or has other problems")
     rows["kind"] = rows["finish_reason"].map({"length": "cut at the limit"}).fillna("wrong")
     rows.loc[rows["reward"] == 1.0, "kind"] = "right"
     rows.loc[rows["reward"].isna(), "kind"] = "not known"
@@ -80,7 +80,7 @@ def choose_examples(graded: str, generations: str, problems: str) -> list[Exampl
 
 
 def _order(prompt_id: str, sample_index: int) -> bytes:
-    """An order that depends on the problem alone, first samples first."""
+    """A sort key that depends on the problem alone, first samples first."""
     digest = hashlib.blake2b(prompt_id.encode(), digest_size=8).digest()
     return bytes([min(sample_index, 255)]) + digest
 
@@ -105,7 +105,7 @@ def _passage(text: str) -> Passage:
 
 
 def examples_page(sections: Iterable[Section]) -> str:
-    """Make the page: the sections of each policy together."""
+    """Make the page, with sections grouped by policy."""
     of_policy: dict[str, list[Section]] = {}
     for section in sections:
         of_policy.setdefault(section.policy, []).append(section)

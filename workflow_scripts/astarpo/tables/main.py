@@ -1,4 +1,4 @@
-"""The table of main results: every policy on every benchmark, what it cost, and what it gained over its reference."""
+"""The table of main results: every policy on every benchmark, its cost, and its gain over its reference."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from typing import NamedTuple
 import pandas as pd
 
 from astarpo.evaluation.costs import both_stages_seconds
-from astarpo.tables.ranking import NO_MARK, TIED, UNTOLD, Key, Mark
+from astarpo.tables.ranking import NO_MARK, TIED, UNDECIDED, Key, Mark
 from astarpo.tables.rendering import render
 from astarpo.tables.results import QUESTION, Column, Results, Score, interval, percent, table_note
 from astarpo.tables.shown import Cell, Head, ShownTable
 
-FEW_SEEDS = 5  # fewer are listed one by one
+FEW_SEEDS = 5  # the values of fewer seeds are listed
 NOTE = "runs are means over their seeds"
 RANKING = "best run bold, second underlined"
 SIGNS = {
     TIED: "not different from the best after Holm's correction for the number of pairs of runs",
-    UNTOLD: "cannot be told from the best: too few seeds or problems",
+    UNDECIDED: "may equal the best: too few seeds or problems to tell",
 }
 COSTS = ("time, min", "memory, GiB", "KL a token")
 VERDICTS = {"tied": " tied", "cannot_tell": " cannot tell"}
 
 
 class ColumnGroup(NamedTuple):
-    """Neighbouring columns of a LaTeX table under one head; the first column of the table is 1."""
+    """Adjacent columns of a LaTeX table under one head, numbered from 1."""
 
     name: str
     width: int
@@ -44,13 +44,13 @@ def main_tables(
 
     Args:
         summary: with the columns of `columns.SUMMARY`.
-        cost: with the columns of `columns.COST`; time, memory and KL are shown if there are any.
-        differences: with the columns of `columns.DIFFERENCES`; those of runs to their reference are a second table.
-        marks: of `ranking.rank_runs`: the best run bold, the second underlined, ``=`` and ``?`` as `SIGNS` says.
+        cost: with the columns of `columns.COST`; if given and not empty, time, memory and KL are shown.
+        differences: with the columns of `columns.DIFFERENCES`; those of runs and their references are a second table.
+        marks: from `ranking.rank_runs`: the best run bold, the second underlined, ``=`` and ``?`` as in `SIGNS`.
 
     Returns:
-        A row a reference and a run (mean over seeds with its interval), and under a run of fewer than five seeds the
-        value of each; a column a benchmark and metric. Then the changes, if there are any.
+        One row per reference and run (mean over seeds with its interval); below a run with fewer than five seeds, a row
+        with the value of each seed; one column per benchmark and metric. Then the table of changes, if any.
     """
     results = Results(summary)
     columns = results.columns()
@@ -71,11 +71,11 @@ def latex_table(
 
     Args:
         summary: with the columns of `columns.SUMMARY`.
-        cost: with the columns of `columns.COST`, or none.
+        cost: with the columns of `columns.COST`, or None.
         marks: as for `main_tables`.
 
     Returns:
-        A ``tabular``; it needs the package ``booktabs``.
+        A ``tabular``, which needs the package ``booktabs``.
     """
     columns = Results(summary).columns()
     costs = _cost_labels(_costs(cost))
@@ -91,7 +91,7 @@ def latex_table(
 
 def _groups(names: Sequence[str]) -> Iterator[ColumnGroup]:
     first = 2
-    for name, width in Counter(names).items():  # columns of a benchmark are neighbours
+    for name, width in Counter(names).items():  # the columns of a benchmark are adjacent
         yield ColumnGroup(name, width, first, first + width - 1)
         first += width
 
@@ -149,11 +149,11 @@ def _cost_labels(costs: Mapping[str, list[str]] | None) -> Sequence[str]:
 def _changes(
     results: Results, columns: Sequence[Column], scores: Sequence[Head], differences: pd.DataFrame
 ) -> ShownTable:
-    """What every run has more than its reference."""
+    """The table of differences between each run and its reference."""
     rows = differences[["policy_a", "policy_b", *QUESTION, "value", "ci_low", "ci_high", "verdict"]]
-    found = {row[:5]: (Score(*row[5:8]), row[8]) for row in rows.itertuples(index=False, name=None)}
+    changes = {row[:5]: (Score(*row[5:8]), row[8]) for row in rows.itertuples(index=False, name=None)}
     runs = [policy for policy in results.policies() if results.seeds(policy)]
-    shown = {run: [found.get((results.reference(run), run, *column.key)) for column in columns] for run in runs}
+    shown = {run: [changes.get((results.reference(run), run, *column.key)) for column in columns] for run in runs}
     title = (
         "Change to the reference in points [95 % interval over problems and seeds, each by itself]; tied: not "
         "different after Holm's correction for the number of pairs with a reference"
@@ -165,6 +165,6 @@ def _changes(
 
 
 def _change(difference: Score, verdict: str) -> str:
-    """A difference, reference less run, as the change from reference to run."""
+    """Show a difference, reference minus run, as the change from reference to run."""
     value, high, low = (-100 * number for number in difference)
     return f"{round(value, 1) + 0.0:+.1f} [{low:+.1f}, {high:+.1f}]{VERDICTS.get(verdict, '')}"

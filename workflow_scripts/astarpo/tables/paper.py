@@ -1,4 +1,4 @@
-"""The paper's main table, and how its ratios between methods compare with ours."""
+"""Ratios of costs between methods, ours beside those in the paper's main table."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from astarpo.evaluation.costs import both_stages_seconds
 from astarpo.tables.shown import ShownTable
 
 OURS = "a_star_po"
-# What is compared: our numbers, of the table of costs, and the paper's column.
+# Quantity -> our numbers, from the table of costs, and the paper's column.
 QUANTITIES: dict[str, tuple[Callable[[pd.DataFrame], pd.Series], str]] = {
     "time, both stages": (both_stages_seconds, "time_h"),
     "time, stage 2": (lambda cost: cost["stage2_seconds"], "time_h"),
@@ -38,36 +38,36 @@ def read_paper(path: str | Path) -> pd.DataFrame:
 
 
 def ratio_table(cost: pd.DataFrame, paper: pd.DataFrame) -> ShownTable | None:
-    """Set each run's costs against A*-PO's: ours, and those of the same method in the paper.
+    """Divide each run's costs by A*-PO's: here, and for the same method in the paper.
 
     Args:
         cost: with the columns of `columns.COST`.
-        paper: what `read_paper` returned.
+        paper: the result of `read_paper`.
 
     Returns:
-        A table of ratios, run / A*-PO, where more than 1 costs more; None where nothing is to be compared: there is no
-        A*-PO run, or no other method. Of several A*-PO runs the first is the measure.
+        A table of ratios, run / A*-PO: above 1, the run costs more. None without an A*-PO run or another method. With
+        several A*-PO runs the first is the denominator.
     """
     method_of = dict(zip(cost["run"], cost["method"], strict=True))
-    own = [run for run, method in method_of.items() if method == OURS]
+    our_runs = [run for run, method in method_of.items() if method == OURS]
     others = [run for run, method in method_of.items() if method != OURS]
-    if not own or not others:
+    if not our_runs or not others:
         return None
     means = {name: number(cost).groupby(cost["run"]).mean() for name, (number, _) in QUANTITIES.items()}
     body = []
     for run in others:
         line = [run]
         for name, (_, column) in QUANTITIES.items():
-            mine, base = (means[name].dropna().get(one) for one in (run, own[0]))
+            mine, base = (means[name].dropna().get(one) for one in (run, our_runs[0]))
             line.append(f"{mine / base:.2f}" if mine and base else "")
             line.append(_paper_range(paper, method_of[run], column))
         body.append(line)
     head = [("run", ""), *((name, who) for name in QUANTITIES for who in ("here", "paper"))]
-    return ShownTable.of(f"Costs as multiples of {own[0]}'s; the paper's for 1.5B to 7B", head, body)
+    return ShownTable.of(f"Costs as multiples of {our_runs[0]}'s; the paper's for 1.5B to 7B", head, body)
 
 
 def _paper_range(paper: pd.DataFrame, method: str, column: str) -> str:
-    """Lowest to highest ratio of a method to A*-PO over the paper's sizes of model."""
+    """Lowest to highest ratio of a method to A*-PO over the paper's model sizes."""
     by_size = paper.pivot_table(index="size", columns="method", values=column, aggfunc="last")
     if method not in by_size or OURS not in by_size:
         return ""

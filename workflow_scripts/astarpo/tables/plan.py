@@ -1,4 +1,4 @@
-"""What the tables are made of, as the configuration says it: the file that Snakemake writes when it starts."""
+"""The plan of the tables: their inputs, in a file that Snakemake writes from the configuration when it starts."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Policy(TypedDict):
 
 
 class Evaluation(TypedDict):
-    """The answers of a policy to a benchmark by a protocol; ``problems``, ``generations`` and ``graded`` are files."""
+    """A policy's answers to a benchmark by one protocol; ``problems``, ``generations`` and ``graded`` are files."""
 
     policy: str
     benchmark: str
@@ -35,7 +35,7 @@ class Evaluation(TypedDict):
 
 
 class Terms(TypedDict):
-    """What must be equal between runs for a comparison to be fair."""
+    """What must be the same in all runs for a fair comparison."""
 
     dataset: str
     selection: str | None
@@ -45,10 +45,10 @@ class Terms(TypedDict):
 
 
 class Training(TypedDict):
-    """A run with one of its seeds.
+    """One seed of a run.
 
     ``manifest``, ``metrics``, ``timings`` and ``stage1`` (a manifest for each block of samples that V* was estimated
-    from) are files; ``family`` is what runs share that differ in the learning rate ``lr`` alone.
+    from) are files; runs that differ in the learning rate ``lr`` alone have the same ``family``.
     """
 
     run: str
@@ -78,7 +78,7 @@ class Expected(TypedDict):
 
 
 class TablesPlan(TypedDict):
-    """All of it."""
+    """Everything that the tables are made from."""
 
     policies: list[Policy]
     evaluations: list[Evaluation]
@@ -87,14 +87,14 @@ class TablesPlan(TypedDict):
 
 
 def read_plan(path: str | Path, plan_sha256: str | None = None) -> TablesPlan:
-    """Read what the tables are to be made of.
+    """Read the plan of the tables.
 
     Args:
         path: the JSON that Snakemake writes when it starts.
-        plan_sha256: of the plan that belongs to this configuration; None takes the file as it is.
+        plan_sha256: hash of the plan for this configuration; None skips the check.
 
     Raises:
-        InputError: the file is of another configuration, kept from an earlier run.
+        InputError: the file is left over from a run of another configuration.
     """
     plan = cast(TablesPlan, read_json(path))
     if plan_sha256 is not None and sha256(path) != plan_sha256:

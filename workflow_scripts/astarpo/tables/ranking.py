@@ -1,4 +1,4 @@
-"""Which run is best on a benchmark, which second, and which cannot be told from the best."""
+"""The ranking of runs on each benchmark: the best, the second, and those that may be as good as the best."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from astarpo.tables.results import QUESTION
 
 Key = tuple[str, str, str, str]  # policy, benchmark, protocol, metric
 TIED = "="
-UNTOLD = "?"
+UNDECIDED = "?"
 
 
 @dataclass(frozen=True)
 class Mark:
-    """A run's place in a column: 1, 2 or 0 for any other; ``sign``: `TIED` or `UNTOLD` if it may equal the best."""
+    """A run's place in a column: 1, 2, or 0 for others; ``sign`` is `TIED` or `UNDECIDED` if it may equal the best."""
 
     place: int
     sign: str = ""
@@ -34,7 +34,7 @@ def rank_runs(summary: pd.DataFrame, differences: pd.DataFrame) -> dict[Key, Mar
         differences: with the columns of `columns.DIFFERENCES`.
 
     Returns:
-        Marks of all runs in columns with at least two of them; equal values share their place.
+        Marks for the runs in every column with at least two of them; equal values share a place.
     """
     columns = [*QUESTION, "policy_a", "policy_b", "verdict"]
     verdicts = {
@@ -50,12 +50,12 @@ def rank_runs(summary: pd.DataFrame, differences: pd.DataFrame) -> dict[Key, Mar
         winners = [policy for policy, value in values.items() if value == best]
         for policy, value in values.items():
             place = 1 if value == best else 2 if rest and value == rest[0] else 0
-            found = [verdicts.get((*question, frozenset((policy, one)))) for one in winners]
-            marks[policy, *question] = Mark(place, "" if place == 1 else _sign(found))
+            against_best = [verdicts.get((*question, frozenset((policy, one)))) for one in winners]
+            marks[policy, *question] = Mark(place, "" if place == 1 else _sign(against_best))
     return marks
 
 
 def _sign(verdicts: Sequence[str | None]) -> str:
     if "tied" in verdicts:
         return TIED
-    return UNTOLD if "cannot_tell" in verdicts else ""
+    return UNDECIDED if "cannot_tell" in verdicts else ""

@@ -1,7 +1,7 @@
-"""From tables to HTML, Markdown and LaTeX by the templates beside this module, which hold all markup.
+"""Rendering of tables as HTML, Markdown and LaTeX by the templates beside this module, which hold all markup.
 
-Names, settings, responses and problems come from people and models. Whatever a template is given is escaped for
-its format as it is put in, so that a template cannot forget it.
+Names, settings, responses and problems come from people and models. Every value is escaped for its format when it is
+inserted, so no template can forget to.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypedDict
 
 from markupsafe import Markup, escape
 
@@ -36,8 +36,20 @@ LATEX = {
     "|": r"\textbar{}",
 }
 
-# Of templates in LaTeX, where braces are everywhere.
-LATEX_SIGNS: dict[str, Any] = {
+
+class Delimiters(TypedDict, total=False):
+    """The marks of template code, by their names in jinja2."""
+
+    block_start_string: str
+    block_end_string: str
+    variable_start_string: str
+    variable_end_string: str
+    comment_start_string: str
+    comment_end_string: str
+
+
+# LaTeX uses braces everywhere.
+LATEX_DELIMITERS: Delimiters = {
     "block_start_string": "<%",
     "block_end_string": "%>",
     "variable_start_string": "<<",
@@ -48,19 +60,19 @@ LATEX_SIGNS: dict[str, Any] = {
 
 
 def printable(text: str) -> str:
-    """Replace what no file of UTF-8 text may hold by U+FFFD."""
+    """Replace characters that a UTF-8 text file must not contain by U+FFFD."""
     return UNPRINTABLE.sub("\ufffd", text)
 
 
 def escape_html(value: object) -> Markup:
-    """Spell a value in HTML, in a text or in an attribute with quotes."""
+    """Escape a value for HTML text or a quoted attribute."""
     return escape(value if isinstance(value, Markup) else printable(str(value)))
 
 
 def escape_markdown(value: object) -> str:
-    r"""Spell a value in one line of Markdown, so that it is read as it stands.
+    r"""Escape a value for one line of Markdown, so that it is displayed literally.
 
-    A bracket after a bracket, as in ``[x](y)``, would make a link; others are left alone.
+    Of brackets, only pairs that would make a link, as in ``[x](y)``, are escaped.
     """
     text = " ".join(printable(str(value)).split("\n"))
     text = re.sub(r"([\\`*_|~])", r"\\\1", text.replace("\r", " "))
@@ -69,31 +81,31 @@ def escape_markdown(value: object) -> str:
 
 
 def escape_latex(value: object) -> str:
-    """Spell a value in one line of LaTeX."""
+    """Escape a value for one line of LaTeX."""
     if isinstance(value, Markup):
         return value
     return "".join(LATEX.get(character, character) for character in re.sub(r"[\r\n]", " ", printable(str(value))))
 
 
 def latex_row_start(text: str) -> Markup:
-    """Spell the first cell of a row: a bracket or a star there would belong to the line break of the row above."""
+    """Escape the first cell of a row, where a bracket or star would belong to the line break of the row above."""
     return Markup(re.sub(r"^(\s*)([\[*])", r"\1{\2}", escape_latex(text)))
 
 
 def latex_comment(text: str) -> Markup:
-    """Spell a text in a comment of LaTeX, which is one line."""
+    """Put a text on one line, for a LaTeX comment."""
     return Markup(" ".join(printable(text).splitlines()))
 
 
 ESCAPES: dict[str, Callable[[object], str]] = {"html": escape_html, "md": escape_markdown, "tex": escape_latex}
 
 
-def render(template: str, **values: Any) -> str:
+def render(template: str, **values: object) -> str:
     """Fill in a template.
 
     Args:
-        template: its name in `TEMPLATES`, as ``main.tex.j2``; the middle decides how values are escaped.
-        values: what the template names.
+        template: its name in `TEMPLATES`, as ``main.tex.j2``; the middle part selects the escaping.
+        values: the variables of the template.
     """
     return _environment(template.split(".")[-2]).get_template(template).render(**values)
 
@@ -109,17 +121,17 @@ def _environment(kind: str) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
-        **(LATEX_SIGNS if kind == "tex" else {}),
+        **(LATEX_DELIMITERS if kind == "tex" else Delimiters()),
     )
     environment.filters |= {"comment": latex_comment, "row_start": latex_row_start}
     return environment
 
 
 def tables_page(title: str, tables: Sequence[ShownTable]) -> str:
-    """Make a web page of tables."""
+    """Render tables as a web page."""
     return render("tables.html.j2", title=title, tables=tables)
 
 
 def markdown_tables(tables: Sequence[ShownTable]) -> str:
-    """Spell tables in Markdown: the first with its title below, the others with theirs above."""
+    """Render tables as Markdown, the title of the first below it and those of the others above them."""
     return render("tables.md.j2", tables=tables)

@@ -1,4 +1,4 @@
-"""The summary table, ready to be asked for what a table shows."""
+"""Lookup of single numbers in the summary table."""
 
 from __future__ import annotations
 
@@ -13,12 +13,16 @@ from astarpo.evaluation.intervals import OVER_BOTH, OVER_PROBLEMS
 from astarpo.evaluation.scores import family, interval_note
 
 FAMILIES = ("greedy", "avg", "pass", "maj")
-QUESTION = ["benchmark", "protocol", "metric"]  # what a row of the summary or of the differences is about
+QUESTION = [
+    "benchmark",
+    "protocol",
+    "metric",
+]  # the key of a row of the summary or of the differences, beside the policy
 Question = tuple[str, str, str]
 
 
 class Score(NamedTuple):
-    """A number of the summary with its interval, as shares."""
+    """A score with its interval, as shares."""
 
     value: float
     ci_low: float
@@ -27,7 +31,7 @@ class Score(NamedTuple):
 
 @dataclass(frozen=True)
 class Column:
-    """A metric of a benchmark by a protocol; ``label`` tells it from the benchmark's other ones."""
+    """A metric on a benchmark by one protocol; ``label`` distinguishes it from the benchmark's other columns."""
 
     benchmark: str
     protocol: str
@@ -36,12 +40,12 @@ class Column:
 
     @property
     def key(self) -> Question:
-        """What a row of the summary must have in ``benchmark``, ``protocol`` and ``metric``."""
+        """``benchmark``, ``protocol`` and ``metric``, as in the summary."""
         return self.benchmark, self.protocol, self.metric
 
 
 class Results:
-    """The summary table, ready to be asked for single numbers.
+    """Lookup of single numbers in the summary table.
 
     Args:
         summary: with the columns of `columns.SUMMARY`.
@@ -57,20 +61,20 @@ class Results:
         self._seeds = {run: rows["policy"].tolist() for run, rows in of_seeds.groupby("run")}
 
     def policies(self) -> list[str]:
-        """References and runs (as mean over their seeds), in the order of the rows."""
+        """References and runs (with pooled seeds), in the order of the rows."""
         names: list[str] = self.summary.loc[self.summary["seed"].isna(), "policy"].drop_duplicates().tolist()
         return names
 
     def seeds(self, run: str) -> list[str]:
-        """The policies that a run's seeds are; none for a reference."""
+        """The policies of a run's seeds; empty for a reference."""
         return self._seeds.get(run, [])
 
     def reference(self, policy: str) -> str:
-        """What a policy was trained from; of a reference, itself."""
+        """The reference that a policy was trained from; for a reference, itself."""
         return str(self._references[policy])
 
     def columns(self, families: Sequence[str] = FAMILIES) -> list[Column]:
-        """The main metrics of every benchmark, those with their protocol's largest k."""
+        """The main metrics of every benchmark: those with the largest k of their protocol."""
         largest = self.summary.groupby(["benchmark", "protocol"])["k"].transform("max")
         main = self.summary.loc[self.summary["k"] == largest, QUESTION].drop_duplicates()
         keys = [key for key in main.itertuples(index=False, name=None) if family(key[2]) in families]
@@ -83,19 +87,19 @@ class Results:
         ]
 
     def score(self, policy: str, column: Column) -> Score | None:
-        """The number of a policy in a column, if it was evaluated so."""
+        """A policy's score in a column, if it was evaluated."""
         return self._scores.get((policy, *column.key))
 
     def change(self, policy: str, column: Column) -> float | None:
-        """Difference to the reference in points; None for a reference, and where one of the two was not evaluated."""
-        own, reference = self.score(policy, column), self.score(self.reference(policy), column)
-        if own is None or reference is None or policy == self.reference(policy):
+        """Difference to the reference in points; None for a reference, or if either was not evaluated."""
+        score, reference = self.score(policy, column), self.score(self.reference(policy), column)
+        if score is None or reference is None or policy == self.reference(policy):
             return None
-        return 100 * (own.value - reference.value)
+        return 100 * (score.value - reference.value)
 
 
 def percent(value: float) -> str:
-    """A share as percent with one decimal."""
+    """A share in percent with one decimal."""
     return f"{100 * value:.1f}"
 
 
@@ -105,7 +109,7 @@ def interval(score: Score) -> str:
 
 
 def table_note(summary: pd.DataFrame) -> str:
-    """Say what the intervals of a table are over, those of references and of single seeds included.
+    """Describe what the intervals of a table are over, including those of references and single seeds.
 
     Args:
         summary: with the columns of `columns.SUMMARY`.

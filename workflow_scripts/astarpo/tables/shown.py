@@ -1,4 +1,4 @@
-"""Tables as people see them: cells of plain text with what is to be marked, and nothing of any format."""
+"""Tables for people: cells of plain text with marks, independent of any output format."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Head = str | tuple[str, ...]
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell: a text, its interval or the like, and its place among the runs."""
+    """A cell: its text, further text such as an interval, and its place among the runs."""
 
     text: str
     more: str = ""
@@ -29,8 +29,8 @@ class ShownTable:
     """A table with its title.
 
     Attributes:
-        title: a sentence without its full stop.
-        cells: a data frame of `Cell`; its columns are tuples of the lines of their heads, where empty ones are none.
+        title: a sentence without the full stop.
+        cells: a data frame of `Cell`; column names are tuples of the lines of the head, of which empty ones are hidden.
     """
 
     title: str
@@ -41,13 +41,13 @@ class ShownTable:
         """Make a table of rows.
 
         Args:
-            title: a sentence without its full stop.
-            head: of each column, one line or several.
+            title: a sentence without the full stop.
+            head: one or several lines for each column.
             body: rows as long as the head.
         """
         lines = [(one,) if isinstance(one, str) else one for one in head]
         rows = [[Cell(cell) if isinstance(cell, str) else cell for cell in row] for row in body]
-        # Columns are numbered, so that two may have the same head.
+        # Columns are numbered first, as two may have the same head.
         return cls(title, pd.DataFrame(rows, columns=range(len(lines)), dtype=object).set_axis(_index(lines), axis=1))
 
     @property
@@ -62,11 +62,11 @@ class ShownTable:
 
     @property
     def texts(self) -> list[list[str]]:
-        """What the rows say, without marks of places."""
+        """The texts of the rows, without the marks of places."""
         return [[str(cell) for cell in row] for row in self.rows]
 
     def plain(self) -> pd.DataFrame:
-        """The texts as a data frame, heads in one line."""
+        """The texts as a data frame, each head on one line."""
         return self.cells.map(str).set_axis([" ".join(lines) for lines in self.head], axis=1)
 
 

@@ -1,4 +1,4 @@
-"""Results as plain text, for the terminal."""
+"""The results as plain text for the terminal."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from astarpo.tables.results import Column, Results, interval, percent, table_not
 
 
 def terminal_table(summary: pd.DataFrame) -> str:
-    """Show how good every policy is on each benchmark: greedy, avg@k with its interval, pass@k.
+    """Show the scores of every policy on each benchmark: greedy, avg@k with its interval, pass@k.
 
     Args:
         summary: with the columns of `columns.SUMMARY`.
 
     Returns:
-        A block a benchmark, a line a policy; in brackets the change to the reference in points.
+        One block per benchmark, one line per policy; in brackets the change to the reference in points.
     """
     results = Results(summary)
     columns = results.columns(("greedy", "avg", "pass"))
     blocks = []
     for benchmark in dict.fromkeys(column.benchmark for column in columns):
-        own = [column for column in columns if column.benchmark == benchmark]
-        lines = [["", *(column.label for column in own)]]
+        shown = [column for column in columns if column.benchmark == benchmark]
+        lines = [["", *(column.label for column in shown)]]
         for policy in results.policies():
-            lines.append([policy, *(_terminal_cell(results, policy, column) for column in own)])
+            lines.append([policy, *(_terminal_cell(results, policy, column) for column in shown)])
             for seed in results.seeds(policy):
                 name = f"  {seed.rsplit('.', 1)[-1].replace('-', ' ')}"
-                lines.append([name, *(_terminal_cell(results, seed, column) for column in own)])
+                lines.append([name, *(_terminal_cell(results, seed, column) for column in shown)])
         about = summary[summary["benchmark"] == benchmark]
         n_problems = about["n_problems"].iloc[0]
         title = f"{benchmark}: {n_problems} problem{'' if n_problems == 1 else 's'}, percent right"
@@ -40,13 +40,13 @@ def _terminal_cell(results: Results, policy: str, column: Column) -> str:
     score = results.score(policy, column)
     if score is None:
         return ""
-    parts = [percent(score.value).rjust(5)]
+    texts = [percent(score.value).rjust(5)]
     if family(column.metric) == "avg":
-        parts.append(interval(score))
+        texts.append(interval(score))
     change = results.change(policy, column)
     if change is not None:
-        parts.append(f"({change:+.1f})")
-    return " ".join(parts)
+        texts.append(f"({change:+.1f})")
+    return " ".join(texts)
 
 
 def _without_empty(lines: list[list[str]]) -> list[list[str]]:

@@ -1,4 +1,4 @@
-"""On what terms runs are compared, and when A*-PO has what the others end with."""
+"""The terms on which runs are compared, and when A*-PO reaches the final accuracy of the others."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from astarpo.tables.plan import Training
 from astarpo.tables.results import percent
 from astarpo.tables.shown import ShownTable
 
-NEARLY_EQUAL = 0.02  # a training ends with a whole batch: numbers of tokens are never equal to the last one
+NEARLY_EQUAL = 0.02  # trainings end with a whole batch, so their numbers of tokens are never exactly equal
 
 
 def terms_table(trainings: Sequence[Training], cost: pd.DataFrame, curves: pd.DataFrame) -> ShownTable | None:
-    """State what is equal between the runs, and what is not.
+    """Show which terms are equal in all runs and which are not.
 
     Args:
         trainings: of the tables' plan.
@@ -25,25 +25,25 @@ def terms_table(trainings: Sequence[Training], cost: pd.DataFrame, curves: pd.Da
         curves: with the columns of `columns.CURVES`.
 
     Returns:
-        A row a run, means over its seeds; None where there is nothing to compare.
+        One row per run, means over its seeds; None with fewer than two runs.
     """
     terms = {training["run"]: training["terms"] for training in trainings}
     if len(terms) < 2:
         return None
     steps = curves.groupby(["run", "seed"])["step"].max().groupby("run").mean()
     generated = cost.groupby("run")["generated_tokens"].mean()
-    updates = {run: float(steps[run]) * own["updates_per_rollout"] for run, own in terms.items()}
+    updates = {run: float(steps[run]) * run_terms["updates_per_rollout"] for run, run_terms in terms.items()}
     tokens = {run: float(generated[run]) for run in terms}
     body = [
         [
             run,
-            f"{own['dataset']}, {own['selection'] or 'all'}",
-            str(own["prompts_per_batch"]),
-            str(own["responses_per_prompt"]),
+            f"{run_terms['dataset']}, {run_terms['selection'] or 'all'}",
+            str(run_terms["prompts_per_batch"]),
+            str(run_terms["responses_per_prompt"]),
             f"{updates[run]:g}",
             f"{tokens[run]:,.0f}",
         ]
-        for run, own in terms.items()
+        for run, run_terms in terms.items()
     ]
     equal = {
         "prompts and their order": len({_prompts_and_seeds(trainings, run) for run in terms}) == 1,
@@ -57,32 +57,32 @@ def terms_table(trainings: Sequence[Training], cost: pd.DataFrame, curves: pd.Da
 
 
 def _prompts_and_seeds(trainings: Sequence[Training], run: str) -> tuple[PromptsSeen, tuple[int, ...]]:
-    """What decides which prompts a run sees, and when."""
-    own = [training for training in trainings if training["run"] == run]
-    return prompts_seen(own[0]["terms"]), tuple(sorted(training["seed"] for training in own))
+    """What determines which prompts a run sees, and in which order."""
+    of_run = [training for training in trainings if training["run"] == run]
+    return prompts_seen(of_run[0]["terms"]), tuple(sorted(training["seed"] for training in of_run))
 
 
 def race_table(cost: pd.DataFrame, curves: pd.DataFrame) -> ShownTable | None:
-    """Tell after what time of stage 2 A*-PO first has the validation accuracy that each other run ends with.
+    """Show when in stage 2 A*-PO first reaches the final validation accuracy of each other run.
 
-    Both are curves of the mean over seeds, at the steps where all seeds were validated. The first such step counts; as
-    validation is noisy, a run that gets there late or by little may owe it to that.
+    Both are curves of means over seeds, at the steps where all seeds were validated. The first such step counts, which
+    noise in the validation favours.
 
     Args:
         cost: with the columns of `columns.COST`.
         curves: with the columns of `columns.CURVES`.
 
     Returns:
-        A row a run of another method; None without one, an A*-PO run, and validation. Of several A*-PO runs the first
-        counts.
+        One row per run of another method; None if there is none, no A*-PO run, or no validation. With several A*-PO
+        runs the first counts.
     """
     method_of = dict(zip(cost["run"], cost["method"], strict=True))
     validation = {run: _validation_curve(curves, run) for run in method_of}
-    own = [run for run, method in method_of.items() if method == OURS and len(validation[run])]
+    our_runs = [run for run, method in method_of.items() if method == OURS and len(validation[run])]
     others = [run for run, method in method_of.items() if method != OURS and len(validation[run])]
-    if not own or not others:
+    if not our_runs or not others:
         return None
-    ours = validation[own[0]]
+    ours = validation[our_runs[0]]
     body = []
     for run in others:
         last = validation[run].iloc[-1]
@@ -95,16 +95,16 @@ def race_table(cost: pd.DataFrame, curves: pd.DataFrame) -> ShownTable | None:
             body.append([*line, "never", ""])
     end = ours.iloc[-1]
     title = (
-        f"When {own[0]} first has the validation accuracy that another run ends with; "
+        f"When {our_runs[0]} first reaches the final validation accuracy of another run; "
         f"it ends with {percent(end['value'])} % after {end['seconds']:.0f} s of stage 2. Means over the seeds, "
-        "without intervals; a noisy curve gets somewhere early by chance, which favours it"
+        "without intervals; a noisy curve reaches a value early by chance, which favours it"
     )
-    head = ["run", "final validation, %", "its stage 2, s", f"{own[0]} has that after, s", "share"]
+    head = ["run", "final validation, %", "its stage 2, s", f"{our_runs[0]} reaches it after, s", "share"]
     return ShownTable.of(title, head, body)
 
 
 def _validation_curve(curves: pd.DataFrame, run: str) -> pd.DataFrame:
-    """Seconds of stage 2 and validation reward, means over the seeds, by step."""
-    own = curves[(curves["run"] == run) & (curves["name"] == "validation_reward")]
-    by_step = own.groupby("step").agg(seconds=("seconds", fmean), value=("value", fmean), n=("seed", "size"))
-    return by_step[by_step["n"] == own["seed"].nunique()]
+    """Seconds of stage 2 and validation reward by step, means over the seeds."""
+    rewards = curves[(curves["run"] == run) & (curves["name"] == "validation_reward")]
+    by_step = rewards.groupby("step").agg(seconds=("seconds", fmean), value=("value", fmean), n=("seed", "size"))
+    return by_step[by_step["n"] == rewards["seed"].nunique()]

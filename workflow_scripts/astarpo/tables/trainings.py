@@ -1,4 +1,4 @@
-"""The tables of curves and of costs: what each training recorded, step by step and in sum."""
+"""The tables of curves and costs: what each training recorded, by step and in total."""
 
 from __future__ import annotations
 
@@ -54,17 +54,17 @@ class CostRow(TypedDict):
 
 
 def curve_table(trainings: Iterable[Training]) -> pd.DataFrame:
-    """Lay out the metrics of trainings, one row a step and metric.
+    """Tabulate the metrics of trainings, one row per step and metric.
 
     Args:
-        trainings: of the tables' plan.
+        trainings: from the tables' plan.
 
     Returns:
-        With the columns of `columns.CURVES`, nulls left out. ``seconds`` and ``generated_tokens`` are sums over
-        the steps so far; the metric of the latter name is the step's own number.
+        A table with the columns of `columns.CURVES`, nulls left out. The columns ``seconds`` and ``generated_tokens``
+        are sums over the steps so far; the metric ``generated_tokens`` is the number of the step alone.
 
     Raises:
-        InputError: the two files of a training are not about the same steps.
+        InputError: the two files of a training have different steps.
     """
     return pd.concat([frame([], CURVES), *map(_curves, trainings)], ignore_index=True)
 
@@ -88,17 +88,17 @@ def _curves(training: Training) -> pd.DataFrame:
 
 
 def cost_table(trainings: Iterable[Training]) -> pd.DataFrame:
-    """Sum up what each training cost.
+    """Sum up the costs of each training.
 
     Args:
-        trainings: of the tables' plan.
+        trainings: from the tables' plan.
 
     Returns:
-        With the columns of `columns.COST`: stage 1 whole, for every run that uses it, null where its samples were
+        A table with the columns of `columns.COST`: all of stage 1 for every run that uses it, null if its samples were
         imported; tokens of stage 2 alone; KL as the mean over the last tenth of the steps.
 
     Raises:
-        InputError: a file lacks something, or a manifest belongs to another seed.
+        InputError: a file lacks a key or column, or a manifest belongs to another seed.
     """
     return frame(map(_cost, trainings), COST)
 
@@ -107,7 +107,7 @@ def _cost(training: Training) -> CostRow:
     manifest = read_json(training["manifest"])
     if manifest.get("seed", training["seed"]) != training["seed"]:
         raise InputError(
-            f"{training['manifest']}: is of seed {manifest['seed']}, not of seed {training['seed']}; "
+            f"{training['manifest']}: belongs to seed {manifest['seed']}, not to seed {training['seed']}; "
             "delete the file and run `snakemake` again"
         )
     metrics, timings = _steps(training)
@@ -136,15 +136,15 @@ def _cost(training: Training) -> CostRow:
 
 
 def _stage1_seconds(manifests: list[str]) -> float | None:
-    """Seconds of stage 1. What imported samples cost, somewhere else, is not known; reading them is not that cost."""
+    """Seconds of stage 1; None for imported samples, as the time to read them is not what they cost elsewhere."""
     drawn_here = not any("imported" in read_json(path) for path in manifests)
     seconds = [_field(path, "seconds") for path in manifests if drawn_here]
     return sum(seconds) if seconds else None
 
 
 def _steps(training: Training) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Both files, a row for each step, in the order of the steps."""
-    read_table(training["metrics"], NEEDED_METRICS)  # names a column that is missing
+    """Metrics and timings, one row per step, in the order of the steps."""
+    read_table(training["metrics"], NEEDED_METRICS)  # for its error message if a column is missing
     metrics, timings = (
         table.sort_values("step", ignore_index=True)
         for table in (read_frame(training["metrics"]), read_frame(training["timings"], TIMINGS))

@@ -1,4 +1,4 @@
-"""What trainings reached on their validation prompts, learning rates side by side."""
+"""The accuracy of trainings on their validation prompts, learning rates side by side."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from astarpo.common.frames import frame, read_frame
 from astarpo.evaluation.differences import compare_seed_scores
 from astarpo.tables.comparisons import prompts_seen
 from astarpo.tables.plan import Training
-from astarpo.tables.ranking import TIED, UNTOLD, Mark
+from astarpo.tables.ranking import TIED, UNDECIDED, Mark
 from astarpo.tables.shown import Cell, ShownTable
 
 VALIDATION = pa.schema(
@@ -30,13 +30,13 @@ NEEDED = pa.schema([("step", pa.int64()), ("validation_reward", pa.float64())])
 
 
 def validation_table(trainings: Iterable[Training]) -> pd.DataFrame:
-    """Read every validation of the trainings.
+    """Read all validations of the trainings.
 
     Args:
-        trainings: of the tables' plan.
+        trainings: from the tables' plan.
 
     Returns:
-        With the columns of `VALIDATION`; no rows of a run without validation prompts.
+        A table with the columns of `VALIDATION`; a run without validation prompts has no rows.
 
     Raises:
         InputError: a file is missing or lacks a column.
@@ -52,51 +52,51 @@ def _validations(training: Training) -> pd.DataFrame:
 
 
 def rate_table(validation: pd.DataFrame) -> ShownTable:
-    """Lay out what runs end with: a row for runs that differ in the learning rate alone, a column a rate.
+    """Tabulate the final accuracy: one row for runs that differ in the learning rate alone, one column per rate.
 
     Args:
         validation: with the columns of `VALIDATION`.
 
     Returns:
-        Percent right, means over the seeds; the best rate of a row bold, where it has several, and those marked that
-        may be as good: ``=`` not different from it, ``?`` cannot be told, as there is one seed, or all agree.
+        Percent right, means over the seeds; the best rate of a row with several is bold. Rates that may be as good are
+        marked: ``=`` not significantly different, ``?`` unknown, as there is one seed or all seeds agree.
 
     Raises:
         InputError: there are no rows.
     """
     if validation.empty:
-        raise InputError("no training has validated on any prompts; give its run `validation`")
+        raise InputError("no training was validated; set `validation` in its run")
     scores = _final_scores(validation, "family")
     rates = sorted({rate for _, rate in scores})
     body: list[list[str | Cell]] = []
     used = set()
     for family in dict.fromkeys(name for name, _ in scores):
-        own = {rate: scores[family, rate] for rate in rates if (family, rate) in scores}
-        signs = _signs(own)
+        by_rate = {rate: scores[family, rate] for rate in rates if (family, rate) in scores}
+        signs = _signs(by_rate)
         used |= set(signs.values())
-        best = max(map(_mean, own.values())) if len(own) > 1 else None
+        best = max(map(_mean, by_rate.values())) if len(by_rate) > 1 else None
         cells: list[str | Cell] = [""] * len(rates)
-        for rate, seeds in own.items():
+        for rate, seeds in by_rate.items():
             mark = Mark(1) if _mean(seeds) == best else Mark(0, signs[rate])
             cells[rates.index(rate)] = Cell(f"{100 * _mean(seeds):.1f}", mark=mark)
         body.append([family, *cells])
     title = "Percent of the validation prompts right at the end, by learning rate; means over seeds, the best rate bold"
     if TIED in used:
         title += f"; {TIED} not different from it, by seed, after Holm's correction for the pairs of a row"
-    if UNTOLD in used:
-        title += f"; {UNTOLD} cannot be told from it: one seed, or seeds that all agree"
+    if UNDECIDED in used:
+        title += f"; {UNDECIDED} may equal it: one seed, or seeds that all agree"
     return ShownTable.of(title, ["run", *(f"{rate:g}" for rate in rates)], body)
 
 
 def difference_table(validation: pd.DataFrame, trainings: Sequence[Training]) -> ShownTable | None:
-    """Set every training with several seeds against the best one, by the accuracy that each seed ends with.
+    """Compare every run with several seeds with the best one, by the final accuracy of each seed.
 
     Args:
         validation: with the columns of `VALIDATION`.
-        trainings: of the tables' plan.
+        trainings: from the tables' plan.
 
     Returns:
-        A row a run; None where fewer than two have several seeds.
+        One row per run; None if fewer than two have several seeds.
     """
     last = {key: seeds for key, seeds in _final_scores(validation, "run").items() if len(seeds) > 1}
     if len(last) < 2:
@@ -105,22 +105,22 @@ def difference_table(validation: pd.DataFrame, trainings: Sequence[Training]) ->
     scores = {run: seeds for (run, _), seeds in last.items()}
     best = max(scores, key=lambda run: _mean(scores[run]))
     body = [[best, f"{100 * _mean(scores[best]):.1f}", "", ""]]
-    untold = False
-    for (a, b), (found, told) in compare_seed_scores(scores, data).items():
+    undecided = False
+    for (a, b), (difference, verdict) in compare_seed_scores(scores, data).items():
         if a != best:
             continue
-        points = [f"{-100 * one:+.1f}" for one in found.interval] if found else []
+        points = [f"{-100 * one:+.1f}" for one in difference.interval] if difference else []
         shown = "{0} [{2}, {1}]".format(*points) if points else ""
-        words = {"tied": "tied", "cannot_tell": "cannot tell"}.get(told, "")
-        untold |= told == "cannot_tell"
+        words = {"tied": "tied", "cannot_tell": "cannot tell"}.get(verdict, "")
+        undecided |= verdict == "cannot_tell"
         body.append([b, f"{100 * _mean(scores[b]):.1f}", shown, words])
     title = (
         "Difference to the best run at the end, in points [95 % t interval over seeds, each by itself, the prompts "
         "being the same]; tied: not different after Holm's correction for the number of pairs of runs"
     )
-    if untold:
+    if undecided:
         title += "; cannot tell: the seeds all agree, which says nothing of others"
-    return ShownTable.of(title, ["run", "validation, %", f"less {best}", ""], body)
+    return ShownTable.of(title, ["run", "validation, %", f"minus {best}", ""], body)
 
 
 def _final_scores(validation: pd.DataFrame, name: str) -> dict[tuple[str, float], dict[int, float]]:
@@ -136,11 +136,11 @@ def _mean(seeds: Mapping[int, float]) -> float:
     return sum(seeds.values()) / len(seeds)
 
 
-def _signs(own: Mapping[float, Mapping[int, float]]) -> dict[float, str]:
-    """Learning rate -> whether it may be as good as the best one."""
-    signs = dict.fromkeys(own, "")
-    best = max(own, key=lambda rate: _mean(own[rate]))
-    for (a, b), (_, told) in compare_seed_scores(own).items():
+def _signs(by_rate: Mapping[float, Mapping[int, float]]) -> dict[float, str]:
+    """Learning rate -> sign, if it may be as good as the best one."""
+    signs = dict.fromkeys(by_rate, "")
+    best = max(by_rate, key=lambda rate: _mean(by_rate[rate]))
+    for (a, b), (_, verdict) in compare_seed_scores(by_rate).items():
         if a == best:
-            signs[b] = {"tied": TIED, "cannot_tell": UNTOLD}.get(told, "")
+            signs[b] = {"tied": TIED, "cannot_tell": UNDECIDED}.get(verdict, "")
     return signs

@@ -7,15 +7,16 @@ import hashlib
 from astarpo.common.code import Chosen
 from astarpo.common.kinds import Text
 from astarpo.common.settings import Section
-from astarpo.config.ablations import AblationSettings, ablation_points
+from astarpo.config.ablations import ablation_points
 from astarpo.config.expected import expected_results
 from astarpo.config.paths import benchmark_path, evaluation_path, table_path, training_folder, value_path
 from astarpo.config.policies import evaluations, trainings, validated_trainings
-from astarpo.config.runs import Ablation, Config, Figure, Values
+from astarpo.config.runs import Config
 from astarpo.config.stages.stage import Inputs, Stage, Wildcards
 from astarpo.config.tables_plan import tables_plan
 from astarpo.figures import PLOTS
 from astarpo.figures import TABLES as FIGURE_TABLES
+from astarpo.figures.settings import Ablation, AblationSettings, Figure, Values
 
 
 class PlanSettings(Section):
