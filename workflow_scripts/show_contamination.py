@@ -1,4 +1,4 @@
-"""Show what every training set shares with every benchmark, as a table and as a page of the report."""
+"""Show the problems that training sets share with benchmarks, as a table and as a page of the report."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from astarpo.common.files import read_json, write_text
 def main() -> None:
     parser = cli.parser(__doc__)
     parser.add_argument("--reports", nargs="*", default=[], help="JSON files of check_contamination")
-    parser.add_argument("--out-csv", required=True, help="CSV: counts, a row a pair of sets")
-    parser.add_argument("--out-html", required=True, help="the same and the problems, as a web page")
+    parser.add_argument("--out-csv", required=True, help="CSV: counts, one row per pair of sets")
+    parser.add_argument("--out-html", required=True, help="counts and problems, as a web page")
     arguments = parser.parse_args()
     cli.parse_settings(arguments.settings)
 
