@@ -206,7 +206,7 @@ def test_the_splits_of_the_embedded_default_share_no_problem():
 
 
 def test_no_right_answer_of_the_embedded_default_exceeds_max_new_tokens():
-    from astarpo.model.loading import byte_tokenizer
+    from astarpo.model.scratch import byte_tokenizer
 
     config = load_config(yaml.safe_load((Path(__file__).parent.parent / "config/config.yaml").read_text()))
     reference = config.references["tiny"]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
 
+from astarpo.model.causal_lm import CausalLM
 from astarpo.model.chunked_log_probs import SMALL_LOGITS, Chunking, Head
 
 
@@ -75,7 +76,7 @@ def collate(
 
 
 def token_log_probs(
-    model: Any,
+    model: CausalLM,
     batch: Batch,
     temperature: float,
     entropy: Literal["none", "detached", "with_gradient"] = "none",
@@ -86,7 +87,7 @@ def token_log_probs(
     """Log-probability of each response token, ln softmax(logits / temperature)[token].
 
     Args:
-        model: a causal language model with ``logits_to_keep`` (transformers).
+        model: a causal language model with ``logits_to_keep``.
         batch: from `collate`.
         temperature: the sampling temperature, > 0: the policy that is trained is the one that sampled.
         entropy: whether to compute the entropy of each next-token distribution as well, and for what.
@@ -114,7 +115,7 @@ def token_log_probs(
     return _scatter(log_probs_N, batch.mask_BT), entropy_BT
 
 
-def _in_chunks(model: Any, batch: Batch, head: Head, how: Chunking) -> tuple[Tensor, Tensor]:
+def _in_chunks(model: CausalLM, batch: Batch, head: Head, how: Chunking) -> tuple[Tensor, Tensor]:
     """Only hidden states that predict a response token go through the head."""
     hidden_BSH = model.base_model(input_ids=batch.input_ids_BS, use_cache=False).last_hidden_state
     rows, columns = batch.mask_BT.nonzero(as_tuple=True)
@@ -123,7 +124,7 @@ def _in_chunks(model: Any, batch: Batch, head: Head, how: Chunking) -> tuple[Ten
 
 
 def _at_once(
-    model: Any, batch: Batch, temperature: float, entropy: str, first: int, kept: int
+    model: CausalLM, batch: Batch, temperature: float, entropy: str, first: int, kept: int
 ) -> tuple[Tensor, Tensor]:
     """From the logits of the last ``kept`` positions, ``first`` and on; without entropy, its place is taken."""
     logits_BKV = model(input_ids=batch.input_ids_BS, use_cache=False, logits_to_keep=kept).logits

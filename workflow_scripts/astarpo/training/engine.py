@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from astarpo.model.learning_rate import learning_rate, set_learning_rate
-from astarpo.model.loading import Policy
 from astarpo.model.log_probs import Batch, collate, token_log_probs
 from astarpo.model.lora import adapters_off
+from astarpo.model.policy import Policy
 from astarpo.model.precision import autocast
 from astarpo.objectives import METHODS, normaliser_of
 from astarpo.objectives.loss_terms import k3
@@ -348,7 +348,7 @@ class TorchEngine:
 
     def state(self) -> dict[str, Any]:
         """Everything a checkpoint must hold to go on exactly: weights and optimizer moments."""
-        state = {"model": self.policy.model.state_dict(), "optimizer": self.optimizer.state_dict()}
+        state: dict[str, Any] = {"model": self.policy.model.state_dict(), "optimizer": self.optimizer.state_dict()}
         if self.critic is not None:
             state["critic"] = self.critic.state()
         if self.lagged is not None:

@@ -16,7 +16,7 @@ from astarpo.common.machine import MachineSettings
 from astarpo.common.packages import check_can_import
 from astarpo.common.provenance import manifest
 from astarpo.model.lengths import Length, check_folder
-from astarpo.model.loading import Policy, load_policy
+from astarpo.model.loading import load_policy
 from astarpo.model.lora import inject, merged
 from astarpo.model.memory import (
     LOADING,
@@ -28,6 +28,7 @@ from astarpo.model.memory import (
     parameters_of_folder,
     sampler_bytes,
 )
+from astarpo.model.policy import Policy
 from astarpo.objectives import METHODS, uses_v_star
 from astarpo.sampling.engines import check_engine, make_sampler
 from astarpo.training import checkpoints

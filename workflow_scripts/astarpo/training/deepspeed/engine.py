@@ -12,8 +12,8 @@ from torch import Tensor
 
 from astarpo.common.errors import InputError
 from astarpo.common.machine import MachineSettings
-from astarpo.model.loading import Policy
 from astarpo.model.log_probs import Batch
+from astarpo.model.policy import Policy
 from astarpo.training import model_setup
 from astarpo.training.deepspeed import optimizer
 from astarpo.training.deepspeed.critic import SpreadCritic
@@ -52,9 +52,9 @@ class DeepSpeedEngine(TorchEngine):
         super().__init__(policy, reference, settings, machine.micro_batch, machine.micro_batch_tokens)
         self.world, self.stage, self.whole = world, machine.zero_stage, whole
         self.in_bfloat16 = settings.precision == "bfloat16"
-        model = policy.model
+        model: torch.nn.Module = policy.model
         if self.stage == 3:
-            model = ScoredModel(model, self.head_of.get("policy"))
+            model = ScoredModel(policy.model, self.head_of.get("policy"))
         self.engine, self.optimizer = optimizer.initialize(model, settings, machine)
         if self.critic is not None:
             self.critic = SpreadCritic(self.critic, settings, machine)

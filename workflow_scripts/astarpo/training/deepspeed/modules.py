@@ -6,8 +6,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from transformers import PreTrainedModel
 
-from astarpo.model.chunked_log_probs import Chunking, Head, log_probs_of_hidden
+from astarpo.model.chunked_log_probs import Chunking, Head, Projection, log_probs_of_hidden
 from astarpo.model.log_probs import Batch, token_log_probs
 
 
@@ -22,7 +23,7 @@ class ScoredModel(torch.nn.Module):
         head: the model's, for chunks; None: all logits at once.
     """
 
-    def __init__(self, model: Any, head: Head | None) -> None:
+    def __init__(self, model: PreTrainedModel, head: Head | None) -> None:
         super().__init__()
         self.model = model
         self.head = None if head is None else _GatheredHead.of(head)
@@ -41,11 +42,14 @@ class ScoredModel(torch.nn.Module):
 class _HeadModule(torch.nn.Module):
     """Output embeddings, used in chunks; it shares weight and bias with the model's own layer."""
 
-    def __init__(self, linear: Any) -> None:
+    weight: Tensor
+    bias: Tensor | None
+
+    def __init__(self, linear: Projection) -> None:
         super().__init__()
         self.out_features = linear.out_features
-        self.register_parameter("weight", linear.weight)
-        self.register_parameter("bias", linear.bias)
+        self.weight = linear.weight
+        self.bias = linear.bias
 
     def forward(self, hidden_NH: Tensor, labels_N: Tensor, head: Head, how: Chunking) -> tuple[Tensor, Tensor]:
         """See `chunked_log_probs.log_probs_of_hidden`."""
@@ -54,6 +58,8 @@ class _HeadModule(torch.nn.Module):
 
 class _GatheredHead(Head):
     """A head whose passes are those of a module, before and after which DeepSpeed's hooks run."""
+
+    linear: _HeadModule
 
     @classmethod
     def of(cls, head: Head) -> _GatheredHead:
