@@ -12,6 +12,8 @@ from torch import Tensor
 from astarpo.model.causal_lm import CausalLM
 from astarpo.model.chunked_log_probs import SMALL_LOGITS, Chunking, Head
 
+Entropy = Literal["none", "detached", "with_gradient"]
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -79,7 +81,7 @@ def token_log_probs(
     model: CausalLM,
     batch: Batch,
     temperature: float,
-    entropy: Literal["none", "detached", "with_gradient"] = "none",
+    entropy: Entropy = "none",
     head: Head | None = None,
     chunk_tokens: int = 0,
     small_logits: int | None = None,
