@@ -199,7 +199,8 @@ def make_engine(
     from setting import train_settings
     from transformers import Qwen2Config, Qwen2ForCausalLM
 
-    from astarpo.model.loading import Policy, place
+    from astarpo.model.loading import place
+    from astarpo.model.policy import Policy
     from astarpo.training.engine import TorchEngine
     from astarpo.training.model_setup import recompute_activations
 

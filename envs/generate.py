@@ -36,17 +36,17 @@ class Environment(NamedTuple):
         return {*self.imported.split(), *self.alongside.split()}
 
 
-MODEL = "huggingface-hub numpy pyarrow pydantic pydantic-core tokenizers torch tqdm transformers"
+MODEL = "huggingface-hub numpy pyarrow pydantic pydantic-core torch tqdm transformers"
 VERIFIERS = "latex2sympy2-extended math-verify sympy"
 ENVIRONMENTS = {
     "data": Environment("light", f"{VERIFIERS} datasets numpy pyarrow pydantic pydantic-core reasoning-gym tqdm"),
-    "sampling": Environment("torch", MODEL, "jinja2 safetensors"),
-    "sampling-vllm": Environment("engines-cuda", f"{MODEL} peft vllm", "jinja2 safetensors"),
+    "sampling": Environment("torch", f"{MODEL} tokenizers", "jinja2 safetensors"),
+    "sampling-vllm": Environment("engines-cuda", f"{MODEL} peft vllm", "jinja2 safetensors tokenizers"),
     "grading": Environment("light", f"{VERIFIERS} pyarrow pydantic pydantic-core tqdm"),
     "values": Environment("light", "numpy pyarrow pydantic pydantic-core tqdm"),
-    "training": Environment("torch", f"{MODEL} {VERIFIERS}", "jinja2 safetensors"),
+    "training": Environment("torch", f"{MODEL} {VERIFIERS}", "jinja2 safetensors tokenizers"),
     "training-deepspeed": Environment(
-        "engines-cuda", f"{MODEL} {VERIFIERS} deepspeed peft vllm", "jinja2 ninja safetensors"
+        "engines-cuda", f"{MODEL} {VERIFIERS} deepspeed peft vllm", "jinja2 ninja safetensors tokenizers"
     ),
     # The rule `report` runs Snakemake itself, which loads the configuration.
     "evaluation": Environment(

@@ -35,7 +35,7 @@ def data_dir() -> Path:
 @pytest.fixture(scope="session")
 def tiny_policy() -> Any:
     """A random decoder with a byte tokenizer: two layers, width 16."""
-    from astarpo.model.loading import build_scratch_policy
+    from astarpo.model.scratch import build_scratch_policy
 
     return build_scratch_policy(
         seed=0,

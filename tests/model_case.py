@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from astarpo.model.loading import byte_tokenizer
+from astarpo.model.scratch import byte_tokenizer
 
 CHATML = (
     "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from snakemake.utils import update_config
 from astarpo.config import load_config
 from astarpo.config.runs import Config
 from astarpo.data.datasets import prepare
+from astarpo.data.settings import DatasetSettings
 from astarpo.rewards import latex
 from astarpo.rewards.grading import Question, grade
 from astarpo.rewards.settings import GradingSettings
@@ -58,7 +58,9 @@ def configured(names: list[str], data_dir: Path) -> Config:
 
 @pytest.mark.parametrize("name", COUNTS)
 def test_benchmarks(data_dir, name):
-    rows, card = prepare(json.loads(settings(configured(FILES, data_dir), "prepare_benchmark", benchmark=name)), name)
+    rows, card = prepare(
+        DatasetSettings.from_json(settings(configured(FILES, data_dir), "prepare_benchmark", benchmark=name)), name
+    )
     count, dropped = COUNTS[name]
     assert (card["rows_in"], card["rows_dropped"]) == (count, dropped)
     assert len(rows) == card["rows_kept"] == count - sum(dropped.values())
@@ -75,7 +77,9 @@ def test_benchmarks(data_dir, name):
     ids=["math", "gsm8k"],
 )
 def test_training_sets(data_dir, names, dataset, count, dropped):
-    rows, card = prepare(json.loads(settings(configured(names, data_dir), "prepare_dataset", dataset=dataset)), dataset)
+    rows, card = prepare(
+        DatasetSettings.from_json(settings(configured(names, data_dir), "prepare_dataset", dataset=dataset)), dataset
+    )
     assert (card["rows_in"], card["rows_dropped"]) == (count, dropped)
     assert len(rows) == count - sum(dropped.values())
 
@@ -94,7 +98,9 @@ TEXTS = {
 @pytest.mark.parametrize("name", TEXTS)
 def test_gold_answers_are_read_as_mathematics(data_dir, name):
     """Each is equal to itself without the short cut by text; how many have no other reading is known."""
-    rows, _ = prepare(json.loads(settings(configured(FILES, data_dir), "prepare_benchmark", benchmark=name)), name)
+    rows, _ = prepare(
+        DatasetSettings.from_json(settings(configured(FILES, data_dir), "prepare_benchmark", benchmark=name)), name
+    )
     golds = [row["gold"] for row in rows]
     assert [gold for gold in golds if not latex._is_right(gold, f" {gold} ")] == []
     texts = [gold for gold in golds if latex.only_as_text(gold)]
@@ -105,7 +111,9 @@ def test_leading_zeros_and_floats(data_dir):
     """AIME 2024 has "025", AMC 27.0: both are numbers."""
     golds = {}
     for name, start in (("aime-2024", "0"), ("amc23", "27")):
-        rows, _ = prepare(json.loads(settings(configured(FILES, data_dir), "prepare_benchmark", benchmark=name)), name)
+        rows, _ = prepare(
+            DatasetSettings.from_json(settings(configured(FILES, data_dir), "prepare_benchmark", benchmark=name)), name
+        )
         golds[name] = (
             rows[0]["verifier"],
             next(r["gold"] for r in rows if r["gold"].startswith(start)),

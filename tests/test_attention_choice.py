@@ -14,8 +14,9 @@ from transformers import BloomConfig
 from astarpo.common.errors import InputError
 from astarpo.config import load_config
 from astarpo.model.attention import check_attention
-from astarpo.model.loading import build_scratch_policy, load_policy, load_policy_without_weights, place
+from astarpo.model.loading import load_policy, load_policy_without_weights, place
 from astarpo.model.log_probs import collate, token_log_probs
+from astarpo.model.scratch import build_scratch_policy
 from astarpo.sampling import Request
 from astarpo.sampling.settings import SamplingSettings
 from astarpo.sampling.transformers_engine import TransformersSampler

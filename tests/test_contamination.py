@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from config_case import inputs, settings
+from data_case import dataset_settings
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -17,7 +18,6 @@ from astarpo.common.errors import InputError
 from astarpo.common.files import read_json, write_table
 from astarpo.config import load_config
 from astarpo.config.policies import contamination_pairs
-from astarpo.config.schema import DatasetEntry
 from astarpo.data.contamination import (
     contaminated,
     find_matches,
@@ -26,7 +26,7 @@ from astarpo.data.contamination import (
     simplify,
 )
 from astarpo.data.datasets import prepare, read_source
-from astarpo.data.settings import Contamination
+from astarpo.data.settings import Contamination, Decontamination, LocalFile
 from astarpo.tables.contamination import contamination_page
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -172,8 +172,7 @@ def test_a_data_set_drops_what_its_entry_asks_for(tmp_path):
     texts = ["a b c d", "p q r s t", "u"]
     path.write_text("".join(json.dumps({"problem": t, "gold": "1"}) + "\n" for t in texts))
     entry = {"source": {"kind": "local", "path": str(path)}, "verifier": "integer"}
-    told = DatasetEntry.model_validate(entry).model_dump(mode="json")
-    told["decontaminate"] = {"near": True, "ngram": 3, "threshold": 0.5}
+    told = dataset_settings(entry, Decontamination(near=True, ngram=3, threshold=0.5))
     kept, card = prepare(told, "mine", {"one": ["A B C D"], "two": ["p q r s z", "a b c d"]})
     assert [row["problem"] for row in kept] == ["u"]
     assert card["rows_dropped"] == {"in benchmark one (exact)": 1, "in benchmark two (near)": 1}
@@ -258,10 +257,9 @@ def test_the_split_of_math_in_12000_and_500(data_dir):
         "verifier": "math",
         "drop_duplicates": False,
     }
-    told = DatasetEntry.model_validate(entry).model_dump(mode="json")
-    told["decontaminate"] = {"near": False, "ngram": 8, "threshold": 0.7}
-    source = {"kind": "local", "path": str(data_dir / "math500/test.jsonl")}
-    columns = told["columns"] | {"gold": "answer", "gold_boxed": False}
+    told = dataset_settings(entry, Decontamination(near=False, ngram=8, threshold=0.7))
+    source = LocalFile(kind="local", path=str(data_dir / "math500/test.jsonl"))
+    columns = told.columns.changed(gold="answer", gold_boxed=False)
     problems = [row["problem"] for row in read_source(source, columns)]
     kept, card = prepare(told, "math-12k", {"math-500": problems})
     assert card["rows_in"] == 12_500

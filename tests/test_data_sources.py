@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from data_case import dataset_settings
 
 from astarpo.common.errors import InputError
-from astarpo.config.schema import DatasetEntry
 from astarpo.data.datasets import describe_source, prepare, read_source
+from astarpo.data.settings import ChainSums, DatasetSettings, HubData
 from astarpo.rewards.countdown import countdown
 from astarpo.rewards.verifiers import Response, math
 
@@ -24,11 +25,11 @@ GSM8K = {
 MATH = {"problem": "problem", "gold": "solution", "gold_boxed": True, "worked_solution": "solution"}
 
 
-def settings(path: Path, columns: dict[str, Any], verifier: str, **changes: Any) -> dict[str, Any]:
+def settings(path: Path, columns: dict[str, Any], verifier: str, **changes: Any) -> DatasetSettings:
     """A data set's settings with every default, as the plan hands them on."""
     source = {"kind": "local", "path": str(path)}
     entry = {"source": source, "columns": columns, "verifier": verifier, **changes}
-    return DatasetEntry.model_validate(entry).model_dump(mode="json")
+    return dataset_settings(entry)
 
 
 def write(folder: Path, rows: list[dict[str, Any]]) -> Path:
@@ -86,7 +87,7 @@ def test_math_has_an_answer_in_every_row_but_two(data_dir, split, count, empty):
 def test_answers_of_math_are_read_as_mathematics(data_dir):
     """Every 100th, in braces more than the gold answer has, so that the texts differ."""
     told = settings(data_dir / "math/test.jsonl", MATH, "math")
-    golds = [row["gold"] for row in read_source(told["source"], told["columns"])][::100]
+    golds = [row["gold"] for row in read_source(told.source, told.columns)][::100]
     judged = [math(gold, Response(rf"\boxed{{{{{gold}}}}}", [], "stop")).status for gold in golds]
     assert judged.count("correct") >= 0.9 * len(golds)
 
@@ -98,13 +99,13 @@ def test_a_row_without_the_mark_is_an_error_that_names_it(tmp_path):
 
 
 def test_a_source_is_named_in_messages():
-    assert describe_source({"kind": "hub", "id": "openai/gsm8k"}) == "openai/gsm8k"
-    assert describe_source({"kind": "chain_sum"}) == "chain_sum"
+    assert describe_source(HubData(kind="hub", id="openai/gsm8k", split="train")) == "openai/gsm8k"
+    assert describe_source(ChainSums(kind="chain_sum", count=1)) == "chain_sum"
 
 
 def test_countdown_problems_with_their_verifier():
     entry = {"source": {"kind": "countdown", "count": 50, "seed": 1}, "verifier": "countdown"}
-    rows, card = prepare(DatasetEntry.model_validate(entry).model_dump(mode="json"), "countdown")
+    rows, card = prepare(dataset_settings(entry), "countdown")
     assert card["rows_kept"] == len(rows) >= 45 and set(card["rows_dropped"]) <= {"duplicate problem"}
     assert countdown(rows[0]["gold"], Response(rows[0]["worked_solution"], [], "stop")).status == "correct"
 

@@ -13,6 +13,7 @@ from astarpo.common.errors import InputError
 from astarpo.common.seeds import shard_of
 from astarpo.config import load_config
 from astarpo.data import datasets
+from astarpo.data.settings import DatasetSettings
 
 COLUMNS = {
     "problem": "problem",
@@ -27,7 +28,7 @@ GSM8K = {"problem": "question", "gold": "answer", "worked_solution": "answer", "
 
 
 def settings(source, columns=None, **changes):
-    return {
+    entry = {
         "source": source,
         "columns": {**COLUMNS, **(columns or {})},
         "hash_range": [0.0, 1.0],
@@ -37,6 +38,7 @@ def settings(source, columns=None, **changes):
         "verifier": "integer",
         **changes,
     }
+    return DatasetSettings.from_json(json.dumps(entry))
 
 
 def local(tmp_path, lines, name="data.jsonl"):
@@ -192,7 +194,7 @@ def test_shards_cover_all_prompts_evenly():
 def test_the_splits_of_the_embedded_default_share_no_problem():
     config = load_config(yaml.safe_load((Path(__file__).parent.parent / "config/config.yaml").read_text()))
     problems = {
-        name: {row["problem"] for row in datasets.prepare(json.loads(text), name)[0]}
+        name: {row["problem"] for row in datasets.prepare(DatasetSettings.from_json(text), name)[0]}
         for name, text in [
             *((name, stage_settings(config, "prepare_dataset", dataset=name)) for name in config.datasets),
             *((name, stage_settings(config, "prepare_benchmark", benchmark=name)) for name in config.benchmarks),
@@ -206,14 +208,14 @@ def test_the_splits_of_the_embedded_default_share_no_problem():
 
 
 def test_no_right_answer_of_the_embedded_default_exceeds_max_new_tokens():
-    from astarpo.model.loading import byte_tokenizer
+    from astarpo.model.scratch import byte_tokenizer
 
     config = load_config(yaml.safe_load((Path(__file__).parent.parent / "config/config.yaml").read_text()))
     reference = config.references["tiny"]
     tokenizer = byte_tokenizer(reference.source.whole_tokens, reference.source.max_positions)
 
     def longest(text):
-        rows, _ = datasets.prepare(json.loads(text), "d")
+        rows, _ = datasets.prepare(DatasetSettings.from_json(text), "d")
         encoded = tokenizer([row["worked_solution"] for row in rows])["input_ids"]
         prompts = tokenizer([row["prompt"] for row in rows])["input_ids"]
         assert max(map(len, prompts)) <= reference.max_prompt_tokens

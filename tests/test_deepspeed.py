@@ -15,7 +15,8 @@ import training_case as case
 import yaml
 from snakemake.utils import update_config
 
-from astarpo.model.loading import build_scratch_policy, load_policy
+from astarpo.model.loading import load_policy
+from astarpo.model.scratch import build_scratch_policy
 
 pytest.importorskip("deepspeed", reason="DeepSpeed is not installed: `make test-deepspeed` installs it")
 

@@ -12,9 +12,10 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from data_case import dataset_settings
 
-from astarpo.config.schema import DatasetEntry
-from astarpo.data.datasets import prepare, read_rows
+from astarpo.common.settings import canonical_json
+from astarpo.data.datasets import prepare, read_file
 from astarpo.data.golds import GoldLog, gold_warnings, is_missing
 
 SCRIPT = Path(__file__).parent.parent / "workflow_scripts/prepare_dataset.py"
@@ -23,7 +24,7 @@ SCRIPT = Path(__file__).parent.parent / "workflow_scripts/prepare_dataset.py"
 def settings(path, verifier="math", **changes):
     source = {"kind": "local", "path": str(path)}
     entry = {"source": source, "verifier": verifier, **changes}
-    return DatasetEntry.model_validate(entry).model_dump(mode="json")
+    return dataset_settings(entry)
 
 
 def write(folder, *lines):
@@ -52,7 +53,7 @@ def test_numbers_in_a_list_of_one_keep_their_spelling(tmp_path):
 
 def test_spelled_numbers_are_numbers_for_everybody_else(tmp_path):
     path = write(tmp_path, '{"problem": "p", "reward": 0.50}')
-    (row,) = read_rows({"kind": "local", "path": str(path)})
+    (row,) = read_file(str(path))
     assert row["reward"] == 0.5 and json.dumps(row["reward"]) == "0.5"
     assert pa.Table.from_pylist([row])["reward"].to_pylist() == [0.5]
 
@@ -200,7 +201,7 @@ def test_the_script_says_it_on_the_terminal_and_in_the_card(tmp_path):
             sys.executable,
             SCRIPT,
             "--settings",
-            json.dumps(settings(path, "integer")),
+            canonical_json(settings(path, "integer")),
             "--source",
             path,
             "--out",

@@ -16,9 +16,10 @@ from test_rollout_scoring import CASES
 from astarpo.common.devices import visible_devices
 from astarpo.common.errors import InputError
 from astarpo.model.chunked_log_probs import find_head
-from astarpo.model.loading import build_scratch_policy, load_policy
+from astarpo.model.loading import load_policy
 from astarpo.model.log_probs import collate, token_log_probs
 from astarpo.model.memory import check_fits, free_bytes
+from astarpo.model.scratch import build_scratch_policy
 from astarpo.sampling import Request
 from astarpo.sampling.settings import SamplingSettings
 from astarpo.sampling.transformers_engine import TransformersSampler

@@ -5,7 +5,7 @@ import torch
 from transformers import LlamaConfig, MambaConfig, MistralConfig
 from transformers.cache_utils import DynamicCache, DynamicLayer, DynamicSlidingWindowLayer
 
-from astarpo.model.loading import build_scratch_policy
+from astarpo.model.scratch import build_scratch_policy
 from astarpo.sampling.kv_cache import growing_cache
 
 HEADS, SIZE = 2, 3

@@ -6,9 +6,9 @@ import json
 import os
 
 import pytest
+from data_case import dataset_settings
 
 from astarpo.common.errors import InputError
-from astarpo.config.schema import DatasetEntry
 from astarpo.data.datasets import prepare
 from astarpo.rewards import preparation
 from astarpo.rewards.grading import Question, grade
@@ -26,7 +26,7 @@ def prepared(folder, code, golds=("1", "2", "3", "4")):
     (folder / "rows.jsonl").write_text("\n".join(rows))
     source = {"kind": "local", "path": str(folder / "rows.jsonl")}
     entry = {"source": source, "verifier": f"{folder / 'mine.py'}:check"}
-    return prepare(DatasetEntry.model_validate(entry).model_dump(mode="json"), "d")
+    return prepare(dataset_settings(entry), "d")
 
 
 def body(*lines):

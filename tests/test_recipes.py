@@ -27,6 +27,7 @@ from astarpo.config.policies import evaluations
 from astarpo.config.runs import Config
 from astarpo.config.tables_plan import tables_plan
 from astarpo.data.datasets import prepare
+from astarpo.data.settings import DatasetSettings, HubData
 from astarpo.model import memory
 from astarpo.model.loading import load_hub_policy, load_policy
 from astarpo.sampling.settings import GenerationSettings, SamplingSettings
@@ -204,12 +205,8 @@ def test_a_model_that_the_hub_does_not_give() -> None:
 
 @pytest.mark.usefixtures("offline")
 def test_data_that_the_hub_does_not_give() -> None:
-    settings = {
-        "source": {"kind": "hub", "id": "no-such/data", "name": None, "split": "train", "revision": None},
-        "columns": {},
-        "max_prompts": None,
-        "verifier": "integer",
-    }
+    source = HubData(kind="hub", id="no-such/data", split="train")
+    settings = DatasetSettings(source=source, verifier="integer")
     with pytest.raises(InputError, match=r"'no-such/data' \(split 'train'\) cannot be loaded.*kind: local"):
         prepare(settings, "mine")
 

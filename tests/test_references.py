@@ -8,11 +8,8 @@ import torch
 from astarpo.common.columns import DATASET
 from astarpo.common.errors import InputError
 from astarpo.common.files import sha256, write_table
-from astarpo.model.loading import (
-    build_scratch_policy,
-    byte_tokenizer,
-    load_policy,
-)
+from astarpo.model.loading import load_policy
+from astarpo.model.scratch import build_scratch_policy, byte_tokenizer
 from astarpo.stage_one.reference import make_policy, prepare_reference
 from astarpo.stage_one.settings import LocalModel, ReferenceSettings
 from astarpo.stage_one.warm_start import (

@@ -31,7 +31,7 @@ def run(script: str, *arguments: str, cwd: Path | None = None) -> subprocess.Com
 
 @pytest.mark.parametrize(
     ("settings", "expected"),
-    [("{", "--settings is not valid JSON"), ("[1]", "--settings must be a JSON object")],
+    [("{", "--settings is not a JSON object"), ("[1]", "--settings is not a JSON object")],
 )
 def test_settings_that_are_no_json_object(settings, expected, tmp_path):
     done = run("prepare_dataset", "--settings", settings, "--out", "x", "--out-card", "y", cwd=tmp_path)

@@ -10,7 +10,8 @@ import pytest
 import torch
 import training_case as case
 
-from astarpo.model.loading import build_scratch_policy, load_policy
+from astarpo.model.loading import load_policy
+from astarpo.model.scratch import build_scratch_policy
 from astarpo.objectives import build_loss, build_prepare
 from astarpo.objectives.rollout import Rollout
 from astarpo.stage_one.values import ESTIMATORS

@@ -16,9 +16,11 @@ import training_case as case
 
 from astarpo.common.errors import InputError
 from astarpo.common.seeds import derive_seed
-from astarpo.model.loading import Policy, build_scratch_policy, load_policy
+from astarpo.model.loading import load_policy
 from astarpo.model.log_probs import collate, token_log_probs
 from astarpo.model.lora import inject
+from astarpo.model.policy import Policy
+from astarpo.model.scratch import build_scratch_policy
 from astarpo.model.settings import Lora
 from astarpo.sampling import Completion, Request
 from astarpo.sampling.settings import SamplingSettings
@@ -284,7 +286,7 @@ def test_a_sampler_that_keeps_old_weights_stops_the_training(pair, folder, tmp_p
 
 def test_a_size_that_vllm_cannot_compute_is_said_at_the_start(tmp_path):
     code = (
-        "import sys; from astarpo.model.loading import build_scratch_policy as build;"
+        "import sys; from astarpo.model.scratch import build_scratch_policy as build;"
         "from astarpo.sampling.vllm_engine import VllmMachine, VllmSampler;"
         "made = build(seed=0, layers=1, hidden_size=32, intermediate_size=32, heads=4, kv_heads=4,"
         " max_positions=64, whole_tokens=[]); made.save(sys.argv[1]);"

@@ -85,10 +85,10 @@ def main() -> None:
 
 
 def _read(path: str) -> list[dict[str, Any]]:
-    from astarpo.data.datasets import read_rows
+    from astarpo.data.datasets import read_file
 
     rows = []
-    for number, raw in enumerate(read_rows({"kind": "local", "path": path}), start=1):
+    for number, raw in enumerate(read_file(path), start=1):
         row = dict(raw)
         for column in ("gold", "response"):
             if column not in row:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from astarpo.common import cli
-from astarpo.common.provenance import provenance
+from astarpo.common.provenance import TrainingProvenance, provenance
 
 
 def main() -> None:
@@ -44,8 +44,7 @@ def main() -> None:
     machine = MachineSettings.from_json(arguments.machine, "--machine")
 
     started = time.monotonic()
-    made_from = provenance(__file__, arguments.settings, inputs)
-    made_from["seed"] = arguments.seed
+    made_from: TrainingProvenance = {**provenance(__file__, arguments.settings, inputs), "seed": arguments.seed}
     finished = train(settings, machine, arguments.seed, inputs, made_from, arguments.scratch)
     outputs = {name: getattr(arguments, f"out_{name}") for name in ("model", "metrics", "timings", "manifest")}
     export(finished, made_from, machine, outputs, time.monotonic() - started)

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from astarpo.common.code import code_of_job, file_sha256
 from astarpo.common.files import read_json, sha256, table_metadata
@@ -28,7 +28,22 @@ PACKAGES = (
 )
 
 
-def provenance(script: str | Path, settings: str, inputs: Mapping[str, str | Path]) -> dict[str, Any]:
+class Provenance(TypedDict):
+    """What a result was made from: ``inputs`` are hashes by name, ``code`` is one hash, ``modules`` one a file."""
+
+    settings: str
+    inputs: dict[str, str]
+    code: str
+    modules: dict[str, str]
+
+
+class TrainingProvenance(Provenance):
+    """What a training was made from."""
+
+    seed: int
+
+
+def provenance(script: str | Path, settings: str, inputs: Mapping[str, str | Path]) -> Provenance:
     """Record what a result is made from; deterministic for the same files.
 
     Args:
@@ -52,7 +67,7 @@ def provenance(script: str | Path, settings: str, inputs: Mapping[str, str | Pat
 
 
 def manifest(
-    made_from: dict[str, Any], outputs: Mapping[str, str | Path], seconds: float, **more: Any
+    made_from: Mapping[str, object], outputs: Mapping[str, str | Path], seconds: float, **more: Any
 ) -> dict[str, Any]:
     """Describe finished outputs, for a ``manifest.json`` beside them.
 

@@ -7,11 +7,11 @@ import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
+from astarpo.data.rows import DatasetRow
 from astarpo.data.settings import Contamination
 
-Row = dict[str, Any]
 LISTED = 200  # pairs that a report spells out
 
 _SPACING = re.compile(r"\\[,;:!> ]|\\(?:q?quad|left|right|text|mathrm|displaystyle)(?![a-z])|[~${}&]")
@@ -107,7 +107,9 @@ def _near(
         yield index, count / min(len(grams), sizes[index])
 
 
-def report(dataset: Sequence[Row], benchmark: Sequence[Row], settings: Contamination) -> dict[str, Any]:
+def report(
+    dataset: Sequence[DatasetRow], benchmark: Sequence[DatasetRow], settings: Contamination
+) -> dict[str, object]:
     """Say which problems a data set shares with a benchmark.
 
     Args:
@@ -136,7 +138,7 @@ def report(dataset: Sequence[Row], benchmark: Sequence[Row], settings: Contamina
     }
 
 
-def _spelled_out(match: Match, dataset: Sequence[Row], benchmark: Sequence[Row]) -> Row:
+def _spelled_out(match: Match, dataset: Sequence[DatasetRow], benchmark: Sequence[DatasetRow]) -> dict[str, object]:
     ours, theirs = dataset[match.dataset_index], benchmark[match.benchmark_index]
     return {
         "kind": match.kind,
@@ -158,8 +160,8 @@ def contaminated(
         settings: what counts as near.
         near: whether near duplicates go as well.
     """
-    found: dict[int, str] = {}
+    kinds: dict[int, str] = {}
     for match in find_matches(dataset, benchmark, settings):
         if match.kind == "exact" or near:
-            found.setdefault(match.dataset_index, match.kind)
-    return found
+            kinds.setdefault(match.dataset_index, match.kind)
+    return kinds

@@ -9,97 +9,108 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from astarpo.common.errors import InputError
 from astarpo.common.seeds import unit_hash
 from astarpo.data.generators import GENERATORS
 from astarpo.data.golds import UNREADABLE, GoldLog, SpelledFloat, gold_of, text_of, try_own_verifier
 from astarpo.data.prompts import render
+from astarpo.data.rows import Card, DatasetRow, GoldEntries, Problem, SourceRow
+from astarpo.data.settings import (
+    ChainSums,
+    Columns,
+    Contamination,
+    Countdowns,
+    DatasetSettings,
+    DataSource,
+    Decontamination,
+    HubData,
+    LocalFile,
+)
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-Row = dict[str, Any]
-
 
 def prepare(
-    settings: dict[str, Any], name: str, benchmarks: Mapping[str, Sequence[str]] | None = None
-) -> tuple[list[Row], dict[str, Any]]:
+    settings: DatasetSettings, name: str, benchmarks: Mapping[str, Sequence[str]] | None = None
+) -> tuple[list[DatasetRow], Card]:
     """Make the rows of a data set or benchmark.
 
     Args:
-        settings: ``source, columns, hash_range, max_prompts, drop_duplicates, template, verifier``, and with
-            ``benchmarks`` also ``decontaminate``.
+        settings: of the data set or benchmark.
         name: of the entry, for messages.
-        benchmarks: name -> problems that must not be in this data set.
+        benchmarks: name -> problems that ``settings.decontaminate`` keeps out of this data set.
 
     Returns:
         Rows with the columns of `columns.DATASET`, and the card: rows in, kept, dropped by reason, an example,
         rows whose gold answer cannot be read, and duplicate problems whose gold answers differ.
 
     Raises:
-        InputError: the source is unreadable, a row is malformed, nothing is left, or a verifier of your own gives no
+        InputError: the source is unreadable, a row is malformed, no row is left, or a verifier of your own gives no
             verdict on the first gold answers.
     """
     dropped: Counter[str] = Counter()
-    rows_in, rows = 0, list[Row]()
-    golds = GoldLog(settings["verifier"])
-    limit = settings["max_prompts"]
-    raws: Iterable[Row] = read_source(settings["source"], settings["columns"])
+    rows_in, rows = 0, list[DatasetRow]()
+    golds = GoldLog(settings.verifier)
+    limit = settings.max_prompts
+    problems: Iterable[Problem] = read_source(settings.source, settings.columns)
     shared: dict[int, str] = {}
-    if benchmarks:
-        raws = list(raws)
-        shared = _shared(raws, settings["decontaminate"], benchmarks)
-    for index, raw in enumerate(raws):
+    if benchmarks and settings.decontaminate is not None:
+        problems = list(problems)
+        shared = _shared(problems, settings.decontaminate, benchmarks)
+    for index, problem in enumerate(problems):
         rows_in += 1
-        reason = shared.get(index) or _reason_to_drop(raw, index + 1, settings, golds)
+        reason = shared.get(index) or _reason_to_drop(problem, index + 1, settings, golds)
         if reason is None and limit is not None and len(rows) >= limit:
             reason = "beyond max_prompts"
         if reason is not None:
             dropped[reason] += 1
             continue
-        rows.append(_finished_row(raw, index, golds.occurrences[raw["problem"]], settings))
-    noted = golds.entries()
+        rows.append(_finished_row(problem, index, golds.occurrences[problem["problem"]], settings))
+    entries = golds.entries()
     if not rows:
-        examples = "".join(f" Row {one['row']} has {one['gold']!r}." for one in noted["unreadable_golds"][:3])
+        examples = "".join(f" Row {one['row']} has {one['gold']!r}." for one in entries["unreadable_golds"][:3])
         raise InputError(
-            f"{name}: no row is left of {rows_in} from {describe_source(settings['source'])}; dropped: "
+            f"{name}: no row is left of {rows_in} from {describe_source(settings.source)}; dropped: "
             f"{dict(dropped) or 'none'}. Check hash_range, max_prompts and the verifier.{examples}"
         )
-    try_own_verifier(settings["verifier"], [row["gold"] for row in rows])
-    return rows, {**_card(settings, rows_in, rows, dropped), **noted}
+    try_own_verifier(settings.verifier, [row["gold"] for row in rows])
+    return rows, _card(settings, rows_in, rows, dropped, entries)
 
 
-def _shared(raws: Sequence[Row], how: dict[str, Any], benchmarks: Mapping[str, Sequence[str]]) -> dict[int, str]:
-    """Rows that a benchmark has as well, with the reason to drop them."""
+def _shared(
+    problems: Sequence[Problem], settings: Decontamination, benchmarks: Mapping[str, Sequence[str]]
+) -> dict[int, str]:
+    """Rows that a benchmark has as well, with the reason for dropping them."""
     from astarpo.data.contamination import contaminated
-    from astarpo.data.settings import Contamination
 
-    near = Contamination(ngram=how["ngram"], threshold=how["threshold"])
-    problems = [raw["problem"] for raw in raws]
-    found: dict[int, str] = {}
+    near = Contamination(**settings.only(Contamination))
+    ours = [problem["problem"] for problem in problems]
+    reasons: dict[int, str] = {}
     for benchmark, texts in benchmarks.items():
-        for index, kind in contaminated(problems, texts, near, how["near"]).items():
-            found.setdefault(index, f"in benchmark {benchmark} ({kind})")
-    return found
+        for index, kind in contaminated(ours, texts, near, settings.near).items():
+            reasons.setdefault(index, f"in benchmark {benchmark} ({kind})")
+    return reasons
 
 
-def _finished_row(raw: Row, index: int, occurrence: int, settings: dict[str, Any]) -> Row:
+def _finished_row(raw: Problem, index: int, occurrence: int, settings: DatasetSettings) -> DatasetRow:
+    assert raw["gold"] is not None, "a row without a gold answer is dropped"
     return {
         "prompt_id": prompt_id(raw["problem"], occurrence),
         "problem": raw["problem"],
-        "prompt": render(settings["template"], raw["problem"]),
+        "prompt": render(settings.template, raw["problem"]),
         "gold": raw["gold"],
-        "verifier": settings["verifier"],
-        "worked_solution": raw.get("worked_solution"),
+        "verifier": settings.verifier,
+        "worked_solution": raw["worked_solution"],
         "source_index": index,
     }
 
 
-def _reason_to_drop(raw: Row, number: int, settings: dict[str, Any], golds: GoldLog) -> str | None:
+def _reason_to_drop(raw: Problem, number: int, settings: DatasetSettings, golds: GoldLog) -> str | None:
     """Why a row is left out, None if it is not; notes problems and gold answers."""
-    low, high = settings["hash_range"]
+    low, high = settings.hash_range
     if not low <= unit_hash(normalise(raw["problem"])) < high:
         return "other hash range"
     if raw["gold"] is None:
@@ -109,24 +120,31 @@ def _reason_to_drop(raw: Row, number: int, settings: dict[str, Any], golds: Gold
     # Before duplicates, so that a row without a usable answer does not take the place of one that has it.
     if not golds.readable(number, raw["gold"]):
         return UNREADABLE
-    if golds.occurrence(number, raw["problem"], raw["gold"]) > 1 and settings["drop_duplicates"]:
+    if golds.occurrence(number, raw["problem"], raw["gold"]) > 1 and settings.drop_duplicates:
         return "duplicate problem"
     return None
 
 
-def _card(settings: dict[str, Any], rows_in: int, rows: list[Row], dropped: Counter[str]) -> dict[str, Any]:
+def _card(
+    settings: DatasetSettings, rows_in: int, rows: list[DatasetRow], dropped: Counter[str], entries: GoldEntries
+) -> Card:
     digest = hashlib.sha256()
     for row in rows:
         digest.update(f"{row['prompt_id']}\0{row['prompt']}\0{row['gold']}\n".encode())
     return {
-        "source": settings["source"],
-        "template": settings["template"],
-        "verifier": settings["verifier"],
+        "source": settings.source.model_dump(mode="json"),
+        "template": settings.template,
+        "verifier": settings.verifier,
         "rows_in": rows_in,
         "rows_kept": len(rows),
         "rows_dropped": dict(sorted(dropped.items())),
         "sha256": digest.hexdigest(),
-        "example": {key: rows[0][key] for key in ("prompt", "gold", "worked_solution")},
+        "example": {
+            "prompt": rows[0]["prompt"],
+            "gold": rows[0]["gold"],
+            "worked_solution": rows[0]["worked_solution"],
+        },
+        **entries,
     }
 
 
@@ -146,50 +164,57 @@ def normalise(problem: str) -> str:
     return " ".join(problem.casefold().split())
 
 
-def describe_source(source: dict[str, Any]) -> str:
+def describe_source(source: DataSource) -> str:
     """Name a source for a message."""
-    path = source.get("path")
-    if isinstance(path, list):
-        return ", ".join(path)
-    return str(path or source.get("id") or source["kind"])
+    match source:
+        case LocalFile():
+            return ", ".join(_paths(source))
+        case HubData():
+            return source.id
+    return source.kind
 
 
-def read_source(source: dict[str, Any], columns: dict[str, Any]) -> Iterator[Row]:
+def _paths(source: LocalFile) -> Sequence[str]:
+    return [source.path] if isinstance(source.path, str) else source.path
+
+
+def read_source(source: DataSource, columns: Columns) -> Iterator[Problem]:
     """Yield ``problem``, ``gold`` and ``worked_solution`` (or None) of every row.
 
     Args:
-        source: ``{"kind": ..., ...}`` as in the configuration.
-        columns: which columns are what; generated tasks have their own.
+        source: where the problems come from.
+        columns: which column holds what; generated tasks have their own.
 
     Raises:
         InputError: naming file, row and column.
     """
-    kind = source["kind"]
-    if kind in GENERATORS:
-        yield from GENERATORS[kind](**{key: source[key] for key in source if key != "kind"})
+    if isinstance(source, ChainSums | Countdowns):
+        yield from GENERATORS[source.kind](**source.model_dump(exclude={"kind"}))
         return
     for index, raw in enumerate(read_rows(source), start=1):
         yield _pick(raw, columns, f"{describe_source(source)}, row {index}")
 
 
-def read_rows(source: dict[str, Any]) -> Iterable[Row]:
+def read_rows(source: LocalFile | HubData) -> Iterable[SourceRow]:
     """Read the rows of a file or of a data set of the hub, in their original columns.
 
     Args:
-        source: ``{"kind": "local" or "hub", ...}`` as in the configuration.
+        source: files, or a data set of the hub.
 
     Raises:
         InputError: the source cannot be read.
     """
-    options = {key: value for key, value in source.items() if key != "kind"}
-    if source["kind"] == "hub":
-        return _read_hub(**options)
-    path = options["path"]
-    paths = [path] if isinstance(path, str) else path
-    return itertools.chain.from_iterable(map(_read_local, paths))
+    if isinstance(source, HubData):
+        return _read_hub(source)
+    return itertools.chain.from_iterable(map(read_file, _paths(source)))
 
 
-def _read_local(path: str) -> Iterable[Row]:
+def read_file(path: str) -> Iterable[SourceRow]:
+    """Read the rows of a JSON Lines or parquet file.
+
+    Raises:
+        InputError: the file is missing, is of another kind, or cannot be read.
+    """
     if not Path(path).is_file():
         raise InputError(f"{path}: no such file")
     if path.endswith(".parquet"):
@@ -212,7 +237,7 @@ def _shortest_floats(table: pa.Table) -> pa.Table:
     return table
 
 
-def _read_json_lines(path: Path) -> Iterator[Row]:
+def _read_json_lines(path: Path) -> Iterator[SourceRow]:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -229,41 +254,36 @@ def _read_json_lines(path: Path) -> Iterator[Row]:
         yield row
 
 
-def _read_hub(id: str, name: str | None, split: str, revision: str | None) -> Iterable[Row]:  # noqa: A002
+def _read_hub(source: HubData) -> Iterable[SourceRow]:
     from datasets import load_dataset
 
     try:
-        return load_dataset(id, name, split=split, revision=revision)
+        return load_dataset(source.id, source.name, split=source.split, revision=source.revision)
     except Exception as error:
-        # The hub's client raises a dozen kinds; all mean that the data cannot be had.
+        # The hub's client raises a dozen kinds of errors; all mean that the data cannot be had.
         first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise InputError(
-            f"the data set {id!r} (split {split!r}) cannot be loaded: {first_line} "
+            f"the data set {source.id!r} (split {source.split!r}) cannot be loaded: {first_line} "
             "Check id, name, split and the network (HF_HUB_OFFLINE must not be set, unless it is in the cache); "
             "a gated data set needs a token in HF_TOKEN; without a hub, use a file: "
             "source: {kind: local, path: ...}"
         ) from error
 
 
-def _pick(raw: Row, columns: dict[str, Any], where: str) -> Row:
-    picked: Row = {"worked_solution": None}
-    for role in ("problem", "gold", "worked_solution"):
-        column = columns[role]
-        if column is None:
-            continue
+def _pick(raw: SourceRow, columns: Columns, place: str) -> Problem:
+    def cell(role: str, column: str) -> object:
         if column not in raw:
-            raise InputError(f"{where}: there is no column {column!r} (columns.{role}); it has {', '.join(raw)}")
-        picked[role] = (
-            gold_of(raw[column], columns, where)
-            if role == "gold"
-            else text_of(raw[column], f"{where}, column {column!r}")
-        )
-    if columns["worked_solution_remove"] is not None and picked["worked_solution"] is not None:
-        picked["worked_solution"] = re.sub(columns["worked_solution_remove"], "", picked["worked_solution"])
-    if columns["verifier"] is not None and picked["gold"]:
-        if columns["verifier"] not in raw:
-            raise InputError(
-                f"{where}: there is no column {columns['verifier']!r} (columns.verifier); it has {', '.join(raw)}"
-            )
-        picked["gold"] = f"{raw[columns['verifier']]}: {picked['gold']}"
-    return picked
+            raise InputError(f"{place}: there is no column {column!r} (columns.{role}); it has {', '.join(raw)}")
+        return raw[column]
+
+    problem = text_of(cell("problem", columns.problem), f"{place}, column {columns.problem!r}")
+    gold = gold_of(cell("gold", columns.gold), columns, place)
+    worked_solution = None
+    if columns.worked_solution is not None:
+        value = cell("worked_solution", columns.worked_solution)
+        worked_solution = text_of(value, f"{place}, column {columns.worked_solution!r}")
+        if columns.worked_solution_remove is not None:
+            worked_solution = re.sub(columns.worked_solution_remove, "", worked_solution)
+    if columns.verifier is not None and gold:
+        gold = f"{cell('verifier', columns.verifier)}: {gold}"
+    return {"problem": problem, "gold": gold, "worked_solution": worked_solution}

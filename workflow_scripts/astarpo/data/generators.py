@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator
-from typing import Any
 
-Row = dict[str, Any]
+from astarpo.data.rows import Problem
 
 
 def chain_sums(
     *, count: int, seed: int, min_terms: int, max_terms: int, min_digits: int, max_digits: int
-) -> Iterator[Row]:
+) -> Iterator[Problem]:
     """Yield integer sums and differences such as ``3+9-4``, from reasoning-gym's ``chain_sum``.
 
     Args:
@@ -68,7 +67,7 @@ def solve_chain_sum(problem: str) -> str:
 
 def countdowns(
     *, count: int, seed: int, min_numbers: int, max_numbers: int, max_value: int, max_target: int
-) -> Iterator[Row]:
+) -> Iterator[Problem]:
     """Yield countdown problems, numbers and a target to reach with them, from reasoning-gym's ``countdown``.
 
     Args:
@@ -107,7 +106,7 @@ def countdowns(
         }
 
 
-GENERATORS: dict[str, Callable[..., Iterator[Row]]] = {
+GENERATORS: dict[str, Callable[..., Iterator[Problem]]] = {
     "chain_sum": chain_sums,
     "countdown": countdowns,
 }

@@ -7,10 +7,11 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from decimal import Decimal
-from typing import Any
 
 from astarpo.common.errors import InputError
 from astarpo.data.boxed import last_boxed
+from astarpo.data.rows import Card, DifferingDuplicate, GoldEntries, UnreadableGold
+from astarpo.data.settings import Columns
 
 UNREADABLE = "gold answer does not verify against itself"
 SHOWN = 5  # of each kind, on the terminal; the card has all
@@ -28,12 +29,12 @@ class SpelledFloat(float):
 
     def __new__(cls, spelling: str) -> SpelledFloat:
         """Read the number, and keep the text."""
-        made = super().__new__(cls, spelling)
-        made.spelling = spelling
-        return made
+        number = super().__new__(cls, spelling)
+        number.spelling = spelling
+        return number
 
 
-def is_missing(value: Any) -> bool:
+def is_missing(value: object) -> bool:
     """Whether a value means that there is none: None, NaN, or what pandas puts in its place (NA, NaT)."""
     value = _only_item(value)
     if value is None or type(value).__name__ in ("NAType", "NaTType"):
@@ -41,12 +42,12 @@ def is_missing(value: Any) -> bool:
     return isinstance(value, (float, Decimal)) and math.isnan(value)
 
 
-def text_of(value: Any, where: str) -> str:
+def text_of(value: object, place: str) -> str:
     """Spell a value as a text: texts and numbers of JSON as they stand, other numbers without an exponent.
 
     Args:
         value: a text, a number, or a list with one of them.
-        where: file, row and column, for the message.
+        place: file, row and column, for the message.
 
     Returns:
         The text. A float keeps its decimal point, 27.0 is ``27.0``: which numbers are integers is for the verifier.
@@ -57,17 +58,17 @@ def text_of(value: Any, where: str) -> str:
     value = _only_item(value)
     spelling = _spelling(value)
     if spelling is None:
-        raise InputError(f"{where}: must be a string or a number, but is {value!r}")
+        raise InputError(f"{place}: must be a string or a number, but is {value!r}")
     if not spelling.strip():
-        raise InputError(f"{where}: is empty")
+        raise InputError(f"{place}: is empty")
     return spelling
 
 
-def _only_item(value: Any) -> Any:
+def _only_item(value: object) -> object:
     return value[0] if isinstance(value, list) and len(value) == 1 else value
 
 
-def _spelling(value: Any) -> str | None:
+def _spelling(value: object) -> str | None:
     match value:
         case str():
             return value
@@ -82,13 +83,13 @@ def _spelling(value: Any) -> str | None:
     return None
 
 
-def gold_of(value: Any, columns: dict[str, Any], where: str) -> str | None:
+def gold_of(value: object, columns: Columns, place: str) -> str | None:
     r"""Find the answer in a row's column of gold answers.
 
     Args:
         value: what the column holds.
-        columns: ``gold``, ``gold_after`` and ``gold_boxed``, see `config.schema.Columns`.
-        where: file and row, for messages.
+        columns: ``gold``, ``gold_after`` and ``gold_boxed`` are read.
+        place: file and row, for messages.
 
     Returns:
         The answer, None where it is missing; empty where ``gold_boxed`` finds an empty box or none.
@@ -98,17 +99,17 @@ def gold_of(value: Any, columns: dict[str, Any], where: str) -> str | None:
     """
     if is_missing(value):
         return None
-    text = text_of(value, f"{where}, column {columns['gold']!r}")
-    if columns["gold_boxed"]:
+    text = text_of(value, f"{place}, column {columns.gold!r}")
+    if columns.gold_boxed:
         return (last_boxed(text) or "").strip()
-    mark = columns["gold_after"]
+    mark = columns.gold_after
     if mark is None:
         return text
     if mark not in text:
-        raise InputError(f"{where}: no {mark!r} in column {columns['gold']!r}, so no answer")
+        raise InputError(f"{place}: no {mark!r} in column {columns.gold!r}, so no answer")
     gold = text.rsplit(mark, 1)[1].strip()
     if not gold:
-        raise InputError(f"{where}: the answer is empty")
+        raise InputError(f"{place}: the answer is empty")
     return gold
 
 
@@ -156,8 +157,8 @@ class GoldLog:
         self.verifier = verifier
         self.occurrences: Counter[str] = Counter()
         self._first: dict[str, tuple[int, str]] = {}
-        self._unreadable: list[dict[str, Any]] = []
-        self._repeated: list[dict[str, Any]] = []
+        self._unreadable: list[UnreadableGold] = []
+        self._repeated: list[DifferingDuplicate] = []
 
     def readable(self, row: int, gold: str) -> bool:
         """Whether the verifier can read a gold answer; notes it if not. Rows count from 1, as in messages."""
@@ -174,7 +175,7 @@ class GoldLog:
             self._repeated.append({"row": row, "gold": gold, "first_row": first_row, "first_gold": first_gold})
         return self.occurrences[problem]
 
-    def entries(self) -> dict[str, list[dict[str, Any]]]:
+    def entries(self) -> GoldEntries:
         """What the card says: rows whose gold answer cannot be read, and rows that contradict an earlier one.
 
         Gold answers to one problem differ where the verifier does not take one for the other.
@@ -189,7 +190,7 @@ class GoldLog:
         }
 
 
-def _differing(verifier: str, repeated: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+def _differing(verifier: str, repeated: Sequence[DifferingDuplicate]) -> list[DifferingDuplicate]:
     if not repeated:
         return []
     preparation = importlib.import_module("astarpo.rewards.preparation")
@@ -198,7 +199,7 @@ def _differing(verifier: str, repeated: Sequence[dict[str, Any]]) -> list[dict[s
     return [row for row, equal in zip(repeated, same, strict=True) if not equal]
 
 
-def gold_warnings(card: dict[str, Any]) -> list[str]:
+def gold_warnings(card: Card) -> list[str]:
     """Say on the terminal what a card has to say about gold answers.
 
     Args:

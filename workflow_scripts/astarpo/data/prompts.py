@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Protocol
 
 from astarpo.data.settings import PromptSettings
 
 PROBE = "a"
+
+
+class Tokenizer(Protocol):
+    """What is called of a tokenizer (transformers)."""
+
+    def __call__(self, text: str, *, add_special_tokens: bool) -> Mapping[str, list[int]]:
+        """Encode a text; ``input_ids`` are its tokens."""
+        ...
+
+    def apply_chat_template(
+        self, conversation: list[dict[str, str]], *, tokenize: bool, add_generation_prompt: bool
+    ) -> object:
+        """Render the messages of a chat; a text, unless it is tokenized."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -32,7 +46,7 @@ def render(template: str, problem: str) -> str:
 
 
 def encode_prompts(
-    tokenizer: Any, prompt_ids: Sequence[str], prompts: Sequence[str], settings: PromptSettings
+    tokenizer: Tokenizer, prompt_ids: Sequence[str], prompts: Sequence[str], settings: PromptSettings
 ) -> EncodedPrompts:
     """Encode prompts with a tokenizer, through its chat template if so set.
 
@@ -61,7 +75,7 @@ def encode_prompts(
     return EncodedPrompts(kept_ids, kept_tokens, too_long)
 
 
-def appended_tokens(tokenizer: Any) -> list[int]:
+def appended_tokens(tokenizer: Tokenizer) -> list[int]:
     """Find the special tokens that a tokenizer ends every text with, as ``</s>`` with ``add_eos_token``.
 
     Args:
@@ -73,16 +87,16 @@ def appended_tokens(tokenizer: Any) -> list[int]:
     bare = list(tokenizer(PROBE, add_special_tokens=False)["input_ids"])
     whole = list(tokenizer(PROBE, add_special_tokens=True)["input_ids"])
     starts = range(len(whole) - len(bare) + 1 if bare else 0)
-    found = next((start for start in starts if whole[start : start + len(bare)] == bare), None)
-    return [] if found is None else whole[found + len(bare) :]
+    first = next((start for start in starts if whole[start : start + len(bare)] == bare), None)
+    return [] if first is None else whole[first + len(bare) :]
 
 
-def _encode(tokenizer: Any, prompt: str, settings: PromptSettings) -> list[int]:
+def _encode(tokenizer: Tokenizer, prompt: str, settings: PromptSettings) -> list[int]:
     if not settings.chat_template:
         return list(tokenizer(prompt, add_special_tokens=True)["input_ids"])
     messages = [{"role": "user", "content": prompt}]
     if settings.system_prompt is not None:
         messages.insert(0, {"role": "system", "content": settings.system_prompt})
-    text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    text = str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
     # The template writes its own special tokens, so the tokenizer must not add a second BOS.
     return list(tokenizer(text, add_special_tokens=False)["input_ids"])

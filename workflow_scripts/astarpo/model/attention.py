@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import copy
-from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, PreTrainedConfig
 
 from astarpo.common.errors import InputError
 
 SDPA = "sdpa"
 
 
-def check_attention(model: str, config: Any, attention: str) -> None:
+def check_attention(model: str, config: PreTrainedConfig, attention: str) -> None:
     """Refuse an implementation that a model does not have, or that would leave out part of its arithmetic.
 
     Args:
@@ -40,7 +39,7 @@ def check_attention(model: str, config: Any, attention: str) -> None:
         )
 
 
-def _cannot_be_built(config: Any, attention: str) -> str | None:
+def _cannot_be_built(config: PreTrainedConfig, attention: str) -> str | None:
     """Build the model without weights; say why that fails."""
     try:
         with torch.device("meta"):

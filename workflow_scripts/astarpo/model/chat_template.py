@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from transformers import PreTrainedTokenizerBase
 
 from astarpo.common.errors import InputError
 
@@ -10,7 +10,7 @@ from astarpo.common.errors import InputError
 SYSTEM, USER, ANSWER, NEXT = "Qsystemq", "Quserq", "Qanswerq", "Qnextq"
 
 
-def check_chat_template(tokenizer: Any, system_prompt: str | None) -> None:
+def check_chat_template(tokenizer: PreTrainedTokenizerBase, system_prompt: str | None) -> None:
     """Refuse a chat template that does not say what it is given.
 
     Args:
@@ -49,20 +49,19 @@ def check_chat_template(tokenizer: Any, system_prompt: str | None) -> None:
 
 
 def _rendered(
-    tokenizer: Any,
+    tokenizer: PreTrainedTokenizerBase,
     messages: list[dict[str, str]],
     problem: str,
     way_out: str = "set chat_template: false in the reference's entry",
 ) -> str:
     try:
-        text: str = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+        return str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
     except Exception as error:  # jinja2's, the template's own, or whatever its expressions raise
         said = " ".join((str(error).strip() or type(error).__name__).split())
         raise InputError(f"{problem} ({said}): {way_out}") from error
-    return text
 
 
-def turn_end_token(tokenizer: Any, known: list[int]) -> int | None:
+def turn_end_token(tokenizer: PreTrainedTokenizerBase, known: list[int]) -> int | None:
     """Find the token that the chat template writes at the end of an assistant's turn, as ``<|im_end|>``.
 
     Args:
@@ -83,15 +82,15 @@ def turn_end_token(tokenizer: Any, known: list[int]) -> int | None:
     return next((token for token in (last, before_next) if token in known), None)
 
 
-def _behind_answer(tokenizer: Any, messages: list[dict[str, str]]) -> str:
+def _behind_answer(tokenizer: PreTrainedTokenizerBase, messages: list[dict[str, str]]) -> str:
     """What a template writes behind the assistant's message; nothing if it takes no such message."""
     try:
-        text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=False)
+        text = str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=False))
     except Exception:
         return ""
-    return str(text.partition(ANSWER)[2])
+    return text.partition(ANSWER)[2]
 
 
-def _first_token(tokenizer: Any, text: str) -> int | None:
+def _first_token(tokenizer: PreTrainedTokenizerBase, text: str) -> int | None:
     ids = tokenizer(text.lstrip(), add_special_tokens=False)["input_ids"]
     return int(ids[0]) if ids else None

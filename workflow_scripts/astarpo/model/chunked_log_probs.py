@@ -4,13 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
+from transformers import PreTrainedModel
+
+from astarpo.model.causal_lm import CausalLM
 
 # Logits this small save nothing by being cut, and cutting costs a second pass of the head: 64 MiB in fp32.
 SMALL_LOGITS = 2**24
+
+
+class Projection(Protocol):
+    """A linear layer, or what stands in for one."""
+
+    out_features: int
+
+    @property
+    def weight(self) -> Tensor:
+        """W [V, H]."""
+        ...
+
+    @property
+    def bias(self) -> Tensor | None:
+        """b [V], if there is one."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -23,7 +42,7 @@ class Head:
         softcap: c of ``c tanh(x / c)`` (Gemma); None for most models.
     """
 
-    linear: Any
+    linear: Projection
     scale: float
     softcap: float | None
 
@@ -52,7 +71,7 @@ class Chunking:
     entropy: str
 
 
-def find_head(model: Any) -> Head | str:
+def find_head(model: PreTrainedModel) -> Head | str:
     """Find out how a model makes logits, and check that on a few tokens.
 
     Args:
@@ -80,7 +99,7 @@ def find_head(model: Any) -> Head | str:
     return head
 
 
-def _gap_to_own_logits(model: Any, head: Head) -> float:
+def _gap_to_own_logits(model: CausalLM, head: Head) -> float:
     """Largest difference to the model's own logits on eight tokens, as a share of the largest logit."""
     ids_BS = torch.arange(8, device=head.linear.weight.device)[None] % head.linear.weight.shape[0]
     with torch.no_grad():
@@ -202,7 +221,7 @@ def _add_product(total_VH: Tensor, left_CV: Tensor, right_CH: Tensor) -> None:
         total_VH.add_(left_CV.t() @ right_CH)
 
 
-def _backward(ctx: Any, grad_log_probs_N: Tensor, grad_entropy_N: Tensor) -> tuple[Any, ...]:
+def _backward(ctx: Any, grad_log_probs_N: Tensor, grad_entropy_N: Tensor) -> tuple[Tensor | None, ...]:
     """Gradients for hidden states, weight and bias: each chunk's logits are computed again."""
     hidden_NH, weight_VH, bias_V, labels_N, log_sums_N, entropy_N = ctx.saved_tensors
     head, how, dtype = ctx.head, ctx.how, ctx.dtype
@@ -249,7 +268,7 @@ class LogProbs(torch.autograd.Function):
         labels_N: Tensor,
         head: Head,
         how: Chunking,
-        dtype: Any,
+        dtype: torch.dtype,
     ) -> tuple[Tensor, Tensor]:
         """Keep what the backward pass needs: the factors, never the logits."""
         with torch.autocast(hidden_NH.device.type, enabled=False):
@@ -265,7 +284,7 @@ class LogProbs(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Any, ...]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         """See `_backward`."""
         with torch.autocast(gradients[0].device.type, enabled=False):
             return _backward(ctx, *gradients)

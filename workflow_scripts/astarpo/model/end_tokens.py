@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from astarpo.common.errors import InputError
 
 
-def end_token_ids(model: Any, tokenizer: Any, first: int | None = None) -> list[int]:
+def end_token_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, first: int | None = None) -> list[int]:
     """Collect each id that ends a response: the generation config's and the tokenizer's.
 
     Args:
@@ -34,7 +35,7 @@ def end_token_ids(model: Any, tokenizer: Any, first: int | None = None) -> list[
     )
 
 
-def describe_end_tokens(model: Any, tokenizer: Any, ids: Sequence[int]) -> str:
+def describe_end_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> str:
     """Say what ends a response, id and text of each, and which ids were named in vain."""
     shown = ", ".join(f"{token} {tokenizer.convert_ids_to_tokens(token)!r}" for token in ids)
     beyond = [token for token in _named(model, tokenizer, None) if token not in ids]
@@ -42,20 +43,20 @@ def describe_end_tokens(model: Any, tokenizer: Any, ids: Sequence[int]) -> str:
     return f"a response ends with {shown}{vain if beyond else ''}"
 
 
-def vocabulary_size(model: Any) -> int:
+def vocabulary_size(model: PreTrainedModel) -> int:
     """Number of tokens that a model gives a logit to."""
     head = model.get_output_embeddings()
     return int(model.config.get_text_config().vocab_size if head is None else head.weight.shape[0])
 
 
-def tokenizer_end(tokenizer: Any) -> int | None:
+def tokenizer_end(tokenizer: PreTrainedTokenizerBase) -> int | None:
     """The tokenizer's end token; None if it has none, or one that it does not know itself."""
     token = tokenizer.eos_token_id
     unknown = token == tokenizer.unk_token_id and tokenizer.eos_token != tokenizer.unk_token
     return None if token is None or unknown else int(token)
 
 
-def _named(model: Any, tokenizer: Any, first: int | None) -> list[int]:
+def _named(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, first: int | None) -> list[int]:
     """Every id that is named as an end token, whether it can be drawn or not."""
     own = model.generation_config.eos_token_id
     listed = own if isinstance(own, list | tuple) else [own]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+
+from torch.optim import Optimizer
 
 
 def learning_rate(
@@ -44,7 +45,7 @@ def learning_rate(
     return peak * factors[schedule]
 
 
-def set_learning_rate(optimizer: Any, lr: float) -> None:
+def set_learning_rate(optimizer: Optimizer, lr: float) -> None:
     """Set the rate of every parameter group of a torch optimizer."""
     for group in optimizer.param_groups:
         group["lr"] = lr

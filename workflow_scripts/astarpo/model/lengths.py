@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from astarpo.common.errors import InputError
 from astarpo.common.files import read_json
@@ -35,7 +34,7 @@ class Length:
     response_tokens: int
 
 
-def position_limit(config: Mapping[str, Any]) -> int | None:
+def position_limit(config: Mapping[str, object]) -> int | None:
     """Find the longest text that a model can read.
 
     Rotary embeddings that are stretched (linear, dynamic, YaRN) reach further than ``max_position_embeddings`` where
@@ -53,14 +52,14 @@ def position_limit(config: Mapping[str, Any]) -> int | None:
     attention = config.get("attn_config")
     if config.get("alibi") or (isinstance(attention, Mapping) and attention.get("alibi")):
         return None
-    named = [config[name] for name in POSITIONS if isinstance(config.get(name), int)]
+    named = [value for value in map(config.get, POSITIONS) if isinstance(value, int)]
     if not named or named[0] <= 0:
         return None
-    limit: int = named[0]
+    limit = named[0]
     return max(limit, _stretched(limit, config))
 
 
-def _stretched(limit: int, config: Mapping[str, Any]) -> int:
+def _stretched(limit: int, config: Mapping[str, object]) -> int:
     rope = config.get("rope_parameters") or config.get("rope_scaling")
     if not isinstance(rope, Mapping):
         return limit

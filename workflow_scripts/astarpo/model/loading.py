@@ -1,68 +1,21 @@
-"""Making and loading models: from scratch, from a local folder, from a hub."""
+"""Loading models from a local folder or from a hub, in fp32."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
-from transformers import (
-    AutoConfig,
-    AutoModelForCausalLM,
-    AutoTokenizer,
-    GenerationConfig,
-    PreTrainedTokenizerFast,
-    Qwen2Config,
-    Qwen2ForCausalLM,
-)
-from transformers.utils import logging
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GenerationConfig, PreTrainedTokenizerBase
 
 from astarpo.common.errors import InputError
-from astarpo.common.files import read_json, write_json
+from astarpo.common.files import read_json
 from astarpo.model.attention import SDPA, check_attention
 from astarpo.model.end_tokens import end_token_ids
+from astarpo.model.policy import ATTENTION_KEY, Policy, hide_progress_bars
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model")
-END_OF_TEXT, PAD = "<|endoftext|>", "<|pad|>"
-ATTENTION_KEY = "attn_implementation"  # of config.json, as transformers reads it
-
-
-@dataclass(frozen=True)
-class Policy:
-    """A model, its tokenizer, and what ends its responses.
-
-    Attributes:
-        model: a causal language model (transformers).
-        tokenizer: its tokenizer.
-        end_token_ids: each id that ends a response; the first is the one that a warm start teaches.
-        attention: which of transformers' implementations computes attention.
-    """
-
-    model: Any
-    tokenizer: Any
-    end_token_ids: list[int]
-    attention: str = SDPA
-
-    def save(self, folder: str | Path, weights: dict[str, Any] | None = None) -> None:
-        """Write an ordinary model folder: weights, config, generation config, tokenizer.
-
-        What ends a response goes into generation_config.json, and attention other than ``sdpa`` into config.json, where
-        `load_policy` and transformers find them.
-
-        Args:
-            folder: to make.
-            weights: by name, if not those that the model has now; tied ones may stand there once.
-        """
-        _without_bars()
-        ends = self.end_token_ids
-        self.model.generation_config.eos_token_id = ends[0] if len(ends) == 1 else ends
-        self.model.save_pretrained(folder, state_dict=weights)
-        self.tokenizer.save_pretrained(folder)
-        if self.attention != SDPA:
-            path = Path(folder) / "config.json"
-            write_json(path, {**read_json(path), ATTENTION_KEY: self.attention})
+Placed = TypeVar("Placed", bound=torch.nn.Module)
 
 
 def load_policy(folder: str | Path, device: str = "cpu", attention: str | None = None) -> Policy:
@@ -149,7 +102,7 @@ def load_hub_policy(hub_id: str, revision: str | None, device: str = "cpu", atte
 
 
 def _from_pretrained(name: str, revision: str | None, device: str, attention: str) -> Policy:
-    _without_bars()
+    hide_progress_bars()
     if device != "cpu" and not torch.cuda.is_available():
         raise InputError(
             f"machine.device is {device!r}, but torch {torch.__version__} sees no such device: "
@@ -170,14 +123,14 @@ def _from_pretrained(name: str, revision: str | None, device: str, attention: st
     return Policy(place(model, device), tokenizer, end_token_ids(model, tokenizer), attention)
 
 
-def place(model: Any, device: str) -> Any:
+def place(model: Placed, device: str) -> Placed:
     """Put a model on a device; on a GPU, cuDNN's attention is switched off.
 
     cuDNN plans anew for each shape that it has not seen, and nearly every micro-batch has its own: on an H100 passes
     at the shape of Qwen2.5-1.5B took more than twice as long. torch's other kernels need no plan.
 
     Args:
-        model: of torch.
+        model: any module of torch.
         device: where to put it.
 
     Returns:
@@ -188,7 +141,7 @@ def place(model: Any, device: str) -> Any:
     return model.to(device)
 
 
-def _tokenizer(name: str, revision: str | None) -> Any:
+def _tokenizer(name: str, revision: str | None) -> PreTrainedTokenizerBase:
     try:
         return AutoTokenizer.from_pretrained(name, **_options(revision))
     except Exception as error:
@@ -198,11 +151,6 @@ def _tokenizer(name: str, revision: str | None) -> Any:
 
 def _options(revision: str | None) -> dict[str, Any]:
     return {} if revision is None else {"revision": revision}
-
-
-def _without_bars() -> None:
-    """Transformers' own progress bars would fill the logs with carriage returns."""
-    logging.disable_progress_bar()
 
 
 def _cannot_load(part: str, name: str, error: Exception) -> str:
@@ -227,78 +175,3 @@ def _cannot_load(part: str, name: str, error: Exception) -> str:
             "a folder: source: {kind: local, path: ...}"
         )
     return f"the {part} of {name!r} cannot be loaded: {first_line} {way_out}"
-
-
-def build_scratch_policy(
-    *,
-    seed: int,
-    layers: int,
-    hidden_size: int,
-    intermediate_size: int,
-    heads: int,
-    kv_heads: int,
-    max_positions: int,
-    whole_tokens: Sequence[str],
-    attention: str = SDPA,
-) -> Policy:
-    """Build a small decoder of the Qwen2 architecture with random weights and a byte-level tokenizer.
-
-    Args:
-        seed: of the random weights.
-        layers, hidden_size, intermediate_size, heads, kv_heads: the architecture; embeddings are tied.
-        max_positions: longest prompt and response together, in tokens.
-        whole_tokens: texts that are one token each; all else is one token a byte.
-        attention: one of transformers' implementations.
-    """
-    tokenizer = byte_tokenizer(whole_tokens, max_positions)
-    computed: dict[str, Any] = {"attn_implementation": attention}
-    config = Qwen2Config(
-        vocab_size=len(tokenizer),
-        num_hidden_layers=layers,
-        hidden_size=hidden_size,
-        intermediate_size=intermediate_size,
-        num_attention_heads=heads,
-        num_key_value_heads=kv_heads,
-        max_position_embeddings=max_positions,
-        tie_word_embeddings=True,
-        attention_dropout=0.0,
-        bos_token_id=None,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-        **computed,
-    )
-    check_attention("a model from scratch", config, attention)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model = Qwen2ForCausalLM(config).float()
-    model.generation_config.eos_token_id = tokenizer.eos_token_id
-    model.generation_config.pad_token_id = tokenizer.pad_token_id
-    return Policy(model, tokenizer, end_token_ids(model, tokenizer), attention)
-
-
-def byte_tokenizer(whole_tokens: Sequence[str], max_positions: int) -> Any:
-    """Make a tokenizer with one token a byte, so that every text can be encoded.
-
-    Args:
-        whole_tokens: texts that become one token each.
-        max_positions: stored as ``model_max_length``.
-
-    Returns:
-        A transformers tokenizer that saves as an ordinary folder.
-    """
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    vocabulary = {token: index for index, token in enumerate([PAD, END_OF_TEXT, *alphabet])}
-    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    tokenizer.add_tokens(list(whole_tokens))
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        eos_token=END_OF_TEXT,
-        pad_token=PAD,
-        model_max_length=max_positions,
-        clean_up_tokenization_spaces=False,
-        padding_side="left",
-    )

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
 
+from astarpo.model.causal_lm import CausalLM
 from astarpo.model.chunked_log_probs import SMALL_LOGITS, Chunking, Head
+
+Entropy = Literal["none", "detached", "with_gradient"]
 
 
 @dataclass(frozen=True)
@@ -75,10 +78,10 @@ def collate(
 
 
 def token_log_probs(
-    model: Any,
+    model: CausalLM,
     batch: Batch,
     temperature: float,
-    entropy: Literal["none", "detached", "with_gradient"] = "none",
+    entropy: Entropy = "none",
     head: Head | None = None,
     chunk_tokens: int = 0,
     small_logits: int | None = None,
@@ -86,7 +89,7 @@ def token_log_probs(
     """Log-probability of each response token, ln softmax(logits / temperature)[token].
 
     Args:
-        model: a causal language model with ``logits_to_keep`` (transformers).
+        model: a causal language model with ``logits_to_keep``.
         batch: from `collate`.
         temperature: the sampling temperature, > 0: the policy that is trained is the one that sampled.
         entropy: whether to compute the entropy of each next-token distribution as well, and for what.
@@ -114,7 +117,7 @@ def token_log_probs(
     return _scatter(log_probs_N, batch.mask_BT), entropy_BT
 
 
-def _in_chunks(model: Any, batch: Batch, head: Head, how: Chunking) -> tuple[Tensor, Tensor]:
+def _in_chunks(model: CausalLM, batch: Batch, head: Head, how: Chunking) -> tuple[Tensor, Tensor]:
     """Only hidden states that predict a response token go through the head."""
     hidden_BSH = model.base_model(input_ids=batch.input_ids_BS, use_cache=False).last_hidden_state
     rows, columns = batch.mask_BT.nonzero(as_tuple=True)
@@ -123,7 +126,7 @@ def _in_chunks(model: Any, batch: Batch, head: Head, how: Chunking) -> tuple[Ten
 
 
 def _at_once(
-    model: Any, batch: Batch, temperature: float, entropy: str, first: int, kept: int
+    model: CausalLM, batch: Batch, temperature: float, entropy: str, first: int, kept: int
 ) -> tuple[Tensor, Tensor]:
     """From the logits of the last ``kept`` positions, ``first`` and on; without entropy, its place is taken."""
     logits_BKV = model(input_ids=batch.input_ids_BS, use_cache=False, logits_to_keep=kept).logits

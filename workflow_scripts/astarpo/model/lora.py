@@ -6,14 +6,19 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 from torch import Tensor
 
-from astarpo.model.loading import Policy, load_policy
+from astarpo.model.loading import load_policy
+from astarpo.model.policy import Policy
 from astarpo.model.settings import Lora
 
+if TYPE_CHECKING:
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+Module = TypeVar("Module", bound=torch.nn.Module)
 MARK = "lora_"  # in the names of the matrices that are trained
 BASE = "base_layer"  # where a layer with adapters has its own weights
 
@@ -26,7 +31,7 @@ class PlainWeight:
     """
 
     own: Tensor
-    layer: Any = None
+    layer: BaseTunerLayer | None = None
 
     def value(self) -> Tensor:
         """W + alpha / rank B A; W itself without adapters."""
@@ -38,7 +43,7 @@ class PlainWeight:
         return total
 
 
-def inject(model: Any, lora: Lora, seed: int) -> None:
+def inject(model: torch.nn.Module, lora: Lora, seed: int) -> None:
     """Put adapters into a model, in place; its own weights are frozen. At first they change nothing.
 
     Args:
@@ -66,7 +71,7 @@ def inject(model: Any, lora: Lora, seed: int) -> None:
 
 
 @contextmanager
-def adapters_off(model: Any) -> Iterator[None]:
+def adapters_off(model: torch.nn.Module) -> Iterator[None]:
     """Let a model be the reference for the block: its own weights alone."""
     layers = _layers(model)
     for _, layer in layers:
@@ -102,7 +107,7 @@ def merged(folder: str | Path, lora: Lora, weights: Mapping[str, Tensor]) -> Pol
     return policy
 
 
-def without_adapters(model: Any) -> Any:
+def without_adapters(model: Module) -> Module:
     """Take the adapters out of a model, in place: the layers' own weights stay, as they are.
 
     Returns:
@@ -114,7 +119,7 @@ def without_adapters(model: Any) -> Any:
     return model
 
 
-def plain_weights(model: Any) -> dict[str, PlainWeight]:
+def plain_weights(model: torch.nn.Module) -> dict[str, PlainWeight]:
     """A model's weights as an ordinary model of its kind has them, adapters added, tied ones under all their names."""
     layers = dict(_layers(model))
     found = {}
@@ -126,7 +131,7 @@ def plain_weights(model: Any) -> dict[str, PlainWeight]:
     return found
 
 
-def _layers(model: Any) -> list[tuple[str, Any]]:
+def _layers(model: torch.nn.Module) -> list[tuple[str, BaseTunerLayer]]:
     if not any(MARK in name for name, _ in model.named_parameters()):
         return []  # without peft, which need not be installed then
     from peft.tuners.tuners_utils import BaseTunerLayer

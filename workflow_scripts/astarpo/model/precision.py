@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
-from typing import Any
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 
 
-def autocast(device: str, precision: str) -> Any:
+def autocast(device: str, precision: str) -> AbstractContextManager[None]:
     """A context in which models compute in ``precision``; weights stay as they are (fp32).
 
     Args:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import tempfile
-from typing import Any
 
-from transformers import GenerationConfig
+from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from astarpo.common.errors import InputError
 
 
-def repair_generation_config(model: Any) -> str | None:
+def repair_generation_config(model: PreTrainedModel) -> str | None:
     """Change a generation config that transformers reads but refuses to write.
 
     Nothing here draws by it but for the tokens that it names: sampling has settings of its own.
@@ -33,7 +32,7 @@ def repair_generation_config(model: Any) -> str | None:
     return f"generation_config.json: {problem}; only its special tokens are kept"
 
 
-def _refusal(config: Any) -> str | None:
+def _refusal(config: GenerationConfig) -> str | None:
     try:
         config.validate(strict=True)
     except ValueError as error:
@@ -41,12 +40,12 @@ def _refusal(config: Any) -> str | None:
     return None
 
 
-def _tokens_only(config: Any) -> Any:
+def _tokens_only(config: GenerationConfig) -> GenerationConfig:
     names = ("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id")
     return GenerationConfig(**{name: getattr(config, name, None) for name in names})
 
 
-def check_can_save(model: Any, tokenizer: Any) -> None:
+def check_can_save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
     """Write everything but the weights into a folder that is thrown away.
 
     Raises:

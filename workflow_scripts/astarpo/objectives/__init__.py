@@ -29,12 +29,16 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, TypeVar
 
 from astarpo.common.choices import Choices
 from astarpo.common.errors import InputError
-from astarpo.objectives.method import Method, Unit
+from astarpo.objectives.method import Hyperparameter, Loss, Method, Prepare, Unit
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Returned = TypeVar("Returned")
 SHARED_METRICS = ("advantage", "implicit_advantage")  # sums that any loss may return
 
 METHODS: Choices[Method] = Choices(
@@ -50,7 +54,7 @@ METHODS: Choices[Method] = Choices(
 )
 
 
-def build_prepare(name: str, hyperparameters: Mapping[str, Any]) -> Callable[..., Any]:
+def build_prepare(name: str, hyperparameters: Mapping[str, Hyperparameter]) -> Prepare:
     """Fix a method's settings in its ``prepare``.
 
     Args:
@@ -63,7 +67,7 @@ def build_prepare(name: str, hyperparameters: Mapping[str, Any]) -> Callable[...
     return _fix(METHODS[name].prepare, hyperparameters)
 
 
-def build_loss(name: str, hyperparameters: Mapping[str, Any], max_new_tokens: int = 0) -> Callable[..., Any]:
+def build_loss(name: str, hyperparameters: Mapping[str, Hyperparameter], max_new_tokens: int = 0) -> Loss:
     """Fix a method's settings in its loss.
 
     Args:
@@ -77,8 +81,10 @@ def build_loss(name: str, hyperparameters: Mapping[str, Any], max_new_tokens: in
     """
     fixed = _fix(METHODS[name].loss, {**hyperparameters, "max_new_tokens": max_new_tokens})
 
-    def loss(*tensors: Any, **values: Any) -> Any:
-        loss_sum, metric_sums = fixed(*tensors, **values)
+    def loss(
+        log_probs_BT: Tensor, mask_BT: Tensor, targets: dict[str, Tensor], normaliser: float, **values_BT: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        loss_sum, metric_sums = fixed(log_probs_BT, mask_BT, targets, normaliser, **values_BT)
         check_metrics(name, metric_sums)
         return loss_sum, metric_sums
 
@@ -97,44 +103,44 @@ def check_metrics(name: str, returned: Iterable[str]) -> None:
     Raises:
         InputError: naming the method and the metrics.
     """
-    declared, found = set(METHODS[name].metrics), set(returned)
-    where = f"METHOD.metrics in {METHODS.modules[name].replace('.', '/')}.py"
-    undeclared = sorted(found - declared - set(SHARED_METRICS))
+    declared, summed = set(METHODS[name].metrics), set(returned)
+    place = f"METHOD.metrics in {METHODS.modules[name].replace('.', '/')}.py"
+    undeclared = sorted(summed - declared - set(SHARED_METRICS))
     if undeclared:
         raise InputError(
             f"the loss of method '{name}' returns the metrics {', '.join(undeclared)}, which the method does not "
-            f"declare: add each to {where}, with what it is divided by, or do not return it"
+            f"declare: add each to {place}, with what it is divided by, or do not return it"
         )
-    if declared - found:
+    if declared - summed:
         raise InputError(
-            f"method '{name}' declares the metrics {', '.join(sorted(declared - found))}, which its loss does not "
-            f"return: return their sums over the micro-batch, or take them out of {where}"
+            f"method '{name}' declares the metrics {', '.join(sorted(declared - summed))}, which its loss does not "
+            f"return: return their sums over the micro-batch, or take them out of {place}"
         )
 
 
-def uses_v_star(name: str, hyperparameters: Mapping[str, Any]) -> bool:
+def uses_v_star(name: str, hyperparameters: Mapping[str, Hyperparameter]) -> bool:
     """Whether the method, with these settings, needs stage 1's V* of each prompt."""
     return METHODS[name].needs_v_star or hyperparameters.get("baseline") == "v_star"
 
 
-def uses_reference(name: str, hyperparameters: Mapping[str, Any]) -> bool:
+def uses_reference(name: str, hyperparameters: Mapping[str, Hyperparameter]) -> bool:
     """Whether the reference's log-probabilities enter the training, and not just its metrics."""
     method = METHODS[name]
     needed = method.reference_only_if is None or bool(hyperparameters[method.reference_only_if])
     return method.anchor == "reference" and needed
 
 
-def responses_allowed(name: str, hyperparameters: Mapping[str, Any]) -> tuple[int, int | None]:
+def responses_allowed(name: str, hyperparameters: Mapping[str, Hyperparameter]) -> tuple[int, int | None]:
     """Fewest and most responses a prompt that the method can train on with these settings; None: no bound."""
     least, most = METHODS[name].responses
     return (max(least, 2) if hyperparameters.get("baseline") == "leave_one_out" else least), most
 
 
-def normaliser_of(name: str, hyperparameters: Mapping[str, Any]) -> Unit:
+def normaliser_of(name: str, hyperparameters: Mapping[str, Hyperparameter]) -> Unit:
     """What the loss is divided by: the sequences of an optimizer step, or its tokens."""
     return "tokens" if hyperparameters.get("average") == "tokens" else METHODS[name].normaliser
 
 
-def _fix(function: Callable[..., Any], settings: Mapping[str, Any]) -> Callable[..., Any]:
+def _fix(function: Callable[..., Returned], settings: Mapping[str, Hyperparameter]) -> Callable[..., Returned]:
     known = inspect.signature(function).parameters
     return partial(function, **{name: settings[name] for name in settings if name in known})

@@ -5,12 +5,18 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Anchor = Literal["reference", "iterate", "lagged"]
 Unit = Literal["sequences", "tokens"]
 # Keyword arguments that the loop gives; all others are settings.
 PROVIDED = ("values_BT", "max_new_tokens")
+Hyperparameter = bool | int | float | str
+Prepare = Callable[..., "dict[str, Tensor]"]
+Loss = Callable[..., "tuple[Tensor, dict[str, Tensor]]"]
 
 
 @dataclass(frozen=True)
@@ -37,8 +43,8 @@ class Method:
             must return all of them, and no other but `SHARED_METRICS`.
     """
 
-    prepare: Callable[..., Any]
-    loss: Callable[..., Any]
+    prepare: Prepare
+    loss: Loss
     anchor: Anchor = "reference"
     needs_v_star: bool = False
     needs_old_log_probs: bool = False
@@ -57,6 +63,6 @@ class Method:
         return tuple(dict.fromkeys([*own, *self.loop_settings]))
 
 
-def _keywords(function: Callable[..., Any]) -> list[str]:
+def _keywords(function: Prepare | Loss) -> list[str]:
     parameters = inspect.signature(function).parameters.values()
     return [p.name for p in parameters if p.kind is p.KEYWORD_ONLY and p.name not in PROVIDED]

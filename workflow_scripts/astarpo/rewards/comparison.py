@@ -6,10 +6,10 @@ import re
 from dataclasses import replace
 
 from astarpo.rewards.brackets import split
-from astarpo.rewards.kinds import Reading
 from astarpo.rewards.magnitude import too_large
 from astarpo.rewards.parsing import parse
 from astarpo.rewards.quantities import is_readable, same_quantity
+from astarpo.rewards.readings import Reading
 from astarpo.rewards.values import left_to_math_verify, near, same_value
 
 MOST_UNORDERED = 60  # values that are matched in any order

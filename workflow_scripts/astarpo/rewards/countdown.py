@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from typing import Any
+from typing import TypedDict
 
 from astarpo.data.boxed import last_boxed
 from astarpo.rewards.expressions import NotAnExpression, evaluate
@@ -13,6 +13,14 @@ from astarpo.rewards.run_on import IN_BOX, without_run_on
 from astarpo.rewards.verdicts import Response, Verdict
 
 MOST_SIDES = 4  # of a chain of equations
+
+
+class Countdown(TypedDict):
+    """A countdown problem as its gold answer has it."""
+
+    numbers: list[int]
+    target: int
+    solution: str
 
 
 def countdown(gold: str, response: Response) -> Verdict:
@@ -51,7 +59,7 @@ def countdown_solution(gold: str) -> str:
     return f"\\boxed{{{_read_gold(gold)['solution']}}}"
 
 
-def _read_gold(gold: str) -> dict[str, Any]:
+def _read_gold(gold: str) -> Countdown:
     try:
         wanted = json.loads(gold)
         numbers, target = wanted["numbers"], wanted["target"]
@@ -59,4 +67,4 @@ def _read_gold(gold: str) -> dict[str, Any]:
         raise ValueError(f"the gold answer must be JSON with `numbers` and `target`, but is {gold!r}") from error
     if not isinstance(target, int) or not all(isinstance(number, int) for number in numbers):
         raise ValueError(f"numbers and target must be integers: {gold!r}")
-    return {"solution": "", **wanted}
+    return {"numbers": numbers, "target": target, "solution": wanted.get("solution", "")}

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import lru_cache
 from math import inf, log2
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sympy import Basic, Expr, MatrixBase
 
 LARGEST_BITS = 2**20  # of a number that is evaluated
 MOST_TERMS = 1000  # of a sum or product that is evaluated
 
 
-def too_large(expression: Any) -> bool:
+def too_large(expression: Basic | MatrixBase | None) -> bool:
     """Whether evaluating would take numbers of more than `LARGEST_BITS` bits; found without evaluating."""
     from sympy import Basic
 
@@ -20,18 +23,18 @@ def too_large(expression: Any) -> bool:
     return any(bits(one) > LARGEST_BITS for one in _growing(expression))
 
 
-def _entries(expression: Any) -> list[Any]:
+def _entries(expression: MatrixBase) -> list[Expr]:
     return list(expression.flat()) if hasattr(expression, "flat") else []
 
 
-def _growing(expression: Any) -> Iterator[Any]:
+def _growing(expression: Basic) -> Iterator[Expr]:
     from sympy import Expr, preorder_traversal
 
     return (one for one in preorder_traversal(expression) if isinstance(one, Expr))
 
 
 @lru_cache(maxsize=8192)
-def bits(expression: Any) -> float:
+def bits(expression: Basic) -> float:
     """A bound on the size of the base-2 logarithm of a number; of a power of a symbol, on the exponent."""
     from sympy import Add, Float, Function, Mul, Pow, Product, Rational, Sum, exp, gamma
     from sympy.functions.combinatorial.factorials import CombinatorialFunction
@@ -56,7 +59,7 @@ def bits(expression: Any) -> float:
     return max([1.0, *inner])
 
 
-def _size(exponent: Any) -> float:
+def _size(exponent: Expr) -> float:
     """The absolute value of a number, infinite where that itself is large; of what has symbols, a bound."""
     if bits(exponent) > 60:
         return inf
@@ -64,7 +67,7 @@ def _size(exponent: Any) -> float:
     return float(abs(value)) if value.is_number and value.is_finite else 2.0 ** bits(exponent)
 
 
-def _terms(_: Any, lower: Any = 0, upper: Any = 0) -> float:
+def _terms(_: Basic, lower: Expr = 0, upper: Expr = 0) -> float:
     """How many terms there are between two limits; none to add one by one where a limit is a symbol or infinite."""
     if bits(lower) > 60 or bits(upper) > 60:
         return inf

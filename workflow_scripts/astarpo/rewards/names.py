@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from astarpo.rewards.spelling import FUNCTIONS
+from astarpo.rewards.functions import FUNCTIONS
 
 _VARIABLE = re.compile(r"\\?[A-Za-z]+(?:_\{?\w+\}?)?|[A-Za-z]\([A-Za-z]\)")
 _CONSTANTS = (r"\infty", r"\pi", "e")

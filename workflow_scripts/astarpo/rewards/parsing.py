@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sympy import Basic, MatrixBase
 
 DEEPEST = 24  # brackets within brackets
 
 
 @lru_cache(maxsize=4096)
-def parse(text: str) -> Any:
+def parse(text: str) -> Basic | MatrixBase | None:
     """Read LaTeX in the one spelling as a sympy object; None where it cannot be read.
 
     Capital and small letters differ, a number next to a number is not a sum, and decimals are exact.
@@ -73,14 +76,14 @@ def _nesting(text: str) -> int:
     return deepest
 
 
-def _tidied(read: Any) -> Any:
+def _tidied(read: Basic | MatrixBase) -> Basic | MatrixBase:
     """Decimals as fractions, i as the imaginary unit, f(x) as one symbol."""
     from sympy import Basic, Float, I, Rational, Symbol
     from sympy.core.function import AppliedUndef
 
     if not isinstance(read, Basic):
         return read
-    changes: dict[Any, Any] = {one: Rational(str(one)) for one in read.atoms(Float)}
+    changes: dict[Basic, Basic] = {one: Rational(str(one)) for one in read.atoms(Float)}
     # With one assumption for all, or x of one text would not be x of another.
     changes |= {one: I if one.name == "i" else Symbol(one.name, real=True) for one in read.atoms(Symbol)}
     tidied = read.xreplace(changes) if changes else read

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 
-from astarpo.rewards.spelling import FUNCTIONS, spell
+from astarpo.rewards.functions import FUNCTIONS
+from astarpo.rewards.spelling import spell
 
 
 def out_of_phrase(answer: str) -> str:

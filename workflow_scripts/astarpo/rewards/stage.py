@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import NotRequired, TypedDict
 
 import pyarrow as pa
 
@@ -12,6 +12,7 @@ from astarpo.common.columns import DATASET, GENERATIONS
 from astarpo.common.errors import InputError
 from astarpo.common.files import read_table
 from astarpo.common.progress import Progress
+from astarpo.data.rows import DatasetRow
 from astarpo.rewards.equivalence import Asked, Problem, answer_classes
 from astarpo.rewards.grading import Grade, Grader, Question, status_counts
 from astarpo.rewards.settings import GradingSettings
@@ -20,9 +21,29 @@ from astarpo.rewards.verifiers import Response, right_response, takes_answers
 CHUNK = 1000
 
 
+class ResponseRow(TypedDict):
+    """What is read of a row of `columns.GENERATIONS`; imported samples may lack tokens and reason."""
+
+    prompt_id: str
+    response: str
+    response_token_ids: list[int] | None
+    finish_reason: str | None
+
+
+class GradedRow(TypedDict):
+    """The columns of `columns.GRADED`; ``answer_class`` is for answers to a benchmark only."""
+
+    prompt_id: str
+    sample_index: int
+    reward: float | None
+    status: str
+    answer: str | None
+    answer_class: NotRequired[int | None]
+
+
 def grade_table(
     generations: str, problems: str, settings: GradingSettings, workers: int = 1
-) -> tuple[list[dict[str, Any]], dict[str, int]]:
+) -> tuple[list[GradedRow], dict[str, int]]:
     """Grade every response of a file against the gold answers of another.
 
     Args:
@@ -51,16 +72,14 @@ def grade_table(
         grader.check_canaries(problem["verifier"] for problem in problem_of.values())
         for start in range(0, responses.num_rows, CHUNK):
             chunk = responses.slice(start, CHUNK).to_pylist()
-            grades += grader.grade([_item(row, problem_of, generations) for row in chunk])
+            grades += grader.grade([_question(row, problem_of, generations) for row in chunk])
             progress.advance(len(chunk))
     if rewards is not None:
         _compare(grades, rewards)
     return _rows(responses, grades), status_counts(grades)
 
 
-def add_answer_classes(
-    rows: Sequence[dict[str, Any]], problems: str, settings: GradingSettings, workers: int = 1
-) -> None:
+def add_answer_classes(rows: Sequence[GradedRow], problems: str, settings: GradingSettings, workers: int = 1) -> None:
     """Add ``answer_class`` to graded rows, see `equivalence.answer_classes`.
 
     Args:
@@ -70,7 +89,7 @@ def add_answer_classes(
         workers: processes that judge what is slow.
     """
     problem_of = {row["prompt_id"]: row for row in read_table(problems, DATASET).to_pylist()}
-    rows_of: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    rows_of: dict[str, list[GradedRow]] = defaultdict(list)
     for row in rows:
         rows_of[row["prompt_id"]].append(row)
     # A wrong answer need not be readable, so no number of errors is a reason to stop.
@@ -135,7 +154,7 @@ def _compare(grades: list[Grade], rewards: list[float | None]) -> None:
         )
 
 
-def _item(row: dict[str, Any], problem_of: dict[str, Any], generations: str) -> Question:
+def _question(row: ResponseRow, problem_of: Mapping[str, DatasetRow], generations: str) -> Question:
     problem = problem_of.get(row["prompt_id"])
     if problem is None:
         raise InputError(f"{generations}: prompt {row['prompt_id']} is not among the problems")
@@ -145,7 +164,7 @@ def _item(row: dict[str, Any], problem_of: dict[str, Any], generations: str) -> 
     return Question(problem["verifier"], problem["gold"], response)
 
 
-def _rows(responses: pa.Table, grades: list[Grade]) -> list[dict[str, Any]]:
+def _rows(responses: pa.Table, grades: list[Grade]) -> list[GradedRow]:
     ids = responses["prompt_id"].to_pylist()
     indices = responses["sample_index"].to_pylist()
     return [

@@ -11,10 +11,13 @@ from __future__ import annotations
 
 import re
 from fractions import Fraction
-from typing import Any
+from typing import TYPE_CHECKING
 
 from astarpo.rewards.magnitude import bits, too_large
 from astarpo.rewards.parsing import parse, refuse_threads
+
+if TYPE_CHECKING:
+    from sympy import Basic, Expr, MatrixBase
 
 DIGITS = 40
 DECIMALS = 6
@@ -50,7 +53,7 @@ def is_decimal(text: str) -> bool:
     )
 
 
-def equal_numbers(gold: str, answer: str, factor: Any = 1) -> bool | None:
+def equal_numbers(gold: str, answer: str, factor: Fraction | int = 1) -> bool | None:
     """Compare two plain numbers; None where one is none."""
     first, second = plain_number(gold), plain_number(answer)
     if first is None or second is None:
@@ -58,7 +61,7 @@ def equal_numbers(gold: str, answer: str, factor: Any = 1) -> bool | None:
     return _equal_rationals(first, second * Fraction(factor), is_decimal(gold) or is_decimal(answer))
 
 
-def same_value(gold: str, answer: str, factor: Any = 1) -> bool:
+def same_value(gold: str, answer: str, factor: Fraction | int = 1) -> bool:
     """Whether two expressions are equal.
 
     Args:
@@ -85,13 +88,13 @@ def _squeezed(text: str) -> str:
     return re.sub(r"(?<![0-9])\s+|\s+(?![0-9])", "", text)
 
 
-def _scaled(value: Any, factor: Any) -> Any:
+def _scaled(value: Basic | MatrixBase, factor: Fraction | int) -> Expr:
     from sympy import Mul, Rational
 
     return Mul(value, Rational(factor), evaluate=False)
 
 
-def _same_object(right: Any, given: Any, rounded: bool) -> bool:
+def _same_object(right: Basic | MatrixBase, given: Basic | MatrixBase, rounded: bool) -> bool:
     from sympy import Expr, MatrixBase
 
     if isinstance(right, Expr) and isinstance(given, Expr) and not isinstance(right, MatrixBase):
@@ -105,13 +108,13 @@ def _same_object(right: Any, given: Any, rounded: bool) -> bool:
     return left_to_math_verify(right, given)
 
 
-def _undefined() -> tuple[Any, ...]:
+def _undefined() -> tuple[Expr, ...]:
     from sympy import nan, zoo
 
     return nan, zoo
 
 
-def left_to_math_verify(right: Any, given: Any) -> bool:
+def left_to_math_verify(right: Basic | MatrixBase | None, given: Basic | MatrixBase | None) -> bool:
     """Ask math-verify whether two objects of sympy are equal: sets, relations, what has no value at points."""
     from math_verify import verify
 
@@ -144,7 +147,7 @@ def _equal_rationals(first: Fraction, second: Fraction, rounded: bool) -> bool:
     return rounded and round(first, DECIMALS) == round(second, DECIMALS) and gap <= Fraction(CLOSE) * size
 
 
-def _same_number(right: Any, given: Any, rounded: bool) -> bool:
+def _same_number(right: Expr, given: Expr, rounded: bool) -> bool:
     from sympy import Rational, simplify
 
     first, second = right.doit(), given.doit()
@@ -167,7 +170,7 @@ def _same_number(right: Any, given: Any, rounded: bool) -> bool:
     return bool(near(one, other, CLOSE) and abs(one - other) <= 10**-DECIMALS / 2)
 
 
-def near(one: Any, other: Any, tolerance: float) -> bool:
+def near(one: Expr, other: Expr, tolerance: float) -> bool:
     """Whether two numbers of sympy differ by no more than a share of the larger one."""
     return bool(abs(one - other) <= tolerance * max(abs(one), abs(other)))
 
@@ -175,7 +178,7 @@ def near(one: Any, other: Any, tolerance: float) -> bool:
 # Expressions with symbols
 
 
-def _same_function(right: Any, given: Any) -> bool:
+def _same_function(right: Expr, given: Expr) -> bool:
     names = sorted({one.name for one in right.free_symbols | given.free_symbols})
     if len(names) > 12:
         return False
@@ -194,7 +197,7 @@ def _same_function(right: Any, given: Any) -> bool:
     return agreed >= 5 or (agreed in (0, 3, 4) and left_to_math_verify(right, given))
 
 
-def _value_at(expression: Any, values: dict[str, float]) -> Any:
+def _value_at(expression: Expr, values: dict[str, float]) -> Expr | None:
     """The number that an expression is at a point; None where it has none, or a root or logarithm of a negative one."""
     from sympy import Pow, Rational, log
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 from astarpo.rewards.countdown import countdown, countdown_solution
 from astarpo.rewards.latex import math, math_quickly
@@ -226,18 +226,18 @@ def find_entry(verifier: str) -> Entry | None:
 
 
 @lru_cache(maxsize=16)
-def _load(verifier: str) -> Callable[[str, Response], Any]:
+def _load(verifier: str) -> Callable[[str, Response], object]:
     path, function = own_file(verifier), own_function(verifier)
     spec = importlib.util.spec_from_file_location(f"verifier_{Path(path).stem}", path)
     if spec is None or spec.loader is None:
         raise ValueError(f"{path} cannot be loaded")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    loaded: Callable[[str, Response], Any] = getattr(module, function)
+    loaded: Callable[[str, Response], object] = getattr(module, function)
     return loaded
 
 
-def _as_verdict(said: Any) -> Verdict:
+def _as_verdict(said: object) -> Verdict:
     """A `Verdict`, or simply True, False, or None for no answer."""
     if isinstance(said, Verdict):
         if said.status not in get_args(Status):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from astarpo.common.machine import MachineSettings
-from astarpo.model.loading import Policy
+from astarpo.model.policy import Policy
 from astarpo.sampling import Sampler
 from astarpo.sampling.transformers_engine import TransformersSampler
 

@@ -68,7 +68,7 @@ def import_rows(
         InputError: a column is missing or holds bad values, there are too few samples, or the share of prompts
             without samples exceeds ``max_unmatched``.
     """
-    source = settings.source.model_dump()
+    source = settings.source
     source_name = describe_source(source)
     by: TextColumn = "problem" if settings.problem is not None else "prompt"
     lists = _samples_by_text(read_rows(source), settings, by, source_name)

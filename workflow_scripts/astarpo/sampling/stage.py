@@ -13,8 +13,9 @@ from astarpo.common.machine import MachineSettings
 from astarpo.common.progress import Progress
 from astarpo.data.prompts import encode_prompts
 from astarpo.model.lengths import Length, check_folder
-from astarpo.model.loading import Policy, load_policy, load_policy_without_weights
+from astarpo.model.loading import load_policy, load_policy_without_weights
 from astarpo.model.memory import LOADING, check_fits, parameters_of_folder
+from astarpo.model.policy import Policy
 from astarpo.sampling import Completion, Request
 from astarpo.sampling.engines import check_engine, make_sampler
 from astarpo.sampling.settings import GenerationSettings, SamplingSettings

@@ -17,8 +17,6 @@ from astarpo.model.chat_template import check_chat_template, turn_end_token
 from astarpo.model.end_tokens import describe_end_tokens, end_token_ids, tokenizer_end
 from astarpo.model.lengths import Length, check_lengths, position_limit
 from astarpo.model.loading import (
-    Policy,
-    build_scratch_policy,
     hub_policy_without_weights,
     load_hub_policy,
     load_policy,
@@ -32,7 +30,9 @@ from astarpo.model.memory import (
     parameters_of_folder,
     parameters_on_hub,
 )
+from astarpo.model.policy import Policy
 from astarpo.model.saving import check_can_save, repair_generation_config
+from astarpo.model.scratch import build_scratch_policy
 from astarpo.stage_one.settings import HubModel, LocalModel, ModelSource, ReferenceSettings, Scratch
 from astarpo.stage_one.warm_start import encode_solutions, warm_start
 

@@ -10,8 +10,8 @@ import torch
 from astarpo.common.errors import InputError
 from astarpo.common.progress import Progress
 from astarpo.model.learning_rate import learning_rate, set_learning_rate
-from astarpo.model.loading import Policy
 from astarpo.model.log_probs import collate, token_log_probs
+from astarpo.model.policy import Policy
 from astarpo.stage_one.settings import WarmStartSettings
 
 

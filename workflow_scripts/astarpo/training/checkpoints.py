@@ -11,14 +11,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from astarpo.common.differences import differing, flat_settings
 from astarpo.common.errors import InputError
 from astarpo.common.files import read_json, write_json
-from astarpo.common.provenance import versions
+from astarpo.common.provenance import TrainingProvenance, versions
+from astarpo.training.states import TrainingState
 from astarpo.training.world import World
 
 ALONE = World()
@@ -54,7 +54,7 @@ class Origin:
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def origin_of(made_from: Mapping[str, Any]) -> Origin:
+def origin_of(made_from: TrainingProvenance) -> Origin:
     """Take from a training's provenance what its checkpoints depend on, and add the versions of what computes."""
     used = {name: version for name, version in versions().items() if name in COMPUTING}
     return Origin(made_from["settings"], made_from["seed"], made_from["inputs"], made_from["modules"], used)
@@ -121,7 +121,7 @@ def only_writer(folder: Path, world: World = ALONE) -> Iterator[None]:
 def save(
     folder: Path,
     step: int,
-    state: dict[str, Any],
+    state: TrainingState,
     world: World = ALONE,
     save_shards: Callable[[Path], None] | None = None,
 ) -> None:
@@ -164,7 +164,7 @@ def finished(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("step-*") if path.suffix != ".partial")
 
 
-def load_newest(folder: Path, world: World = ALONE) -> tuple[int, dict[str, Any]] | None:
+def load_newest(folder: Path, world: World = ALONE) -> tuple[int, TrainingState] | None:
     """Load the newest checkpoint that can be read: in every process the one that the first finds.
 
     Returns:
@@ -179,7 +179,7 @@ def load_newest(folder: Path, world: World = ALONE) -> tuple[int, dict[str, Any]
     return _newest([folder_of(folder, step)])
 
 
-def _newest(checkpoints: Sequence[Path]) -> tuple[int, dict[str, Any]] | None:
+def _newest(checkpoints: Sequence[Path]) -> tuple[int, TrainingState] | None:
     for path in reversed(checkpoints):
         try:
             state = torch.load(path / STATE, map_location="cpu", weights_only=True)

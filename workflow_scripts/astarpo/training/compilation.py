@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING
 
 from astarpo.common.errors import InputError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from transformers import PreTrainedModel
+
+    from astarpo.model.causal_lm import HiddenStates, Logits
 
 
 @dataclass(frozen=True)
@@ -21,26 +28,24 @@ class CompiledModel:
         model: a causal language model (transformers).
     """
 
-    model: Any
+    model: PreTrainedModel
 
     @cached_property
-    def _whole(self) -> Any:
-        return _compile(self.model)
+    def _whole(self) -> Callable[..., Logits]:
+        import torch
+
+        return torch.compile(self.model, dynamic=True)
 
     @cached_property
-    def base_model(self) -> Any:
+    def base_model(self) -> Callable[..., HiddenStates]:
         """The model without its head, compiled; see `log_probs`."""
-        return _compile(self.model.base_model)
+        import torch
 
-    def __call__(self, **inputs: Any) -> Any:
+        return torch.compile(self.model.base_model, dynamic=True)
+
+    def __call__(self, **inputs: Tensor | bool | int) -> Logits:
         """What the original returns for these inputs, but for rounding."""
         return self._whole(**inputs)
-
-
-def _compile(model: Any) -> Any:
-    import torch
-
-    return torch.compile(model, dynamic=True)
 
 
 def check_can_compile(device: str) -> None:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import copy
-from typing import Any
 
 import torch
 from torch import Tensor
+from transformers import PreTrainedModel
 
 from astarpo.model.learning_rate import set_learning_rate
 from astarpo.model.log_probs import Batch
 from astarpo.model.lora import without_adapters
+from astarpo.training.critic_model import ValueModel
+from astarpo.training.optimizer import adamw
 from astarpo.training.settings import TrainSettings
+from astarpo.training.states import CriticState
 
 
 class Critic:
@@ -22,23 +25,15 @@ class Critic:
         settings: of the run; the highest learning rate is ``hyperparameters["critic_lr"]``.
     """
 
-    def __init__(self, base: Any, settings: TrainSettings) -> None:
-        from astarpo.training.critic_model import ValueModel
-
-        self.peak_lr: float = settings.hyperparameters["critic_lr"]
+    def __init__(self, base: PreTrainedModel, settings: TrainSettings) -> None:
+        self.peak_lr = float(settings.hyperparameters["critic_lr"])
         self.max_grad_norm = settings.max_grad_norm
         body = copy.deepcopy(base.base_model)
+        assert isinstance(body, PreTrainedModel), "a language model without its head is a model of transformers, too"
         if settings.lora is not None:
             without_adapters(body)
         self.module = ValueModel(body.requires_grad_(True), base.config.hidden_size).eval()
-        self.optimizer: Any = torch.optim.AdamW(
-            self.module.parameters(),
-            lr=self.peak_lr,
-            betas=settings.adam_betas,
-            eps=settings.adam_eps,
-            weight_decay=settings.weight_decay,
-            fused=base.device.type == "cuda" or None,
-        )
+        self.optimizer: torch.optim.Optimizer = adamw(self.module.parameters(), self.peak_lr, settings, base.device)
 
     def values(self, batch: Batch) -> Tensor:
         """Values of the states before the response tokens.
@@ -49,8 +44,8 @@ class Critic:
         Returns:
             fp32 [B, T], 0 where masked.
         """
-        found_BT: Tensor = self.module(batch=batch)
-        return found_BT
+        values_BT: Tensor = self.module(batch=batch)
+        return values_BT
 
     def step(self, lr: float) -> None:
         """Make an optimizer step with the gradients there are, clipped to the same norm as the policy's."""
@@ -58,11 +53,11 @@ class Critic:
         torch.nn.utils.clip_grad_norm_(self.module.parameters(), self.max_grad_norm, error_if_nonfinite=True)
         self.optimizer.step()
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> CriticState:
         """Weights and optimizer moments, for a checkpoint."""
         return {"model": self.module.state_dict(), "optimizer": self.optimizer.state_dict()}
 
-    def load_state(self, state: dict[str, Any]) -> None:
+    def load_state(self, state: CriticState) -> None:
         """Take up the state of a checkpoint."""
         self.module.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
+from transformers import PreTrainedModel
 
 from astarpo.model.log_probs import Batch
 
@@ -18,7 +17,7 @@ class ValueModel(torch.nn.Module):
         width: of its hidden states.
     """
 
-    def __init__(self, body: Any, width: int) -> None:
+    def __init__(self, body: PreTrainedModel, width: int) -> None:
         super().__init__()
         self.body = body
         self.head = torch.nn.Linear(width, 1, device=body.device)

@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
 
+from astarpo.model.causal_lm import CausalLM
 from astarpo.model.learning_rate import learning_rate, set_learning_rate
-from astarpo.model.loading import Policy
-from astarpo.model.log_probs import Batch, collate, token_log_probs
+from astarpo.model.log_probs import Batch, Entropy, token_log_probs
 from astarpo.model.lora import adapters_off
+from astarpo.model.policy import Policy
 from astarpo.model.precision import autocast
 from astarpo.objectives import METHODS, normaliser_of
-from astarpo.objectives.loss_terms import k3
-from astarpo.training import model_setup, sampler_gap
+from astarpo.objectives.method import Loss
+from astarpo.training import model_setup
 from astarpo.training.compilation import CompiledModel
 from astarpo.training.critic import Critic
 from astarpo.training.lagged_policy import LaggedWeights
-from astarpo.training.microbatches import MicroBatch, cut
+from astarpo.training.microbatches import MicroBatch, micro_batches
+from astarpo.training.optimizer import adamw
 from astarpo.training.settings import TrainSettings
+from astarpo.training.states import EngineState
+from astarpo.training.updates import UpdateRows, UpdateSums, log_ratio_sums
 from astarpo.training.world import World
 
 Which = Literal["policy", "reference", "lagged"]
@@ -53,25 +56,17 @@ class TorchEngine:
         micro_batch_tokens: int | None = None,
     ) -> None:
         self.policy, self.reference = policy, reference
-        self.settings, self.micro_batch = settings, micro_batch
-        self.micro_batch_tokens = micro_batch_tokens
+        self.settings, self.limits = settings, (micro_batch, micro_batch_tokens)
         model_setup.switch_off_dropout(policy.model)
         reference.model.eval()
-        if settings.lora is None:  # else the two are one model
+        if settings.lora is None:  # with LoRA the two are one model
             reference.model.requires_grad_(False)
         self.head_of = model_setup.heads(policy.model, reference.model, settings.log_prob_chunk_tokens)
         trained = [weight for weight in policy.model.parameters() if weight.requires_grad]
-        self.called: dict[str, Any] = {"policy": policy.model, "reference": reference.model}
+        self.called: dict[str, CausalLM] = {"policy": policy.model, "reference": reference.model}
         if settings.compile_model:
-            self.called = {name: CompiledModel(model) for name, model in self.called.items()}
-        self.optimizer = torch.optim.AdamW(
-            trained,
-            lr=settings.lr,
-            betas=settings.adam_betas,
-            eps=settings.adam_eps,
-            weight_decay=settings.weight_decay,
-            fused=policy.model.device.type == "cuda" or None,
-        )
+            self.called = {"policy": CompiledModel(policy.model), "reference": CompiledModel(reference.model)}
+        self.optimizer: torch.optim.Optimizer = adamw(trained, settings.lr, settings, policy.model.device)
         method = METHODS[settings.method]
         self.unit = normaliser_of(settings.method, settings.hyperparameters)
         self.critic = Critic(reference.model, settings) if method.needs_critic else None
@@ -86,37 +81,14 @@ class TorchEngine:
         rows: Sequence[int],
         groups: Sequence[int] | None = None,
     ) -> list[MicroBatch]:
-        """Cut rows into micro-batches of similar length, each padded to its own longest.
+        """Cut rows into micro-batches; see `microbatches.micro_batches`.
 
-        The same cut serves reference and policy, so that equal weights give equal log-probabilities
-        to the last bit.
-
-        Args:
-            prompts, responses: token ids of every row of the rollout.
-            rows: the rows of one optimizer step.
-            groups: of every row of the rollout, where the rows of a group must not be parted: a micro-batch
-                then takes whole groups only, and one at least, even if that is more than it should hold.
+        The same cut serves reference and policy, so that equal weights give equal log-probabilities to the last bit.
         """
-        lengths = [len(prompt) + len(response) for prompt, response in zip(prompts, responses, strict=True)]
-        micro_batches = []
-        whole = groups or range(len(prompts))
-        for chosen in cut(rows, lengths, self.micro_batch, self.micro_batch_tokens, whole):
-            batch = collate(
-                [prompts[row] for row in chosen],
-                [responses[row] for row in chosen],
-                self.policy.end_token_ids,
-                self.policy.model.device,
-            )
-            micro_batches.append(MicroBatch(chosen, batch))
-        return micro_batches
+        policy = self.policy
+        return micro_batches(prompts, responses, rows, groups, self.limits, policy.end_token_ids, policy.model.device)
 
-    def log_probs(
-        self,
-        which: Which,
-        micro_batches: Sequence[MicroBatch],
-        count: int,
-        width: int,
-    ) -> Tensor:
+    def log_probs(self, which: Which, micro_batches: Sequence[MicroBatch], count: int, width: int) -> Tensor:
         """Log-probabilities of all rows, without gradient.
 
         Args:
@@ -128,7 +100,7 @@ class TorchEngine:
         Returns:
             fp32 [B, T], 0 where masked.
         """
-        gathered_BT = torch.zeros((count, width), device=self.policy.model.device)
+        log_probs_BT = torch.zeros((count, width), device=self.policy.model.device)
         weights: AbstractContextManager[None] = nullcontext()
         if which == "lagged":
             weights = self.sampling_weights()
@@ -136,37 +108,41 @@ class TorchEngine:
             weights = adapters_off(self.reference.model)
         with weights, torch.no_grad(), self.autocast():
             for micro_batch, counts in self._share(micro_batches):
-                log_probs_BT, _ = self._score(which, micro_batch.batch)
+                scored_BT, _ = self._score(which, micro_batch.batch)
                 if counts:
-                    gathered_BT[micro_batch.rows, : log_probs_BT.shape[1]] = log_probs_BT
-        return self.world.sum_into(gathered_BT)
+                    log_probs_BT[micro_batch.rows, : scored_BT.shape[1]] = scored_BT
+        return self.world.sum_into(log_probs_BT)
 
     def _share(self, micro_batches: Sequence[MicroBatch]) -> list[tuple[MicroBatch, bool]]:
-        """The micro-batches of this process, as many as any other has: the last may be there to keep step only."""
+        """The micro-batches of this process, each with whether it counts.
+
+        Every process makes as many passes as any other, as collective operations wait for all: one that has fewer
+        micro-batches makes a pass that does not count.
+        """
         share = self.world.share(micro_batches)
         most = -(-len(micro_batches) // self.world.size)
         return [(one, True) for one in share] + [(micro_batches[0], False)] * (most - len(share))
 
-    def _score(self, which: Which, batch: Batch, **more: Any) -> tuple[Tensor, Tensor | None]:
-        """Log-probabilities of a batch and, if ``more`` asks for it, entropies: a forward pass."""
-        name = which if which in self.called else "policy"  # which then has the lagged weights
-        return token_log_probs(self.called[name], batch, head=self.head_of.get(name), **self._how(), **more)
-
-    def _how(self) -> dict[str, Any]:
+    def _score(
+        self, which: Which, batch: Batch, entropy: Entropy = "none", small_logits: int | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Log-probabilities of a batch and, where asked for, entropies: a forward pass; see `token_log_probs`."""
+        name = which if which in self.called else "policy"  # whose weights are then the lagged ones
+        model, head, temperature = self.called[name], self.head_of.get(name), self.settings.sampling.temperature
         chunk_tokens = self.settings.log_prob_chunk_tokens or 0
-        return {"temperature": self.settings.sampling.temperature, "chunk_tokens": chunk_tokens}
+        return token_log_probs(model, batch, temperature, entropy, head, chunk_tokens, small_logits)
 
     def values(self, micro_batches: Sequence[MicroBatch], count: int, width: int) -> Tensor | None:
         """The critic's values of all rows, without gradient: fp32 [B, T], 0 where masked; None without a critic."""
         if self.critic is None:
             return None
-        gathered_BT = torch.zeros((count, width), device=self.policy.model.device)
+        values_BT = torch.zeros((count, width), device=self.policy.model.device)
         with torch.no_grad(), self.autocast():
             for micro_batch, counts in self._share(micro_batches):
-                values_BT = self.critic.values(micro_batch.batch)
+                critic_BT = self.critic.values(micro_batch.batch)
                 if counts:
-                    gathered_BT[micro_batch.rows, : values_BT.shape[1]] = values_BT
-        return self.world.sum_into(gathered_BT)
+                    values_BT[micro_batch.rows, : critic_BT.shape[1]] = critic_BT
+        return self.world.sum_into(values_BT)
 
     def synchronise(self) -> None:
         """Make the current policy the lagged one, where the method has one."""
@@ -182,7 +158,7 @@ class TorchEngine:
         micro_batches: Sequence[MicroBatch],
         targets: dict[str, Tensor],
         reference_log_probs_BT: Tensor,
-        loss: Callable[..., tuple[Tensor, dict[str, Tensor]]],
+        loss: Loss,
         update: int,
         sampled_BT: Tensor | None = None,
         left: float | None = None,
@@ -203,50 +179,32 @@ class TorchEngine:
         """
         lr = self._learning_rate(self.settings.lr, update, left)
         set_learning_rate(self.optimizer, lr)
-        n_sequences = sum(len(one.rows) for one in micro_batches)
-        n_tokens = sum(int(one.batch.mask_BT.sum()) for one in micro_batches)
-        sums: dict[str, float] = defaultdict(float)
-        gaps_N: list[Tensor] = []
+        rows = UpdateRows(
+            targets,
+            reference_log_probs_BT,
+            sampled_BT,
+            loss,
+            n_sequences=sum(len(one.rows) for one in micro_batches),
+            n_tokens=sum(int(one.batch.mask_BT.sum()) for one in micro_batches),
+        )
+        sums = UpdateSums()
         self._clear_gradients()
         share = self._share(micro_batches)
         for number, (micro_batch, counts) in enumerate(share, start=1):
             self._next_is_last(number == len(share))
-            added = self._accumulate(
-                micro_batch,
-                targets,
-                reference_log_probs_BT,
-                loss,
-                n_sequences,
-                n_tokens,
-                sampled_BT,
-                gaps_N,
-                counts,
-            )
-            for name, value in added:
-                sums[name] += float(value) if counts else 0.0
+            self._accumulate(micro_batch, counts, rows, sums)
         grad_norm = self._step()
         if self.critic is not None:
             self.critic.step(self._learning_rate(self.critic.peak_lr, update, left))
         return {
-            **self._of_all(sums),
-            "sequences": n_sequences,
-            "tokens": n_tokens,
+            **sums.of_all(self.world),
+            "sequences": rows.n_sequences,
+            "tokens": rows.n_tokens,
             "grad_norm": grad_norm,
             "clipped": float(grad_norm > self.settings.max_grad_norm),
             "lr": lr,
-            **self._gaps_of_all(gaps_N, sampled_BT is not None),
+            **(sums.gaps_of_all(self.world) if sampled_BT is not None else {}),
         }
-
-    def _of_all(self, sums: dict[str, float]) -> dict[str, float]:
-        every = self.world.gather(dict(sums))
-        return {name: sum(one[name] for one in every) for name in sums}
-
-    def _gaps_of_all(self, gaps_N: list[Tensor], asked: bool) -> dict[str, float]:
-        if not asked:
-            return {}
-        # To the CPU first: a tensor that was sent comes back on the sender's GPU.
-        every = self.world.gather([one.cpu() for one in gaps_N])
-        return sampler_gap.summarise([one for of_process in every for one in of_process])
 
     def _clear_gradients(self) -> None:
         self.optimizer.zero_grad(set_to_none=True)
@@ -254,59 +212,34 @@ class TorchEngine:
             self.critic.optimizer.zero_grad(set_to_none=True)
 
     def _next_is_last(self, last: bool) -> None:
-        """Called before the passes of each micro-batch; ``last`` is the one before the optimizer step."""
+        """Called before each micro-batch's pass: DeepSpeed must know which is the last before the optimizer step."""
 
     def _backward(self, total: Tensor) -> None:
         total.backward()
 
-    def _accumulate(
-        self,
-        micro_batch: MicroBatch,
-        targets: dict[str, Tensor],
-        reference_log_probs_BT: Tensor,
-        loss: Callable[..., tuple[Tensor, dict[str, Tensor]]],
-        n_sequences: int,
-        n_tokens: int,
-        sampled_BT: Tensor | None,
-        gaps_N: list[Tensor],
-        counts: bool,
-    ) -> Iterator[tuple[str, Tensor]]:
-        """Add one micro-batch's share of the gradient, 0 if it does not count; yield its sums, add to the gaps."""
+    def _accumulate(self, micro_batch: MicroBatch, counts: bool, rows: UpdateRows, sums: UpdateSums) -> None:
+        """Add one micro-batch's share of the gradient, 0 if it does not count, and its share of the sums."""
         batch, settings = micro_batch.batch, self.settings
-        width = batch.mask_BT.shape[1]
-        rows_targets = {
-            name: value[micro_batch.rows, :width] if name.endswith("_BT") else value[micro_batch.rows]
-            for name, value in targets.items()
-        }
+        mask_BT = batch.mask_BT
         with self.autocast(), model_setup.recomputing(self.policy.model):
-            log_probs_BT, entropy_BT = self._score(
-                "policy",
-                batch,
-                entropy="with_gradient" if settings.entropy_coefficient else "detached",
-            )
+            entropy: Entropy = "with_gradient" if settings.entropy_coefficient else "detached"
+            log_probs_BT, entropy_BT = self._score("policy", batch, entropy)
         assert entropy_BT is not None
-        normaliser = n_tokens if self.unit == "tokens" else n_sequences
-        loss_sum, metric_sums = loss(
-            log_probs_BT, batch.mask_BT, rows_targets, normaliser, **self._values_with_gradient(batch)
+        # Divided by the whole step's count, not this micro-batch's: the gradients then add up to that of the mean over
+        # the global batch, however the rows are cut and whichever process has them.
+        normaliser = rows.n_tokens if self.unit == "tokens" else rows.n_sequences
+        loss_sum, metric_sums = rows.loss(
+            log_probs_BT, mask_BT, rows.targets_of(micro_batch), normaliser, **self._values_with_gradient(batch)
         )
-        total = loss_sum - settings.entropy_coefficient * entropy_BT.sum() / n_tokens
+        total = loss_sum - settings.entropy_coefficient * entropy_BT.sum() / rows.n_tokens
+        # A pass that only keeps step still runs backward: collective operations wait for every process.
         self._backward(total if counts else total * 0.0)
-        if sampled_BT is not None and counts:
-            cut_BT = sampled_BT[micro_batch.rows, :width]
-            gaps_N.append(sampler_gap.token_gaps(log_probs_BT, cut_BT, batch.mask_BT))
-        log_ratio_BT = log_probs_BT.detach() - reference_log_probs_BT[micro_batch.rows, :width]
-        log_ratio_B = log_ratio_BT.sum(-1)
-        # In double precision: of a response's tokens most differ by less than fp32 can tell from rounding.
-        kl_B = k3(log_ratio_BT.double(), log_ratio_BT.new_zeros(())).sum(-1)
-        length_B = batch.mask_BT.sum(-1)
-        yield "loss", total.detach()
-        yield "entropy", entropy_BT.detach().sum()
-        yield "log_ratio", log_ratio_B.sum()
-        yield "log_ratio_squared", log_ratio_B.square().sum()
-        yield "log_ratio_per_token", (log_ratio_B / length_B).sum()
-        yield "kl", kl_B.sum()
-        yield "kl_per_token", (kl_B / length_B).sum()
-        yield from metric_sums.items()
+        if rows.sampled_BT is not None and counts:
+            sums.add_gaps(log_probs_BT, micro_batch.cut_out(rows.sampled_BT), mask_BT)
+        reference_BT = micro_batch.cut_out(rows.reference_BT)
+        sums.add(counts, {"loss": total.detach(), "entropy": entropy_BT.detach().sum()})
+        sums.add(counts, log_ratio_sums(log_probs_BT, reference_BT, mask_BT))
+        sums.add(counts, metric_sums)
 
     def _values_with_gradient(self, batch: Batch) -> dict[str, Tensor]:
         if self.critic is None:
@@ -332,7 +265,7 @@ class TorchEngine:
         self.optimizer.step()
         return float(norm)
 
-    def autocast(self) -> Any:
+    def autocast(self) -> AbstractContextManager[None]:
         """The precision of forward passes, the same for policy and reference."""
         return autocast(self.policy.model.device.type, self.settings.precision)
 
@@ -346,16 +279,16 @@ class TorchEngine:
     def load_shards(self, folder: Path) -> None:
         """Read what `save_shards` wrote."""
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> EngineState:
         """Everything a checkpoint must hold to go on exactly: weights and optimizer moments."""
-        state = {"model": self.policy.model.state_dict(), "optimizer": self.optimizer.state_dict()}
+        state: EngineState = {"model": self.policy.model.state_dict(), "optimizer": self.optimizer.state_dict()}
         if self.critic is not None:
             state["critic"] = self.critic.state()
         if self.lagged is not None:
             state["lagged"] = self.lagged.weights
         return state
 
-    def load_state(self, state: dict[str, Any]) -> None:
+    def load_state(self, state: EngineState) -> None:
         """Take up the state of a checkpoint; the reference stays what prepare_reference left."""
         self.policy.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])

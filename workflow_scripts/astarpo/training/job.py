@@ -6,17 +6,17 @@ import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
+from torch import Tensor
 
 from astarpo.common.errors import InputError
 from astarpo.common.files import read_json, sha256, write_json, write_table, write_text
 from astarpo.common.machine import MachineSettings
 from astarpo.common.packages import check_can_import
-from astarpo.common.provenance import manifest
+from astarpo.common.provenance import TrainingProvenance, manifest
 from astarpo.model.lengths import Length, check_folder
-from astarpo.model.loading import Policy, load_policy
+from astarpo.model.loading import load_policy
 from astarpo.model.lora import inject, merged
 from astarpo.model.memory import (
     LOADING,
@@ -28,12 +28,14 @@ from astarpo.model.memory import (
     parameters_of_folder,
     sampler_bytes,
 )
+from astarpo.model.policy import Policy
 from astarpo.objectives import METHODS, uses_v_star
 from astarpo.sampling.engines import check_engine, make_sampler
 from astarpo.training import checkpoints
 from astarpo.training.compilation import check_can_compile
 from astarpo.training.engine import TorchEngine
-from astarpo.training.loop import History, Trainer
+from astarpo.training.history import History
+from astarpo.training.loop import Trainer
 from astarpo.training.metrics import TIMINGS, metrics_schema
 from astarpo.training.model_card import model_card
 from astarpo.training.model_setup import recompute_activations
@@ -55,9 +57,9 @@ class FinishedRun:
     """
 
     policy: Policy
-    weights: dict[str, Any]
+    weights: dict[str, Tensor]
     history: History
-    facts: dict[str, Any]
+    facts: dict[str, object]
     is_first: bool = True
 
 
@@ -66,7 +68,7 @@ def train(
     machine: MachineSettings,
     seed: int,
     inputs: dict[str, str],
-    made_from: dict[str, Any],
+    made_from: TrainingProvenance,
     scratch: str,
 ) -> FinishedRun:
     """Train, or go on with, one run.
@@ -116,10 +118,11 @@ def train(
         trained=True,
     )
     print(f"training on {len(prompts)} prompts; left out: {left_out}", flush=True)
-    own = checkpoints.folder_of_origin(Path(scratch), checkpoints.origin_of(made_from), world) / f"world-{world.size}"
-    with checkpoints.only_writer(own, world):
+    of_origin = checkpoints.folder_of_origin(Path(scratch), checkpoints.origin_of(made_from), world)
+    of_world = of_origin / f"world-{world.size}"
+    with checkpoints.only_writer(of_world, world):
         trainer = Trainer(engine, sampler, prompts, validation, settings, machine, seed)
-        history = trainer.run(own)
+        history = trainer.run(of_world)
         weights = engine.full_weights()
     if settings.lora is not None:
         policy = merged(folder, settings.lora, weights)
@@ -225,7 +228,7 @@ def _reference_folder(reference_manifest: str) -> Path:
 
 def export(
     finished: FinishedRun,
-    made_from: dict[str, Any],
+    made_from: TrainingProvenance,
     machine: MachineSettings,
     outputs: dict[str, str],
     seconds: float,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
 
+import torch
 from torch import Tensor
 
 
@@ -16,7 +16,7 @@ class LaggedWeights:
         model: what responses are drawn with; its weights are whole.
     """
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: torch.nn.Module) -> None:
         self.parameters = [weight for weight in model.parameters() if weight.requires_grad]
         self.weights: list[Tensor] = []
         self.synchronise()

@@ -1,15 +1,13 @@
-"""The training loop: draw, grade, compare with the reference, update; the same for every method."""
+"""The training loop, the same for every method: draw responses, grade them, score them, update."""
 
 from __future__ import annotations
 
 import json
 import signal
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
 
 from astarpo.common.errors import InputError, Interrupted
 from astarpo.common.machine import MachineSettings
@@ -19,35 +17,17 @@ from astarpo.rewards.grading import Grader
 from astarpo.sampling import Sampler
 from astarpo.training import checkpoints, sampler_gap
 from astarpo.training.engine import TorchEngine
-from astarpo.training.metrics import METRICS, PHASES, TIMINGS, peak_memory_bytes, step_metrics
+from astarpo.training.history import History, Row
+from astarpo.training.metrics import PHASES, peak_memory_bytes, step_metrics
 from astarpo.training.prompts import TrainingPrompt, prompts_of_step
 from astarpo.training.rollout_scoring import build_rollout
 from astarpo.training.rollouts import PhaseClock, Responses, draw_responses, requests_for
 from astarpo.training.running_statistics import RunningStatistics
 from astarpo.training.settings import TrainSettings
+from astarpo.training.states import TrainingState
 from astarpo.training.trackers import followers
 
-
-@dataclass
-class History:
-    """Rows of the two tables, one a step; row 0 holds the validation before training.
-
-    ``method_metrics`` names the metrics that the method has besides those of every method.
-    """
-
-    method_metrics: tuple[str, ...] = ()
-    metrics: list[dict[str, Any]] = field(default_factory=list)
-    timings: list[dict[str, Any]] = field(default_factory=list)
-
-    def generated_tokens(self) -> int:
-        """Tokens of all responses drawn to train on."""
-        return sum(row["generated_tokens"] or 0 for row in self.metrics)
-
-    def append(self, step: int, metrics: dict[str, Any], timings: dict[str, Any]) -> None:
-        """Add a step; columns that it does not have are null."""
-        names = (*METRICS.names, *self.method_metrics)
-        self.metrics.append({name: {"step": step, **metrics}.get(name) for name in names})
-        self.timings.append({name: {"step": step, **timings}.get(name) for name in TIMINGS.names})
+SHOWN = {"reward": "reward", "kl": "kl_per_sequence"}  # on the progress line
 
 
 class Trainer:
@@ -99,7 +79,7 @@ class Trainer:
             Interrupted: stopped by SIGTERM or by ``max_minutes``, after a checkpoint.
         """
         first = self._restore(scratch) + 1
-        self.sampler.weights_changed()
+        self.sampler.weights_changed()  # a sampler with weights of its own, as vLLM's, has the reference's until now
         deadline = time.monotonic() + 60 * (self.machine.max_minutes or float("inf"))
         settings = self.settings
         self.grader.check_canaries(prompt.verifier for prompt in (*self.prompts, *self.validation))
@@ -117,7 +97,8 @@ class Trainer:
                 step += 1
                 metrics = self._step(step)
                 show(self.history.metrics[-1])
-                progress.advance(reward=metrics["reward"], kl=metrics["kl_per_sequence"])
+                progress.advance(1, **_shown(metrics))
+                # Every process must stop after the same step: SIGTERM may reach one of them only, and clocks differ.
                 stop = self.world.any(stopping() or time.monotonic() > deadline)
                 last = self._ends(step, self.history.generated_tokens())
                 if stop or last or step % self.machine.checkpoint_every == 0:
@@ -131,23 +112,25 @@ class Trainer:
         limit = self.settings.max_generated_tokens
         return step >= self.settings.steps or (limit is not None and generated_tokens >= limit)
 
-    def _step(self, step: int) -> dict[str, Any]:
+    def _step(self, step: int) -> Row:
         settings, clock = self.settings, PhaseClock()
         lagged = self.method.anchor == "lagged"
-        if lagged and (step - 1) % settings.hyperparameters["sync_every"] == 0:
+        if lagged and (step - 1) % int(settings.hyperparameters["sync_every"]) == 0:
             self.engine.synchronise()
         indices = prompts_of_step(len(self.prompts), settings.prompts_per_batch, step, self.seed)
         with self.engine.sampling_weights():
             if lagged:
                 self.sampler.weights_changed()
             drawn = self._draw([self.prompts[index] for index in indices], ("train", step), clock)
-        self.sampler.rest()
+        self.sampler.rest()  # the updates need the memory that it holds
         rows = drawn.trainable_rows(settings.responses_per_prompt)
         if not rows:
             raise InputError(f"step {step}: every grade is null, nothing is left to train on")
         updates = self._update(drawn, rows, step, clock)
+        # Before the checkpoint: a step on responses of another policy must not be gone on from.
         sampler_gap.check(updates[0], settings.max_sampler_gap, step)
         self.sampler.weights_changed()
+        # After the updates: a baseline that knew these rewards would bias their gradient.
         self.statistics.learn([drawn.prompts[row] for row in rows], [drawn.grades[row].reward or 0.0 for row in rows])
         metrics = step_metrics(drawn.grades, drawn.completions, updates, self.method.metrics)
         timings = {f"{phase}_seconds": clock.seconds[phase] for phase in PHASES}
@@ -160,7 +143,7 @@ class Trainer:
         self.history.append(step, metrics, timings)
         return metrics
 
-    def _followers(self, scratch: Path, first: int) -> Any:
+    def _followers(self, scratch: Path, first: int) -> AbstractContextManager[Callable[[Row], None]]:
         """What shows each step's metrics; the first process's business."""
         if not self.world.is_first:
             return nullcontext(lambda _: None)
@@ -178,7 +161,7 @@ class Trainer:
                 (self.seed, *purpose),
                 clock,
             )
-        with clock.phase("generate"):  # the others may need longer
+        with clock.phase("generate"):  # waiting for the others counts, too: they may draw longer responses
             return drawn.of_all(self.world, prompts, settings.responses_per_prompt)
 
     def _update(self, drawn: Responses, rows: list[int], step: int, clock: PhaseClock) -> list[dict[str, float]]:
@@ -187,6 +170,7 @@ class Trainer:
         responses = [drawn.completions[row].token_ids for row in rows]
         prompts = [drawn.prompts[row].token_ids for row in rows]
         together = groups if self.method.pairs else None
+        # Cut once, for passes and updates alike: a row in another micro-batch has other padding and other last bits.
         updates_micro_batches = [
             self.engine.micro_batches(prompts, responses, share, together)
             for share in _shares(groups, self.settings.updates_per_rollout)
@@ -218,6 +202,7 @@ class Trainer:
                     reference_BT,
                     self.loss,
                     updates_before + number,
+                    # After the first update the policy is no longer the one that sampled.
                     sampled_BT if number == 0 and not lagged else None,
                     left,
                 )
@@ -226,10 +211,10 @@ class Trainer:
         return [{**updates[0], **lagged}, *updates[1:]]
 
     def _validate(self, clock: PhaseClock) -> float | None:
-        """Mean reward on the validation prompts; the same seeds each time, so that looks compare well."""
+        """Mean reward on the validation prompts; the same seeds each time, so that differences are the policy's."""
         if not self.validation:
             return None
-        # A lagged policy draws the rollouts, the newest one these.
+        # Rollouts may come from a lagged policy; validation is of the newest one.
         self.sampler.weights_changed()
         with clock.phase("validate"), self.engine.autocast():
             drawn = draw_responses(
@@ -279,7 +264,11 @@ class Trainer:
 
     def _save(self, scratch: Path, step: int) -> None:
         history = json.dumps({"metrics": self.history.metrics, "timings": self.history.timings})
-        state = {"engine": self.engine.state(), "statistics": self.statistics.state(), "history": history}
+        state: TrainingState = {
+            "engine": self.engine.state(),
+            "statistics": self.statistics.state(),
+            "history": history,
+        }
         checkpoints.save(scratch, step, state, self.world, self.engine.save_shards)
 
 
@@ -293,9 +282,13 @@ def _shares(group_ids: Sequence[int], count: int) -> list[list[int]]:
     return shares
 
 
+def _shown(metrics: Row) -> dict[str, float]:
+    return {label: value for label, name in SHOWN.items() if (value := metrics[name]) is not None}
+
+
 @contextmanager
-def _stop_on_sigterm() -> Iterator[Any]:
-    """Turn SIGTERM into a question that the loop asks after each step: a checkpoint takes its time."""
+def _stop_on_sigterm() -> Iterator[Callable[[], bool]]:
+    """Let the loop ask after each step whether SIGTERM has come: half a step cannot be saved."""
     asked = []
     before = signal.signal(signal.SIGTERM, lambda *_: asked.append(True))
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Protocol
 
 import pyarrow as pa
 
@@ -49,17 +49,45 @@ TIMINGS = pa.schema(
 )
 
 
+class Graded(Protocol):
+    """What is read of a `rewards.grading.Grade`; figures and tables, which need the columns only, load no grader."""
+
+    @property
+    def reward(self) -> float | None:
+        """1, 0, or null."""
+        ...
+
+    @property
+    def status(self) -> str:
+        """One of `STATUSES`."""
+        ...
+
+
+class Sampled(Protocol):
+    """What is read of a `sampling.Completion`."""
+
+    @property
+    def token_ids(self) -> list[int]:
+        """Of the response."""
+        ...
+
+    @property
+    def finish_reason(self) -> str:
+        """``length`` if the response was truncated."""
+        ...
+
+
 def metrics_schema(method_metrics: Iterable[str]) -> pa.Schema:
     """Columns of a run's metrics: those of every method, then the method's own."""
     return pa.schema([*METRICS, *((name, pa.float64()) for name in method_metrics)])
 
 
 def step_metrics(
-    grades: Sequence[Any],
-    completions: Sequence[Any],
+    grades: Sequence[Graded],
+    completions: Sequence[Sampled],
     updates: Sequence[dict[str, float]],
     method_metrics: Mapping[str, str] | None = None,
-) -> dict[str, float | int | None]:
+) -> dict[str, float | None]:
     """Turn the sums of a step into its metrics.
 
     ``kl_per_sequence`` is the mean over responses of sum_t k3_t with k3 = pi_ref/pi - 1 - ln(pi_ref/pi), an estimate

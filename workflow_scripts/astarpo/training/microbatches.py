@@ -6,7 +6,10 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from astarpo.model.log_probs import Batch
+import torch
+from torch import Tensor
+
+from astarpo.model.log_probs import Batch, collate
 
 
 @dataclass(frozen=True)
@@ -16,6 +19,41 @@ class MicroBatch:
     rows: list[int]
     batch: Batch
 
+    def cut_out(self, all_BT: Tensor) -> Tensor:
+        """Its rows of a tensor of the whole rollout, as wide as its own longest response."""
+        return all_BT[self.rows, : self.batch.mask_BT.shape[1]]
+
+
+def micro_batches(
+    prompts: Sequence[list[int]],
+    responses: Sequence[list[int]],
+    rows: Sequence[int],
+    groups: Sequence[int] | None,
+    limits: tuple[int, int | None],
+    end_token_ids: Sequence[int],
+    device: torch.device,
+) -> list[MicroBatch]:
+    """Cut rows into micro-batches of similar length, each padded to its own longest.
+
+    Args:
+        prompts, responses: token ids of every row of the rollout.
+        rows: the rows of one optimizer step.
+        groups: of every row of the rollout, where the rows of a group must stay together: a micro-batch then takes
+            whole groups only, and at least one, even if that is more than it should hold.
+        limits: most sequences of a micro-batch, and most tokens with padding (None: any number).
+        end_token_ids: see `log_probs.collate`.
+        device: where the batches are made.
+    """
+    lengths = [len(prompt) + len(response) for prompt, response in zip(prompts, responses, strict=True)]
+    whole = range(len(prompts)) if groups is None else groups
+    return [
+        MicroBatch(
+            chosen,
+            collate([prompts[row] for row in chosen], [responses[row] for row in chosen], end_token_ids, device),
+        )
+        for chosen in cut(rows, lengths, *limits, whole)
+    ]
+
 
 def cut(
     rows: Sequence[int],
@@ -24,7 +62,7 @@ def cut(
     tokens: int | None,
     groups: Sequence[int],
 ) -> list[list[int]]:
-    """Cut rows into micro_batches by length; groups stay whole, each judged by its longest row.
+    """Cut rows into parts by length; groups stay whole, each judged by its longest row.
 
     Args:
         rows: the rows of one optimizer step.

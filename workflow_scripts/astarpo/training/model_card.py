@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from collections.abc import Mapping
+
+from astarpo.common.provenance import TrainingProvenance
+from astarpo.training.history import Row
 
 TITLES = {"a_star_po": "A*-PO"}  # of the others, the name in capitals
 TEMPLATE = """---
@@ -53,7 +56,7 @@ Settings, as the training received them:
 """
 
 
-def model_card(made_from: dict[str, Any], metrics: list[dict[str, Any]], facts: dict[str, Any]) -> str:
+def model_card(made_from: TrainingProvenance, metrics: list[Row], facts: Mapping[str, object]) -> str:
     """Write the card of a finished run. No dates and no seconds: equal runs give equal folders.
 
     Args:
@@ -65,7 +68,7 @@ def model_card(made_from: dict[str, Any], metrics: list[dict[str, Any]], facts: 
         Markdown with the front matter that model hubs read.
     """
     settings = json.loads(made_from["settings"])
-    rows = [row for row in metrics if row["step"] > 0]
+    rows = [row for row in metrics if row["step"]]
     tenth = max(len(rows) // 10, 1)
     chat = settings["prompting"]["chat_template"]
     shown = {name: settings[name] for name in ("method", "steps", "prompts_per_batch", "lr", "lr_schedule")}
@@ -90,5 +93,6 @@ def model_card(made_from: dict[str, Any], metrics: list[dict[str, Any]], facts: 
     )
 
 
-def _mean(rows: list[dict[str, Any]], name: str) -> str:
-    return f"{sum(row[name] for row in rows) / len(rows):.3f}"
+def _mean(rows: list[Row], name: str) -> str:
+    values = [value for row in rows if (value := row[name]) is not None]
+    return f"{sum(values) / len(values):.3f}"

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import torch
+from transformers import PreTrainedModel
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from astarpo.model.chunked_log_probs import Head, find_head
 
 
-def heads(policy: Any, reference: Any, chunk_tokens: int | None) -> dict[str, Head]:
+def heads(policy: PreTrainedModel, reference: PreTrainedModel, chunk_tokens: int | None) -> dict[str, Head]:
     """The heads of both models, or none of them: equal weights shall give equal log-probabilities.
 
     Args:
@@ -31,7 +31,7 @@ def heads(policy: Any, reference: Any, chunk_tokens: int | None) -> dict[str, He
     return heads_by_name
 
 
-def switch_off_dropout(model: Any) -> None:
+def switch_off_dropout(model: torch.nn.Module) -> None:
     """Dropout would make the policy that is trained another than the one that sampled."""
     for module in model.modules():
         if isinstance(module, torch.nn.Dropout):
@@ -39,7 +39,7 @@ def switch_off_dropout(model: Any) -> None:
     model.eval()  # attention dropout is read from the config and applied in training mode only
 
 
-def recompute_activations(model: Any) -> None:
+def recompute_activations(model: PreTrainedModel) -> None:
     """Let a model keep only what goes from layer to layer; the backward pass computes the rest again.
 
     It does so inside `recomputing` only.
@@ -48,13 +48,13 @@ def recompute_activations(model: Any) -> None:
 
 
 @contextmanager
-def recomputing(model: Any) -> Iterator[None]:
+def recomputing(model: torch.nn.Module) -> Iterator[None]:
     """Let the layers of a model prepared by `recompute_activations` do so in the passes of this block.
 
     They do in training mode only, in which they drop the cache that sampling needs, so it is theirs alone, without
     the modules inside, and for the block.
     """
-    layers: list[Any] = [
+    layers = [
         module
         for module in model.modules()
         if isinstance(module, GradientCheckpointingLayer) and module.gradient_checkpointing

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+from transformers import PreTrainedTokenizerBase
 
 from astarpo.common.columns import DATASET, SELECTIONS, VALUES
 from astarpo.common.errors import InputError
@@ -32,7 +34,7 @@ class TrainingPrompt:
 
 
 def load_training_prompts(
-    tokenizer: Any,
+    tokenizer: PreTrainedTokenizerBase,
     dataset: str,
     prompting: PromptSettings,
     values: str | None = None,
@@ -83,7 +85,7 @@ def load_training_prompts(
     return prompts, left_out
 
 
-def _column(path: str | None, schema: Any, name: str) -> Mapping[str, Any]:
+def _column(path: str | None, schema: pa.Schema, name: str) -> Mapping[str, Any]:
     if path is None:
         return {}
     table = read_table(path, schema)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
+from astarpo.objectives.method import Hyperparameter
 from astarpo.stage_one.settings import EstimateSettings
 from astarpo.stage_one.values import ESTIMATORS
 from astarpo.training.prompts import TrainingPrompt
+from astarpo.training.states import StatisticsState
 
 
 class RunningStatistics:
@@ -27,10 +28,10 @@ class RunningStatistics:
     def __init__(
         self,
         prompts: Sequence[TrainingPrompt],
-        hyperparameters: Mapping[str, Any],
+        hyperparameters: Mapping[str, Hyperparameter],
         estimate: EstimateSettings | None = None,
     ) -> None:
-        self.decay: float = hyperparameters.get("baseline_decay", 0.0)
+        self.decay = float(hyperparameters.get("baseline_decay", 0.0))
         self.estimate = estimate
         self.reward_sum = self.reward_weight = 0.0
         self.successes: dict[str, float] = {}
@@ -66,7 +67,7 @@ class RunningStatistics:
                 # Rounding may carry the count a last bit beyond N, where estimates are not defined.
                 self.successes[prompt.prompt_id] = min(known + reward - known / prompt.n, prompt.n)
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> StatisticsState:
         """Everything, for a checkpoint."""
         return {
             "reward_sum": self.reward_sum,
@@ -74,7 +75,7 @@ class RunningStatistics:
             "successes": dict(self.successes),
         }
 
-    def load_state(self, state: Mapping[str, Any]) -> None:
+    def load_state(self, state: StatisticsState) -> None:
         """Take up the state of a checkpoint."""
         self.reward_sum, self.reward_weight = state["reward_sum"], state["reward_weight"]
         self.successes = dict(state["successes"])

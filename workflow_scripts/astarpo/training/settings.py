@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field
 
@@ -10,6 +10,7 @@ from astarpo.common.kinds import AdamBetas, AdamEpsilon, Count, LearningRate, No
 from astarpo.common.settings import Section
 from astarpo.data.settings import PromptSettings
 from astarpo.model.settings import Lora
+from astarpo.objectives.method import Hyperparameter
 from astarpo.rewards.settings import GradingSettings
 from astarpo.sampling.settings import PolicySettings, SamplingSettings
 from astarpo.stage_one.settings import EstimateSettings
@@ -70,7 +71,7 @@ class TrainSettings(TrainingKeys, PolicySettings):
     """
 
     method: Text
-    hyperparameters: dict[str, Any]
+    hyperparameters: dict[str, Hyperparameter]
     estimate: EstimateSettings | None = None
     sampling: SamplingSettings
     prompting: PromptSettings

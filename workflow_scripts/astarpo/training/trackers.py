@@ -20,7 +20,7 @@ PACKAGES = {"tensorboard": "tensorboard", "wandb": "wandb"}
 class Tracker(Protocol):
     """Shows a training's metrics somewhere."""
 
-    def log(self, step: int, metrics: Mapping[str, Any]) -> None:
+    def log(self, step: int, metrics: Mapping[str, float | None]) -> None:
         """Show the metrics of a step; those that are None are left out."""
         ...
 
@@ -65,8 +65,8 @@ def check_in_environment(names: Sequence[str], environment: str | Path) -> None:
 
 @contextmanager
 def followers(
-    names: Sequence[str], scratch: Path, first_step: int, earlier: Sequence[Mapping[str, Any]]
-) -> Iterator[Callable[[Mapping[str, Any]], None]]:
+    names: Sequence[str], scratch: Path, first_step: int, earlier: Sequence[Mapping[str, float | None]]
+) -> Iterator[Callable[[Mapping[str, float | None]], None]]:
     """Open everything that follows a run, new or resumed: its ``metrics.jsonl``, and the trackers asked for.
 
     Args:
@@ -91,20 +91,20 @@ def followers(
             tracker.close()
 
 
-def _show(trackers: Sequence[Tracker], row: Mapping[str, Any]) -> None:
+def _show(trackers: Sequence[Tracker], row: Mapping[str, float | None]) -> None:
     for tracker in trackers:
-        tracker.log(row["step"], row)
+        tracker.log(int(row["step"] or 0), row)
 
 
 class JsonLines:
     """``metrics.jsonl``, a line a step, flushed each time: for `make watch` and other readers."""
 
-    def __init__(self, scratch: Path, earlier: Sequence[Mapping[str, Any]]) -> None:
+    def __init__(self, scratch: Path, earlier: Sequence[Mapping[str, float | None]]) -> None:
         self._stream = (scratch / "metrics.jsonl").open("w", encoding="utf-8")
         for row in earlier:
-            self.log(row["step"], row)
+            self.log(int(row["step"] or 0), row)
 
-    def log(self, step: int, metrics: Mapping[str, Any]) -> None:
+    def log(self, step: int, metrics: Mapping[str, float | None]) -> None:
         """Add a line."""
         self._stream.write(json.dumps(metrics) + "\n")
         self._stream.flush()
@@ -122,7 +122,7 @@ class TensorBoard:
 
         self._writer: Any = SummaryWriter(str(scratch / "tensorboard"), purge_step=first_step)
 
-    def log(self, step: int, metrics: Mapping[str, Any]) -> None:
+    def log(self, step: int, metrics: Mapping[str, float | None]) -> None:
         """Add one point to the curve of each metric."""
         for name, value in metrics.items():
             if value is not None and name != "step":
@@ -148,7 +148,7 @@ class WeightsAndBiases:
             dir=str(scratch),
         )
 
-    def log(self, step: int, metrics: Mapping[str, Any]) -> None:
+    def log(self, step: int, metrics: Mapping[str, float | None]) -> None:
         """Log a step; one that was logged before is refused by the service and stays as it is."""
         known = {name: value for name, value in metrics.items() if value is not None}
         self._run.log(known, step=step)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 COLUMNS = ("reward", "validation_reward", "kl_per_sequence", "response_length", "truncated_share")
 TITLES = ("reward", "validation", "KL", "length", "cut")
@@ -56,14 +55,14 @@ def _training(results: Path, run: str, seed: int, path: Path) -> Training | None
         return None
     values: dict[str, float] = {}
     for row in rows:
-        values |= {name: row[name] for name in COLUMNS if row.get(name) is not None}
+        values |= {name: value for name in COLUMNS if (value := row.get(name)) is not None}
     written = path.stat().st_mtime
     manifest = results / "runs" / run / f"seed-{seed}" / "manifest.json"
     finished = manifest.exists() and manifest.stat().st_mtime >= written
-    return Training(run, seed, rows[-1]["step"], values, written, finished)
+    return Training(run, seed, int(rows[-1]["step"] or 0), values, written, finished)
 
 
-def _whole_lines(path: Path) -> list[dict[str, Any]]:
+def _whole_lines(path: Path) -> list[dict[str, float | None]]:
     """Rows of the file; a last line that is being written is left out."""
     rows = []
     for line in path.read_text(encoding="utf-8").split("\n"):

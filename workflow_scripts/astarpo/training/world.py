@@ -8,11 +8,12 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import TypeVar
 
 import torch
 from torch import Tensor, distributed
 
+Item = TypeVar("Item")
 PATIENCE = timedelta(hours=2)  # a rank may grade or sample much longer than another
 
 
@@ -28,26 +29,26 @@ class World:
 
     rank: int = 0
     size: int = 1
-    objects: Any = None
+    objects: distributed.ProcessGroup | None = None
 
     @property
     def is_first(self) -> bool:
         """Whether this process writes files and shows progress."""
         return self.rank == 0
 
-    def share(self, items: Sequence[Any]) -> list[Any]:
+    def share(self, items: Sequence[Item]) -> list[Item]:
         """This process's items: every ``size``-th."""
         return list(items[self.rank :: self.size])
 
-    def gather(self, item: Any) -> list[Any]:
+    def gather(self, item: Item) -> list[Item]:
         """Give every process the items of all, in the order of the ranks."""
         if self.size == 1:
             return [item]
-        items: list[Any] = [None] * self.size
+        items = [item] * self.size  # each is replaced by that of its rank
         distributed.all_gather_object(items, item, group=self.objects)
         return items
 
-    def interleave(self, items: Sequence[Any]) -> list[Any]:
+    def interleave(self, items: Sequence[Item]) -> list[Item]:
         """Put together what the processes made of their `share`, in the order of the whole."""
         of_processes = self.gather(list(items))
         longest = max(map(len, of_processes))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from torch import Tensor
 
 from astarpo.common.machine import MachineSettings
@@ -12,6 +10,7 @@ from astarpo.model.log_probs import Batch
 from astarpo.training.critic import Critic
 from astarpo.training.deepspeed import optimizer
 from astarpo.training.settings import TrainSettings
+from astarpo.training.states import CriticState
 
 
 class SpreadCritic(Critic):
@@ -30,23 +29,23 @@ class SpreadCritic(Critic):
         self.module = plain.module
         critic_settings = settings.changed(lr=self.peak_lr)
         self.engine, self.optimizer = optimizer.initialize(self.module, critic_settings, machine)
-        self._made: list[tuple[Tensor, Tensor]] = []
+        self._graphs: list[tuple[Tensor, Tensor]] = []
 
     def values(self, batch: Batch) -> Tensor:
         """See `Critic.values`."""
-        found_BT: Tensor = self.engine(batch=batch)
-        return found_BT
+        values_BT: Tensor = self.engine(batch=batch)
+        return values_BT
 
     def values_to_learn(self, batch: Batch) -> Tensor:
         """The same, as a tensor of its own, whose gradient `backward` takes further."""
         values_BT = self.values(batch)
         leaf_BT = values_BT.detach().requires_grad_()
-        self._made.append((values_BT, leaf_BT))
+        self._graphs.append((values_BT, leaf_BT))
         return leaf_BT
 
     def backward(self) -> None:
         """Take the gradient of the last `values_to_learn` to the weights."""
-        values_BT, leaf_BT = self._made.pop()
+        values_BT, leaf_BT = self._graphs.pop()
         assert leaf_BT.grad is not None
         self.engine.backward((values_BT * leaf_BT.grad).sum())
 
@@ -55,9 +54,9 @@ class SpreadCritic(Critic):
         set_learning_rate(self.optimizer, lr)
         optimizer.step(self.engine)
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> CriticState:
         """Nothing: DeepSpeed keeps it in shards."""
         return {}
 
-    def load_state(self, state: dict[str, Any]) -> None:
+    def load_state(self, state: CriticState) -> None:
         """Nothing: see `state`."""

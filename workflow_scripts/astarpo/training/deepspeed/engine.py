@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from astarpo.common.errors import InputError
 from astarpo.common.machine import MachineSettings
-from astarpo.model.loading import Policy
-from astarpo.model.log_probs import Batch
+from astarpo.model.log_probs import Batch, Entropy
+from astarpo.model.policy import Policy
 from astarpo.training import model_setup
 from astarpo.training.deepspeed import optimizer
 from astarpo.training.deepspeed.critic import SpreadCritic
@@ -21,7 +21,11 @@ from astarpo.training.deepspeed.modules import ScoredModel
 from astarpo.training.engine import TorchEngine, Which
 from astarpo.training.lagged_policy import LaggedWeights
 from astarpo.training.settings import TrainSettings
+from astarpo.training.states import EngineState
 from astarpo.training.world import World
+
+if TYPE_CHECKING:
+    import deepspeed
 
 TAG, CRITIC_TAG = "deepspeed", "critic"
 
@@ -52,9 +56,9 @@ class DeepSpeedEngine(TorchEngine):
         super().__init__(policy, reference, settings, machine.micro_batch, machine.micro_batch_tokens)
         self.world, self.stage, self.whole = world, machine.zero_stage, whole
         self.in_bfloat16 = settings.precision == "bfloat16"
-        model = policy.model
+        model: torch.nn.Module = policy.model
         if self.stage == 3:
-            model = ScoredModel(model, self.head_of.get("policy"))
+            model = ScoredModel(policy.model, self.head_of.get("policy"))
         self.engine, self.optimizer = optimizer.initialize(model, settings, machine)
         if self.critic is not None:
             self.critic = SpreadCritic(self.critic, settings, machine)
@@ -75,16 +79,23 @@ class DeepSpeedEngine(TorchEngine):
             linear = sampled.model.get_output_embeddings()
             self.head_of["lagged"] = replace(self.head_of["policy"], linear=linear)
 
-    def _score(self, which: Which, batch: Batch, **more: Any) -> tuple[Tensor, Tensor | None]:
+    def _score(
+        self, which: Which, batch: Batch, entropy: Entropy = "none", small_logits: int | None = None
+    ) -> tuple[Tensor, Tensor | None]:
         if self.stage < 3:
-            return super()._score(which, batch, **more)
+            return super()._score(which, batch, entropy, small_logits)
         if which == "policy" or (which == "reference" and self.settings.lora is not None):
-            scores: tuple[Tensor, Tensor | None] = self.engine(batch=batch, **self._how(), **more)
+            scores: tuple[Tensor, Tensor | None] = self.engine(
+                batch=batch,
+                temperature=self.settings.sampling.temperature,
+                entropy=entropy,
+                chunk_tokens=self.settings.log_prob_chunk_tokens or 0,
+            )
             return scores
         # Cut as the policy's are: equal weights shall give equal log-probabilities.
-        return super()._score(which, batch, small_logits=0, **more)
+        return super()._score(which, batch, entropy, small_logits=0)
 
-    def autocast(self) -> Any:
+    def autocast(self) -> AbstractContextManager[None]:
         """Nothing: in bfloat16 the weights are bfloat16 already."""
         return nullcontext()
 
@@ -95,7 +106,7 @@ class DeepSpeedEngine(TorchEngine):
         for engine in self._engines().values():
             engine.set_gradient_accumulation_boundary(is_boundary=last)
 
-    def _engines(self) -> dict[str, Any]:
+    def _engines(self) -> dict[str, deepspeed.DeepSpeedEngine]:
         """DeepSpeed's engines, by the names of their checkpoints."""
         critic = {CRITIC_TAG: self.critic.engine} if isinstance(self.critic, SpreadCritic) else {}
         return {TAG: self.engine, **critic}
@@ -122,9 +133,9 @@ class DeepSpeedEngine(TorchEngine):
             return
         with torch.no_grad():
             for mine, theirs in zip(self.whole.model.parameters(), self.policy.model.parameters(), strict=True):
-                mine.copy_(self._gathered(theirs))
+                mine.copy_(self._whole_weight(theirs))
 
-    def _gathered(self, weight: Any) -> Tensor:
+    def _whole_weight(self, weight: Tensor) -> Tensor:
         """A parameter as it is used in passes, whole."""
         import deepspeed
 
@@ -140,7 +151,7 @@ class DeepSpeedEngine(TorchEngine):
         weights = {}
         for name, weight in self.policy.model.named_parameters():
             master = safe_get_full_fp32_param(weight) if self.stage == 3 or self.in_bfloat16 else None
-            whole = self._gathered(weight) if master is None else master
+            whole = self._whole_weight(weight) if master is None else master
             weights[name] = whole.float().cpu().clone()
         return weights
 
@@ -161,11 +172,11 @@ class DeepSpeedEngine(TorchEngine):
             )
         self._refresh_whole()
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> EngineState:
         """The lagged weights, where there are any; all else is in the shards."""
         return {} if self.lagged is None else {"lagged": self.lagged.weights}
 
-    def load_state(self, state: dict[str, Any]) -> None:
+    def load_state(self, state: EngineState) -> None:
         """See `state` and `load_shards`."""
         if self.lagged is not None:
             self.lagged.load(state["lagged"])

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 
 from astarpo.common.machine import MachineSettings
 from astarpo.training.settings import TrainSettings
 
+if TYPE_CHECKING:
+    from deepspeed import DeepSpeedEngine
 
-def deepspeed_config(settings: TrainSettings, machine: MachineSettings) -> dict[str, Any]:
+
+def deepspeed_config(settings: TrainSettings, machine: MachineSettings) -> dict[str, object]:
     """DeepSpeed's configuration.
 
     Batch sizes are 1, as the engine says itself which pass is the last before a step, and weighs each micro-batch by
@@ -22,11 +25,11 @@ def deepspeed_config(settings: TrainSettings, machine: MachineSettings) -> dict[
         machine: ZeRO stage and what is offloaded to the CPU's memory.
     """
     on_cpu = machine.device == "cpu"
-    zero: dict[str, Any] = {"stage": machine.zero_stage}
+    zero_settings: dict[str, object] = {"stage": machine.zero_stage}
     if machine.offload_optimizer:
-        zero["offload_optimizer"] = {"device": "cpu", "pin_memory": not on_cpu}
+        zero_settings["offload_optimizer"] = {"device": "cpu", "pin_memory": not on_cpu}
     if machine.offload_parameters:
-        zero["offload_param"] = {"device": "cpu", "pin_memory": not on_cpu}
+        zero_settings["offload_param"] = {"device": "cpu", "pin_memory": not on_cpu}
     # DeepSpeed's own Adam of the CPU is compiled when first used, and worth it where the GPU waits for it.
     torch_adam = on_cpu or not machine.offload_optimizer
     return {
@@ -34,7 +37,7 @@ def deepspeed_config(settings: TrainSettings, machine: MachineSettings) -> dict[
         "gradient_accumulation_steps": 1,
         "gradient_clipping": settings.max_grad_norm,
         "bf16": {"enabled": settings.precision == "bfloat16"},
-        "zero_optimization": zero,
+        "zero_optimization": zero_settings,
         "zero_force_ds_cpu_optimizer": False,
         "optimizer": {
             "type": "AdamW",
@@ -49,7 +52,9 @@ def deepspeed_config(settings: TrainSettings, machine: MachineSettings) -> dict[
     }
 
 
-def initialize(model: Any, settings: TrainSettings, machine: MachineSettings) -> tuple[Any, Any]:
+def initialize(
+    model: torch.nn.Module, settings: TrainSettings, machine: MachineSettings
+) -> tuple[DeepSpeedEngine, torch.optim.Optimizer]:
     """Give a model to DeepSpeed.
 
     Args:
@@ -68,7 +73,7 @@ def initialize(model: Any, settings: TrainSettings, machine: MachineSettings) ->
     return engine, optimizer
 
 
-def step(engine: Any) -> float:
+def step(engine: DeepSpeedEngine) -> float:
     """Clip and make an optimizer step.
 
     Args:
@@ -81,17 +86,17 @@ def step(engine: Any) -> float:
         FloatingPointError: the norm is not finite.
     """
     # Without ZeRO and in fp32 DeepSpeed clips, but keeps no norm; the gradients are whole then.
-    own = [p.grad for p in engine.module.parameters() if p.grad is not None]
-    own_norm = torch.nn.utils.get_total_norm(own)
+    gradients = [p.grad for p in engine.module.parameters() if p.grad is not None]
+    gradients_norm = torch.nn.utils.get_total_norm(gradients)
     engine.step()
-    found = engine.get_global_grad_norm()
-    norm = float(own_norm if found is None else found)
+    kept_norm = engine.get_global_grad_norm()
+    norm = float(gradients_norm if kept_norm is None else kept_norm)
     if not math.isfinite(norm):
         raise FloatingPointError(f"the gradient's norm is {norm}")
     return norm
 
 
-def load(engine: Any, folder: str, tag: str) -> bool:
+def load(engine: DeepSpeedEngine, folder: str, tag: str) -> bool:
     """Read what an engine's ``save_checkpoint`` wrote; False where its files are not whole."""
     loaded, _ = engine.load_checkpoint(folder, tag=tag)
     return loaded is not None

@@ -1,0 +1,39 @@
+"""What is called of a causal language model: transformers' own, or one that is compiled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from torch import Tensor
+
+
+class HiddenStates(Protocol):
+    """What a model without its head returns."""
+
+    @property
+    def last_hidden_state(self) -> Tensor:
+        """[B, S, H]."""
+        ...
+
+
+class Logits(Protocol):
+    """What a model returns."""
+
+    @property
+    def logits(self) -> Tensor:
+        """[B, S, V], or of the last positions alone."""
+        ...
+
+
+class CausalLM(Protocol):
+    """A model that predicts the next token, with and without its head."""
+
+    @property
+    def base_model(self) -> Callable[..., HiddenStates]:
+        """The model without its head."""
+        ...
+
+    def __call__(self, *, input_ids: Tensor, use_cache: bool, logits_to_keep: int = 0) -> Logits:
+        """Compute the logits of the last ``logits_to_keep`` positions; 0: of all."""
+        ...

@@ -1,0 +1,25 @@
+"""Functions that program text and LaTeX have in common."""
+
+from __future__ import annotations
+
+FUNCTIONS = (
+    "arcsin",
+    "arccos",
+    "arctan",
+    "arcsinh",
+    "arccosh",
+    "arctanh",
+    "sinh",
+    "cosh",
+    "tanh",
+    "sin",
+    "cos",
+    "tan",
+    "cot",
+    "sec",
+    "csc",
+    "log",
+    "ln",
+    "exp",
+    "sqrt",
+)

@@ -1,0 +1,30 @@
+"""AdamW as a run sets it, for the policy and the critic."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+
+from astarpo.training.settings import TrainSettings
+
+
+def adamw(
+    parameters: Iterable[torch.nn.Parameter], lr: float, settings: TrainSettings, device: torch.device
+) -> torch.optim.AdamW:
+    """Make the optimizer of a model.
+
+    Args:
+        parameters: those that are trained.
+        lr: the peak learning rate.
+        settings: betas, epsilon and weight decay.
+        device: of the parameters; on a GPU all of them are updated by one fused kernel.
+    """
+    return torch.optim.AdamW(
+        parameters,
+        lr=lr,
+        betas=settings.adam_betas,
+        eps=settings.adam_eps,
+        weight_decay=settings.weight_decay,
+        fused=device.type == "cuda" or None,
+    )
