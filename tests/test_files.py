@@ -1,6 +1,10 @@
 """Files: atomic writes, errors that name the file, hashes of content."""
 
+import contextlib
+from random import Random
+
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from astarpo.common import files
@@ -44,6 +48,54 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
     with pytest.raises((pa.ArrowInvalid, pa.ArrowTypeError)):
         files.write_table(path, [{"name": "a", "count": "many"}], SCHEMA)
     assert files.read_table(path).num_rows == 1
+
+
+def test_no_flipped_bit_of_a_table_goes_unnoticed(tmp_path):
+    """One flip in each byte of a file: the table is refused, or is what was written, metadata included."""
+    random = Random(0)
+    schema = pa.schema(
+        [("id", pa.string()), ("n", pa.int32()), ("score", pa.float64()), ("tokens", pa.list_(pa.int32()))]
+    )
+    rows = [
+        {"id": f"p{i}", "n": i, "score": random.choice([0.0, 1.5, None]), "tokens": random.sample(range(99), 3)}
+        for i in range(60)
+    ]
+    path = tmp_path / "t"
+    facts = {"provenance": {"settings": '{"lr": 1}', "inputs": {"a": "0f"}}}
+    files.write_table(path, rows, schema, facts)
+    assert files.read_table(path, schema).to_pylist() == rows and files.table_metadata(path) == facts
+    written = path.read_bytes()
+    accepted = 0
+    for place in range(len(written)):
+        flipped = bytearray(written)
+        flipped[place] ^= 1 << random.randrange(8)
+        path.write_bytes(flipped)
+        with contextlib.suppress(InputError):
+            table, metadata = files.read_table(path, schema), files.table_metadata(path)
+            assert table.to_pylist() == rows, place
+            # Where the list of the metadata is damaged there is none, which whoever compares provenance refuses.
+            assert metadata.get("provenance") in (None, facts["provenance"]), place
+            accepted += 1
+    assert accepted < 0.3 * len(written)
+
+
+def test_a_table_that_lost_rows_is_refused(tmp_path):
+    """Checksums of pages say nothing of a group of rows whose number of rows is another."""
+    for count in (2, 3):
+        files.write_table(tmp_path / str(count), [{"name": "a", "count": 1}] * count, SCHEMA)
+    metadata = pq.read_schema(tmp_path / "3").metadata
+    shorter = pq.read_table(tmp_path / "2").replace_schema_metadata(metadata)
+    pq.write_table(shorter, tmp_path / "3")
+    for read in (files.read_table, files.table_metadata):
+        with pytest.raises(InputError, match="3: damaged, .* delete it"):
+            read(tmp_path / "3")
+
+
+def test_a_table_of_another_program_has_no_footer_hash(tmp_path):
+    table = pa.table({"name": ["a"]}).replace_schema_metadata({"who": '"pandas"'})
+    pq.write_table(table, tmp_path / "t")
+    assert files.read_table(tmp_path / "t").to_pylist() == [{"name": "a"}]
+    assert files.table_metadata(tmp_path / "t") == {"who": "pandas"}
 
 
 def test_the_hash_of_a_folder_sees_names_and_content_but_not_times(tmp_path):

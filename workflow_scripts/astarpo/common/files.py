@@ -13,6 +13,9 @@ import pyarrow as pa
 
 from astarpo.common.errors import InputError
 
+FOOTER_SHA256 = "footer_sha256"
+AGAIN = "; if the workflow made it, delete it, and the stage that made it runs again"
+
 
 def read_table(path: str | Path, schema: pa.Schema | None = None) -> pa.Table:
     """Read a parquet file.
@@ -25,16 +28,17 @@ def read_table(path: str | Path, schema: pa.Schema | None = None) -> pa.Table:
         The table, with its metadata.
 
     Raises:
-        InputError: the file is missing, is not a parquet file, or lacks a column.
+        InputError: the file is missing, damaged or not a parquet file, or lacks a column.
     """
     import pyarrow.parquet as pq
 
     try:
-        table = pq.read_table(path)
+        table = pq.read_table(path, page_checksum_verification=True)
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file; run the stage that writes it first") from error
-    except (pa.ArrowInvalid, OSError) as error:
-        raise InputError(f"{path}: not a readable parquet file ({error})") from error
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not a readable parquet file ({error}){AGAIN}") from error
+    _check_footer(path, table.schema, table.num_rows)
     if schema is None:
         return table
     missing = [name for name in schema.names if name not in table.column_names]
@@ -54,6 +58,9 @@ def write_table(
 ) -> None:
     """Write a parquet file under a temporary name and rename it, so that readers never see a partial file.
 
+    Pages carry checksums, and the metadata a hash of the column names, the number of rows and everything else there, so
+    that `read_table` and `table_metadata` refuse a file in which a bit has flipped.
+
     Args:
         path: the file to write; missing folders are created.
         rows: dictionaries with the schema's keys, or a table.
@@ -65,8 +72,11 @@ def write_table(
     table = rows if isinstance(rows, pa.Table) else pa.Table.from_pylist(list(rows), schema=schema)
     encoded = {key: json.dumps(value, sort_keys=True) for key, value in (metadata or {}).items()}
     table = table.select(schema.names).cast(schema).replace_schema_metadata(encoded)
+    table = table.replace_schema_metadata(
+        {**encoded, FOOTER_SHA256: json.dumps(_footer_sha256(table.schema, table.num_rows))}
+    )
     partial = _partial(path)
-    pq.write_table(table, partial)
+    pq.write_table(table, partial, write_page_checksum=True)
     os.replace(partial, path)
 
 
@@ -74,16 +84,40 @@ def table_metadata(path: str | Path) -> dict[str, Any]:
     """Read the JSON metadata that `write_table` stored in a parquet file.
 
     Raises:
-        InputError: the file is missing or is not a parquet file.
+        InputError: the file is missing, damaged or not a parquet file.
     """
     import pyarrow.parquet as pq
 
     try:
-        raw = pq.read_schema(path).metadata or {}
-    except (FileNotFoundError, pa.ArrowInvalid, OSError) as error:
-        raise InputError(f"{path}: not a readable parquet file ({error})") from error
-    entries = {key.decode(): value for key, value in raw.items() if not key.startswith(b"ARROW:")}
-    return {key: json.loads(value) for key, value in entries.items() if key != "pandas"}
+        footer = pq.read_metadata(path)
+        schema = footer.schema.to_arrow_schema()
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not a readable parquet file ({error}){AGAIN}") from error
+    _check_footer(path, schema, footer.num_rows)
+    return {key: json.loads(value) for key, value in _metadata(schema).items() if key != "pandas"}
+
+
+def _check_footer(path: str | Path, schema: pa.Schema, rows: int) -> None:
+    """Compare the names, the metadata and the number of rows that were read with the hash that was kept of them."""
+    kept = (schema.metadata or {}).get(FOOTER_SHA256.encode())
+    try:
+        sha256_of_read = _footer_sha256(schema, rows)
+        intact = kept is None or json.loads(kept) == sha256_of_read
+    except ValueError:  # not UTF-8, or not JSON
+        intact = False
+    if not intact:
+        raise InputError(f"{path}: damaged, its columns or metadata are not those that were written{AGAIN}")
+
+
+def _footer_sha256(schema: pa.Schema, rows: int) -> str:
+    # Not the types, as reading a list gives its items another name.
+    return hashlib.sha256(json.dumps([schema.names, rows, _metadata(schema)], sort_keys=True).encode()).hexdigest()
+
+
+def _metadata(schema: pa.Schema) -> dict[str, str]:
+    """The metadata of a schema without what Arrow and the check of it keep there."""
+    texts = {key.decode(): text.decode() for key, text in (schema.metadata or {}).items()}
+    return {key: text for key, text in texts.items() if not key.startswith("ARROW:") and key != FOOTER_SHA256}
 
 
 def read_json(path: str | Path) -> Any:
