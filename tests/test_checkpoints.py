@@ -1,9 +1,11 @@
 """Checkpoints: whole or absent, the newest that can be read, one writer, never another run's."""
 
 from dataclasses import replace
+from functools import partial
 from importlib import metadata
 
 import pytest
+import torch
 
 from astarpo.common.errors import InputError
 from astarpo.training import checkpoints
@@ -22,7 +24,41 @@ def test_a_broken_or_half_written_checkpoint_is_passed_over(tmp_path, capsys):
     (tmp_path / "step-000002" / checkpoints.STATE).write_bytes(b"half")
     (tmp_path / "step-000003.partial").mkdir()
     assert checkpoints.load_newest(tmp_path) == (1, {"step": 1})
-    assert "step-000002: unreadable" in capsys.readouterr().out
+    assert (
+        "step-000002: damaged, an older checkpoint is tried (not as it was written: state.pt" in capsys.readouterr().out
+    )
+
+
+def test_a_flipped_bit_anywhere_in_a_checkpoint_is_noticed(tmp_path):
+    """Also one that leaves a file that can be read, and in what engines write beside the state."""
+    weights = torch.arange(64, dtype=torch.float32)
+    save_shards = partial(torch.save, {"moments": weights})
+    checkpoints.save(tmp_path, 1, {"step": 1})
+    checkpoints.save(tmp_path, 2, {"weights": weights}, save_shards=lambda folder: save_shards(folder / "shard-0.pt"))
+    step, state = checkpoints.load_newest(tmp_path)
+    assert step == 2 and torch.equal(state["weights"], weights)
+    for name in (checkpoints.STATE, "shard-0.pt"):
+        path = tmp_path / "step-000002" / name
+        written = path.read_bytes()
+        place = written.index(weights.numpy().tobytes())  # in the middle of the numbers: still a file for torch
+        path.write_bytes(written[: place + 3] + bytes([written[place + 3] ^ 64]) + written[place + 4 :])
+        assert torch.load(path, weights_only=True) is not None
+        assert checkpoints.load_newest(tmp_path) == (1, {"step": 1})
+        path.write_bytes(written)
+    (tmp_path / "step-000002" / "shard-0.pt").unlink()
+    assert checkpoints.load_newest(tmp_path) == (1, {"step": 1})
+
+
+def test_what_is_no_checkpoint_is_left_alone(tmp_path, capsys):
+    checkpoints.save(tmp_path, 1, {"step": 1})
+    for name in ("step-000001 (copy)", "step-final", "step-000009"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "step-7").write_text("mine")
+    assert checkpoints.load_newest(tmp_path) == (1, {"step": 1})
+    assert capsys.readouterr().out.count("ignored, not a checkpoint of this program") == 4
+    checkpoints.save(tmp_path, 2, {})
+    checkpoints.save(tmp_path, 3, {})
+    assert len([path for path in tmp_path.iterdir() if path.name.startswith("step-")]) == 6
 
 
 def test_none_is_none(tmp_path):

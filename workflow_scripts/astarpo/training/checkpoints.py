@@ -6,8 +6,10 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,7 +18,7 @@ import torch
 
 from astarpo.common.differences import differing, flat_settings
 from astarpo.common.errors import InputError
-from astarpo.common.files import read_json, write_json
+from astarpo.common.files import read_json, sha256, write_json
 from astarpo.common.provenance import TrainingProvenance, versions
 from astarpo.training.states import TrainingState
 from astarpo.training.world import World
@@ -24,6 +26,8 @@ from astarpo.training.world import World
 ALONE = World()
 KEPT = 2
 STATE = "state.pt"
+CHECKSUMS = "sha256.json"
+NAME = re.compile(r"step-\d{6,}")
 ORIGIN = "made_from.json"
 # A checkpoint of another version of these may mean other numbers.
 COMPUTING = ("torch", "transformers")
@@ -148,6 +152,7 @@ def save(
         save_shards(partial)
     world.wait()
     if world.is_first:
+        write_json(partial / CHECKSUMS, _checksums(partial))
         shutil.rmtree(final, ignore_errors=True)
         os.replace(partial, final)
         for old in finished(folder)[:-KEPT]:
@@ -160,8 +165,21 @@ def folder_of(folder: Path, step: int) -> Path:
 
 
 def finished(folder: Path) -> list[Path]:
-    """Whole checkpoints, oldest first."""
-    return sorted(path for path in folder.glob("step-*") if path.suffix != ".partial")
+    """Whole checkpoints, oldest first; what has another name or layout is left alone, and the log says so."""
+    whole = []
+    for path in sorted(folder.glob("step-*")):
+        if NAME.fullmatch(path.name) and (path / STATE).is_file():
+            whole.append(path)
+        elif path.suffix != ".partial":
+            print(f"{path}: ignored, not a checkpoint of this program", flush=True)
+    return whole
+
+
+def _checksums(checkpoint: Path) -> dict[str, str]:
+    """The sha256 of every file of a checkpoint but of the list itself."""
+    files = sorted(path for path in checkpoint.rglob("*") if path.is_file() and path.name != CHECKSUMS)
+    with ThreadPoolExecutor() as threads:
+        return dict(zip([str(path.relative_to(checkpoint)) for path in files], threads.map(sha256, files), strict=True))
 
 
 def load_newest(folder: Path, world: World = ALONE) -> tuple[int, TrainingState] | None:
@@ -182,10 +200,18 @@ def load_newest(folder: Path, world: World = ALONE) -> tuple[int, TrainingState]
 def _newest(checkpoints: Sequence[Path]) -> tuple[int, TrainingState] | None:
     for path in reversed(checkpoints):
         try:
+            _check(path)
             state = torch.load(path / STATE, map_location="cpu", weights_only=True)
         except Exception as error:
             # A damaged file fails in a dozen ways; an older checkpoint serves.
-            print(f"{path}: unreadable, an older checkpoint is tried ({error})", flush=True)
+            print(f"{path}: damaged, an older checkpoint is tried ({error})", flush=True)
             continue
         return int(path.name.removeprefix("step-")), state
     return None
+
+
+def _check(checkpoint: Path) -> None:
+    """Compare the files of a checkpoint with the checksums that were written with it."""
+    changed = differing(read_json(checkpoint / CHECKSUMS), _checksums(checkpoint))
+    if changed:
+        raise InputError(f"not as it was written: {', '.join(changed)}")
