@@ -7,7 +7,6 @@ from importlib import metadata
 import pytest
 import torch
 
-from astarpo.common.errors import InputError
 from astarpo.training import checkpoints
 
 
@@ -100,14 +99,3 @@ def test_an_origin_has_the_versions_of_what_computes():
     origin = checkpoints.origin_of(made_from)
     assert (origin.settings, origin.seed, origin.inputs, origin.modules) == ("{}", 3, {"a": "1"}, {"x.py": "3"})
     assert origin.versions == {name: metadata.version(name) for name in ("torch", "transformers")}
-
-
-def test_a_second_writer_is_refused(tmp_path):
-    second = checkpoints.only_writer(tmp_path)
-    with (
-        checkpoints.only_writer(tmp_path),
-        pytest.raises(InputError, match="another process trains this run \\(process "),
-    ):
-        second.__enter__()
-    with checkpoints.only_writer(tmp_path):
-        pass

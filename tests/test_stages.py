@@ -6,15 +6,17 @@ import copy
 import json
 import math
 import runpy
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from config_case import settings
+from safetensors.torch import load_file, save_file
 
 from astarpo.common.columns import GRADED
-from astarpo.common.files import read_json, read_table, write_table
+from astarpo.common.files import read_json, read_table, sha256, write_json, write_table
 from astarpo.config import load_config
 from astarpo.config.runs import Config
 
@@ -563,3 +565,33 @@ def test_a_warm_start_moves_the_weights_and_says_what_it_learnt_from(results, tm
 def test_a_run_may_take_shorter_prompts_than_its_reference(own, longest):
     config = configured(**{"runs__a-star-po__max_prompt_tokens": own})
     assert json.loads(settings(config, "train_policy", run="a-star-po"))["prompting"]["max_prompt_tokens"] == longest
+
+
+def test_weights_with_a_flipped_bit_are_neither_sampled_from_nor_evaluated(results, tmp_path, capsys):
+    folder = Path(shutil.copytree(results, tmp_path / "copy"))
+    weights = folder / "tiny/model/model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-5] ^= 1
+    weights.write_bytes(content)
+    for draw in (
+        lambda: sample(configured(), folder, tmp_path / "a.parquet"),
+        lambda: answer(configured(), folder, tmp_path / "b.parquet", "greedy"),
+    ):
+        with pytest.raises(SystemExit):
+            draw()
+        assert "tiny/model: its files are not those that " in capsys.readouterr().err
+    assert not list(tmp_path.glob("*.parquet"))
+
+
+def test_nothing_is_drawn_from_logits_that_are_not_finite(results, tmp_path, capsys):
+    folder = Path(shutil.copytree(results, tmp_path / "copy"))
+    weights = folder / "tiny/model/model.safetensors"
+    tensors = load_file(weights)
+    tensors["model.norm.weight"][3] = float("nan")
+    save_file(tensors, weights, {"format": "pt"})
+    manifest = read_json(folder / "tiny/manifest.json")
+    write_json(folder / "tiny/manifest.json", {**manifest, "outputs": {"model": sha256(folder / "tiny/model")}})
+    with pytest.raises(SystemExit):
+        sample(configured(), folder, tmp_path / "a.parquet")
+    assert "tiny/model: token 1 of a response has a log-probability that is not finite; " in capsys.readouterr().err
+    assert not (tmp_path / "a.parquet").exists()

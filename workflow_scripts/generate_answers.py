@@ -20,6 +20,7 @@ def main() -> None:
     arguments = parser.parse_args()
 
     from astarpo.common.machine import MachineSettings
+    from astarpo.model.files import described_folder
     from astarpo.sampling.settings import GenerateAnswersSettings, how_to_sample
     from astarpo.sampling.stage import sample_rows
 
@@ -30,7 +31,7 @@ def main() -> None:
     made_from = provenance(__file__, arguments.settings, inputs)
     protocol = settings.protocol
     drawn = sample_rows(
-        Path(arguments.policy).parent / "model",
+        described_folder(arguments.policy),
         read_table(arguments.benchmark, DATASET).to_pylist(),
         range(protocol.k),
         # The seed does not depend on the policy: equal noise for all policies reduces the noise of their differences.

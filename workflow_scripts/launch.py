@@ -9,7 +9,7 @@ SCRIPT         the name of a script beside this one, or a file
 --nodes N      the same on each of N nodes of the SLURM allocation, with srun
 
 The script (or torchrun, or srun) replaces this process, so signals (SIGTERM at a cluster's walltime) reach it
-directly, and it holds the GPUs until it ends.
+directly, and it holds the GPUs and the job's lock until it ends: a second start of the job is refused.
 """
 
 from __future__ import annotations
@@ -22,9 +22,11 @@ from pathlib import Path
 from astarpo.common import cli
 from astarpo.common.code import FINGERPRINT, SCRIPTS, check_planned
 from astarpo.common.devices import VISIBLE, claim, slurm_job
+from astarpo.common.locks import acquire
 from astarpo.common.progress import TERMINAL_FD
 
 OPTIONS = ("--log", "--code", "--gpus", "--processes", "--nodes")
+LOCKS = Path("results/.locks")
 PORTS = (20000, 30000)  # range of ports for the rendezvous of a job's processes
 
 
@@ -60,8 +62,14 @@ def send_output_to(log: Path) -> None:
     os.dup2(stream, 2)
 
 
+def lock_of(log: Path) -> Path:
+    """The lock of a job: Snakemake gives each its own log, but removes the log before it starts the job again."""
+    return LOCKS / f"{str(log).removeprefix('results/logs/').removeprefix('/')}.lock"
+
+
 def start(options: dict[str, str], script: list[str]) -> None:
     """Claim the devices and replace this process by the script, or by torchrun or srun."""
+    os.set_inheritable(acquire(lock_of(Path(options["--log"])), f"the job of {options['--log']}"), True)
     if not script[0].endswith(".py"):
         script = [str(SCRIPTS / f"{script[0]}.py"), *script[1:]]
     if "--code" in options:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 
 from astarpo.common import cli
 from astarpo.common.columns import DATASET, GENERATIONS
@@ -24,6 +23,7 @@ def main() -> None:
     sample_block, shard = cli.parse_block(arguments.block)
 
     from astarpo.common.machine import MachineSettings
+    from astarpo.model.files import described_folder
     from astarpo.sampling.settings import SampleReferenceSettings, how_to_sample
     from astarpo.sampling.stage import sample_rows
 
@@ -37,7 +37,7 @@ def main() -> None:
     first = sample_block * sampling.block_size
     rows = read_table(arguments.dataset, DATASET).to_pylist()
     drawn = sample_rows(
-        Path(arguments.reference).parent / "model",
+        described_folder(arguments.reference),
         [row for row in rows if shard_of(row["prompt_id"], sampling.prompt_shards) == shard],
         range(first, first + sampling.block_size),
         lambda prompt_id, index: derive_seed(sampling.base_seed, "stage 1", prompt_id, index),

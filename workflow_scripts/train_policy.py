@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import time
+from contextlib import nullcontext
+from pathlib import Path
 
 from astarpo.common import cli
+from astarpo.common.locks import only_one
 from astarpo.common.provenance import TrainingProvenance, provenance
 
 
@@ -45,9 +49,13 @@ def main() -> None:
 
     started = time.monotonic()
     made_from: TrainingProvenance = {**provenance(__file__, arguments.settings, inputs), "seed": arguments.seed}
-    finished = train(settings, machine, arguments.seed, inputs, made_from, arguments.scratch)
     outputs = {name: getattr(arguments, f"out_{name}") for name in ("model", "metrics", "timings", "manifest")}
-    export(finished, made_from, machine, outputs, time.monotonic() - started)
+    # Of the processes of one training the first one writes. The launcher holds a lock as well, but not for processes
+    # that outlive their torchrun.
+    first = os.environ.get("RANK", "0") == "0"
+    with only_one(Path(arguments.scratch) / "lock", f"the training in {arguments.scratch}") if first else nullcontext():
+        finished = train(settings, machine, arguments.seed, inputs, made_from, arguments.scratch)
+        export(finished, made_from, machine, outputs, time.monotonic() - started)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,8 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
+from astarpo.common.errors import InputError
+from astarpo.common.files import read_json, sha256
 from astarpo.common.hashes import HASHES, remembered_sha256
 
 SMALL_SUFFIXES = {".json", ".jinja", ".model", ".spm", ".tiktoken", ".txt"}
@@ -59,6 +61,27 @@ def files_of(folder: str | Path) -> list[Path]:
     ]
     adapters = [root / name for name in ADAPTERS if (root / name).is_file()]
     return sorted({root / "config.json", *small, *weight_files(root), *adapters})
+
+
+def described_folder(manifest: str | Path) -> Path:
+    """Find the model folder that a manifest describes, and compare every byte of it with the manifest.
+
+    Args:
+        manifest: ``manifest.json`` of a reference or of a training; the folder ``model`` lies beside it.
+
+    Raises:
+        InputError: the folder is missing, or is not what the stage left.
+    """
+    folder = Path(manifest).parent / "model"
+    recorded = read_json(manifest)["outputs"]["model"]
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder; delete {manifest}, and the stage that made it runs again")
+    if sha256(folder) != recorded:
+        raise InputError(
+            f"{folder}: its files are not those that {manifest} describes; delete the manifest, and the stage that "
+            "made both runs again"
+        )
+    return folder
 
 
 def content_of(folder: str | Path, store: str | Path = HASHES) -> str:

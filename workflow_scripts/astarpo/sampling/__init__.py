@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -37,6 +38,9 @@ class Completion:
         logprob_sum: sum of the log-probabilities of its tokens under the distribution they were drawn from
             (for greedy decoding: under temperature 1), in nats.
         log_probs: the terms of that sum, one per token.
+
+    Raises:
+        FloatingPointError: a log-probability is not finite, so the model's logits were not.
     """
 
     token_ids: list[int]
@@ -44,6 +48,12 @@ class Completion:
     finish_reason: str
     logprob_sum: float
     log_probs: list[float]
+
+    def __post_init__(self) -> None:
+        # Whatever engine drew it: from NaN logits it draws some token, and nothing later would tell.
+        if not math.isfinite(self.logprob_sum):
+            place = next(place for place, value in enumerate(self.log_probs, start=1) if not math.isfinite(value))
+            raise FloatingPointError(f"token {place} of a response has a log-probability that is not finite")
 
 
 class Sampler(Protocol):

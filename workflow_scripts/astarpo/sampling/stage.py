@@ -129,7 +129,10 @@ def _draw(
         Progress(title, len(requests), "responses") as progress,
         autocast(machine.device, policy_settings.precision),
     ):
-        return sampler.sample(requests, sampling, on_batch=progress.advance)
+        try:
+            return sampler.sample(requests, sampling, on_batch=progress.advance)
+        except FloatingPointError as error:
+            raise InputError(f"{model_folder}: {error}; its weights are damaged, or its training diverged") from error
 
 
 def _row(request: Request, drawn: Completion) -> GenerationRow:

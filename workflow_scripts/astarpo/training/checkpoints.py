@@ -1,16 +1,14 @@
-"""Checkpoints that a killed run goes on from: whole or absent, never another run's, one writer at a time."""
+"""Checkpoints that a killed run goes on from: whole or absent, never another run's."""
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -92,34 +90,6 @@ def _what_differs(record: Path, origin: Origin) -> str:
         "other versions": differing(other["versions"], origin.versions),
     }
     return "; ".join(f"{what} ({', '.join(names)})" for what, names in found.items() if names) or "another seed"
-
-
-@contextmanager
-def only_writer(folder: Path, world: World = ALONE) -> Iterator[None]:
-    """Hold a folder's lock, in the first process; a second training of the same run is refused, not mixed in.
-
-    Raises:
-        InputError: another process holds it.
-    """
-    if not world.is_first:
-        world.wait()
-        yield
-        return
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("a+", encoding="utf-8") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            stream.seek(0)
-            raise InputError(
-                f"{folder}: another process trains this run ({stream.read().strip()}); wait for it or stop it"
-            ) from error
-        stream.truncate(0)
-        job = os.environ.get("SLURM_JOB_ID")
-        stream.write(f"process {os.getpid()}" + (f", SLURM job {job}" if job else ""))
-        stream.flush()
-        world.wait()
-        yield
 
 
 def save(

@@ -11,10 +11,11 @@ import torch
 from torch import Tensor
 
 from astarpo.common.errors import InputError
-from astarpo.common.files import read_json, sha256, write_json, write_table, write_text
+from astarpo.common.files import write_json, write_table, write_text
 from astarpo.common.machine import MachineSettings
 from astarpo.common.packages import check_can_import
 from astarpo.common.provenance import TrainingProvenance, manifest
+from astarpo.model.files import described_folder
 from astarpo.model.lengths import Length, check_folder
 from astarpo.model.loading import load_policy
 from astarpo.model.lora import inject, merged
@@ -84,14 +85,14 @@ def train(
         The run, trained to its end.
 
     Raises:
-        InputError: missing or mismatched inputs, or another process trains the same run.
+        InputError: missing or mismatched inputs.
         Interrupted: stopped on request, after a checkpoint.
     """
     if uses_v_star(settings.method, settings.hyperparameters) and "values" not in inputs:
         raise InputError(f"the method {settings.method} needs --values (V* of each prompt)")
     check_installed(machine.trackers)
     torch.set_num_threads(settings.torch_threads)
-    folder = _reference_folder(inputs["reference"])
+    folder = described_folder(inputs["reference"])
     longest = settings.prompting.max_prompt_tokens, settings.sampling.max_new_tokens
     _check_can_start(folder, settings, machine)
     world = join_world(machine.device) if settings.engine == "deepspeed" else World()
@@ -120,10 +121,9 @@ def train(
     print(f"training on {len(prompts)} prompts; left out: {left_out}", flush=True)
     of_origin = checkpoints.folder_of_origin(Path(scratch), checkpoints.origin_of(made_from), world)
     of_world = of_origin / f"world-{world.size}"
-    with checkpoints.only_writer(of_world, world):
-        trainer = Trainer(engine, sampler, prompts, validation, settings, machine, seed)
-        history = trainer.run(of_world)
-        weights = engine.full_weights()
+    of_world.mkdir(parents=True, exist_ok=True)
+    history = Trainer(engine, sampler, prompts, validation, settings, machine, seed).run(of_world)
+    weights = engine.full_weights()
     if settings.lora is not None:
         policy = merged(folder, settings.lora, weights)
         weights = policy.model.state_dict()
@@ -212,18 +212,6 @@ def make_engine(
         inject(whole.model, settings.lora, seed)
     engine = DeepSpeedEngine(policy, reference, settings, machine, world, whole)
     return engine, whole or policy
-
-
-def _reference_folder(reference_manifest: str) -> Path:
-    """The reference's model folder, after a check that it is still the one that the manifest describes."""
-    folder = Path(reference_manifest).parent / "model"
-    recorded = read_json(reference_manifest)["outputs"]["model"]
-    if sha256(folder) != recorded:
-        raise InputError(
-            f"{folder}: its files are not those that prepare_reference left; "
-            "run that stage again (snakemake --forcerun prepare_reference)"
-        )
-    return folder
 
 
 def export(

@@ -1,0 +1,53 @@
+"""Locks that keep a second start of the same work away while the first still runs."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from astarpo.common.errors import InputError
+
+
+def acquire(path: str | Path, work: str) -> int:
+    """Take the lock of a file; it is held until the descriptor is closed in every process that has it.
+
+    Args:
+        path: the file, made if it is missing; it stays behind, and says who has the lock.
+        work: what must not be done twice at a time, for the message.
+
+    Returns:
+        A file descriptor.
+
+    Raises:
+        InputError: another process has the lock.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        holder = os.pread(descriptor, 1000, 0).decode(errors="replace").strip()
+        os.close(descriptor)
+        raise InputError(f"{work} is already running ({holder}); wait for it, or stop it and start again") from error
+    except OSError as error:  # some network file systems have no locks
+        print(f"{path}: this file system has no locks ({error}), so a second start would not be noticed", flush=True)
+    job = os.environ.get("SLURM_JOB_ID")
+    os.ftruncate(descriptor, 0)
+    holder = f"process {os.getpid()} on {socket.gethostname()}" + (f", SLURM job {job}" if job else "")
+    os.pwrite(descriptor, holder.encode(), 0)
+    return descriptor
+
+
+@contextmanager
+def only_one(path: str | Path, work: str) -> Iterator[None]:
+    """Hold the lock of a file for a block; the arguments and errors are those of `acquire`."""
+    descriptor = acquire(path, work)
+    try:
+        yield
+    finally:
+        os.close(descriptor)
