@@ -44,6 +44,8 @@ def test_the_list_is_long_and_its_names_are_unique():
     assert len(names) >= 80
     assert len(names) == len(set(names))
     assert all(mutant.tests for mutant in LISTED)
+    # A file that is listed a second time would hide the bugs of the first.
+    assert len(names) == (ROOT / mutants.LIST).read_text(encoding="utf-8").count("\n  - name: ")
 
 
 def test_every_mutant_can_be_applied():
