@@ -138,6 +138,15 @@ def test_a_batch_larger_than_the_data_is_said(tiny_policy):
         warm_start(tiny_policy, [[5]], ["1"], steps)
 
 
+def test_a_warm_start_that_diverges_says_at_which_step(tiny_folder):
+    policy = load_policy(tiny_folder)
+    with torch.no_grad():
+        policy.model.model.norm.weight[0] = 3e38  # its logits overflow
+    steps = WarmStartSettings(**{**STEPS, "batch_size": 1, "adam_betas": (0.9, 0.95)})
+    with pytest.raises(InputError, match=r"step 1 of the warm start diverged: .* not finite; lower warm_start\.lr"):
+        warm_start(policy, [[5]], ["1"], steps)
+
+
 def test_solutions_end_with_the_end_token_once(tiny_policy):
     assert encode_solutions(tiny_policy, ["1"])[0] == [*tiny_policy.tokenizer("1")["input_ids"], 1]
 

@@ -202,7 +202,7 @@ def wait_for_checkpoint(scratch: Path, process: subprocess.Popen[str]) -> None:
     raise AssertionError("no checkpoint within a minute")
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 75), (signal.SIGKILL, -9)])
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 75), (signal.SIGINT, 75), (signal.SIGKILL, -9)])
 def test_a_killed_training_goes_on_and_ends_as_it_would_have(job, tmp_path, number, status):
     whole = run("train_policy", *job, *outputs("whole"), cwd=tmp_path)
     assert whole.returncode == 0, whole.stderr

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 from astarpo.common.errors import InputError, Interrupted
 
 EXIT_BAD_INPUT = 1
+EXIT_KEYBOARD = 128 + signal.SIGINT  # as a shell has it
 EXIT_INTERRUPTED = 75  # EX_TEMPFAIL: running the same command again continues
 
 
@@ -76,3 +78,6 @@ def run(main: Callable[[], None]) -> None:
     except Interrupted as error:
         print(f"stopped: {error}", file=sys.stderr)
         sys.exit(EXIT_INTERRUPTED)
+    except KeyboardInterrupt:
+        print("stopped: by Ctrl-C; run the same command again", file=sys.stderr)
+        sys.exit(EXIT_KEYBOARD)

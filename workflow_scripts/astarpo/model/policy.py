@@ -10,8 +10,10 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging
 
+from astarpo.common.errors import InputError
 from astarpo.common.files import read_json, write_json
 from astarpo.model.attention import SDPA
+from astarpo.model.finite import check_weights
 
 ATTENTION_KEY = "attn_implementation"  # of config.json, as transformers reads it
 
@@ -41,7 +43,14 @@ class Policy:
         Args:
             folder: to make.
             weights: by name, if not those that the model has now; tied ones may stand there once.
+
+        Raises:
+            InputError: weights are not finite; nothing is written.
         """
+        try:
+            check_weights(self.model.state_dict() if weights is None else weights)
+        except FloatingPointError as error:
+            raise InputError(f"the model is not saved to {folder}: {error}") from error
         hide_progress_bars()
         ends = self.end_token_ids
         self.model.generation_config.eos_token_id = ends[0] if len(ends) == 1 else ends

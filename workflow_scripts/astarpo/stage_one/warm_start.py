@@ -9,6 +9,7 @@ import torch
 
 from astarpo.common.errors import InputError
 from astarpo.common.progress import Progress
+from astarpo.model.finite import clip_gradients
 from astarpo.model.learning_rate import learning_rate, set_learning_rate
 from astarpo.model.log_probs import collate, token_log_probs
 from astarpo.model.policy import Policy
@@ -56,7 +57,10 @@ def warm_start(
             lr = learning_rate(settings.lr, settings.lr_schedule, settings.lr_warmup_steps, settings.steps, step)
             set_learning_rate(optimizer, lr)
             rows = batch_rows(len(prompts), settings.batch_size, step, settings.seed)
-            losses.append(_step(policy, optimizer, prompts, responses, rows, settings.max_grad_norm))
+            try:
+                losses.append(_step(policy, optimizer, prompts, responses, rows, settings.max_grad_norm))
+            except FloatingPointError as error:
+                raise InputError(f"step {step} of the warm start diverged: {error}; lower warm_start.lr") from error
             progress.advance(loss=losses[-1])
     policy.model.eval()
     return losses
@@ -94,6 +98,6 @@ def _step(
     loss = -log_probs_BT.sum() / batch.mask_BT.sum()
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
-    torch.nn.utils.clip_grad_norm_(policy.model.parameters(), max_grad_norm)
+    clip_gradients(policy.model.parameters(), max_grad_norm)
     optimizer.step()
     return float(loss.detach())

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from astarpo.model.finite import clip_gradients
 from astarpo.model.learning_rate import set_learning_rate
 from astarpo.model.log_probs import Batch
 from astarpo.model.lora import without_adapters
@@ -50,7 +51,7 @@ class Critic:
     def step(self, lr: float) -> None:
         """Make an optimizer step with the gradients there are, clipped to the same norm as the policy's."""
         set_learning_rate(self.optimizer, lr)
-        torch.nn.utils.clip_grad_norm_(self.module.parameters(), self.max_grad_norm, error_if_nonfinite=True)
+        clip_gradients(self.module.parameters(), self.max_grad_norm)
         self.optimizer.step()
 
     def state(self) -> CriticState:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from astarpo.model.causal_lm import CausalLM
+from astarpo.model.finite import clip_gradients
 from astarpo.model.learning_rate import learning_rate, set_learning_rate
 from astarpo.model.log_probs import Batch, Entropy, token_log_probs
 from astarpo.model.lora import adapters_off
@@ -259,11 +260,9 @@ class TorchEngine:
         )
 
     def _step(self) -> float:
-        norm = torch.nn.utils.clip_grad_norm_(
-            self.policy.model.parameters(), self.settings.max_grad_norm, error_if_nonfinite=True
-        )
+        norm = clip_gradients(self.policy.model.parameters(), self.settings.max_grad_norm)
         self.optimizer.step()
-        return float(norm)
+        return norm
 
     def autocast(self) -> AbstractContextManager[None]:
         """The precision of forward passes, the same for policy and reference."""

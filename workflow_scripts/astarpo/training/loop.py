@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from astarpo.common.errors import InputError, Interrupted
 from astarpo.common.machine import MachineSettings
 from astarpo.common.progress import Progress
+from astarpo.model.finite import check_weights
 from astarpo.objectives import METHODS, build_loss, build_prepare
 from astarpo.rewards.grading import Grader
 from astarpo.sampling import Sampler
@@ -25,6 +25,7 @@ from astarpo.training.rollouts import PhaseClock, Responses, draw_responses, req
 from astarpo.training.running_statistics import RunningStatistics
 from astarpo.training.settings import TrainSettings
 from astarpo.training.states import TrainingState
+from astarpo.training.stopping import deferred_signals, divergence_explained
 from astarpo.training.trackers import followers
 
 SHOWN = {"reward": "reward", "kl": "kl_per_sequence"}  # on the progress line
@@ -76,7 +77,8 @@ class Trainer:
             Metrics and timings of all steps.
 
         Raises:
-            Interrupted: stopped by SIGTERM or by ``max_minutes``, after a checkpoint.
+            Interrupted: stopped by a signal or by ``max_minutes``, after a checkpoint.
+            InputError: the training diverged.
         """
         first = self._restore(scratch) + 1
         self.sampler.weights_changed()  # a sampler with weights of its own, as vLLM's, has the reference's until now
@@ -85,20 +87,22 @@ class Trainer:
         self.grader.check_canaries(prompt.verifier for prompt in (*self.prompts, *self.validation))
         with (
             self.grader,
-            _stop_on_sigterm() as stopping,
+            deferred_signals() as stopping,
             self._followers(scratch, first) as show,
             Progress(f"train seed {self.seed}", settings.steps, "steps", done=first - 1) as progress,
         ):
             if not self.history.metrics:
-                self._validate_only()
+                with divergence_explained(0, scratch):
+                    self._validate_only()
                 show(self.history.metrics[-1])
             step = first - 1
             while not self._ends(step, self.history.generated_tokens()):
                 step += 1
-                metrics = self._step(step)
+                with divergence_explained(step, scratch):
+                    metrics = self._step(step)
                 show(self.history.metrics[-1])
                 progress.advance(1, **_shown(metrics))
-                # Every process must stop after the same step: SIGTERM may reach one of them only, and clocks differ.
+                # Every process must stop after the same step: a signal may reach one of them only, and clocks differ.
                 stop = self.world.any(stopping() or time.monotonic() > deadline)
                 last = self._ends(step, self.history.generated_tokens())
                 if stop or last or step % self.machine.checkpoint_every == 0:
@@ -269,6 +273,8 @@ class Trainer:
             "statistics": self.statistics.state(),
             "history": history,
         }
+        with divergence_explained(step, scratch):
+            check_weights(self.engine.policy.model.state_dict())
         checkpoints.save(scratch, step, state, self.world, self.engine.save_shards)
 
 
@@ -284,14 +290,3 @@ def _shares(group_ids: Sequence[int], count: int) -> list[list[int]]:
 
 def _shown(metrics: Row) -> dict[str, float]:
     return {label: value for label, name in SHOWN.items() if (value := metrics[name]) is not None}
-
-
-@contextmanager
-def _stop_on_sigterm() -> Iterator[Callable[[], bool]]:
-    """Let the loop ask after each step whether SIGTERM has come: half a step cannot be saved."""
-    asked = []
-    before = signal.signal(signal.SIGTERM, lambda *_: asked.append(True))
-    try:
-        yield lambda: bool(asked)
-    finally:
-        signal.signal(signal.SIGTERM, before)
