@@ -8,7 +8,7 @@ from dataclasses import replace
 from astarpo.rewards.brackets import split
 from astarpo.rewards.magnitude import too_large
 from astarpo.rewards.parsing import parse
-from astarpo.rewards.quantities import is_readable, same_quantity
+from astarpo.rewards.quantities import same_quantity
 from astarpo.rewards.readings import Reading
 from astarpo.rewards.values import left_to_math_verify, near, same_value
 
@@ -231,13 +231,6 @@ def _about(first: str, second: str) -> bool:
     if not isinstance(a, Expr) or not isinstance(b, Expr) or a.free_symbols | b.free_symbols:
         return False
     return not (too_large(a) or too_large(b)) and near(a.evalf(15), b.evalf(15), 0.02)
-
-
-def has_value(reading: Reading) -> bool:
-    """Whether math-verify can read all the values in an answer, so that it has other spellings than its own."""
-    if reading.kind == "value":
-        return is_readable(reading.text)
-    return reading.kind != "words" and all(map(has_value, reading.parts))
 
 
 def _same_values(gold: Reading, answer: Reading) -> bool:

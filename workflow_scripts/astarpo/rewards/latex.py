@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 
 from astarpo.data.boxed import last_boxed
-from astarpo.rewards.comparison import has_value, same
+from astarpo.rewards.comparison import same
 from astarpo.rewards.kinds import read
 from astarpo.rewards.markup import LONGEST, unwrap
 from astarpo.rewards.parsing import refuse_threads
@@ -97,11 +97,6 @@ def _is_right(gold: str, answer: str) -> bool:
     except Exception as error:  # sympy raises a dozen kinds at what it cannot compare
         refuse_threads(error)
         return False
-
-
-def only_as_text(gold: str) -> bool:
-    """Whether a gold answer has no reading as mathematics, so that only its own words or spelling are right."""
-    return not has_value(read(gold))
 
 
 def leave_the_clock_to_the_worker() -> None:

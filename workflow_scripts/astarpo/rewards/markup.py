@@ -84,18 +84,6 @@ def unwrap(text: str) -> str:
     return _THOUSANDS.sub(lambda match: re.sub("[^0-9]", "", match.group()), text)
 
 
-def without_symbols(text: str) -> str:
-    r"""Take the signs of a currency and of degrees off either end of a number: ``\$29``, ``29 €``, ``336^\circ``."""
-    return _SYMBOLS.sub("", text).strip()
-
-
-_CURRENCY = r"(?:\\?\$|\\text(?:euro|sterling|yen)\b|\\(?:euro|pounds|yen)\b|[\u00a3\u00a5\u20a9\u20ac\u20b9\u20bd])"
-_DEGREES = r"(?:\^\s*(?:\\circ(?![A-Za-z])|\{\s*\\circ\s*\}|\u00b0)|\\degree(?![A-Za-z])|\u00b0)"
-_SYMBOLS = re.compile(
-    rf"^\s*{_CURRENCY}\s*(?=[-+.\d\\])|(?<=^[-+]){_CURRENCY}\s*(?=[.\d])|\s*(?:{_CURRENCY}|{_DEGREES})\s*$"
-)
-
-
 def _without_a_layer(text: str) -> str:
     text = _SPACE_AT_THE_ENDS.sub("", text)
     text = _without_a_pair(_without_a_command(_SWITCH.sub("", text, count=1) if _SWITCH.match(text) else text))

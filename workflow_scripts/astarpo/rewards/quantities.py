@@ -6,7 +6,6 @@ import re
 from fractions import Fraction
 
 from astarpo.rewards.brackets import is_one_bracket
-from astarpo.rewards.parsing import parse
 from astarpo.rewards.units import Measured, differ, measured
 from astarpo.rewards.values import plain_number, same_value
 
@@ -39,12 +38,6 @@ def same_quantity(gold: str, answer: str) -> bool:
     if same_value(_radians(right.value), _radians(given.value), Fraction(10) ** (given.power - right.power)):
         return True
     return "\\text" in gold + answer and _letters(gold) == _letters(answer) != ""
-
-
-def is_readable(text: str) -> bool:
-    """Whether math-verify can read a value, its unit and percent sign apart."""
-    taken = _measured(_radians(_PERCENT.sub("", text)))
-    return taken is not None and parse(taken.value) is not None
 
 
 def _measured(text: str, letters: bool = False) -> Measured | None:
