@@ -103,7 +103,7 @@ def has_value(reading: Reading) -> bool:
     if reading.kind == "value":
         quantity = quantities._measured(quantities._radians(quantities._PERCENT.sub("", reading.text)))
         return quantity is not None and parse(quantity.value) is not None
-    return reading.kind != "words" and all(map(has_value, reading.parts))
+    return reading.kind != "words" and all(map(has_value, reading.elements))
 
 
 @pytest.mark.parametrize("name", TEXTS)
