@@ -63,7 +63,7 @@ def test_what_the_limit_of_cpu_time_cannot_end_ends_by_the_wall_clock(text):
     with Grader(IMPATIENT) as made:
         grades = made.grade([item("x"), item(text), item("y")])
     assert [one.status for one in grades] == ["correct", "timeout", "incorrect"]
-    assert grades[1].detail == "took more than 2.5 s by the wall clock"
+    assert grades[1].detail == "took more than 2.5 s of wall-clock time"
 
 
 def test_waiting_costs_no_cpu_time(grader):

@@ -70,7 +70,7 @@ def test_imported_samples_are_graded_here_and_compared(files, capsys):
     imported(files[0], ["\\boxed{2}", "\\boxed{2}"], [1.0, 1.0])
     rows, _ = grade_table(*files, SETTINGS)
     assert [row["reward"] for row in rows] == [1.0, 0.0]
-    agreement = "1 of 2 grades agree with the imported rewards; right here: 1, there: 2"
+    agreement = "1 of 2 grades agree with the imported rewards; correct: 1 here, 2 imported"
     assert agreement in capsys.readouterr().out
 
 

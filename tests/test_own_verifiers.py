@@ -63,7 +63,7 @@ def test_a_verifier_that_cannot_judge_is_refused_when_data_is_prepared(tmp_path,
     ("code", "limits", "expected"),
     [
         (body("while True: pass"), Limits(0.5, 120), "timeout (took more than 0.5 s of CPU time)"),
-        (body("time.sleep(60)"), Limits(5, 2), "timeout (took more than 2 s by the wall clock)"),
+        (body("time.sleep(60)"), Limits(5, 2), "timeout (took more than 2 s of wall-clock time)"),
     ],
 )
 def test_a_verifier_that_hangs_is_a_message(tmp_path, monkeypatch, code, limits, expected):

@@ -1,1 +1,1 @@
-"""Rewards: verifiers that judge one response, and the grading of many."""
+"""Rewards: verifiers for single responses, and grading in bulk."""

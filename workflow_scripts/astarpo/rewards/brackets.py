@@ -1,4 +1,4 @@
-"""Cutting a formula where no bracket is open."""
+"""Splitting formulas outside of brackets."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _CLOSE = r"\\end\{[a-z]+\*?\}|\\\}|\\rfloor(?![a-z])|\\rceil(?![a-z])|\\rangle(?
 
 
 def cuts(text: str, separator: str) -> Iterator[re.Match[str]]:
-    """Find a pattern outside of all brackets; any bracket closes any other, as in ``[0,1)``."""
+    """Find a pattern outside of all brackets; any closing bracket matches any opening one, as in ``[0,1)``."""
     depth = 0
     tokens = rf"(?P<open>{_OPEN})|(?P<close>{_CLOSE})|(?P<cut>{separator})|\\[A-Za-z]+|\\.|."
     for match in re.finditer(tokens, text, re.DOTALL):
@@ -23,7 +23,7 @@ def cuts(text: str, separator: str) -> Iterator[re.Match[str]]:
 
 
 def split(text: str, separator: str) -> list[str]:
-    """Cut a text wherever a pattern matches outside of all brackets."""
+    """Split a text wherever a pattern matches outside of all brackets."""
     pieces, place = [], 0
     for match in cuts(text, separator):
         pieces.append(text[place : match.start()])
@@ -32,7 +32,7 @@ def split(text: str, separator: str) -> list[str]:
 
 
 def is_one_bracket(text: str) -> bool:
-    """Whether the bracket that opens at the start of a text closes at its end."""
+    """Whether one pair of brackets encloses a whole text."""
     depth = 0
     tokens = rf"(?P<open>{_OPEN})|(?P<close>{_CLOSE})|\\[A-Za-z]+|\\.|."
     for match in re.finditer(tokens, text, re.DOTALL):

@@ -1,4 +1,4 @@
-"""Characters of Unicode as the LaTeX that they stand for."""
+"""Unicode characters and their LaTeX equivalents."""
 
 from __future__ import annotations
 
@@ -60,11 +60,11 @@ _SUBSCRIPTS = str.maketrans("\u2080\u2081\u2082\u2083\u2084\u2085\u2086\u2087\u2
 
 
 def characters(text: str) -> str:
-    r"""Write signs and Greek letters as LaTeX commands, superscripts and subscripts as powers and indices."""
+    r"""Convert signs and Greek letters to LaTeX commands, superscripts to powers and subscripts to indices."""
     text = re.sub(
         "[\u2070\u00b9\u00b2\u00b3\u2074-\u2079\u207b]+",
         lambda m: f"^{{{m[0].translate(_SUPERSCRIPTS)}}}",
         text,
     )
     text = re.sub("[\u2080-\u2089]+", lambda m: f"_{{{m[0].translate(_SUBSCRIPTS)}}}", text)
-    return "".join(_CHARACTERS.get(one, one) for one in text)
+    return "".join(_CHARACTERS.get(character, character) for character in text)

@@ -16,25 +16,25 @@ def grade_responses(script: str, description: str | None, merge_answers: bool) -
     Args:
         script: the calling script's ``__file__``.
         description: its docstring.
-        merge_answers: also say which answers to a problem mean the same.
+        merge_answers: also number the classes of equivalent answers.
     """
     parser = cli.parser(description)
     parser.add_argument("--generations", required=True, help="parquet file, one row per response")
     parser.add_argument("--problems", required=True, help="parquet file with the gold answers")
-    parser.add_argument("--verifier", help="the file of the problems' verifier, if it has its own")
-    parser.add_argument("--workers", type=int, default=1, help="processes that judge what is slow")
+    parser.add_argument("--verifier", help="Python file of the problems' verifier, if there is one")
+    parser.add_argument("--workers", type=int, default=1, help="worker processes for slow verifiers")
     parser.add_argument("--out", required=True, help="parquet file, one row per grade")
     arguments = parser.parse_args()
     settings = GradingSettings.from_json(arguments.settings)
     inputs = {"generations": arguments.generations, "problems": arguments.problems}
     if arguments.verifier is not None:
         inputs["verifier"] = arguments.verifier
-    made_from = provenance(script, arguments.settings, inputs)
+    origin = provenance(script, arguments.settings, inputs)
     rows, counts = grade_table(arguments.generations, arguments.problems, settings, arguments.workers)
     if merge_answers:
         add_answer_classes(rows, arguments.problems, settings, arguments.workers)
     schema = GRADED_ANSWERS if merge_answers else GRADED
-    write_table(arguments.out, rows, schema, {"provenance": made_from, "statuses": counts})
+    write_table(arguments.out, rows, schema, {"provenance": origin, "statuses": counts})
     print(
         "statuses:",
         ", ".join(f"{count} {status}" for status, count in sorted(counts.items())) or "none",

@@ -1,14 +1,14 @@
-"""Which answers to a problem mean the same, judged by the verifier of the problem."""
+"""Classes of equivalent answers to a problem, as judged by its verifier."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-# (verifier, answer taken for gold, other answer).
-Asked = tuple[str, str, str]
-# Whether the verifier takes the other answer for the first, for many at a time.
-Judge = Callable[[Sequence[Asked]], Sequence[bool]]
+# (verifier, answer used as gold, other answer).
+AnswerPair = tuple[str, str, str]
+# Whether the answers of each pair are equivalent, for many pairs at a time.
+Judge = Callable[[Sequence[AnswerPair]], Sequence[bool]]
 
 
 @dataclass(frozen=True)
@@ -17,8 +17,8 @@ class Problem:
 
     Attributes:
         verifier: name of the problem's verifier.
-        answers: as extracted, one a response; None where there is none.
-        right: whether the response was graded right.
+        answers: as extracted, one per response; None if there is none.
+        right: whether each response was graded correct.
     """
 
     verifier: str
@@ -27,22 +27,22 @@ class Problem:
 
 
 def answer_classes(problems: Sequence[Problem], judge: Judge) -> list[list[int | None]]:
-    """Number the answers to each problem so that those that mean the same have the same number.
+    """Number the answers to each problem so that equivalent ones have the same number.
 
-    Right answers all mean the gold one. Of the others the first is taken for gold and the rest is judged by it,
-    then the first of those that were not equal, and so on; a verdict that cannot be had counts as not equal.
+    Correct answers are all equivalent. Of the others, the first serves as gold for the rest, then the first of those
+    that differ from it, and so on. A missing verdict counts as a difference.
 
     Args:
-        problems: answers of any number of problems; each round asks about all of them at once.
+        problems: any number; each round judges pairs of all of them at once.
         judge: the verifiers.
 
     Returns:
-        For each problem a number an answer: the place of the first answer that means the same; None for none.
+        For each problem, one number per answer: the index of the first equivalent answer; None without an answer.
     """
     classes = [_of_equal_texts(problem) for problem in problems]
     waiting = [_distinct(of_problem) for of_problem in classes]
     while any(len(places) > 1 for places in waiting):
-        asked = [(number, places[0], other) for number, places in enumerate(waiting) for other in places[1:]]
+        pairs = [(number, places[0], other) for number, places in enumerate(waiting) for other in places[1:]]
         verdicts = judge(
             [
                 (
@@ -50,12 +50,12 @@ def answer_classes(problems: Sequence[Problem], judge: Judge) -> list[list[int |
                     str(problems[n].answers[first]),
                     str(problems[n].answers[other]),
                 )
-                for n, first, other in asked
+                for n, first, other in pairs
             ]
         )
-        same = {(n, other): first for (n, first, other), yes in zip(asked, verdicts, strict=True) if yes}
+        same = {(n, other): first for (n, first, other), yes in zip(pairs, verdicts, strict=True) if yes}
         for number, of_problem in enumerate(classes):
-            classes[number] = [one if one is None else same.get((number, one), one) for one in of_problem]
+            classes[number] = [place if place is None else same.get((number, place), place) for place in of_problem]
         waiting = [
             [place for place in places[1:] if (number, place) not in same] for number, places in enumerate(waiting)
         ]
@@ -63,7 +63,7 @@ def answer_classes(problems: Sequence[Problem], judge: Judge) -> list[list[int |
 
 
 def _of_equal_texts(problem: Problem) -> list[int | None]:
-    """Classes before any judging: equal texts together, and all texts that were graded right."""
+    """Initial classes: equal texts, and all texts that were graded correct."""
     ever_right = {answer for answer, right in zip(problem.answers, problem.right, strict=True) if right}
     first: dict[str, int] = {}
     classes: list[int | None] = []
@@ -77,4 +77,4 @@ def _of_equal_texts(problem: Problem) -> list[int | None]:
 
 
 def _distinct(classes: Iterable[int | None]) -> list[int]:
-    return sorted({one for one in classes if one is not None})
+    return sorted({place for place in classes if place is not None})

@@ -1,4 +1,4 @@
-r"""Arithmetic as language models write it, read by a small grammar and never as a program."""
+r"""Arithmetic as language models write it, parsed by a small grammar, never executed."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from fractions import Fraction
 
 from astarpo.rewards.markup import unwrap
 
-LONGEST, DEEPEST = 1000, 50  # characters of an expression, and parentheses within parentheses
+LONGEST, DEEPEST = 1000, 50  # characters of an expression, and nested brackets
 _SIGNS = (
     (r"\\(?:times|cdot|ast)(?![A-Za-z])|[\u00d7\u00b7\u22c5\u2217\u2219\u2022\uff0a]", "*"),
     (r"\\div(?![A-Za-z])|[\u00f7\u2044\u2215]", "/"),
     ("[\u2212\u2012\u2013]", "-"),
     (r"(?<=[\d)\]])\s*[xX]\s*(?=[\d(\[])", "*"),
-    # Space and size say nothing; a space stays one, so that 1\,2 is not 12.
+    # Spacing and sizes mean nothing; a space stays a space, so that 1\,2 is not 12.
     (r"\\[,;:! ]|\\q?quad(?![A-Za-z])|~", " "),
     (r"\\(?:left|right|[bB]igg?[lr]?)(?![A-Za-z])", ""),
     (r"\\lbrack(?![A-Za-z])", "["),
     (r"\\rbrack(?![A-Za-z])", "]"),
     (r"\{\s*([-+*/])\s*\}", r"\1"),
-    # A fraction takes single digits for its parts without braces.
+    # Without braces, the arguments of a fraction are single digits.
     (r"\\[dtc]?frac(?![A-Za-z])", r"\\frac"),
     (r"\\frac\s*([0-9])(?=\s*[0-9{])", r"\\frac{\1}"),
     (r"(\\frac\s*\{[^{}]*\})\s*([0-9])(?![0-9])", r"\1{\2}"),
@@ -30,27 +30,27 @@ _CLOSING = {"(": ")", "[": "]", "{": "}"}
 
 
 class NotAnExpression(ValueError):
-    """The text does not follow the grammar, or it divides by zero."""
+    """The text does not follow the grammar or divides by zero."""
 
 
 def evaluate(text: str) -> tuple[Fraction, list[int]]:
-    r"""Read an expression.
+    r"""Evaluate an expression exactly.
 
     sum = product ((+|-) product)*;  product = factor ((*|/) factor | group)*;
     factor = - factor | number | group | \frac { sum } { sum };  group = ( sum ) | [ sum ] | { sum }
 
-    Signs may be spelled as in LaTeX or Unicode (``\times``, ``\cdot``, ``·``, ``÷``). A group in round or square
-    brackets multiplies what is before it, ``2(3)`` and ``(2)(3)``, but not behind a division, where ``6/2(3)`` is
-    read in two ways. Digits next to each other are one number, and numbers next to each other are not an expression.
+    Signs may be LaTeX or Unicode (``\times``, ``\cdot``, ``·``, ``÷``). A group in round or square brackets multiplies
+    what precedes it, ``2(3)`` and ``(2)(3)``, but not after a division, since ``6/2(3)`` is ambiguous. Adjacent digits
+    form one number; adjacent numbers are not an expression.
 
     Args:
-        text: no more than `LONGEST` characters.
+        text: at most `LONGEST` characters.
 
     Returns:
         Its exact value, and the numbers in it from left to right.
 
     Raises:
-        NotAnExpression: it is not one, is nested deeper than `DEEPEST`, or divides by zero.
+        NotAnExpression: the text is invalid, nested deeper than `DEEPEST`, longer than `LONGEST`, or divides by zero.
     """
     if len(text) > LONGEST:
         raise NotAnExpression(f"longer than {LONGEST} characters")
@@ -72,7 +72,7 @@ class _Reader:
         while place < len(text):
             match = _TOKEN.match(text, place)
             if match is None:
-                raise NotAnExpression(f"{text[place : place + 10]!r} belongs to no expression")
+                raise NotAnExpression(f"{text[place : place + 10]!r} is not part of the grammar")
             tokens.append(match["number"] or match["sign"])
             place = match.end()
         return [*tokens, ""]
@@ -80,7 +80,7 @@ class _Reader:
     def read(self) -> tuple[Fraction, list[int]]:
         value = self._sum()
         if self._ahead:
-            raise NotAnExpression(f"ends before {self._ahead!r}")
+            raise NotAnExpression(f"unexpected {self._ahead!r}")
         return value, self.numbers
 
     @property
@@ -103,7 +103,7 @@ class _Reader:
         while self._ahead and self._ahead in "*/([":
             sign = self._next() if self._ahead in "*/" else ""
             if not sign and (divided or self.tokens[self.place - 1] == "}"):
-                raise NotAnExpression("a group multiplies what may be a divisor or a part of a fraction")
+                raise NotAnExpression("a group after a divisor or closing brace is ambiguous")
             factor = self._factor()
             divided = sign == "/"
             value = _quotient(value, factor) if divided else value * factor
@@ -124,24 +124,24 @@ class _Reader:
             self.numbers.append(int(token))
             value = Fraction(int(token))
         else:
-            raise NotAnExpression(f"a number is missing at {token!r}")
+            raise NotAnExpression(f"expected a number, not {token!r}")
         self.depth -= 1
         return value
 
     def _braces(self) -> Fraction:
         if self._ahead != "{":
-            raise NotAnExpression("a fraction needs two parts in braces")
+            raise NotAnExpression("a fraction needs two arguments in braces")
         return self._group(self._next())
 
     def _group(self, opening: str) -> Fraction:
         value = self._sum()
         if self._ahead != _CLOSING[opening]:
-            raise NotAnExpression("a parenthesis never closes")
+            raise NotAnExpression("unclosed bracket")
         self._next()
         return value
 
 
 def _quotient(value: Fraction, divisor: Fraction) -> Fraction:
     if divisor == 0:
-        raise NotAnExpression("divides by zero")
+        raise NotAnExpression("division by zero")
     return value / divisor

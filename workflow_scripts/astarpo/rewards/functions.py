@@ -1,4 +1,4 @@
-"""Functions that program text and LaTeX have in common."""
+"""Function names shared by program text and LaTeX."""
 
 from __future__ import annotations
 

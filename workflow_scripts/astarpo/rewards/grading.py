@@ -1,4 +1,4 @@
-"""Grading many responses: verdicts in input order, rewards by one explicit policy, a guard on failures."""
+"""Grading in bulk: verdicts in input order, rewards by an explicit policy, and a limit on failures."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NULL_STATUSES = ("timeout", "error")
 
 @dataclass(frozen=True)
 class Grade:
-    """Reward 1.0, 0.0 or None (not known: timeout or error), with status and extracted answer."""
+    """A reward of 1.0, 0.0 or None (unknown: timeout or error), with status and extracted answer."""
 
     reward: float | None
     status: Status
@@ -28,16 +28,16 @@ class Grade:
 
 
 def limits_of(settings: GradingSettings) -> Limits:
-    """What judging one response may cost: CPU seconds, and wall-clock seconds behind them."""
+    """The limits for judging one response, in CPU seconds and wall-clock seconds."""
     return Limits(settings.timeout_s, settings.wall_timeout_s or max(60.0, 10 * settings.timeout_s))
 
 
 class NullGuard:
-    """Stop when too many grades are null: reward signals must not go missing in silence.
+    """Stop if too many grades are null, so that rewards do not go missing silently.
 
     Args:
-        settings: the rate and the least number.
-        window: how many of the last grades count.
+        settings: the maximum rate and minimum number of null grades.
+        window: how many recent grades count.
     """
 
     def __init__(self, settings: GradingSettings, window: int = 1000) -> None:
@@ -45,18 +45,18 @@ class NullGuard:
         self._recent: deque[Grade] = deque(maxlen=window)
 
     def check(self, grade: Grade) -> None:
-        """Note a grade.
+        """Record a grade.
 
         Raises:
-            InputError: the share of null grades is above the limit; the message shows examples.
+            InputError: the rate of null grades exceeds the limit; the message shows examples.
         """
         self._recent.append(grade)
         if grade.reward is not None:
             return
-        nulls = [noted for noted in self._recent if noted.reward is None]
+        nulls = [recent for recent in self._recent if recent.reward is None]
         rate = len(nulls) / len(self._recent)
         if len(nulls) >= self.settings.min_nulls and rate > self.settings.max_null_rate:
-            examples = "; ".join(sorted({f"{noted.status}: {noted.detail}" for noted in nulls})[:3])
+            examples = "; ".join(sorted({f"{recent.status}: {recent.detail}" for recent in nulls})[:3])
             raise InputError(
                 f"{len(nulls)} of the last {len(self._recent)} grades are null "
                 f"(limit: {self.settings.max_null_rate:.1%}, and at least {self.settings.min_nulls}). "
@@ -65,12 +65,12 @@ class NullGuard:
 
 
 class Grader:
-    """Grades responses: what is quick at once, the rest in a pool of killable workers that lives as long as this.
+    """Grades responses: quick ones directly, the rest in a pool of killable workers that lives until `close`.
 
     Args:
         settings: policy for truncated responses, time limit, limits for null grades.
-        workers: processes of the pool; none is started before there is something slow to judge.
-        guard: counts null grades over all calls; None makes one.
+        workers: processes of the pool, started when there is something slow to judge.
+        guard: counts null grades across calls; by default a new one.
     """
 
     def __init__(self, settings: GradingSettings, workers: int = 1, guard: NullGuard | None = None) -> None:
@@ -85,27 +85,27 @@ class Grader:
         self.close()
 
     def close(self) -> None:
-        """End the workers."""
+        """Stop the workers."""
         self.pool.close()
 
     def grade(self, questions: Iterable[Question]) -> list[Grade]:
         """Grade responses.
 
         Args:
-            questions: what to grade.
+            questions: responses with their gold answers.
 
         Returns:
-            One grade per question, in their order.
+            One grade per question, in order.
 
         Raises:
-            InputError: an unknown verifier, too many null grades, or workers that cannot be started.
+            InputError: an unknown verifier, too many null grades, or workers that fail to start.
         """
-        asked = list(questions)
+        batch = list(questions)
         grades: dict[int, Grade] = {}
-        for place, outcome in self._outcomes(asked):
-            grades[place] = self._grade(outcome, asked[place].response)
+        for place, outcome in self._outcomes(batch):
+            grades[place] = self._grade(outcome, batch[place].response)
             self.guard.check(grades[place])
-        return [grades[place] for place in range(len(asked))]
+        return [grades[place] for place in range(len(batch))]
 
     def _outcomes(self, questions: Sequence[Question]) -> Iterator[tuple[int, Outcome]]:
         slow = []
@@ -128,28 +128,28 @@ class Grader:
         return Grade(1.0 if status == "correct" else 0.0, status, outcome.answer)
 
     def check_canaries(self, verifiers: Iterable[str]) -> None:
-        """Grade responses whose grades are known, before anything that matters is graded.
+        """Grade responses with known grades, to detect broken verifiers early.
 
         Args:
             verifiers: names.
 
         Raises:
-            InputError: a grade is not what it must be: the verifier or what it builds on is broken.
+            InputError: a grade is wrong, so the verifier or a library that it uses is broken.
         """
         canaries = [(name, *canary) for name in sorted(set(verifiers)) for canary in _canaries(name)]
         questions = [Question(name, gold, Response(text, [], "stop")) for name, gold, text, _ in canaries]
         outcomes = dict(self._outcomes(questions))
         for place, (name, gold, text, status) in enumerate(canaries):
-            found = outcomes[place]
-            if found.status != status:
+            outcome = outcomes[place]
+            if outcome.status != status:
                 raise InputError(
-                    f"verifier {name!r} is broken: gold {gold!r} and response {text!r} must be {status}, but it says "
-                    f"{found.status}{' (' + found.detail + ')' if found.detail else ''}"
+                    f"verifier {name!r} is broken: gold {gold!r} and response {text!r} must be {status}, but the "
+                    f"verdict is {outcome.status}{' (' + outcome.detail + ')' if outcome.detail else ''}"
                 )
 
 
 def grade(questions: Iterable[Question], settings: GradingSettings, guard: NullGuard | None = None) -> list[Grade]:
-    """Grade responses once, see `Grader.grade`."""
+    """Grade responses once; see `Grader.grade`."""
     with Grader(settings, guard=guard) as grader:
         return grader.grade(questions)
 
@@ -161,7 +161,7 @@ def _quickly(question: Question) -> Outcome | None:
     try:
         verdict = entry.quick(question.gold, question.response)
     except Exception as error:
-        # Whatever a verifier raises is a status of this item, not the end of the run.
+        # An exception in a verifier sets this response's status and does not end the run.
         return Outcome("error", None, f"{type(error).__name__}: {error}")
     return None if verdict is None else as_outcome(verdict)
 
@@ -172,5 +172,5 @@ def _canaries(verifier: str) -> Sequence[Canary]:
 
 
 def status_counts(grades: Iterable[Grade]) -> dict[str, int]:
-    """Count the grades of each status."""
+    """Count the grades by status."""
     return dict(Counter(graded.status for graded in grades))

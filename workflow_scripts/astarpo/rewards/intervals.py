@@ -1,4 +1,4 @@
-"""Reading sets and inequalities: an inequality in one variable is an interval of that variable."""
+"""Parsing of sets and inequalities; an inequality in one variable is an interval."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _MEMBER = re.compile(r"\s*(?P<name>\\?[A-Za-z]+(?:_\{?\w+\}?)?)\s*\\in(?![A-Za-z
 
 
 def read_set(text: str, read_element: ReadElement) -> Reading | None:
-    r"""Read ``x \in (0,1)``, which names the interval, or what has a sign of set theory in it."""
+    r"""Read ``x \in (0,1)``, a named interval, or an expression with a sign of set theory."""
     member = _MEMBER.match(text)
     if member is not None:
         return replace(read_element(text[member.end() :]), name=member["name"])
@@ -30,7 +30,7 @@ _MIRROR = {"<": ">", ">": "<", r"\le": r"\ge", r"\ge": r"\le", r"\ne": r"\ne"}
 
 
 def read_relation(text: str, read_element: ReadElement) -> Reading | None:
-    r"""Read ``0<x\le 2`` as ``(0,2]``, named x; what does not bound a single variable stays a relation."""
+    r"""Read ``0<x\le 2`` as ``(0,2]`` with the name x; what does not bound a single variable stays a relation."""
     signs = [match.group() for match in cuts(text, _RELATION)]
     if not signs:
         return None
@@ -57,13 +57,13 @@ def _half_line(name: str, sign: str, bound: str, read_element: ReadElement) -> R
 
 
 def _interval(low: str, high: str, brackets: str, name: str, read_element: ReadElement) -> Reading:
-    parts = (read_element(low), read_element(high))
-    return Reading("tuple", f"{brackets[0]}{low},{high}{brackets[1]}", parts, brackets, name)
+    bounds = (read_element(low), read_element(high))
+    return Reading("tuple", f"{brackets[0]}{low},{high}{brackets[1]}", bounds, brackets, name)
 
 
 def is_interval(reading: Reading) -> bool:
-    """Whether a reading can be an interval: a pair in brackets."""
-    return reading.kind == "tuple" and len(reading.parts) == 2
+    """Whether a reading may be an interval: a pair in brackets."""
+    return reading.kind == "tuple" and len(reading.elements) == 2
 
 
 _SUCH_THAT = re.compile(

@@ -1,8 +1,8 @@
-r"""What kind of thing an answer is, judged by the brackets, commas and relations around its values.
+r"""The kind of an answer, determined by the brackets, commas and relations around its values.
 
-A tuple, an interval, several values, a matrix, an equation and a value are different things, and are never equal.
-``(0,1)`` can be a tuple or an interval, so both are of the kind ``tuple``, with their brackets, and a bare inequality
-is the interval that it describes. ``\pm`` stands for two values.
+A tuple, several values, a matrix, an equation and a value are different kinds; `comparison` lists the few pairs that
+can be equal. ``(0,1)`` may be a tuple or an interval, so both have the kind ``tuple``, with their brackets. A bare
+inequality is the interval that it describes. ``\pm`` stands for two values.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from astarpo.rewards.several_values import (
     read_plus_minus,
 )
 
-DEEPEST = 8  # brackets within brackets
+DEEPEST = 8  # nested brackets
 
 
 @lru_cache(maxsize=4096)
 def read(answer: str) -> Reading:
-    """Read an answer as it stands in a box or in a data set."""
+    """Read an answer from a box or a data set."""
     return read_spelled(out_of_phrase(answer))
 
 
 def read_spelled(text: str, depth: int = 0) -> Reading:
-    """Read LaTeX in the one spelling."""
+    """Read normalised LaTeX."""
     text = text.strip()
     if depth > DEEPEST:
         return Reading("value", text)
@@ -55,7 +55,7 @@ _CLOCK = re.compile(
 
 
 def _time(text: str, read_element: ReadElement) -> Reading | None:
-    """Read ``6:30 p.m.``; without minutes, a.m. or p.m. must be there."""
+    """Read ``6:30 p.m.``; without minutes, a.m. or p.m. is required."""
     match = _CLOCK.fullmatch(re.sub(r"\\text\{([^{}]*)\}", r" \1 ", text).strip())
     if match is None or not (match["half"] or match["minutes"]) or int(match["hours"]) > 24:
         return None
@@ -67,19 +67,19 @@ def _time(text: str, read_element: ReadElement) -> Reading | None:
 
 
 def _ratio(text: str, read_element: ReadElement) -> Reading | None:
-    parts = split(text, ":")
-    if len(parts) == 1 or not all(parts) or re.search(r"[=<>|]|\\(?:in|mid|to)\b", text) or are_words(parts[0]):
+    terms = split(text, ":")
+    if len(terms) == 1 or not all(terms) or re.search(r"[=<>|]|\\(?:in|mid|to)\b", text) or are_words(terms[0]):
         return None
-    return Reading("ratio", text, tuple(read_element(part) for part in parts))
+    return Reading("ratio", text, tuple(read_element(term) for term in terms))
 
 
 def _approximation(text: str, read_element: ReadElement) -> Reading | None:
-    parts = split(text, r"\\approx(?![A-Za-z])")
-    if len(parts) != 2 or not all(parts):
+    sides = split(text, r"\\approx(?![A-Za-z])")
+    if len(sides) != 2 or not all(sides):
         return None
-    if is_variable(parts[0]):
-        return read_element("=".join(parts))
-    return Reading("approx", text, tuple(read_element(part) for part in parts))
+    if is_variable(sides[0]):
+        return read_element("=".join(sides))
+    return Reading("approx", text, tuple(read_element(side) for side in sides))
 
 
 def _equation(text: str, read_element: ReadElement) -> Reading | None:
@@ -89,14 +89,14 @@ def _equation(text: str, read_element: ReadElement) -> Reading | None:
     if len(sides) == 2 and is_variable(sides[1]) and NUMBER.fullmatch(sides[0]):
         sides = sides[::-1]  # 5=x
     left, right = sides[0], sides[-1]
-    parts = (Reading("value", left), read_element(right))
-    return Reading("equation", text, parts, mark="" if len(sides) == 2 else "chain", name=name_of(left))
+    elements = (Reading("value", left), read_element(right))
+    return Reading("equation", text, elements, mark="" if len(sides) == 2 else "chain", name=name_of(left))
 
 
 _DIGITS = r"(?P<sign>-?)\(?(?P<digits>[0-9A-Za-z]*[0-9][0-9A-Za-z]*(?:\.[0-9A-Za-z]+)?|[A-F]{2,})\)?"
 _BASE = re.compile(
     rf"{_DIGITS}\s*(?:_\s*(?:\{{\s*\(?\s*(?:base|\\text\{{\s*base\s*\}})?\s*(?P<base>[0-9]{{1,2}})\s*\)?\s*\}}"
-    r"|(?P<bare>[0-9]{1,2}))|(?:\\text\{\s*)?\(?\s*base\s*\}?\s*(?P<said>[0-9]{1,2})\s*\)?\s*\}?)"
+    r"|(?P<bare>[0-9]{1,2}))|(?:\\text\{\s*)?\(?\s*base\s*\}?\s*(?P<suffix>[0-9]{1,2})\s*\)?\s*\}?)"
 )
 _BASES_IN_WORDS = {
     name: str(base)
@@ -109,11 +109,11 @@ def _in_base(text: str, read_element: ReadElement) -> Reading | None:
     match = _BASE.fullmatch(re.sub(r"\\text\{([0-9A-Z]+)\}", r"\1", text))
     if match is None:
         return None
-    base = match["base"] or match["bare"] or match["said"]
+    base = match["base"] or match["bare"] or match["suffix"]
     return Reading("base", match["sign"] + (match["digits"].upper().lstrip("0") or "0"), mark=base)
 
 
-# Tried in this order: what binds most loosely comes first.
+# Tried in this order, from the loosest binding to the tightest.
 _READERS = (
     _time,
     _ratio,

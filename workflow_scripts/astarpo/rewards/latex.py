@@ -1,8 +1,8 @@
-r"""The verifier of mathematics: the last box, read and compared kind by kind, and a fast path for plain numbers.
+r"""The verifier of mathematics: it compares the last box by kind, with a fast path for plain numbers.
 
-Gold answer and response are read alike: `markup` removes what never changes a value, `spelling` brings the rest
-into one spelling, `kinds` tells values, tuples, intervals, lists, matrices and equations apart, and `comparison`
-compares part by part; math-verify's parser reads the values, and sympy compares them (`values`).
+Gold answer and response are read alike: `markup` removes what never changes a value, `spelling` normalises the rest,
+`kinds` distinguishes values, tuples, intervals, lists, matrices and equations, and `comparison` compares element by
+element. math-verify's parser reads the values, and sympy compares them (`values`).
 """
 
 from __future__ import annotations
@@ -10,35 +10,35 @@ from __future__ import annotations
 import logging
 
 from astarpo.data.boxed import last_boxed
-from astarpo.rewards.comparison import has_value, same
+from astarpo.rewards.comparison import same
 from astarpo.rewards.kinds import read
 from astarpo.rewards.markup import LONGEST, unwrap
-from astarpo.rewards.parsing import refuse_threads
+from astarpo.rewards.parsing import reraise_if_fatal
 from astarpo.rewards.run_on import IN_BOX, without_run_on
 from astarpo.rewards.values import equal_numbers, plain_number
 from astarpo.rewards.verdicts import Response, Verdict
 
 SECONDS = 10  # for reading and comparing one answer
-# Workers have a clock of their own, so that a slow answer costs the worker, not a signal that sympy may swallow.
-own_clock = True
+# False in workers: they have kernel timers, while sympy may swallow the exception of a signal.
+use_signal_clock = True
 
 
 def math(gold: str, response: Response) -> Verdict:
     r"""Compare the last ``\boxed{}`` of the response with the gold answer as mathematics.
 
-    Several values separated by commas, "and" or "or" match in any order; tuples and intervals only in theirs, and
-    with the same brackets. ``x=5`` is 5 where the gold answer is a value. A unit may be missing, not be another
-    one; 28% is 28 and 0.28. A decimal may differ from an exact value beyond the sixth decimal, if that is beyond
-    the fourth digit as well.
+    Values separated by commas, "and" or "or" match in any order; tuples and intervals only in order and with the same
+    brackets. ``x=5`` is 5 if the gold answer is a value. A unit may be missing but must not differ; 28% is 28 and
+    0.28. A decimal may differ from an exact value beyond the sixth decimal, if that is also beyond the fourth
+    significant digit.
 
-    Outside of a worker it must run in a process's main thread: its clock is a signal.
+    Outside of workers it must run in the main thread, since its time limit uses a signal.
 
     Args:
         gold: LaTeX, without a box.
         response: the response.
 
     Returns:
-        ``no_answer`` where there is no box, ``timeout`` where reading or comparing took too long.
+        ``no_answer`` if there is no box, ``timeout`` if reading or comparing took too long.
 
     Raises:
         ValueError: the gold answer is empty.
@@ -51,20 +51,20 @@ def math(gold: str, response: Response) -> Verdict:
         return quick
     answer = _boxed(response) or ""
     try:
-        right = timeout(timeout_seconds=SECONDS if own_clock else None)(_is_right)(gold, answer)
-    except TimeoutException:  # no Exception: it would pass through `except Exception`
+        right = timeout(timeout_seconds=SECONDS if use_signal_clock else None)(_is_right)(gold, answer)
+    except TimeoutException:  # a BaseException, so `except Exception` does not catch it
         return Verdict("timeout", answer)
     return Verdict("correct" if right else "incorrect", answer)
 
 
 def math_quickly(gold: str, response: Response) -> Verdict | None:
-    """Judge what needs no symbolic work, as `math` would: no box, equal texts, two plain numbers.
+    """Judge cases without symbolic work as `math` does: no box, equal texts, two plain numbers.
 
     Args:
         gold, response: as for `math`.
 
     Returns:
-        The verdict, or None where the answers must be read as mathematics.
+        The verdict, or None if the answers must be read as mathematics.
     """
     answer = _boxed(response)
     if answer is None:
@@ -74,10 +74,10 @@ def math_quickly(gold: str, response: Response) -> Verdict | None:
         return Verdict("correct", answer)
     if len(given) > LONGEST:
         return Verdict("incorrect", answer) if wanted else None
-    right, found = unwrap(wanted), unwrap(given)
-    if plain_number(right) is None or plain_number(found) is None:
+    bare_gold, bare_answer = unwrap(wanted), unwrap(given)
+    if plain_number(bare_gold) is None or plain_number(bare_answer) is None:
         return None
-    return Verdict("correct" if equal_numbers(right, found) else "incorrect", answer)
+    return Verdict("correct" if equal_numbers(bare_gold, bare_answer) else "incorrect", answer)
 
 
 def _boxed(response: Response) -> str | None:
@@ -85,29 +85,24 @@ def _boxed(response: Response) -> str | None:
 
 
 def _is_right(gold: str, answer: str) -> bool:
-    logging.getLogger("math_verify").setLevel(logging.ERROR)  # it warns that it has no clock; we have one
+    logging.getLogger("math_verify").setLevel(logging.ERROR)  # suppress the warning about a missing time limit
     if not unwrap(gold):
         raise ValueError(f"the gold answer cannot be read as mathematics: {gold!r}")
     if not answer.strip() or max(len(gold), len(answer)) > LONGEST:
         return False
     try:
         return same(read(gold), read(answer))
-    except RecursionError:  # brackets within brackets
+    except RecursionError:  # deeply nested brackets
         return False
-    except Exception as error:  # sympy raises a dozen kinds at what it cannot compare
-        refuse_threads(error)
+    except Exception as error:  # sympy raises many types on what it cannot compare
+        reraise_if_fatal(error)
         return False
 
 
-def only_as_text(gold: str) -> bool:
-    """Whether a gold answer has no reading as mathematics, so that only its own words or spelling are right."""
-    return not has_value(read(gold))
-
-
-def leave_the_clock_to_the_worker() -> None:
-    """Prepare a worker process: no clock by signal, no warning about that, and the imports done."""
-    global own_clock
+def prepare_worker() -> None:
+    """Prepare a worker process: turn off the signal and the warning about that, and do the imports."""
+    global use_signal_clock
     import math_verify  # noqa: F401
 
-    own_clock = False
+    use_signal_clock = False
     logging.getLogger("math_verify").setLevel(logging.ERROR)

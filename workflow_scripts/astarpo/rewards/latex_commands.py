@@ -1,4 +1,4 @@
-"""LaTeX commands that mean the same, reduced to one each; sizes, spaces and fonts, which mean nothing, removed."""
+"""LaTeX commands that mean the same, reduced to one each; sizes, spaces and fonts are removed."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ _VARIANTS = (
 
 
 def one_command_each(text: str) -> str:
-    r"""Replace commands that mean the same by one of them: ``\leq`` by ``\le``, ``\dfrac`` by ``\frac``."""
+    r"""Replace synonymous commands with one of them: ``\leq`` by ``\le``, ``\dfrac`` by ``\frac``."""
     text = _EMPTY.sub("", _SIZES.sub(" ", text)).replace("\\!", "")
     text = _SPACES.sub(" ", text)
-    for pattern, wanted in _VARIANTS:
-        text = pattern.sub(wanted, text)
+    for pattern, replacement in _VARIANTS:
+        text = pattern.sub(replacement, text)
     return text
 
 
@@ -53,9 +53,9 @@ _COLOUR = re.compile(r"\\(?:textcolor|color)\s*\{[^{}]*\}\s*(?:\{(?P<inside>[^{}
 
 
 def without_fonts(text: str) -> str:
-    r"""Take the font off numbers and names; words, and letters that may be units, are put into ``\text{}``."""
+    r"""Remove fonts from numbers and names; wrap words, and letters that may be units, in ``\text{}``."""
     text = _COLOUR.sub(lambda m: m["inside"] or "", text)
-    for _ in range(3):  # fonts within fonts
+    for _ in range(3):  # nested fonts
         text = _FONT.sub(_without_font, text)
     return text
 
@@ -74,7 +74,7 @@ def _without_font(match: re.Match[str]) -> str:
 
 
 def over_as_fraction(text: str) -> str:
-    r"""Write ``{1 \over 2}`` as ``\frac{1}{2}``."""
+    r"""Rewrite ``{1 \over 2}`` as ``\frac{1}{2}``."""
     for _ in range(8):
         place = re.search(r"\\over(?![A-Za-z])", text)
         if place is None:

@@ -1,4 +1,4 @@
-"""Fractions: missing braces, mixed numbers, repeating decimals."""
+"""Fractions without braces, mixed numbers and repeating decimals."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ _REPEATING = re.compile(
     r"(?<![0-9.])([0-9]{0,20})\.([0-9]{0,20})(?:\\(?:overline|bar|dot)\s*\{([0-9]+)\}|\\(?:bar|dot)\s*([0-9])|\(([0-9]+)\))(?![0-9])"
 )
 
-# A digit three times before the dots.
+# A digit that occurs three times before the dots.
 _ELLIPSIS = re.compile(r"(?<![0-9.])([0-9]{0,20})\.([0-9]{0,20}?)([0-9])\3{2,20}\s?\.\.\.(?![0-9.])")
 
 
 def repeating_decimals_as_fractions(text: str) -> str:
-    r"""Write ``0.1\overline{6}`` and ``0.1666...`` as ``(16-1)/90``; ``0.16...`` stays as it is."""
+    r"""Rewrite ``0.1\overline{6}`` and ``0.1666...`` as ``(16-1)/90``; ``0.16...`` is unchanged."""
 
     def fraction(match: re.Match[str]) -> str:
         whole, head = match[1] or "0", match[2]
-        tail = next(one for one in match.groups()[2:] if one)
+        tail = next(group for group in match.groups()[2:] if group)
         top = int(whole + head + tail) - int(whole + head)
         return f"\\frac{{{top}}}{{{'9' * len(tail) + '0' * len(head)}}}"
 
@@ -33,7 +33,7 @@ _MIXED = re.compile(
 
 
 def braced_fractions(text: str) -> str:
-    r"""Write ``\frac12`` as ``\frac{1}{2}``, and ``1\frac12`` or ``1 1/2`` as a sum; ``4 10/3`` is no mixed number."""
+    r"""Add braces to ``\frac12``, and write ``1\frac12`` or ``1 1/2`` as a sum; ``4 10/3`` is not a mixed number."""
     text = _LOOSE_FRACTION.sub(lambda m: f"\\frac{{{m[1]}}}{{{m[2]}}}" if m[1] else f"\\frac{{{m[3]}}}", text)
     text = _HALF_LOOSE.sub(r"\1{\2}", text)
 

@@ -1,4 +1,4 @@
-"""How large a number would be, found without evaluating it: 2^(3^(4^5)) must not fill the memory."""
+"""Bounds on numbers without evaluating them: 2^(3^(4^5)) must not fill the memory."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from sympy import Basic, Expr, MatrixBase
 
-LARGEST_BITS = 2**20  # of a number that is evaluated
-MOST_TERMS = 1000  # of a sum or product that is evaluated
+LARGEST_BITS = 2**20  # of numbers that are evaluated
+MOST_TERMS = 1000  # of sums and products that are evaluated
 
 
 def too_large(expression: Basic | MatrixBase | None) -> bool:
-    """Whether evaluating would take numbers of more than `LARGEST_BITS` bits; found without evaluating."""
+    """Whether evaluation would need numbers of more than `LARGEST_BITS` bits."""
     from sympy import Basic
 
     if not isinstance(expression, Basic):
-        return any(too_large(one) for one in _entries(expression))
-    return any(bits(one) > LARGEST_BITS for one in _growing(expression))
+        return any(too_large(entry) for entry in _entries(expression))
+    return any(bits(node) > LARGEST_BITS for node in _growing(expression))
 
 
 def _entries(expression: MatrixBase) -> list[Expr]:
@@ -30,12 +30,12 @@ def _entries(expression: MatrixBase) -> list[Expr]:
 def _growing(expression: Basic) -> Iterator[Expr]:
     from sympy import Expr, preorder_traversal
 
-    return (one for one in preorder_traversal(expression) if isinstance(one, Expr))
+    return (node for node in preorder_traversal(expression) if isinstance(node, Expr))
 
 
 @lru_cache(maxsize=8192)
 def bits(expression: Basic) -> float:
-    """A bound on the size of the base-2 logarithm of a number; of a power of a symbol, on the exponent."""
+    """A bound on the absolute base-2 logarithm of a number; for a power of a symbol, on the exponent."""
     from sympy import Add, Float, Function, Mul, Pow, Product, Rational, Sum, exp, gamma
     from sympy.functions.combinatorial.factorials import CombinatorialFunction
 
@@ -45,7 +45,7 @@ def bits(expression: Basic) -> float:
         return abs(log2(abs(float(expression)) or 1.0))
     if isinstance(expression, Sum | Product):
         return inf if any(_terms(*limit.args) > MOST_TERMS for limit in expression.args[1:]) else 1.0
-    inner = [bits(one) for one in expression.args]
+    inner = [bits(argument) for argument in expression.args]
     if isinstance(expression, Pow | exp):
         base, exponent = (inner[0], inner[1]) if isinstance(expression, Pow) else (1.5, inner[0])
         factor = 30.0 if expression.free_symbols else 1.0
@@ -60,7 +60,7 @@ def bits(expression: Basic) -> float:
 
 
 def _size(exponent: Expr) -> float:
-    """The absolute value of a number, infinite where that itself is large; of what has symbols, a bound."""
+    """The absolute value of a number, infinite if it is large; a bound if there are symbols."""
     if bits(exponent) > 60:
         return inf
     value = exponent.evalf(5)
@@ -68,7 +68,7 @@ def _size(exponent: Expr) -> float:
 
 
 def _terms(_: Basic, lower: Expr = 0, upper: Expr = 0) -> float:
-    """How many terms there are between two limits; none to add one by one where a limit is a symbol or infinite."""
+    """The number of terms between two limits; 0 if a limit is symbolic or infinite."""
     if bits(lower) > 60 or bits(upper) > 60:
         return inf
     count = (upper - lower).evalf(15)

@@ -1,11 +1,11 @@
-r"""What stands around a value and never changes it: dollars, fonts, colours, emphasis, thousands separators."""
+r"""Markup that never changes a value: dollars, fonts, colours, emphasis, thousands separators."""
 
 from __future__ import annotations
 
 import re
 
-LONGEST = 10_000  # characters; nothing longer is an answer
-DEEPEST = 12  # layers of markup; more are left on, so that hostile nesting costs no quadratic time
+LONGEST = 10_000  # characters; a longer text is not an answer
+DEEPEST = 12  # layers of markup to remove; more could take quadratic time
 
 _FONTS = (
     r"text|textbf|textit|textrm|textsf|texttt|textnormal|textup|emph|mbox|hbox|underline|boldsymbol|pmb|bm"
@@ -30,17 +30,17 @@ _PAIRS = (
 )
 _SPACE = r"(?:\\[,;:! ]|\\q?quad(?![A-Za-z])|~|\s)"
 _SPACE_AT_THE_ENDS = re.compile(rf"^{_SPACE}+|(?<!\s){_SPACE}+$|\\+$")
-# A sign written as a dash: at the beginning, or where an operator cannot be meant. Between values it is a range.
+# A dash used as a sign: at the beginning, or where it cannot be an operator. Between values it marks a range.
 _DASH_AS_SIGN = re.compile(r"(^|[(\[{,=<>:$*^])(\s*)[\u2010-\u2015\ufe58](?=\s*[$\u20ac\u00a3]?\s*[\d.\\(])")
 _BLANKS = "\u00a0\u2002-\u200a\u202f\u205f"
 _SEPARATOR = rf"\s{{0,2}}(?:\{{,\}}|,?\s?\\!|\\[,;: ]|~|[{_BLANKS} ])\s{{0,2}}"
-# Groups of exactly three digits, all of them or none: 1{,}234{,}56 stays as it is, and so does 1 234,5.
+# All groups must have exactly three digits: 1{,}234{,}56 and 1 234,5 are unchanged.
 _THOUSANDS = re.compile(
     rf"(?<![\w.,}}\\])(?<![0-9] )(?P<first>[1-9][0-9]{{0,2}})(?P<rest>(?:{_SEPARATOR}[0-9]{{3}}){{1,12}})"
     rf"(?![0-9]|{_SEPARATOR}[0-9]|,[0-9])"
 )
 
-# Full-width forms stand 0xFEE0 above their ASCII characters.
+# Full-width forms are 0xFEE0 above their ASCII characters.
 _ASCII = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)} | {
     0x3000: " ",
     0x2212: "-",
@@ -58,19 +58,19 @@ _ASCII = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)} | {
 
 
 def unwrap(text: str) -> str:
-    r"""Take off what never changes a value.
+    r"""Remove markup that never changes a value.
 
-    From around the whole: blanks and spacing commands, ``$ $``, ``\( \)``, braces, fonts (``\text{}``,
-    ``\mathbf{}``, ``\underline{}``), colours, Markdown emphasis, one full stop behind it. Anywhere in it:
-    full-width characters become ASCII, Unicode's minus and a dash used as a sign become ``-``, and separators
-    between groups of exactly three digits go (``1{,}234``, ``1\,234``, ``1,\!234``, ``1 234`` are 1234). A
-    plain comma stays, since ``1,234`` may be a list, and so does ``1 2``.
+    Around the text: blanks and spacing commands, ``$ $``, ``\( \)``, braces, fonts (``\text{}``, ``\mathbf{}``,
+    ``\underline{}``), colours, Markdown emphasis, one trailing full stop. Anywhere in it: full-width characters become
+    ASCII, Unicode minus signs and dashes used as signs become ``-``, and separators between groups of exactly three
+    digits are removed (``1{,}234``, ``1\,234``, ``1,\!234``, ``1 234`` are 1234). A plain comma stays, since ``1,234``
+    may be a list, and so does ``1 2``.
 
     Args:
-        text: an answer; one longer than `LONGEST` is only stripped.
+        text: an answer; if longer than `LONGEST`, it is only stripped.
 
     Returns:
-        The same value with nothing around it. Applied twice it gives the same as once.
+        The value without markup. The function is idempotent.
     """
     text = text.strip()
     if len(text) > LONGEST:
@@ -82,18 +82,6 @@ def unwrap(text: str) -> str:
             break
     text = _DASH_AS_SIGN.sub(r"\1\2-", text)
     return _THOUSANDS.sub(lambda match: re.sub("[^0-9]", "", match.group()), text)
-
-
-def without_symbols(text: str) -> str:
-    r"""Take the signs of a currency and of degrees off either end of a number: ``\$29``, ``29 €``, ``336^\circ``."""
-    return _SYMBOLS.sub("", text).strip()
-
-
-_CURRENCY = r"(?:\\?\$|\\text(?:euro|sterling|yen)\b|\\(?:euro|pounds|yen)\b|[\u00a3\u00a5\u20a9\u20ac\u20b9\u20bd])"
-_DEGREES = r"(?:\^\s*(?:\\circ(?![A-Za-z])|\{\s*\\circ\s*\}|\u00b0)|\\degree(?![A-Za-z])|\u00b0)"
-_SYMBOLS = re.compile(
-    rf"^\s*{_CURRENCY}\s*(?=[-+.\d\\])|(?<=^[-+]){_CURRENCY}\s*(?=[.\d])|\s*(?:{_CURRENCY}|{_DEGREES})\s*$"
-)
 
 
 def _without_a_layer(text: str) -> str:
@@ -123,14 +111,14 @@ def _without_a_pair(text: str) -> str:
 
 
 def closing(text: str, start: int) -> int | None:
-    """Find the brace that closes the one before a place.
+    """Find the brace that closes the one before an index.
 
     Args:
-        text: LaTeX; a backslash takes the meaning from the brace behind it.
-        start: the place behind the opening brace.
+        text: LaTeX; a backslash escapes a brace.
+        start: index after the opening brace.
 
     Returns:
-        The place of the closing brace, None where there is none.
+        Index of the closing brace, None if there is none.
     """
     depth = 1
     for match in re.compile(r"\\.|[{}]", re.DOTALL).finditer(text, start):

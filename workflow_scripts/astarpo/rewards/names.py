@@ -1,4 +1,4 @@
-r"""What an equation or an inequality is about."""
+"""Names of variables and of the quantities in equations."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ _COMPUTED = re.compile(rf"[0-9^!|]|\\(?:{'|'.join(FUNCTIONS)}|pi|infty)(?![A-Za-
 
 
 def is_variable(text: str) -> bool:
-    """Whether a text is one variable, ``x`` or ``x_1`` or ``f(x)``, and no constant."""
+    """Whether a text is one variable, such as ``x``, ``x_1`` or ``f(x)``, and not a constant."""
     return bool(_VARIABLE.fullmatch(text)) and text not in _CONSTANTS
 
 
 def name_of(text: str) -> str:
-    r"""Tell what an equation gives the value of: ``x``, ``f(x)``, ``AB``, ``m+n``, ``(x,y)``.
+    r"""The quantity that an equation defines: ``x``, ``f(x)``, ``AB``, ``m+n``, ``(x,y)``.
 
     Args:
         text: its left side.
 
     Returns:
-        The text without blanks; "" where it is an equation of its own, as in ``2x+y``, ``x^2`` or ``ry+x``.
+        The text without blanks; "" if it is an expression, as in ``2x+y``, ``x^2`` or ``ry+x``.
     """
     squeezed = re.sub(r"\s", "", text)
     rest = re.sub(r"\|([A-Za-z]+)\|", r"\1", _SUBSCRIPT.sub("", text))

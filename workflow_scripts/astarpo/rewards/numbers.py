@@ -1,4 +1,4 @@
-"""Verifiers of numbers: exact, and in time linear in the length of the response."""
+"""Verifiers of numbers, exact and linear in the length of the response."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from astarpo.rewards.verdicts import Response, Verdict
 def integer(gold: str, response: Response) -> Verdict:
     r"""Compare the integer in the last ``\boxed{}`` of the response with the gold integer.
 
-    The usual markup is ignored, see `to_integer`. What a model adds after its answer, a further question
-    with another box, is not part of the response (see `run_on`).
+    Common markup is ignored (see `to_integer`), and so is what a model adds after its answer, such as another
+    question with its box (see `run_on`).
 
     Args:
         gold: an integer; thousands commas and ``.0`` are allowed.
         response: the response.
 
     Returns:
-        ``no_answer`` where there is no box, ``incorrect`` where it holds no integer or another one.
+        ``no_answer`` if there is no box, ``incorrect`` if it does not hold the gold integer.
 
     Raises:
         ValueError: the gold answer is not an integer.
@@ -45,7 +45,7 @@ def integer(gold: str, response: Response) -> Verdict:
     return Verdict("correct" if to_integer(answer) == wanted else "incorrect", answer)
 
 
-# A quantity on one side of an equation: letters, and what binds them to a name; no comparison, no list.
+# A quantity on one side of an equation: letters and operators, but no comparison and no list.
 _QUANTITY = re.compile(r"(?=.*[A-Za-z])[A-Za-z0-9\\_^{}()|'+*/. \-]{1,80}")
 _NO_QUANTITY = re.compile(
     r"(?<![A-Za-z])(?:not|neq?|geq?|leq?|approx|equiv|wrong|incorrect|never|or|and|lor|land|vee|wedge)(?![A-Za-z])"
@@ -55,11 +55,11 @@ _NO_QUANTITY = re.compile(
 
 
 def to_integer(text: str) -> int | None:
-    r"""Read an integer of at most 1,000 digits as it stands in a box; None for anything else.
+    r"""Read an integer of at most 1,000 digits from a box; None for anything else.
 
     ``25.0``, ``025``, ``$25$``, ``\text{25}``, ``1,234``, ``1{,}234``, ``336^\circ``, ``25\text{ cm}`` are integers,
-    ``2,5`` and ``12,34`` are lists. ``m+n=25`` is 25, whatever stands on the left, and ``12+13=25`` as well; but
-    all sides that are numbers must be equal, and no more than the first may be a name.
+    ``2,5`` and ``12,34`` are lists. ``m+n=25`` is 25, whatever the left side, and so is ``12+13=25``; but all sides
+    that are numbers must be equal, and only the first may be a name.
     """
     number = read_integer(text, in_latex=True)
     if number is not None:
@@ -69,14 +69,14 @@ def to_integer(text: str) -> int | None:
 
 
 def _given_by_equation(text: str) -> Fraction | None:
-    """The number that all sides of an equation have, but for a name on the left."""
+    """The common value of an equation's sides, where the first may be a name."""
     if len(text) > LONGEST:
         return None
     first, *others = unwrap(text).split("=")
-    found = {_side(side) for side in others}
-    if len(found) != 1:
+    values = {_side(side) for side in others}
+    if len(values) != 1:
         return None
-    (value,) = found
+    (value,) = values
     if value is None:
         return None
     if _side(first) == value or (
@@ -87,7 +87,7 @@ def _given_by_equation(text: str) -> Fraction | None:
 
 
 def _side(text: str) -> Fraction | None:
-    """The value of one side of an equation, where it has one."""
+    """The value of one side of an equation, or None."""
     number = read_number(text, in_latex=True)
     if number is not None:
         return number
@@ -100,17 +100,17 @@ def _side(text: str) -> Fraction | None:
 def gsm8k(gold: str, response: Response) -> Verdict:
     r"""Compare the number after the last ``####`` of the response with the gold number, exactly.
 
-    Strict: the rest of that line is the number and what `numerals.read_number` takes off it, as in ``$18``,
-    ``**18**``, ``\boxed{18}``, ``Answer: 18``, ``18 eggs per day``, ``18!``. A number elsewhere in the response is
-    no answer. One ``####`` counts: the last one with something behind it, on its line or, for a line with nothing
-    else, a number on the next. Questions that a model adds after an answer are not part of the response (see `run_on`).
+    Strict: the rest of that line is the number and what `numerals.read_number` removes, as in ``$18``, ``**18**``,
+    ``\boxed{18}``, ``Answer: 18``, ``18 eggs per day``, ``18!``. Numbers elsewhere do not count. Only the last ``####``
+    with text after it counts; if it is alone on its line, a number may follow on the next. Questions that a model adds
+    after an answer are ignored (see `run_on`).
 
     Args:
         gold: a number; thousands commas are allowed.
         response: the response.
 
     Returns:
-        ``no_answer`` where nothing follows a ``####``, ``incorrect`` where it is not a number, or another one.
+        ``no_answer`` if nothing follows a ``####``, ``incorrect`` if it is not the gold number.
 
     Raises:
         ValueError: the gold answer is not a number.
@@ -119,10 +119,10 @@ def gsm8k(gold: str, response: Response) -> Verdict:
     answer = _after_hashes(without_run_on(response.text, AFTER_HASHES))
     if answer is None:
         return Verdict("no_answer", None)
-    found = to_number(answer)
-    if found is None:
+    number = to_number(answer)
+    if number is None:
         return Verdict("incorrect", answer)
-    return Verdict("correct" if found == wanted else "incorrect", str(found))
+    return Verdict("correct" if number == wanted else "incorrect", str(number))
 
 
 def _gold_number(gold: str) -> Fraction:
@@ -135,7 +135,7 @@ def _gold_number(gold: str) -> Fraction:
 def to_number(text: str) -> Fraction | None:
     """Read the line of an answer: one number, or an equation that gives it (``x = 18``, ``9*2=18``, ``= 18``).
 
-    Marks of exclamation behind it are no factorial here, and a comma or semicolon there is no list.
+    A trailing exclamation mark is not a factorial, and a trailing comma or semicolon does not make a list.
     """
     line = re.sub(r"!{1,3}(?=[.*]{0,4}$)|(?<=[0-9])[,;]$", "", text.strip())
     number = read_number(re.sub(r"^[=:]\s*(?=[-+$0-9.])", "", line))
@@ -146,14 +146,14 @@ _MARK = re.compile(r"#{4,}")
 
 
 def _after_hashes(text: str) -> str | None:
-    """What follows the last ``####`` that something follows; closing marks (``#### 42 ####``) are no answer."""
+    """The text after the last ``####`` that has any; closing marks (``#### 42 ####``) are ignored."""
     lines = [line.strip() for line in text.split("\n")] if "####" in text else []
     heading = None  # "#### Final answer", with no number below
     for place in reversed(range(len(lines))):
         if "####" not in lines[place]:
             continue
-        before, *behind = (part.strip() for part in _MARK.split(lines[place]))
-        given = next((part for part in reversed(behind) if part), None)
+        before, *behind = (segment.strip() for segment in _MARK.split(lines[place]))
+        given = next((segment for segment in reversed(behind) if segment), None)
         if given is not None and not announces_answer(given):
             return given
         below = next((line for line in lines[place + 1 : place + 4] if line), "####")
@@ -164,18 +164,17 @@ def _after_hashes(text: str) -> str | None:
 
 
 def gsm8k_flexible(gold: str, response: Response) -> Verdict:
-    """Compare the last number of the response, wherever it stands, with the gold number, exactly.
+    """Compare the last number anywhere in the response with the gold number, exactly.
 
-    As the paper's code does it in stage 1. It forgives a missing ``####``, and takes any last number for an answer.
-    ``3/4`` is one number, and so is ``42 million``. Questions that a model adds after an answer are not part of
-    the response (see `run_on`).
+    The paper's code does this in stage 1. It forgives a missing ``####`` and accepts any last number. ``3/4`` and
+    ``42 million`` are one number each. Questions that a model adds after an answer are ignored (see `run_on`).
 
     Args:
         gold: a number; thousands commas are allowed.
         response: the response.
 
     Returns:
-        ``no_answer`` where the response has no number, ``incorrect`` where the last one is another.
+        ``no_answer`` if the response has no number, ``incorrect`` if the last one differs.
 
     Raises:
         ValueError: the gold answer is not a number.
@@ -184,13 +183,13 @@ def gsm8k_flexible(gold: str, response: Response) -> Verdict:
     last = deque(_ANY_NUMBER.finditer(without_run_on(response.text, ANYWHERE)), maxlen=1)
     if not last:
         return Verdict("no_answer", None)
-    found = _value(last[0])
-    if found is None:
+    number = _value(last[0])
+    if number is None:
         return Verdict("incorrect", last[0].group())
-    return Verdict("correct" if found == wanted else "incorrect", str(found))
+    return Verdict("correct" if number == wanted else "incorrect", str(number))
 
 
-# A sign counts where no other number or word is before it: 5-3 ends in 3, not in -3. Nor is .5 part of a word.
+# A sign counts only if no number or word precedes it: 5-3 ends in 3, not in -3. The same holds for the point of .5.
 _ANY_NUMBER = re.compile(
     r"(?P<sign>(?<![\w.)\]}])[-+\u2212\u2010-\u2013])?[$\u20ac\u00a3\u00a5]?"
     r"(?P<digits>(?:[0-9]{1,3}(?:(?:,|\{,\}|,?\\!|\\,)[0-9]{3})+(?![0-9])|[0-9]{1,1000})(?:\.[0-9]{1,1000})?"
@@ -208,7 +207,7 @@ _BEHIND = re.compile(
 
 
 def _value(match: re.Match[str]) -> Fraction | None:
-    """The number that ends at a match, with what stands close to it: a numerator, a multiplier."""
+    """The number of a match, with an adjacent numerator or multiplier."""
     text, start, end = match.string, match.start(), match.end()
     number = Fraction(re.sub(r"[^0-9.]", "", match["digits"]) + (match["e"] or ""))
     if match["sign"] not in (None, "+"):

@@ -1,4 +1,4 @@
-r"""One number, as models and data sets spell it: with markup around it, and a unit or a multiplier behind it."""
+r"""Single numbers as models and data sets write them: with markup, a unit or a multiplier."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from fractions import Fraction
 
 from astarpo.rewards.markup import unwrap
 
-LONGEST = 3000  # characters; 1,000 digits on either side of the point, and what stands around them
+LONGEST = 3000  # characters: 1,000 digits on either side of the point, and markup
 
 _CURRENCY = r"(?:(?:US|CA|AU|NZ|HK)?\\?\$|[\u20ac\u00a3\u00a5\u20a9\u20b9\u20bd]|(?:USD|EUR|GBP|Rs\.?)(?![A-Za-z]))"
 _DEGREES = r"(?:\^\s*(?:\\circ(?![A-Za-z])|\{\s*\\circ\s*\})|\\degree(?![A-Za-z])|\^?\u00b0)(?:\s?[CF]\b)?"
-# Commas stand between groups of three digits: 1,234 is a number, 12,34 and 2,5 are lists.
+# Commas separate groups of three digits: 1,234 is a number, 12,34 and 2,5 are lists.
 DIGITS = r"(?:[1-9][0-9]{0,2}(?:,[0-9]{3}){1,300}(?![0-9])|[0-9]{1,1000})"
 _NUMBER = re.compile(
     rf"(?P<sign>[-+]?|(?:minus|negative)(?=\s+[0-9.$]))\s*(?:{_CURRENCY}\s*)?(?P<sign2>[-+]?)(?P<digits>{DIGITS}(?:\.[0-9]{{1,1000}})?|\.[0-9]{{1,1000}})"
@@ -50,7 +50,7 @@ MULTIPLIERS = {
     "trillion": 10**12,
     "trillions": 10**12,
 }
-# Words that no unit has in it: with one of them a text says more than a number, or something else.
+# Words that do not occur in units: a text with one of them is not just a number.
 _OTHER_WORDS = """
 is are was were be been isnt arent wasnt equals equal gives makes means seems looks becomes has have had does did do
 should would could might may must can cannot will shall think thinks guess guessing believe suppose assume
@@ -79,16 +79,16 @@ _LARGE_IN_CHINESE = frozenset("\u5341\u767e\u5343\u4e07\u842c\u4ebf\u5104\u5146"
 def read_number(text: str, in_latex: bool = False) -> Fraction | None:
     r"""Read a text that is one number, exactly.
 
-    Its markup is removed (see `markup.unwrap`), and so are "Answer:" before it, the signs of a currency, of degrees
-    and of percent, and a unit behind it: at most five words, and none that makes another number of it or a
-    sentence. ``dozen``, ``hundred``, ..., ``trillion`` multiply it. ``1.5e3`` and ``1.5\times 10^3`` are 1500.
+    Markup is removed (see `markup.unwrap`), and so are a leading "Answer:", currency, degree and percent signs, and
+    a unit: at most five words, none of which changes the number or makes a sentence. ``dozen``, ``hundred``, ...,
+    ``trillion`` multiply it. ``1.5e3`` and ``1.5\times 10^3`` are 1500.
 
     Args:
-        text: the whole text, not one with a number somewhere.
-        in_latex: a unit must be in ``\text{}``, since bare letters are variables, and percent signs stay.
+        text: a text that holds nothing but the number.
+        in_latex: units must be in ``\text{}``, since bare letters are variables, and percent signs are not allowed.
 
     Returns:
-        The number; None where the text says more or less than one.
+        The number, None if the text is not exactly one.
     """
     if len(text) > LONGEST:
         return None
@@ -106,18 +106,18 @@ def read_number(text: str, in_latex: bool = False) -> Fraction | None:
 
 
 def read_integer(text: str, in_latex: bool = False) -> int | None:
-    """As `read_number`, for integers: 25.0 is one, 25.5 is not."""
+    """Like `read_number`, for integers: 25.0 is one, 25.5 is not."""
     number = read_number(text, in_latex)
     return None if number is None or number.denominator != 1 else int(number)
 
 
 def announces_answer(text: str) -> bool:
-    """Whether a text is no more than "Answer:" or "Final answer"."""
+    """Whether a text is only "Answer:" or "Final answer"."""
     return _ANSWER.fullmatch(unwrap(text).rstrip("*: ") + ": ") is not None
 
 
 def _undressed(text: str) -> str:
-    """Without "Answer:", and with the markup removed from the number where only the number has it: ``**18** eggs``."""
+    """Remove "Answer:", and markup around the number alone, as in ``**18** eggs``."""
     label = re.match(_TEXT, text)
     if label is not None and announces_answer(label["words"]):
         text = text[label.end() :]
@@ -130,7 +130,7 @@ def _undressed(text: str) -> str:
 
 
 def _factor(tail: str, in_latex: bool) -> int | None:
-    """What the text behind a number multiplies it by: 1 for nothing or a unit, None where it is neither."""
+    """The multiplier after a number: 1 for nothing or a unit, None for other text."""
     if not in_latex:
         tail = re.sub(rf"(?:\\[,;: ]|~)*{_TEXT}", lambda match: f" {match['words']} ", tail)
         tail = re.sub(r"^\s*\\?%", " percent", tail)
@@ -147,14 +147,14 @@ def _factor(tail: str, in_latex: bool) -> int | None:
 def _is_unit(words: list[str]) -> bool:
     for word in words:
         letters = re.split(r"[^\w]|\^", word)
-        if _WORD.fullmatch(word) is None or any(one.lower() in NO_UNITS for one in letters):
+        if _WORD.fullmatch(word) is None or any(piece.lower() in NO_UNITS for piece in letters):
             return False
         if len(word) == 1 and word.isascii() and word not in _UNITS_OF_A_LETTER | {"a"}:
             return False
-        # Fractions and circled digits count as letters to regular expressions.
+        # Regular expressions count fractions and circled digits as letters.
         if _LARGE_IN_CHINESE & set(word) or any(
-            unicodedata.category(one) == "No" for one in word.rstrip("\u00b2\u00b3")
+            unicodedata.category(character) == "No" for character in word.rstrip("\u00b2\u00b3")
         ):
             return False
-    # 18 percent is written for 18 %, but 18 percent of something is another number.
+    # 18 percent is 18 %, but 18 percent of something is another number.
     return ("percent", "of") not in itertools.pairwise(words)

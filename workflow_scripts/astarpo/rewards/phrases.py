@@ -1,4 +1,4 @@
-r"""Words around an answer, and answers that are words."""
+"""Words around answers, and answers that are words."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from astarpo.rewards.spelling import spell
 
 
 def out_of_phrase(answer: str) -> str:
-    """Take an answer out of what is said around it, and spell it.
+    """Extract an answer from surrounding words and normalise it.
 
     Args:
-        answer: as it stands in the box or the data set. A text of several lines is not a sentence with an answer.
+        answer: content of a box or gold answer. A text of several lines is not searched for a sentence.
 
     Returns:
-        LaTeX in the one spelling.
+        Normalised LaTeX.
     """
     if "\n" in answer.strip() and r"\[" not in answer:
         return spell(answer)
@@ -23,10 +23,10 @@ def out_of_phrase(answer: str) -> str:
 
 
 _OTHER_SCRIPT = re.compile(r"[^\W\d_a-zA-Z\u00b5\u0370-\u03ff\u00c0-\u024f]")
-# Numerals and denials in other scripts: with them the number is another one. Chinese, Korean, Russian, Arabic, Hindi.
+# Numerals and denials that change a number, in Chinese, Korean, Russian, Arabic and Hindi.
 _TURNING = re.compile(
     "[\u4e07\u842c\u4ebf\u5104\u5343\u767e\u5341\u5146\u500d\u534a\u4e0d\u975e\u6ca1\u6c92\u5206\u6253\u6216\u548c]"
-    # About, less or more than, other than, squared, below zero: in Chinese and in Japanese.
+    # About, less or more than, other than, squared, below zero, in Chinese and Japanese.
     "|\u7ea6|\u7d04|\u5c0f\u4e8e|\u5c0f\u65bc|\u5927\u4e8e|\u5927\u65bc|\u5c11\u4e8e|\u591a\u4e8e|\u8d85|\u81f3\u5c11|\u81f3\u591a"
     "|\u4ee5\u4e0a|\u4ee5\u4e0b|\u4ee5\u5185|\u4ee5\u5916|\u4e0d\u8db3|\u5e73\u65b9(?![\u7c73\u5398\u5343\u516c\u5206])|\u96f6\u4e0b|\u51e0"
     r"|(?<=[0-9])\s*\u591a|\u672a\u6e80|\u3088\u308a|\u30de\u30a4\u30ca\u30b9|\u306a\u3044|\u9664|[\u8d1f\u8ca0]"
@@ -49,7 +49,7 @@ _DENIALS = re.compile(
 
 
 def _from_sentence(answer: str) -> str:
-    """The formula of a sentence that has one and denies nothing: ``Therefore $x>5$ is the solution.``"""
+    """The formula of a sentence with one formula and no denial: ``Therefore $x>5$ is the solution.``"""
     pieces = re.split(r"(?<!\\)\$+", answer)
     outside = "".join(pieces[::2])
     sentence = len(pieces) == 3 and re.fullmatch(r"[A-Za-z ,.:']*[A-Za-z]{2,}[A-Za-z ,.:']*", outside)
@@ -57,7 +57,7 @@ def _from_sentence(answer: str) -> str:
 
 
 def _without_preamble(text: str) -> str:
-    """``Answer: 13``, and one number among words of another script."""
+    """Remove ``Answer:``, and the words of another script around a single number."""
     shorter = _PREAMBLE.sub("", text, count=1)
     if shorter != text and re.match(r"[-+0-9\\.($]", shorter):
         text = spell(shorter)
@@ -79,7 +79,7 @@ _MATHEMATICS = re.compile(rf"\\?\b(?:{'|'.join(FUNCTIONS)})\b")
 
 
 def are_words(text: str) -> bool:
-    r"""Whether an answer is text and no mathematics: ``\text{east}``, ``No solution``, not ``xy`` or ``5``."""
+    r"""Whether an answer is text, not mathematics: ``\text{east}`` or ``No solution``, but not ``xy`` or ``5``."""
     bare = re.sub(r"\\text\{([^{}]*)\}", r" \1 ", text)
     if "\\" in bare or re.search(r"[0-9=+*/^_<>|]", bare):
         return bool(re.fullmatch(r"\s*[A-Za-z]{3,}[\w\s.,'()-]*", bare)) and "\\text" in text

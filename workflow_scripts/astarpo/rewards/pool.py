@@ -1,4 +1,4 @@
-"""A pool of killable worker processes: each question gets an outcome, in time, whatever the verifier does."""
+"""A pool of killable worker processes: each question gets an outcome in time, whatever the verifier does."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from typing import Self
 from astarpo.common.errors import InputError
 from astarpo.rewards.worker import READY, Limits, Outcome, Question, serve
 
-GRACE_S = 1.0  # a worker that outlives its own wall clock by this much is killed by the pool
+GRACE_S = 1.0  # the pool kills a worker that exceeds its wall-clock limit by this much
 STARTING_S = 120.0
-STARTS = 3  # in vain, before the pool gives up
-LARGEST_LIST = 32  # questions that a worker is given at a time
-RETIRE_AFTER = 20_000  # questions; whatever a verifier's library piles up goes with its process
+STARTS = 3  # failed starts before the pool gives up
+LARGEST_LIST = 32  # questions sent to a worker at a time
+RETIRE_AFTER = 20_000  # questions; a new process frees what a verifier's library has leaked
 
 
 @dataclass
@@ -37,8 +37,8 @@ class GradingPool:
     """Judges questions in worker processes.
 
     Args:
-        workers: processes; none is started before there is something to judge.
-        limits: of each question; a worker that exceeds one ends, and only its question is lost.
+        workers: processes, started when there is something to judge.
+        limits: of each question; a worker that exceeds one is killed, and only its question is lost.
     """
 
     def __init__(self, workers: int, limits: Limits) -> None:
@@ -55,7 +55,7 @@ class GradingPool:
         self.close()
 
     def close(self) -> None:
-        """End all workers."""
+        """Stop all workers."""
         for worker in self._running:
             self._end(worker)
         self._running = []
@@ -67,20 +67,20 @@ class GradingPool:
             questions: any number.
 
         Yields:
-            (place, outcome) as they come, each place once.
+            (index, outcome) as they arrive, each index once.
 
         Raises:
-            InputError: no worker can be started.
+            InputError: workers fail to start.
         """
         waiting = deque(range(len(questions)))
         try:
             while waiting or any(worker.pending for worker in self._running):
                 self._hand_out(waiting, questions)
-                wait([worker.connection for worker in self._running], self._patience())
+                wait([worker.connection for worker in self._running], self._seconds_left())
                 for worker in list(self._running):
                     yield from self._listen(worker, waiting)
         finally:
-            # Left early: what is on its way belongs to nobody.
+            # After an early exit nobody reads the pending outcomes.
             for worker in [worker for worker in self._running if worker.pending]:
                 self._remove(worker)
 
@@ -97,34 +97,34 @@ class GradingPool:
                 continue
             places = [waiting.popleft() for _ in range(min(size, len(waiting)))]
             worker.pending, worker.since = deque(places), time.monotonic()
-            with contextlib.suppress(OSError):  # if it died meanwhile, listening to it says how
+            with contextlib.suppress(OSError):  # if it has died, `_listen` handles it
                 worker.connection.send([questions[place] for place in places])
 
     def _start(self) -> None:
         if self._failed_starts >= STARTS:
             raise InputError(
                 f"a grading worker failed to start {STARTS} times; is there enough memory, and is math-verify "
-                "installed? Its own messages are above."
+                "installed? Its messages are above."
             )
-        ours, theirs = self._context.Pipe()
-        process = self._context.Process(target=serve, args=(theirs, self.limits), daemon=True)
+        pool_end, worker_end = self._context.Pipe()
+        process = self._context.Process(target=serve, args=(worker_end, self.limits), daemon=True)
         process.start()
-        theirs.close()
-        self._running.append(_Worker(process, ours))
+        worker_end.close()
+        self._running.append(_Worker(process, pool_end))
 
-    def _patience(self) -> float:
+    def _seconds_left(self) -> float:
         """Seconds until the first worker is overdue."""
-        deadlines = [self._deadline(worker) for worker in self._running if self._owes(worker)]
+        deadlines = [self._deadline(worker) for worker in self._running if self._is_busy(worker)]
         return max(0.0, min(deadlines, default=time.monotonic() + 1) - time.monotonic())
 
-    def _owes(self, worker: _Worker) -> bool:
+    def _is_busy(self, worker: _Worker) -> bool:
         return bool(worker.pending) or not worker.ready
 
     def _deadline(self, worker: _Worker) -> float:
         return worker.since + (self.limits.wall_s + GRACE_S if worker.ready else STARTING_S)
 
     def _listen(self, worker: _Worker, waiting: deque[int]) -> Iterator[tuple[int, Outcome]]:
-        """Take in what a worker says, or note that it says nothing any more."""
+        """Receive a worker's messages, or notice that it has died or is overdue."""
         try:
             while worker.connection.poll():
                 message = worker.connection.recv()
@@ -135,13 +135,13 @@ class GradingPool:
                     worker.answered += 1
                     yield worker.pending.popleft(), message
         except (EOFError, OSError):
-            yield from self._bury(worker, waiting, overdue=False)
+            yield from self._handle_death(worker, waiting, overdue=False)
             return
-        if self._owes(worker) and time.monotonic() >= self._deadline(worker):
-            yield from self._bury(worker, waiting, overdue=True)
+        if self._is_busy(worker) and time.monotonic() >= self._deadline(worker):
+            yield from self._handle_death(worker, waiting, overdue=True)
 
-    def _bury(self, worker: _Worker, waiting: deque[int], overdue: bool) -> Iterator[tuple[int, Outcome]]:
-        """Book the question that a worker died of; the others it had wait again, in their order."""
+    def _handle_death(self, worker: _Worker, waiting: deque[int], overdue: bool) -> Iterator[tuple[int, Outcome]]:
+        """Record the question that killed a worker, and requeue its other questions in order."""
         self._remove(worker)
         code = worker.process.exitcode
         if not worker.ready:
@@ -156,7 +156,7 @@ class GradingPool:
             detail = f"took more than {self.limits.cpu_s:g} s of CPU time"
             yield place, Outcome("timeout", None, detail)
         elif overdue or code == -signal.SIGALRM:
-            detail = f"took more than {self.limits.wall_s:g} s by the wall clock"
+            detail = f"took more than {self.limits.wall_s:g} s of wall-clock time"
             yield place, Outcome("timeout", None, detail)
         else:
             yield place, Outcome("error", None, f"the verifier ended its process ({_exit(code)})")

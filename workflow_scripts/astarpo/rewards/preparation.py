@@ -1,4 +1,4 @@
-"""What the preparation of data asks of verifiers, in workers: a verifier that hangs or exits is a message."""
+"""Verifier calls for data preparation, in workers: a verifier that hangs or exits causes an error message."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ LIMITS = Limits(cpu_s=60.0, wall_s=120.0)  # the first call may load a library o
 
 
 def mean_the_same(verifier: str, pairs: Sequence[tuple[str, str]]) -> list[bool]:
-    """Tell which pairs of gold answers a verifier takes for one and the same.
+    """Determine which pairs of gold answers a verifier considers equal.
 
     Args:
         verifier: a name in the registry, or ``path/to/file.py:function``.
-        pairs: gold answers; the second is given as the response to the first.
+        pairs: gold answers; the second is the response to the first.
 
     Returns:
-        One per pair. False also where there is no verdict: that deserves attention.
+        One per pair; False also if there is no verdict, so that the pair is reported.
     """
     questions: dict[int, Question] = {}
     for place, (one, other) in enumerate(pairs):
@@ -37,14 +37,14 @@ def mean_the_same(verifier: str, pairs: Sequence[tuple[str, str]]) -> list[bool]
 
 
 def try_own_verifier(verifier: str, golds: Sequence[str]) -> None:
-    """Call a verifier in a file of its own on a few gold answers, each given as the response as well.
+    """Call a user's verifier on a few gold answers, each also given as the response.
 
     Args:
         verifier: ``path/to/file.py:function``.
-        golds: gold answers; the first `TRIED` different ones are tried.
+        golds: gold answers; the first `TRIED` distinct ones are tried.
 
     Raises:
-        InputError: it raises, hangs, ends its process, or returns something that is not a verdict.
+        InputError: it raises, hangs, exits, or returns something other than a verdict.
     """
     tried = list(dict.fromkeys(golds))[:TRIED]
     questions = [Question(verifier, gold, Response(gold, [0], "stop")) for gold in tried]
@@ -58,7 +58,7 @@ def try_own_verifier(verifier: str, golds: Sequence[str]) -> None:
             function = own_function(verifier)
             raise InputError(
                 f"verifier {verifier} gives no verdict on the gold answer {gold!r} with the same text as the response: "
-                f"{outcomes[place].status} ({outcomes[place].detail}). Correct the file: {function} is called as "
+                f"{outcomes[place].status} ({outcomes[place].detail}). Fix the file: {function} is called as "
                 f"{function}(gold, response), where response has text, token_ids and finish_reason, and returns a "
                 "Verdict, True, False, or None for no answer"
             )

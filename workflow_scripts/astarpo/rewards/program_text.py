@@ -1,4 +1,4 @@
-"""Mathematics written as program text, turned into LaTeX."""
+"""Conversion of program text to LaTeX."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _STAR = re.compile(r"\s*\*\s*")
 
 
 def program_text_as_latex(text: str) -> str:
-    r"""Write program text (``4.5e33``, ``x**2``, ``e^-x``, ``sqrt(2)``, ``pi/2``) as LaTeX."""
+    r"""Convert program text (``4.5e33``, ``x**2``, ``e^-x``, ``sqrt(2)``, ``pi/2``) to LaTeX."""
     text = _SCIENTIFIC.sub(lambda m: f"({m[1]}\\cdot 10^{{{int(m[2])}}})", text)
     text = _TIMES_TEN.sub(r"\\times ", text)
     text = _CALL.sub(r"\\\1 ", text)
@@ -33,7 +33,7 @@ def program_text_as_latex(text: str) -> str:
 
 
 def _powers(text: str) -> str:
-    """Brace exponents: what follows ``**``, or stands in round brackets after ``^``, is the whole exponent."""
+    """Put braces around the operand of ``**`` and around an exponent in round brackets after ``^``."""
     text = _POWER.sub("^\x01", text)
     text = re.sub(rf"\x01\s*([-+]?\s*(?:{_NUMBER}|\\?[A-Za-z]+))", r"{\1}", text)
     text = re.sub(r"\x01\s*([-+])\s*\(", "\x01(\\1(", text) if "\x01-(" in text or "\x01+(" in text else text
@@ -41,7 +41,7 @@ def _powers(text: str) -> str:
 
 
 def _braced(text: str, mark: str) -> str:
-    """Turn each mark into an opening brace, and the round bracket that closes what follows into a closing one."""
+    """Replace each mark with an opening brace, and the round bracket that closes it with a closing one."""
     for _ in range(40):
         start = text.find(mark)
         if start < 0:

@@ -1,4 +1,4 @@
-"""Values with what belongs to them: a unit, a percent sign, degrees."""
+"""Values with a unit, a percent sign or degrees."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import re
 from fractions import Fraction
 
 from astarpo.rewards.brackets import is_one_bracket
-from astarpo.rewards.parsing import parse
 from astarpo.rewards.units import Measured, differ, measured
 from astarpo.rewards.values import plain_number, same_value
 
@@ -20,10 +19,10 @@ _TRIGONOMETRY = re.compile(r"\\(?:sin|cos|tan|cot|sec|csc)(?![A-Za-z])")
 def same_quantity(gold: str, answer: str) -> bool:
     """Whether two values are equal, with their units and percent signs.
 
-    A unit may be missing, but not be another one, and a letter is one only where the gold answer has a unit.
+    A unit may be missing but must not differ, and a letter is a unit only if the gold answer has one.
 
     Args:
-        gold, answer: LaTeX in the one spelling.
+        gold, answer: normalised LaTeX.
     """
     first, second = _PERCENT.sub("", gold), _PERCENT.sub("", answer)
     if first != gold or second != answer:
@@ -41,26 +40,20 @@ def same_quantity(gold: str, answer: str) -> bool:
     return "\\text" in gold + answer and _letters(gold) == _letters(answer) != ""
 
 
-def is_readable(text: str) -> bool:
-    """Whether math-verify can read a value, its unit and percent sign apart."""
-    taken = _measured(_radians(_PERCENT.sub("", text)))
-    return taken is not None and parse(taken.value) is not None
-
-
 def _measured(text: str, letters: bool = False) -> Measured | None:
-    taken = measured(text, letters)
-    if taken is None or not is_one_bracket(taken.value) or not taken.value.startswith("("):
-        return taken
-    return taken._replace(value=taken.value[1:-1].strip())  # (5) \text{ cm}
+    quantity = measured(text, letters)
+    if quantity is None or not is_one_bracket(quantity.value) or not quantity.value.startswith("("):
+        return quantity
+    return quantity._replace(value=quantity.value[1:-1].strip())  # (5) \text{ cm}
 
 
 def _letters(text: str) -> str:
-    r"""A text that has a font for some of its letters only: ``5 \text{m}`` and ``5m``."""
+    r"""A text without its fonts, so that ``5 \text{m}`` equals ``5m``."""
     return re.sub(r"\\text|[{}]|(?<![0-9])\s|\s(?![0-9])", "", text)
 
 
 def _radians(text: str) -> str:
-    r"""``\sin 30^\circ`` is the sine of pi/6; elsewhere degrees are a unit."""
+    r"""Convert degrees in ``\sin 30^\circ`` to radians; without trigonometry they are a unit."""
     degree = r"\s*\^\s*(?:\{\s*\\circ\s*\}|\\circ(?![A-Za-z]))"
     if not _TRIGONOMETRY.search(text):
         return text
@@ -68,7 +61,7 @@ def _radians(text: str) -> str:
 
 
 def _same_percentage(gold: str, answer: str, gold_has: bool, answer_has: bool) -> bool:
-    """28% is 28% and 28 and 0.28; 28 is 28%; 1 is 100% and not 1%, 0.5 is 50% and not 0.5%."""
+    """28% is 28%, 28 and 0.28; 28 is 28%; 1 is 100%, not 1%; 0.5 is 50%, not 0.5%."""
     right, given = _measured(gold), _measured(answer)
     if right is None or given is None or right.unit or given.unit:
         return False

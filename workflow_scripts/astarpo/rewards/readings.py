@@ -1,4 +1,4 @@
-"""What an answer is read as: its kind and what it consists of."""
+"""Parsed answers: their kinds and elements."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ Kind = Literal[
 
 @dataclass(frozen=True)
 class Reading:
-    """An answer, taken apart.
+    """A parsed answer.
 
     Attributes:
-        kind: what it is. ``list`` is any number of values without order, ``approx`` two spellings of one value.
-        text: LaTeX in the one spelling.
-        parts: what it consists of; left and right side of an equation; rows of a matrix.
-        mark: the brackets of a tuple, the base of a number, "," of a number that could be a list: ``1,234``.
-        name: the variable that has this value or lies in this interval; "" where none is named.
+        kind: ``list`` is any number of values without order, ``approx`` two spellings of one value.
+        text: normalised LaTeX.
+        elements: values of a list or tuple, sides of an equation, rows of a matrix.
+        mark: the brackets of a tuple, the base of a number, "," if a number could be a list: ``1,234``.
+        name: the variable that has this value or lies in this interval; "" if there is none.
     """
 
     kind: Kind
     text: str
-    parts: tuple[Reading, ...] = ()
+    elements: tuple[Reading, ...] = ()
     mark: str = ""
     name: str = ""
 
 
-ReadElement = Callable[[str], Reading]  # what a reader calls for each element of what it reads
+ReadElement = Callable[[str], Reading]  # called by readers for each element

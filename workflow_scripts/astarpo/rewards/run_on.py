@@ -1,10 +1,10 @@
-"""Where a response ends: a base model that was not stopped goes on with a question of its own making."""
+"""The end of a response: a base model that is not stopped goes on with another question."""
 
 from __future__ import annotations
 
 import re
 
-# Tokens that end a text, spelled out; the decoder leaves them out where the tokenizer knows them as special.
+# End-of-text tokens; the decoder omits those that the tokenizer knows as special.
 _END = re.compile(
     r"<\|(?:endoftext|end_of_text|eot_id|eom_id|im_end|end|return|eos|EOT|END_OF_TURN_TOKEN)\|>"
     r"|<\uff5cend\u2581of\u2581sentence\uff5c>|<end_of_turn>|<eos>|</s>"
@@ -28,16 +28,16 @@ ANYWHERE = re.compile(
 def without_run_on(text: str, announced: re.Pattern[str]) -> str:
     r"""Cut off what is not part of the response.
 
-    That is everything behind a token that ends a text (``<|endoftext|>``, ``</s>``), and everything from the first
-    question on that follows an answer: a line that begins with ``Question:``, ``Q:``, ``Problem 3:``, ``Human:``,
-    or such a heading. A question before any answer is part of the response.
+    That is everything after an end-of-text token (``<|endoftext|>``, ``</s>``), and everything from the first question
+    after an answer: a line that begins with ``Question:``, ``Q:``, ``Problem 3:`` or ``Human:``, or a heading like
+    these. A question before any answer is part of the response.
 
     Args:
         text: the response.
-        announced: what says that an answer was given; the verifier knows: `AFTER_HASHES`, `IN_BOX`, `ANYWHERE`.
+        announced: matches an answer, as the verifier expects it: `AFTER_HASHES`, `IN_BOX` or `ANYWHERE`.
 
     Returns:
-        The text up to there. Found in time linear in its length.
+        The remaining text, in time linear in its length.
     """
     end = _END.search(text)
     if end is not None:

@@ -1,4 +1,4 @@
-"""The settings of grading."""
+"""Settings of grading."""
 
 from __future__ import annotations
 

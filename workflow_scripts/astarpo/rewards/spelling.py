@@ -1,7 +1,7 @@
-r"""One spelling of mathematics: program text, Unicode and LaTeX's variants become LaTeX that math-verify reads.
+r"""Normalisation of mathematics: program text, Unicode and LaTeX variants become LaTeX that math-verify reads.
 
-Gold answers and responses go through the same steps, in the order of `STEPS`. No step changes a value, or turns into
-a value what is not one: ``1 2`` stays two numbers side by side.
+Gold answers and responses go through the same steps, in the order of `STEPS`. No step changes a value or
+creates one: ``1 2`` stays two adjacent numbers.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _COMMAND_BELOW = re.compile(r"_\s*\{\s*\\(?:text\s*\{\s*(\w+)\s*\}|(odot|oplus|m
 
 
 def _subscripts(text: str) -> str:
-    r"""``L_{\odot}`` and ``v_{\text{max}}`` are names, which the parser reads only without the command."""
+    r"""Remove commands from indices: the parser reads ``L_{\odot}`` and ``v_{\text{max}}`` only without them."""
     return _COMMAND_BELOW.sub(lambda m: f"_{{{m[1] or m[2]}}}", text)
 
 
@@ -33,7 +33,7 @@ _BRACKETS = re.compile(r"\)\s*(?=\(|[0-9]|\\frac)")
 
 
 def _products(text: str) -> str:
-    """Write ``2(3)`` as a product, a prime as part of the name, and ``1.`` as 1."""
+    """Rewrite ``2(3)`` as a product, a prime as part of the name, and ``1.`` as 1."""
     text = _LONE_POINT.sub("", text)
     text = _PRIME.sub(lambda m: "_{" + "p" * max(1, m[0].count("'") + m[0].count("prime")) + "}", text)
     return _BRACKETS.sub(r")\\cdot ", _PRODUCT.sub(r"\1\\cdot ", text))
@@ -43,7 +43,7 @@ _REVERSED = re.compile(r"(?P<left>[\[\]])(?P<inside>[^\[\](),]{0,200},[^\[\](),]
 
 
 def _reversed_brackets(text: str) -> str:
-    """Write ``]0,1[`` as ``(0,1)``, and ``[0,1[`` as ``[0,1)``, where such a bracket begins or ends the text."""
+    """Rewrite ``]0,1[`` as ``(0,1)``, and ``[0,1[`` as ``[0,1)``, if a reversed bracket begins or ends the text."""
     if not (text.startswith("]") or text.endswith("[")):
         return text
     return _REVERSED.sub(
@@ -75,13 +75,13 @@ STEPS: tuple[Callable[[str], str], ...] = (
 
 
 def spell(text: str) -> str:
-    r"""Write an answer in the one spelling; the content of ``\text{}`` stays as it is.
+    r"""Normalise an answer; the content of ``\text{}`` is unchanged.
 
     Args:
         text: an answer without its box.
 
     Returns:
-        LaTeX with the same meaning.
+        Equivalent LaTeX.
     """
     text = unwrap(text)
     if "\\begin" not in text:

@@ -1,4 +1,4 @@
-"""Grading as a stage: a table of responses in, a table of grades out."""
+"""The grading stage: from a table of responses to a table of grades."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from astarpo.common.errors import InputError
 from astarpo.common.files import read_table
 from astarpo.common.progress import Progress
 from astarpo.data.rows import DatasetRow
-from astarpo.rewards.equivalence import Asked, Problem, answer_classes
+from astarpo.rewards.equivalence import AnswerPair, Problem, answer_classes
 from astarpo.rewards.grading import Grade, Grader, Question, status_counts
 from astarpo.rewards.settings import GradingSettings
 from astarpo.rewards.verifiers import Response, right_response, takes_answers
@@ -22,7 +22,7 @@ CHUNK = 1000
 
 
 class ResponseRow(TypedDict):
-    """What is read of a row of `columns.GENERATIONS`; imported samples may lack tokens and reason."""
+    """The columns read from `columns.GENERATIONS`; imported samples may lack tokens and reason."""
 
     prompt_id: str
     response: str
@@ -31,7 +31,7 @@ class ResponseRow(TypedDict):
 
 
 class GradedRow(TypedDict):
-    """The columns of `columns.GRADED`; ``answer_class`` is for answers to a benchmark only."""
+    """The columns of `columns.GRADED`; only benchmark answers have ``answer_class``."""
 
     prompt_id: str
     sample_index: int
@@ -50,10 +50,10 @@ def grade_table(
         generations: parquet with the columns of `columns.GENERATIONS`.
         problems: parquet of the data set or benchmark.
         settings: policy for truncated responses, time limit, limits for null grades.
-        workers: processes that judge what is slow.
+        workers: processes for slow verifiers.
 
     Returns:
-        Rows of `columns.GRADED` in the order of the responses, and how many have each status.
+        Rows of `columns.GRADED` in the order of the responses, and counts by status.
 
     Raises:
         InputError: a response whose prompt is not among the problems, or too many null grades.
@@ -80,50 +80,50 @@ def grade_table(
 
 
 def add_answer_classes(rows: Sequence[GradedRow], problems: str, settings: GradingSettings, workers: int = 1) -> None:
-    """Add ``answer_class`` to graded rows, see `equivalence.answer_classes`.
+    """Add ``answer_class`` to graded rows; see `equivalence.answer_classes`.
 
     Args:
-        rows: as `grade_table` returned them; of a problem each, in the order of its samples or not.
+        rows: as `grade_table` returned them, in any order.
         problems: parquet of the benchmark.
-        settings: the time limits of a comparison.
-        workers: processes that judge what is slow.
+        settings: time limits of a comparison.
+        workers: processes for slow verifiers.
     """
     problem_of = {row["prompt_id"]: row for row in read_table(problems, DATASET).to_pylist()}
     rows_of: dict[str, list[GradedRow]] = defaultdict(list)
     for row in rows:
         rows_of[row["prompt_id"]].append(row)
-    # A wrong answer need not be readable, so no number of errors is a reason to stop.
-    never = settings.changed(truncated="as_judged", max_null_rate=1.0, min_nulls=len(rows) ** 2 + 1)
-    with Grader(never, workers) as grader:
+    # Wrong answers may be unreadable, so errors must not stop the stage.
+    lenient = settings.changed(truncated="as_judged", max_null_rate=1.0, min_nulls=len(rows) ** 2 + 1)
+    with Grader(lenient, workers) as grader:
         classes = answer_classes(
             [
                 Problem(
                     problem_of[prompt_id]["verifier"],
-                    [row["answer"] for row in own],
-                    [row["reward"] == 1.0 for row in own],
+                    [row["answer"] for row in problem_rows],
+                    [row["reward"] == 1.0 for row in problem_rows],
                 )
-                for prompt_id, own in rows_of.items()
+                for prompt_id, problem_rows in rows_of.items()
             ],
-            lambda asked: _mean_the_same(grader, asked),
+            lambda pairs: _mean_the_same(grader, pairs),
         )
-    for own, numbers in zip(rows_of.values(), classes, strict=True):
-        for row, number in zip(own, numbers, strict=True):
+    for problem_rows, numbers in zip(rows_of.values(), classes, strict=True):
+        for row, number in zip(problem_rows, numbers, strict=True):
             row["answer_class"] = number
 
 
-def _mean_the_same(grader: Grader, asked: Sequence[Asked]) -> list[bool]:
-    """Take one answer of each pair for the gold one, where the verifier knows answers at all."""
+def _mean_the_same(grader: Grader, pairs: Sequence[AnswerPair]) -> list[bool]:
+    """Judge one answer of each pair with the other as gold, if the verifier supports that."""
     questions: dict[int, Question] = {}
-    for place, (verifier, one, other) in enumerate(asked):
+    for place, (verifier, one, other) in enumerate(pairs):
         response = right_response(verifier, other) if takes_answers(verifier) else None
         if response is not None:
             questions[place] = Question(verifier, one, response)
     grades = dict(zip(questions, grader.grade(questions.values()), strict=True))
-    return [place in grades and grades[place].reward == 1.0 for place in range(len(asked))]
+    return [place in grades and grades[place].reward == 1.0 for place in range(len(pairs))]
 
 
 def _imported_rewards(generations: str) -> list[float | None] | None:
-    """Rewards that imported samples brought along; None where they were drawn here."""
+    """Rewards that came with imported samples; None for samples generated here."""
     table = read_table(generations)
     if "imported_reward" not in table.column_names:
         return None
@@ -132,24 +132,24 @@ def _imported_rewards(generations: str) -> list[float | None] | None:
 
 
 def _known(reward: float | None) -> Grade:
-    """The grade of a response whose text is not there: what came with it."""
+    """The grade of a response without text: its imported reward."""
     if reward is None:
         return Grade(None, "error", None, "neither response nor reward was imported")
     return Grade(reward, "correct" if reward else "incorrect", None)
 
 
 def _compare(grades: list[Grade], rewards: list[float | None]) -> None:
-    """Say how often the verifier agrees with the rewards that came along; its own verdicts count."""
+    """Print how often the verifier agrees with the imported rewards; the verifier's grades count."""
     both = [
         (graded.reward, reward)
         for graded, reward in zip(grades, rewards, strict=True)
         if graded.reward is not None and reward is not None
     ]
     if both:
-        same, right = sum(own == given for own, given in both), sum(own for own, _ in both)
+        same, right = sum(reward == imported for reward, imported in both), sum(reward for reward, _ in both)
         print(
-            f"{same} of {len(both)} grades agree with the imported rewards; right here: {right:g}, "
-            f"there: {sum(given for _, given in both):g}",
+            f"{same} of {len(both)} grades agree with the imported rewards; correct: {right:g} here, "
+            f"{sum(imported for _, imported in both):g} imported",
             flush=True,
         )
 
@@ -158,7 +158,7 @@ def _question(row: ResponseRow, problem_of: Mapping[str, DatasetRow], generation
     problem = problem_of.get(row["prompt_id"])
     if problem is None:
         raise InputError(f"{generations}: prompt {row['prompt_id']} is not among the problems")
-    # Imported samples may say nothing about tokens and end; then they count as ended by themselves.
+    # Imported samples may lack tokens and finish reason; they count as complete.
     token_ids, finish_reason = row["response_token_ids"] or [], row["finish_reason"] or "stop"
     response = Response(row["response"], token_ids, finish_reason)
     return Question(problem["verifier"], problem["gold"], response)

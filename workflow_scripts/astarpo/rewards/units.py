@@ -1,7 +1,7 @@
-r"""Units behind a value: what is one, what changes the value, and when two of them differ.
+r"""Units after a value: what is a unit, what changes the value, and when two units differ.
 
-A word behind a number is a unit (``13 cm``, ``13 \text{ apples}``), a letter is not: ``5t`` is a product. Numerals
-scale (``13 million``), and words that could turn the meaning (``13 is wrong``, ``13 dozen``) leave no value at all.
+A word after a number is a unit (``13 cm``, ``13 \text{ apples}``), but a letter is not: ``5t`` is a product. Numerals
+scale (``13 million``), and words that could change the meaning (``13 is wrong``, ``13 dozen``) leave no value.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _SCALES = {
     "trillion": 12,
     "trillions": 12,
 }
-# Words with which a number is no longer that number.
+# Words that change the value or meaning of a number.
 _TURNING_WORDS = """
 is are was not no isnt arent wrong false incorrect or and but if unless when where for all any each except than
 to through until from with without plus minus times over more less fewer least most about approximately maybe
@@ -30,10 +30,10 @@ ninths tenth tenths twelfths sixteenths hundredth hundredths thousandth thousand
 thousands dozen dozens score pair pairs gross squared cubed factorial percent negative mod modulo base answer
 equal equals only otherwise impossible undefined
 """
-# Those of the verifiers of numbers as well, and letters that abbreviate a numeral.
+# With those of the number verifiers, and abbreviated numerals.
 _TURNING = frozenset(_TURNING_WORDS.split()) | NO_UNITS
 _ABBREVIATIONS = frozenset(("k", "M", "MM", "B", "T", "bn", "mn"))
-# What sympy has no name for, or another one.
+# Units that sympy lacks or names differently.
 _SPELLINGS = """
 inch: in; foot: ft; yard: yd yds; mile: mi; mile/hour: mph; kilometer/hour: kmh kph; pound: lb lbs; ounce: oz ounces
 kilometer: km; decimeter: dm; centimeter: cm; millimeter: mm; nanometer: nm; kilogram: kg; gram: gm gms; milligram: mg
@@ -69,7 +69,7 @@ _LETTERS = {
 
 
 class Measured(NamedTuple):
-    """A text without its unit: the power of ten that a numeral means, and the unit; "" where there is none."""
+    """A value without its unit, the power of ten of its numeral, and the unit, "" if there is none."""
 
     value: str
     power: int
@@ -97,14 +97,14 @@ _SIGNS = {"$": "dollar", "\u20ac": "euro", "\u00a3": "pound_sterling", "\u00a5":
 
 
 def measured(text: str, letters: bool = False) -> Measured | None:
-    r"""Take the unit off a value.
+    r"""Separate a value from its unit.
 
     Args:
-        text: LaTeX in the one spelling.
-        letters: whether a single letter may be a unit, ``13 m``; where the other answer has a unit.
+        text: normalised LaTeX.
+        letters: whether a single letter may be a unit, as in ``13 m``.
 
     Returns:
-        The rest with its unit; None where words behind the value leave none.
+        The value and its unit; None if words after the value change its meaning.
     """
     money = _MONEY.search(text)
     if money is not None:
@@ -141,7 +141,7 @@ def _with_words(text: str, letters: bool) -> Measured | None:
 
 
 def _bare(text: str, letters: bool) -> re.Match[str] | None:
-    r"""Words without ``\text{}``: units that have a name, or after a blank a word that can be spoken."""
+    r"""Match words without ``\text{}``: known units, or pronounceable words after a blank."""
     match = _BARE_UNIT.match(text) if len(text) < 500 else None
     if match is None or "\\" in match["unit"]:
         return None
@@ -149,12 +149,12 @@ def _bare(text: str, letters: bool) -> re.Match[str] | None:
     named = [_known(word) is not None and (letters or place > 0 or len(word) > 1) for place, word in enumerate(words)]
     if all(named):
         return match
-    spoken = all(one or _can_be_spoken(word) for word, one in zip(words, named, strict=True))
+    spoken = all(known or _is_pronounceable(word) for word, known in zip(words, named, strict=True))
     return match if match["gap"] and spoken else None
 
 
-def _can_be_spoken(word: str) -> bool:
-    """Whether letters are a word and not a product: 13 abc is one of variables."""
+def _is_pronounceable(word: str) -> bool:
+    """Whether letters form a word, not a product of variables as in 13 abc."""
     vowels = "[eiou]" if len(word) == 3 else "[aeiouy\u00c0-\u024f]"
     return len(word) > 2 and re.search(vowels, word.lower()) is not None
 
@@ -164,7 +164,7 @@ def _plain(unit: str) -> str:
 
 
 def differ(first: str, second: str) -> bool:
-    """Whether two units are both known and not the same: cm and m, not cm and centimeters, nor cm and apples."""
+    """Whether two known units differ: cm and m, but not cm and centimeters, nor cm and apples."""
     if not first or not second:
         return False
     one, other = _canonical(first), _canonical(second)
@@ -173,12 +173,12 @@ def differ(first: str, second: str) -> bool:
 
 @lru_cache(maxsize=512)
 def _canonical(unit: str) -> tuple[str, ...] | None:
-    """The units in a text with their powers, sorted; None where a word is no known unit."""
+    """The units in a text with their powers, sorted; None if a word is not a known unit."""
     text = re.sub(r"\bper\b", "/", unit.lower() if len(unit) > 1 else unit)
     text = re.sub(r"\b(?:square|sq)\.?\s+([a-z]+)", r"\1^2", text)
     text = re.sub(r"\b(?:cubic|cu)\.?\s+([a-z]+)", r"\1^3", text)
     text = re.sub(r"([a-z]+)\s+squared", r"\1^2", text)
-    found, below = [], False
+    factors, below = [], False
     for word, power, slash in re.findall(r"([^\W\d_]+)(?:\s*\^\s*(-?[0-9]))?|(/)", text):
         if slash:
             below = True
@@ -186,11 +186,11 @@ def _canonical(unit: str) -> tuple[str, ...] | None:
         name = _known(word)
         if name is None:
             return None
-        for part, inverse in ((part, i > 0) for i, part in enumerate(name.split("/"))):
-            base, _, own = part.partition("^")
-            exponent = int(power or 1) * int(own or 1) * (-1 if below != inverse else 1)
-            found.append(f"{base}^{exponent}")
-    return tuple(sorted(found)) or None
+        for factor, inverse in ((factor, i > 0) for i, factor in enumerate(name.split("/"))):
+            base, _, unit_power = factor.partition("^")
+            exponent = int(power or 1) * int(unit_power or 1) * (-1 if below != inverse else 1)
+            factors.append(f"{base}^{exponent}")
+    return tuple(sorted(factors)) or None
 
 
 @lru_cache(maxsize=512)

@@ -1,10 +1,10 @@
-r"""Whether two values or expressions are equal: read by math-verify's parser, compared by sympy.
+r"""Whether two values or expressions are equal: parsed by math-verify, compared by sympy.
 
-Numbers: exact wherever both are rational; otherwise to `DIGITS` significant digits, whatever their size, so that
-neither 2^1024 nor 10^-320 is lost in a double. Where one side is a decimal, the two may differ by its rounding: they
-must agree to math-verify's six decimals and in relation to their size (`CLOSE`), so that no small number is 0.
-Functions: equal where they agree at points, positive and negative ones; what has no value at points is left to
-math-verify. Powers and factorials too large to write down are never evaluated.
+Numbers: exact if both are rational; otherwise to `DIGITS` significant digits, whatever their size, so that neither
+2^1024 nor 10^-320 is lost in a double. If one is a decimal, they may differ by rounding: they must agree to
+math-verify's six decimals and relative to their size (`CLOSE`), so that no small number equals 0. Functions: equal if
+they agree at positive and negative points; math-verify compares what has no value at points. Powers and factorials
+too large to write down are never evaluated.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from astarpo.rewards.magnitude import bits, too_large
-from astarpo.rewards.parsing import parse, refuse_threads
+from astarpo.rewards.parsing import parse, reraise_if_fatal
 
 if TYPE_CHECKING:
     from sympy import Basic, Expr, MatrixBase
 
 DIGITS = 40
 DECIMALS = 6
-CLOSE = 2e-5  # as 1/30 and 0.033333 differ
+CLOSE = 2e-5  # relative; 1/30 and 0.033333 differ by half of it
 POINTS = (0.7390851, 2.3571113, 1.1931723, 3.7433291, 0.3183099, -0.8414709, -2.6651441, -1.7724538)
 
 _PLAIN = re.compile(r"(?P<sign>[-+]?)\s*(?P<whole>[0-9]{0,2000})(?:\.(?P<decimals>[0-9]{0,2000}))?")
@@ -44,7 +44,7 @@ def plain_number(text: str) -> Fraction | None:
 
 
 def is_decimal(text: str) -> bool:
-    """Whether a value is written with decimals, and so may be rounded."""
+    """Whether a value is written with decimals, so that it may be rounded."""
     return bool(
         re.fullmatch(
             r"[-+]?\s*\(?[0-9]*\.[0-9]+(?:\s*\\(?:cdot|times)\s*10\s*\^\s*\{[-+]?[0-9]+\})?\)?",
@@ -54,7 +54,7 @@ def is_decimal(text: str) -> bool:
 
 
 def equal_numbers(gold: str, answer: str, factor: Fraction | int = 1) -> bool | None:
-    """Compare two plain numbers; None where one is none."""
+    """Compare two plain numbers; None if either is not one."""
     first, second = plain_number(gold), plain_number(answer)
     if first is None or second is None:
         return None
@@ -65,8 +65,8 @@ def same_value(gold: str, answer: str, factor: Fraction | int = 1) -> bool:
     """Whether two expressions are equal.
 
     Args:
-        gold, answer: LaTeX in the one spelling.
-        factor: what the answer is multiplied by, a power of ten.
+        gold, answer: normalised LaTeX.
+        factor: multiplier of the answer, a power of ten.
     """
     quick = equal_numbers(gold, answer, factor)
     if quick is not None:
@@ -84,7 +84,7 @@ def same_value(gold: str, answer: str, factor: Fraction | int = 1) -> bool:
 
 
 def _squeezed(text: str) -> str:
-    """Without blanks, but for those that keep two numbers apart."""
+    """Remove blanks, except those that separate two numbers."""
     return re.sub(r"(?<![0-9])\s+|\s+(?![0-9])", "", text)
 
 
@@ -115,7 +115,7 @@ def _undefined() -> tuple[Expr, ...]:
 
 
 def left_to_math_verify(right: Basic | MatrixBase | None, given: Basic | MatrixBase | None) -> bool:
-    """Ask math-verify whether two objects of sympy are equal: sets, relations, what has no value at points."""
+    """Whether two sympy objects are equal by math-verify: sets, relations, functions without values at points."""
     from math_verify import verify
 
     if too_large(right) or too_large(given):
@@ -132,8 +132,8 @@ def left_to_math_verify(right: Basic | MatrixBase | None, given: Basic | MatrixB
         )
     except MemoryError:
         raise
-    except Exception as error:  # things that cannot be compared are not equal
-        refuse_threads(error)
+    except Exception as error:  # objects that cannot be compared are not equal
+        reraise_if_fatal(error)
         return False
 
 
@@ -158,7 +158,7 @@ def _same_number(right: Expr, given: Expr, rounded: bool) -> bool:
         return bool(first == second) and not first.has(*_undefined())
     if not near(one, other, 1e-4):
         return False
-    # As many digits as it takes to see the last one before the point.
+    # Enough digits to include the last one before the point.
     digits = DIGITS + min(20_000, max(0, int(bits(first) / 3)))
     one, other = first.evalf(digits), second.evalf(digits)
     if near(one, other, 10.0 ** -(DIGITS - 10)) and digits < 300:
@@ -171,7 +171,7 @@ def _same_number(right: Expr, given: Expr, rounded: bool) -> bool:
 
 
 def near(one: Expr, other: Expr, tolerance: float) -> bool:
-    """Whether two numbers of sympy differ by no more than a share of the larger one."""
+    """Whether two sympy numbers differ by at most `tolerance` relative to the larger one."""
     return bool(abs(one - other) <= tolerance * max(abs(one), abs(other)))
 
 
@@ -179,7 +179,7 @@ def near(one: Expr, other: Expr, tolerance: float) -> bool:
 
 
 def _same_function(right: Expr, given: Expr) -> bool:
-    names = sorted({one.name for one in right.free_symbols | given.free_symbols})
+    names = sorted({symbol.name for symbol in right.free_symbols | given.free_symbols})
     if len(names) > 12:
         return False
     agreed = 0
@@ -198,10 +198,10 @@ def _same_function(right: Expr, given: Expr) -> bool:
 
 
 def _value_at(expression: Expr, values: dict[str, float]) -> Expr | None:
-    """The number that an expression is at a point; None where it has none, or a root or logarithm of a negative one."""
+    """The value of an expression at a point; None without one, or with a root or logarithm of a negative number."""
     from sympy import Pow, Rational, log
 
-    places = {one: Rational(str(values[one.name])) for one in expression.free_symbols}
+    places = {symbol: Rational(str(values[symbol.name])) for symbol in expression.free_symbols}
     try:
         for inner in expression.atoms(Pow, log):
             fractional = isinstance(inner, log) or not inner.exp.is_integer

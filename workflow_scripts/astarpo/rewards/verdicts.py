@@ -1,4 +1,4 @@
-"""What a verifier is given, and what it says."""
+"""Input and result of verifiers."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ Status = Literal["correct", "incorrect", "no_answer", "timeout", "error"]
 
 @dataclass(frozen=True)
 class Response:
-    """What a verifier sees: the response alone, never the prompt.
+    """The input of a verifier: the response alone, never the prompt.
 
     Attributes:
-        text: the decoded response, special tokens left out.
-        token_ids: its tokens, the end token included.
-        finish_reason: ``stop`` if it ended by itself, ``length`` if it was cut.
+        text: the decoded response without special tokens.
+        token_ids: its tokens, including the end token.
+        finish_reason: ``stop`` if it ended by itself, ``length`` if it was cut off.
     """
 
     text: str
@@ -30,7 +30,7 @@ class Verdict:
 
     Attributes:
         status: ``correct``, ``incorrect``, ``no_answer`` (nothing to judge) or ``timeout``; grading adds ``error``.
-        answer: the answer as extracted, None where there is none.
+        answer: the extracted answer, None if there is none.
     """
 
     status: Status

@@ -1,4 +1,4 @@
-"""The registry of verifiers: a line each. The same ones serve stage 1, training and evaluation."""
+"""The registry of verifiers, shared by stage 1, training and evaluation."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ Canary = tuple[str, str, Status]
 
 @dataclass(frozen=True)
 class Entry:
-    """A verifier and what there is to know about it.
+    """A verifier and its properties.
 
     Attributes:
         judge: the verifier.
-        spell: gold answer -> the shortest response that gives it; None where that is not known.
-        quick: judges in time linear in the text, the same as ``judge``, or says None: then a worker asks that.
-        canaries: (gold, response, status) that must come out so before anything is graded.
+        spell: gold answer -> its shortest correct response; None if unknown.
+        quick: the verdict of ``judge`` in time linear in the text, or None: then a worker calls ``judge``.
+        canaries: (gold, response, status), checked before anything is graded.
     """
 
     judge: Verifier
@@ -39,22 +39,22 @@ class Entry:
 
 
 def boxed(answer: str) -> str:
-    r"""Spell an answer as ``\boxed{answer}``."""
+    r"""Write an answer as ``\boxed{answer}``."""
     return f"\\boxed{{{answer}}}"
 
 
 def after_hashes(answer: str) -> str:
-    """Spell an answer as ``#### answer``."""
+    """Write an answer as ``#### answer``."""
     return f"#### {answer}"
 
 
 def multiple(gold: str, response: Response) -> Verdict:
-    """Judge by the verifier that the gold answer names: ``integer: 42``, ``math: \\frac12``.
+    """Judge with the verifier that the gold answer names: ``integer: 42``, ``math: \\frac12``.
 
-    For data sets that mix kinds of answers; ``columns.verifier`` of a data set makes such gold answers.
+    For data sets with several kinds of answers; ``columns.verifier`` of a data set writes these gold answers.
 
     Args:
-        gold: a verifier's name, a colon, a blank, and its gold answer.
+        gold: a verifier's name, a colon, a blank, and the gold answer.
         response: the response.
 
     Raises:
@@ -72,7 +72,7 @@ def _multiple_quickly(gold: str, response: Response) -> Verdict | None:
 def _spell_multiple(gold: str) -> str:
     entry, rest = _named_by(gold)
     if entry.spell is None:
-        raise ValueError(f"no right response is known to {gold!r}")
+        raise ValueError(f"no correct response to {gold!r} is known")
     return entry.spell(rest)
 
 
@@ -161,44 +161,44 @@ VERIFIERS: dict[str, Verifier] = {name: entry.judge for name, entry in REGISTRY.
 
 
 def right_response(verifier: str, gold: str) -> Response | None:
-    """The shortest response that gives a gold answer in the form that a verifier expects.
+    """The shortest correct response to a gold answer.
 
     Args:
         verifier: a name in the registry, or ``path/to/file.py:function``.
         gold: the gold answer.
 
     Returns:
-        The response, None where it is not known (verifiers in files of their own).
+        The response, None if it is unknown, as for a user's verifier.
     """
     spell = None if is_own(verifier) else REGISTRY[verifier].spell
     return None if spell is None else Response(spell(gold), [], "stop")
 
 
 def takes_answers(verifier: str) -> bool:
-    """Whether an answer as extracted can stand for a gold answer of this verifier."""
+    """Whether an extracted answer can serve as a gold answer of this verifier."""
     return verifier in REGISTRY and verifier not in ("countdown", "multiple")
 
 
-# Verifiers in files of their own.
+# Users' verifiers.
 
 
 def is_own(verifier: str) -> bool:
-    """Whether a name means a function in a file, ``path/to/file.py:function``."""
+    """Whether a name refers to a function in a file, ``path/to/file.py:function``."""
     return verifier.rpartition(":")[0].endswith(".py")
 
 
 def own_file(verifier: str) -> str:
-    """The file of such a verifier."""
+    """The file of a user's verifier."""
     return verifier.rpartition(":")[0]
 
 
 def own_function(verifier: str) -> str:
-    """The function of such a verifier."""
+    """The function of a user's verifier."""
     return verifier.rpartition(":")[2]
 
 
 def problem_with(verifier: str) -> str | None:
-    """Say what is wrong with a verifier's name, None if nothing is; the file is read but not run."""
+    """Describe what is wrong with a verifier's name, None if it is valid; the file is parsed but not run."""
     if verifier in REGISTRY:
         return None
     if not is_own(verifier):
@@ -217,7 +217,7 @@ def problem_with(verifier: str) -> str | None:
 
 
 def find_entry(verifier: str) -> Entry | None:
-    """Look a verifier up; one in a file of its own is loaded when it first judges, which is in a worker."""
+    """Look up a verifier; a user's file is loaded when it first judges, in a worker."""
     if verifier in REGISTRY:
         return REGISTRY[verifier]
     if not is_own(verifier):
@@ -237,17 +237,17 @@ def _load(verifier: str) -> Callable[[str, Response], object]:
     return loaded
 
 
-def _as_verdict(said: object) -> Verdict:
-    """A `Verdict`, or simply True, False, or None for no answer."""
-    if isinstance(said, Verdict):
-        if said.status not in get_args(Status):
+def _as_verdict(result: object) -> Verdict:
+    """Convert what a verifier returned: a `Verdict`, True, False, or None for no answer."""
+    if isinstance(result, Verdict):
+        if result.status not in get_args(Status):
             known = ", ".join(get_args(Status))
-            raise TypeError(f"the status of a Verdict must be one of {known}, but is {said.status!r}")
-        if not isinstance(said.answer, str | None):
-            raise TypeError(f"the answer of a Verdict must be a str or None, but is {said.answer!r}")
-        return said
-    if isinstance(said, bool):
-        return Verdict("correct" if said else "incorrect", None)
-    if said is None:
+            raise TypeError(f"the status of a Verdict must be one of {known}, but is {result.status!r}")
+        if not isinstance(result.answer, str | None):
+            raise TypeError(f"the answer of a Verdict must be a str or None, but is {result.answer!r}")
+        return result
+    if isinstance(result, bool):
+        return Verdict("correct" if result else "incorrect", None)
+    if result is None:
         return Verdict("no_answer", None)
-    raise TypeError(f"a verifier must return a Verdict, True, False or None, but returned {said!r}")
+    raise TypeError(f"a verifier must return a Verdict, True, False or None, but returned {result!r}")

@@ -1,4 +1,4 @@
-"""A worker process of the pool: judges one question after another, and dies at the first that takes too long."""
+"""A worker process of the pool: it judges one question after another, and dies if one takes too long."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ READY = "ready"
 
 @dataclass(frozen=True)
 class Limits:
-    """What judging one question may cost.
+    """Limits for judging one question.
 
     Attributes:
-        cpu_s: CPU seconds of the worker process (user and system, all of its threads). A busy machine takes longer
-            over the same work, but spends no more of these on it.
-        wall_s: wall-clock seconds, for a verifier that waits instead of computing.
+        cpu_s: CPU seconds of the worker process (user and system, all threads), which do not depend on how busy
+            the machine is.
+        wall_s: wall-clock seconds, for verifiers that wait instead of computing.
         memory_bytes: address space of the worker process.
     """
 
@@ -32,7 +32,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Question:
-    """One thing to judge: the name of the verifier, the gold answer and the response."""
+    """The name of a verifier, a gold answer and the response to judge."""
 
     verifier: str
     gold: str
@@ -41,7 +41,7 @@ class Question:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a question; ``detail`` says why it has no verdict (``timeout``, ``error``)."""
+    """The outcome of a question; ``detail`` explains a missing verdict (``timeout``, ``error``)."""
 
     status: Status
     answer: str | None
@@ -49,35 +49,35 @@ class Outcome:
 
 
 def judge(question: Question) -> Outcome:
-    """Ask the verifier; whatever it raises is an error of this question, not the end of the run."""
+    """Call the verifier; an exception is an error of this question and does not end the run."""
     try:
         entry = find_entry(question.verifier)
         if entry is None:
             raise LookupError(f"unknown verifier {question.verifier!r}")
         verdict = entry.judge(question.gold, question.response)
-    except BaseException as error:  # SystemExit too: a verifier has no say over the worker
+    except BaseException as error:  # SystemExit too: a verifier must not end the worker
         return Outcome("error", None, f"{type(error).__name__}: {str(error)[:300]}")
     return as_outcome(verdict)
 
 
 def as_outcome(verdict: Verdict) -> Outcome:
-    """A verdict as an outcome."""
+    """Convert a verdict to an outcome."""
     detail = f"answer {verdict.answer!r:.300}" if verdict.status in ("timeout", "error") else ""
     return Outcome(verdict.status, verdict.answer, detail)
 
 
 def serve(connection: Connection, limits: Limits) -> None:
-    """Answer lists of questions, one outcome at a time, until the connection closes.
+    """Judge lists of questions, sending one outcome at a time, until the connection closes.
 
-    The kernel's own clocks end the process when a question exceeds a limit: SIGPROF for CPU time, SIGALRM for the
-    wall clock. They work while the interpreter is stuck in C code, and when the parent is busy or gone.
+    Kernel timers end the process when a question exceeds a limit: SIGPROF for CPU time, SIGALRM for the
+    wall clock. They work even if the interpreter is stuck in C code, or the parent is busy or gone.
 
     Args:
         connection: to the pool.
         limits: of each question.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent
-    latex.leave_the_clock_to_the_worker()
+    latex.prepare_worker()
     resource.setrlimit(resource.RLIMIT_AS, (limits.memory_bytes, limits.memory_bytes))
     connection.send(READY)
     while True:
@@ -86,14 +86,14 @@ def serve(connection: Connection, limits: Limits) -> None:
         except EOFError:
             return
         for question in questions:
-            _start_clocks(limits.cpu_s, limits.wall_s)
+            _start_timers(limits.cpu_s, limits.wall_s)
             outcome = judge(question)
-            _start_clocks(0, 0)
+            _start_timers(0, 0)
             connection.send(outcome)
 
 
-def _start_clocks(cpu_s: float, wall_s: float) -> None:
-    """Restart both clocks; 0 stops one. A verifier may have taken the signals over, so they are reset each time."""
+def _start_timers(cpu_s: float, wall_s: float) -> None:
+    """Restart both timers; 0 stops one. A verifier may have replaced the signal handlers, so they are reset."""
     for number, timer, seconds in (
         (signal.SIGPROF, signal.ITIMER_PROF, cpu_s),
         (signal.SIGALRM, signal.ITIMER_REAL, wall_s),
