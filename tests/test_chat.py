@@ -38,8 +38,8 @@ def test_templates_that_say_both_messages_pass(template):
 @pytest.mark.parametrize(
     ("template", "said"),
     [
-        (RAISES, r"refuses a system message \(System role not supported\): leave system_prompt out"),
-        (DROPS, r"system_prompt = 'Think\.'.* leaves the system message out: leave"),
+        (RAISES, r"refuses a system message \(System role not supported\): remove system_prompt"),
+        (DROPS, r"system_prompt = 'Think\.'.* leaves the system message out: remove"),
         ("{{ messages[0]['content'] }}", "leaves the user message out"),
     ],
 )

@@ -24,7 +24,8 @@ def test_a_broken_or_half_written_checkpoint_is_passed_over(tmp_path, capsys):
     (tmp_path / "step-000003.partial").mkdir()
     assert checkpoints.load_newest(tmp_path) == (1, {"step": 1})
     assert (
-        "step-000002: damaged, an older checkpoint is tried (not as it was written: state.pt" in capsys.readouterr().out
+        "step-000002: damaged, trying an older checkpoint (changed since it was written: state.pt"
+        in capsys.readouterr().out
     )
 
 

@@ -201,7 +201,7 @@ def test_other_logits_than_the_heads_are_noticed():
         return out
 
     model.forward = shifted
-    assert "other logits" in find_head(model)
+    assert "are not those of its head alone" in find_head(model)
 
 
 def test_a_head_with_hooks_or_of_another_class_is_left_alone():

@@ -67,13 +67,15 @@ def test_a_model_whose_responses_would_never_end_is_refused(source, made):
     size = len(made)
     policy.model.generation_config.eos_token_id = [size, size - 1]
     assert end_token_ids(policy.model, policy.tokenizer) == [size - 1, 1]
-    assert f"; {size} cannot be drawn" in describe_end_tokens(policy.model, policy.tokenizer, [size - 1, 1])
+    assert f"; ignored, because beyond the vocabulary: {size}" in describe_end_tokens(
+        policy.model, policy.tokenizer, [size - 1, 1]
+    )
     policy.tokenizer.eos_token = None
     policy.model.generation_config.eos_token_id = size
     with pytest.raises(InputError, match=rf"\({size} is beyond its {size} tokens\).*never end"):
         end_token_ids(policy.model, policy.tokenizer)
     policy.model.generation_config.eos_token_id = None
-    with pytest.raises(InputError, match="has no end token, so that"):
+    with pytest.raises(InputError, match="has no end token, so its"):
         end_token_ids(policy.model, policy.tokenizer)
 
 

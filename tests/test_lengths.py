@@ -74,7 +74,7 @@ def test_prompt_and_response_may_fill_all_positions_and_no_more():
     first, second = str(refused.value).splitlines()
     assert first.startswith(
         "runs.a: prompts of up to 16 tokens (max_prompt_tokens) with responses of up to 49 (max_new_tokens) make 65, "
-        "but m has 64 positions; lower one"
+        "but m has 64 positions; lower either"
     )
     assert second.startswith("c: ")
 

@@ -212,7 +212,7 @@ def test_data_that_the_hub_does_not_give() -> None:
 
 
 def test_a_model_folder_that_is_missing(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"no model folder \(config.json is missing\)"):
+    with pytest.raises(InputError, match=r"not a model folder \(config.json is missing\)"):
         load_policy(tmp_path / "none")
 
 
@@ -303,7 +303,7 @@ def test_what_vllm_takes_beside_a_training_is_counted(monkeypatch: pytest.Monkey
     assert memory.sampler_bytes("transformers", "cuda", 0.3, 0, 10**9) == 0
     most = 70 * gib // 20
     memory.check_fits("m", most, memory.TRAINING, "cuda")
-    with pytest.raises(InputError, match=r"75.2 GB, vLLM beside them 25.8 GB, but cuda has 75.2 GB"):
+    with pytest.raises(InputError, match=r"75.2 GB, vLLM another 25.8 GB, but cuda has 75.2 GB"):
         memory.check_fits("m", most, memory.TRAINING, "cuda", 24 * gib)
 
 
@@ -329,7 +329,7 @@ def test_a_device_that_is_not_there(tiny_folder: Path, monkeypatch: pytest.Monke
     import torch
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(InputError, match="machine.device is 'cuda'.*sees no such device"):
+    with pytest.raises(InputError, match="machine.device is 'cuda'.*does not see that device"):
         load_policy(tiny_folder, "cuda")
 
 

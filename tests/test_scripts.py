@@ -217,7 +217,7 @@ def test_a_killed_training_goes_on_and_ends_as_it_would_have(job, tmp_path, numb
     assert not (tmp_path / "cut/manifest.json").exists()
     again = run("train_policy", *job, *outputs("cut"), cwd=tmp_path)
     assert again.returncode == 0, again.stderr
-    assert "going on from the checkpoint of step" in again.stdout
+    assert "resuming from the checkpoint of step" in again.stdout
     for name in ("model", "metrics.parquet"):
         assert sha256(tmp_path / "whole" / name) == sha256(tmp_path / "cut" / name)
     assert read_table(tmp_path / "cut/timings.parquet").num_rows == 31
@@ -243,7 +243,7 @@ def test_other_settings_do_not_find_the_checkpoints(job, tmp_path):
     changed["steps"] = 2
     changed["hyperparameters"]["beta2"] = 0.5
     done = run("train_policy", job[0], json.dumps(changed), *job[2:], *outputs("cut"), cwd=tmp_path)
-    assert done.returncode == 0 and "going on" not in done.stdout
+    assert done.returncode == 0 and "resuming" not in done.stdout
     assert len(list((tmp_path / "cut/scratch").glob("*/made_from.json"))) == 2
 
 
@@ -260,13 +260,13 @@ def test_an_edited_objective_trains_anew_and_a_comment_does_not(job, tmp_path):
     first, weights = train()
     objective.write_text(objective.read_text() + "\n# A comment.\n")
     again, same = train()
-    assert "going on from the checkpoint of step 2" in again and same == weights
+    assert "resuming from the checkpoint of step 2" in again and same == weights
     edited = objective.read_text().replace("rollout.reward_B - rollout.v_star_B", "rollout.v_star_B - rollout.reward_B")
     assert edited != objective.read_text()
     objective.write_text(edited)
     anew, other = train()
     assert "starting over: " in anew and "was made with other code (astarpo/objectives/a_star_po.py)" in anew
-    assert "going on" not in anew and "starting over" not in first + again and other != weights
+    assert "resuming" not in anew and "starting over" not in first + again and other != weights
 
 
 def test_a_second_writer_is_refused(job, tmp_path):

@@ -132,7 +132,7 @@ def test_a_training_that_met_its_walltime_is_sent_again_and_goes_on(project):
             stderr=stream,
         )
     log = project / LOG.format(2)
-    mark = re.compile(r"going on from the checkpoint of step (\d+)")
+    mark = re.compile(r"resuming from the checkpoint of step (\d+)")
     wait(lambda: log.exists() and mark.search(log.read_text()), "a second job that goes on")
     (found,) = mark.findall(log.read_text())
     wait(lambda: live_steps(project, 2)[-1] > int(found) + 5, "steps of the second job")

@@ -72,5 +72,5 @@ def test_a_prompt_without_a_row_is_an_error(tiny_policy, files):
 def test_nothing_left_is_an_error(tiny_policy, files):
     kept = [{"prompt_id": k, "n": 8, "n_correct": 0, "keep": False} for k in "abc"]
     write_table(files["selection"], kept, SELECTIONS)
-    with pytest.raises(InputError, match="no prompt is left"):
+    with pytest.raises(InputError, match="no prompts are left"):
         load_training_prompts(tiny_policy.tokenizer, files["dataset"], PROMPTING, None, files["selection"])

@@ -1,1 +1,1 @@
-"""One policy: loading and saving it, its end tokens, its memory, adapters, and the log-probabilities of responses."""
+"""A policy: loading, saving, end tokens, memory, adapters, and the log-probabilities of responses."""

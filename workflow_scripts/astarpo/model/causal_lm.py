@@ -1,4 +1,4 @@
-"""What is called of a causal language model: transformers' own, or one that is compiled."""
+"""The interface of a causal language model, whether plain transformers or compiled."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 class HiddenStates(Protocol):
-    """What a model without its head returns."""
+    """The output of a model without its head."""
 
     @property
     def last_hidden_state(self) -> Tensor:
@@ -18,11 +18,11 @@ class HiddenStates(Protocol):
 
 
 class Logits(Protocol):
-    """What a model returns."""
+    """The output of a model."""
 
     @property
     def logits(self) -> Tensor:
-        """[B, S, V], or of the last positions alone."""
+        """[B, S, V], or only the last positions."""
         ...
 
 
@@ -35,5 +35,5 @@ class CausalLM(Protocol):
         ...
 
     def __call__(self, *, input_ids: Tensor, use_cache: bool, logits_to_keep: int = 0) -> Logits:
-        """Compute the logits of the last ``logits_to_keep`` positions; 0: of all."""
+        """Compute the logits of the last ``logits_to_keep`` positions, or of all if 0."""
         ...

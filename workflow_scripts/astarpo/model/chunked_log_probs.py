@@ -1,4 +1,4 @@
-"""Log-probabilities from hidden states, some tokens at a time: the logits of all tokens never exist at once."""
+"""Log-probabilities from hidden states, computed in chunks so that the logits of all tokens never exist at once."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from transformers import PreTrainedModel
 
 from astarpo.model.causal_lm import CausalLM
 
-# Logits this small save nothing by being cut, and cutting costs a second pass of the head: 64 MiB in fp32.
+# Chunking fewer logits than this (64 MiB in fp32) saves little, and costs a second pass through the head.
 SMALL_LOGITS = 2**24
 
 
 class Projection(Protocol):
-    """A linear layer, or what stands in for one."""
+    """A linear layer, or a stand-in for one."""
 
     out_features: int
 
@@ -28,13 +28,13 @@ class Projection(Protocol):
 
     @property
     def bias(self) -> Tensor | None:
-        """b [V], if there is one."""
+        """b [V], or None."""
         ...
 
 
 @dataclass(frozen=True)
 class Head:
-    """How a model makes logits of its last hidden states: ``softcap(scale (h W^T + b))``.
+    """How a model computes logits from its last hidden states: ``softcap(scale (h W^T + b))``.
 
     Attributes:
         linear: the output embeddings, W [V, H] with or without b [V].
@@ -58,11 +58,11 @@ class Head:
 
 @dataclass(frozen=True)
 class Chunking:
-    """What `log_probs_of_hidden` needs besides tensors.
+    """Options of `log_probs_of_hidden`.
 
     Attributes:
         temperature: logits are divided by it.
-        tokens: tokens that go through the head at a time.
+        tokens: number of tokens that go through the head at a time.
         entropy: ``none``, ``detached`` or ``with_gradient``.
     """
 
@@ -72,18 +72,18 @@ class Chunking:
 
 
 def find_head(model: PreTrainedModel) -> Head | str:
-    """Find out how a model makes logits, and check that on a few tokens.
+    """Determine how a model computes logits, and check it on a few tokens.
 
     Args:
         model: a causal language model (transformers).
 
     Returns:
-        Its head, or the reason why log-probabilities cannot be taken from hidden states exactly.
+        Its head, or why log-probabilities cannot be computed exactly from hidden states.
     """
     base = getattr(model, "base_model", None)
     linear = model.get_output_embeddings() if hasattr(model, "get_output_embeddings") else None
     if base is None or base is model or linear is None:
-        return f"{type(model).__name__} does not show its hidden states and its head"
+        return f"{type(model).__name__} does not expose its hidden states and its head"
     if type(linear) is not torch.nn.Linear or linear._forward_hooks or linear._forward_pre_hooks:
         return f"its head is not a plain linear layer but {type(linear).__name__} (or has hooks)"
     text = model.config.get_text_config()
@@ -93,54 +93,54 @@ def find_head(model: PreTrainedModel) -> Head | str:
         scale=float(getattr(text, "logit_scale", None) or 1.0) / float(divisor),
         softcap=getattr(text, "final_logit_softcapping", None),
     )
-    gap = _gap_to_own_logits(model, head)
-    if not gap < 1e-4:
-        return f"{type(model).__name__} computes other logits than its head alone (they differ by {gap:.1e})"
+    error = _relative_logit_error(model, head)
+    if not error < 1e-4:
+        return f"the logits of {type(model).__name__} are not those of its head alone (they differ by {error:.1e})"
     return head
 
 
-def _gap_to_own_logits(model: CausalLM, head: Head) -> float:
-    """Largest difference to the model's own logits on eight tokens, as a share of the largest logit."""
+def _relative_logit_error(model: CausalLM, head: Head) -> float:
+    """Largest difference from the model's logits on eight tokens, relative to the largest logit."""
     ids_BS = torch.arange(8, device=head.linear.weight.device)[None] % head.linear.weight.shape[0]
     with torch.no_grad():
         expected_SV = model(input_ids=ids_BS, use_cache=False).logits[0].float()
         hidden_SH = model.base_model(input_ids=ids_BS, use_cache=False).last_hidden_state[0]
         weight_VH, bias_V = head.linear.weight, head.linear.bias
-        found_SV = _tempered_logits(hidden_SH, weight_VH, bias_V, head, 1.0)
-        if found_SV.shape != expected_SV.shape:
+        actual_SV = _tempered_logits(hidden_SH, weight_VH, bias_V, head, 1.0)
+        if actual_SV.shape != expected_SV.shape:
             return float("inf")
-        return float((found_SV - expected_SV).abs().max() / expected_SV.abs().max().clamp(min=1.0))
+        return float((actual_SV - expected_SV).abs().max() / expected_SV.abs().max().clamp(min=1.0))
 
 
 def log_probs_of_hidden(hidden_NH: Tensor, labels_N: Tensor, head: Head, how: Chunking) -> tuple[Tensor, Tensor]:
     """Log-probability of each label under ``softmax(logits / temperature)``, exact in value and gradient.
 
-    Only `Chunking.tokens` rows of logits exist at a time. Backward computes them once more instead of keeping
-    them, 4 products with W instead of 3. With p = softmax(z), g and e the gradients that come in for
-    log-probability and entropy S: dz = g (onehot - p) - e p (ln p + S).
+    Only `Chunking.tokens` rows of logits exist at a time. The backward pass recomputes them instead of keeping them,
+    which takes 4 products with W instead of 3. With p = softmax(z), and g and e the incoming gradients of the
+    log-probability and of the entropy S: dz = g (onehot - p) - e p (ln p + S).
 
     Args:
-        hidden_NH: last hidden states that predict the labels; fp64 is computed in fp64, all else ends in fp32.
+        hidden_NH: last hidden states that predict the labels; results are fp64 for fp64, and fp32 otherwise.
         labels_N: token ids.
         head: from `find_head`; gradients flow to its weight and bias.
         how: temperature, chunk size, entropy.
 
     Returns:
-        ``log_probs_N`` and ``entropy_N`` in nats (zeros where no entropy is asked for).
+        ``log_probs_N`` and ``entropy_N`` in nats (zeros if ``how.entropy`` is ``none``).
     """
     device = hidden_NH.device.type
     dtype = hidden_NH.dtype
     if torch.is_autocast_enabled(device):
         dtype = torch.get_autocast_dtype(device)
     weight_VH, bias_V = head.linear.weight, head.linear.bias
-    found: tuple[Tensor, Tensor] = LogProbs.apply(hidden_NH, weight_VH, bias_V, labels_N, head, how, dtype)
-    return found
+    results: tuple[Tensor, Tensor] = LogProbs.apply(hidden_NH, weight_VH, bias_V, labels_N, head, how, dtype)
+    return results
 
 
 def _tempered_logits(
     hidden_NH: Tensor, weight_VH: Tensor, bias_V: Tensor | None, head: Head, temperature: float
 ) -> Tensor:
-    """Logits over temperature [N, V], in fp32 or, of fp64, in fp64; each step in place where it can be."""
+    """Logits / temperature [N, V], in fp32 or, for fp64, in fp64; in place where possible."""
     raw_NV = torch.nn.functional.linear(hidden_NH, weight_VH, bias_V)
     logits_NV = raw_NV.to(torch.promote_types(raw_NV.dtype, torch.float32))
     if head.scale != 1.0:
@@ -151,7 +151,7 @@ def _tempered_logits(
 
 
 def _through_temperature(grad_NV: Tensor, logits_NV: Tensor | None, head: Head, temperature: float) -> Tensor:
-    """Gradient of `_tempered_logits` before the linear layer, in place; its result is needed for a soft cap."""
+    """Gradient of `_tempered_logits` before the linear layer, in place; a soft cap needs the logits."""
     if temperature != 1.0:
         grad_NV.div_(temperature)
     if head.softcap is not None:
@@ -174,7 +174,7 @@ def _forward(
     head: Head,
     how: Chunking,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Log-probabilities, entropies and ln sum exp of the logits, each [N]."""
+    """Compute log-probabilities, entropies and ln sum exp of the logits, each [N]."""
     kind = torch.promote_types(hidden_NH.dtype, torch.float32)
     log_probs_N, entropy_N, log_sums_N = hidden_NH.new_zeros((3, len(labels_N)), dtype=kind)
     for part in _chunks(len(labels_N), how.tokens):
@@ -214,7 +214,7 @@ def _chunk_gradient(
 
 
 def _add_product(total_VH: Tensor, left_CV: Tensor, right_CH: Tensor) -> None:
-    """Add ``left^T right`` to a sum that stays in fp32 (or fp64) also where the factors are halves."""
+    """Add ``left^T right`` to a sum that stays in fp32 (or fp64) even if the factors are in half precision."""
     if left_CV.dtype == total_VH.dtype:
         total_VH.addmm_(left_CV.t(), right_CH)
     else:
@@ -222,7 +222,7 @@ def _add_product(total_VH: Tensor, left_CV: Tensor, right_CH: Tensor) -> None:
 
 
 def _backward(ctx: Any, grad_log_probs_N: Tensor, grad_entropy_N: Tensor) -> tuple[Tensor | None, ...]:
-    """Gradients for hidden states, weight and bias: each chunk's logits are computed again."""
+    """Compute the gradients of hidden states, weight and bias, recomputing each chunk's logits."""
     hidden_NH, weight_VH, bias_V, labels_N, log_sums_N, entropy_N = ctx.saved_tensors
     head, how, dtype = ctx.head, ctx.how, ctx.dtype
     hidden_NH, weights_VH = hidden_NH.to(dtype), weight_VH.to(dtype)
@@ -257,7 +257,7 @@ def _backward(ctx: Any, grad_log_probs_N: Tensor, grad_entropy_N: Tensor) -> tup
 
 
 class LogProbs(torch.autograd.Function):
-    """Log-probabilities and entropies of labels; the backward pass computes each chunk's logits again."""
+    """Log-probabilities and entropies of labels; the backward pass recomputes each chunk's logits."""
 
     @staticmethod
     def forward(
@@ -270,7 +270,7 @@ class LogProbs(torch.autograd.Function):
         how: Chunking,
         dtype: torch.dtype,
     ) -> tuple[Tensor, Tensor]:
-        """Keep what the backward pass needs: the factors, never the logits."""
+        """Save the factors for the backward pass, never the logits."""
         with torch.autocast(hidden_NH.device.type, enabled=False):
             biases_V = None if bias_V is None else bias_V.to(dtype)
             log_probs_N, entropy_N, log_sums_N = _forward(

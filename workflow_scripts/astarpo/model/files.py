@@ -1,4 +1,4 @@
-"""The files of a model folder that are read, and a hash of their content."""
+"""The files of a model folder that loading reads, and a hash of their contents."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from astarpo.common.files import read_json, sha256
 from astarpo.common.hashes import HASHES, remembered_sha256
 
 SMALL_SUFFIXES = {".json", ".jinja", ".model", ".spm", ".tiktoken", ".txt"}
-# In the order in which transformers looks for them: the first that exists is read.
+# In the order in which transformers tries them; the first that exists is read.
 WEIGHTS = (
     "model.safetensors",
     "model.safetensors.index.json",
@@ -26,10 +26,10 @@ def weight_files(folder: str | Path) -> list[Path]:
     """List the files that hold a model's weights.
 
     Args:
-        folder: as `save_pretrained` writes it; other formats that lie beside (Mistral's ``consolidated``) are not read.
+        folder: as written by `save_pretrained`; other formats in it (Mistral's ``consolidated``) are ignored.
 
     Returns:
-        One file, or every shard that an index names, present or not; none where there are no weights.
+        One file, or every shard named in an index, present or not; empty if there are no weights.
     """
     root = Path(folder)
     chosen = next((name for name in WEIGHTS if (root / name).is_file()), None)
@@ -48,7 +48,7 @@ def files_of(folder: str | Path) -> list[Path]:
     """List every file that loading a model folder reads: configurations, tokenizer, templates, weights.
 
     Returns:
-        Paths, sorted; config.json at least, whether it is there or not.
+        Paths, sorted; always includes config.json, even if it is missing.
     """
     root = Path(folder)
     small = [
@@ -56,7 +56,7 @@ def files_of(folder: str | Path) -> list[Path]:
         for path in [*root.glob("*"), *root.glob("additional_chat_templates/*")]
         if path.suffix in SMALL_SUFFIXES
         and path.is_file()
-        # Snakemake's, or another tool's: transformers has no such file.
+        # Written by Snakemake or another tool, not by transformers.
         and not path.name.endswith("manifest.json")
     ]
     adapters = [root / name for name in ADAPTERS if (root / name).is_file()]
@@ -64,35 +64,35 @@ def files_of(folder: str | Path) -> list[Path]:
 
 
 def described_folder(manifest: str | Path) -> Path:
-    """Find the model folder that a manifest describes, and compare every byte of it with the manifest.
+    """Find the model folder that a manifest describes, and verify its checksum.
 
     Args:
-        manifest: ``manifest.json`` of a reference or of a training; the folder ``model`` lies beside it.
+        manifest: ``manifest.json`` of a reference or a training, next to the folder ``model``.
 
     Raises:
-        InputError: the folder is missing, or is not what the stage left.
+        InputError: the folder is missing, or differs from what the stage wrote.
     """
     folder = Path(manifest).parent / "model"
     recorded = read_json(manifest)["outputs"]["model"]
     if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder; delete {manifest}, and the stage that made it runs again")
+        raise InputError(f"{folder}: no such folder; delete {manifest}, and the stage that wrote it runs again")
     if sha256(folder) != recorded:
         raise InputError(
             f"{folder}: its files are not those that {manifest} describes; delete the manifest, and the stage that "
-            "made both runs again"
+            "wrote both runs again"
         )
     return folder
 
 
 def content_of(folder: str | Path, store: str | Path = HASHES) -> str:
-    """Hash what loading a model folder reads.
+    """Hash the files that loading a model folder reads.
 
     Args:
         folder: a model folder.
-        store: where hashes of large files are remembered, see `remembered_sha256`.
+        store: cache of the hashes of large files, see `remembered_sha256`.
 
     Returns:
-        64 hexadecimal digits that depend on names and contents, not on times; a missing file counts as such.
+        64 hexadecimal digits that depend on names and contents, not on times, and on which files are missing.
     """
     root = Path(folder)
     return _digest(

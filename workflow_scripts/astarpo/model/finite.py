@@ -1,4 +1,4 @@
-"""Numbers that must be finite: gradients before a step, weights before they are saved."""
+"""Checks that gradients are finite before a step, and weights before they are saved."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from torch import Tensor
 
 
 def clip_gradients(parameters: Iterable[Tensor], max_norm: float) -> float:
-    """Scale gradients down to a norm, in place.
+    """Clip the global norm of gradients, in place.
 
     Args:
-        parameters: those that have gradients.
-        max_norm: largest norm of all gradients together.
+        parameters: with gradients.
+        max_norm: maximum norm of all gradients together.
 
     Returns:
-        The norm before.
+        The norm before clipping.
 
     Raises:
-        FloatingPointError: the norm is not finite; the gradients are then of no use.
+        FloatingPointError: the norm is not finite, so the gradients are unusable.
     """
     norm = float(torch.nn.utils.clip_grad_norm_(parameters, max_norm))
     if not math.isfinite(norm):
@@ -29,18 +29,18 @@ def clip_gradients(parameters: Iterable[Tensor], max_norm: float) -> float:
 
 
 def check_weights(weights: Mapping[str, Tensor]) -> None:
-    """Make sure that all weights are finite.
+    """Check that all weights are finite.
 
     Args:
         weights: by name.
 
     Raises:
-        FloatingPointError: some are not; the message names the first tensor and counts its numbers.
+        FloatingPointError: some are not; the message names the first such tensor and counts its non-finite numbers.
     """
     for name, weight in weights.items():
-        if not weight.is_floating_point() or weight.numel() == 0:  # counters; and what ZeRO holds in pieces
+        if not weight.is_floating_point() or weight.numel() == 0:  # counters, and weights sharded by ZeRO
             continue
-        # The largest magnitude is NaN or infinite if any number is, and takes no mask as large as the weights.
+        # The largest magnitude is not finite if any number is not, and needs no mask as large as the weights.
         if not torch.isfinite(torch.linalg.vector_norm(weight, ord=torch.inf)):
             wrong = int((~torch.isfinite(weight)).sum())
             raise FloatingPointError(f"{wrong:,} of the {weight.numel():,} numbers of {name} are not finite")

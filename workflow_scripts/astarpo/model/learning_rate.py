@@ -1,4 +1,4 @@
-"""Learning-rate schedules as pure functions of the step: nothing to store, nothing to restore."""
+"""Learning-rate schedules as pure functions of the step, so checkpoints need not store them."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ def learning_rate(
     step: int,
     left: float | None = None,
 ) -> float:
-    """Learning rate of a step.
+    """Compute the learning rate of a step.
 
     Args:
         peak: the highest rate.
         schedule: ``constant``, ``linear`` or ``cosine`` (both fall to 0 just after the last step).
         warmup_steps: steps of linear rise from 0.
-        steps: number of steps in all.
+        steps: total number of steps.
         step: the step, counted from 1.
-        left: share of the training that is left, where something else than steps ends it; None: by steps.
+        left: share of the training that is left, if something other than steps ends it; None: computed from steps.
 
     Returns:
         The rate of this step.
 
     Raises:
-        ValueError: an unknown schedule.
+        ValueError: the schedule is unknown.
     """
     if step <= warmup_steps:
         return peak * step / warmup_steps

@@ -1,4 +1,4 @@
-"""How many tokens a model can read, and what a configuration asks of it."""
+"""How many tokens a model can read, and how many a configuration requires."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from astarpo.common.errors import InputError
 from astarpo.common.files import read_json
 
-# What the architectures call it in config.json.
+# Names of the limit in config.json, by architecture.
 POSITIONS = (
     "max_position_embeddings",
     "n_positions",
@@ -21,10 +21,10 @@ POSITIONS = (
 
 @dataclass(frozen=True)
 class Length:
-    """The longest text that some part of a configuration gives to a model.
+    """The longest text that an entry of the configuration gives to a model.
 
     Attributes:
-        key: the part, as the configuration names it.
+        key: the entry's key in the configuration.
         prompt_tokens: ``max_prompt_tokens``, the longest prompt.
         response_tokens: ``max_new_tokens``, the longest response.
     """
@@ -37,14 +37,14 @@ class Length:
 def position_limit(config: Mapping[str, object]) -> int | None:
     """Find the longest text that a model can read.
 
-    Rotary embeddings that are stretched (linear, dynamic, YaRN) reach further than ``max_position_embeddings`` where
-    that is the length before stretching; the conventions are those of vLLM's ``_get_and_verify_max_len``.
+    Scaled rotary embeddings (linear, dynamic, YaRN) reach beyond ``max_position_embeddings`` if that is the length
+    before scaling; the conventions are those of vLLM's ``_get_and_verify_max_len``.
 
     Args:
-        config: what config.json holds.
+        config: contents of config.json.
 
     Returns:
-        Tokens of prompt and response together; None where the architecture sets no limit (ALiBi, state spaces).
+        Tokens of prompt and response together; None if the architecture has no limit (ALiBi, state spaces).
     """
     text = config.get("text_config")
     if isinstance(text, Mapping):
@@ -56,10 +56,10 @@ def position_limit(config: Mapping[str, object]) -> int | None:
     if not named or named[0] <= 0:
         return None
     limit = named[0]
-    return max(limit, _stretched(limit, config))
+    return max(limit, _scaled_limit(limit, config))
 
 
-def _stretched(limit: int, config: Mapping[str, object]) -> int:
+def _scaled_limit(limit: int, config: Mapping[str, object]) -> int:
     rope = config.get("rope_parameters") or config.get("rope_scaling")
     if not isinstance(rope, Mapping):
         return limit
@@ -70,14 +70,14 @@ def _stretched(limit: int, config: Mapping[str, object]) -> int:
 
 
 def length_problem(model: str, limit: int | None, length: Length) -> str | None:
-    """Say what is wrong with a length, or None if the model has room for it."""
+    """Describe why a length exceeds the model's limit, or return None."""
     total = length.prompt_tokens + length.response_tokens
     if limit is None or total <= limit:
         return None
     return (
         f"{length.key}: prompts of up to {length.prompt_tokens} tokens (max_prompt_tokens) with responses of up to "
-        f"{length.response_tokens} (max_new_tokens) make {total}, but {model} has {limit} positions; lower one of "
-        "the two, or choose a model with more positions"
+        f"{length.response_tokens} (max_new_tokens) make {total}, but {model} has {limit} positions; lower either, "
+        "or choose a model with more positions"
     )
 
 
@@ -87,17 +87,17 @@ def check_lengths(model: str, limit: int | None, lengths: Iterable[Length]) -> N
     Args:
         model: its name, for the message.
         limit: see `position_limit`.
-        lengths: what is asked of it.
+        lengths: the lengths required.
 
     Raises:
-        InputError: a line for each length beyond the limit.
+        InputError: one line for each length beyond the limit.
     """
     problems = [length_problem(model, limit, length) for length in lengths]
-    found = [problem for problem in problems if problem is not None]
-    if found:
-        raise InputError("\n".join(found))
+    errors = [problem for problem in problems if problem is not None]
+    if errors:
+        raise InputError("\n".join(errors))
 
 
 def check_folder(folder: str | Path, lengths: Iterable[Length]) -> None:
-    """As `check_lengths`, for a model folder and before its weights are read."""
+    """Apply `check_lengths` to a model folder, without reading its weights."""
     check_lengths(str(folder), position_limit(read_json(Path(folder) / "config.json")), lengths)

@@ -1,4 +1,4 @@
-"""Loading models from a local folder or from a hub, in fp32."""
+"""Loading models from a local folder or from the hub, in fp32."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ def load_policy(folder: str | Path, device: str = "cpu", attention: str | None =
     Args:
         folder: of the model.
         device: where to put it.
-        attention: one of transformers' implementations; None: the one that `Policy.save` wrote down.
+        attention: one of transformers' implementations; None: the one that `Policy.save` recorded.
 
     Raises:
-        InputError: the folder, its model or its tokenizer is missing or unreadable, or the attention cannot be had.
+        InputError: the folder, its model or its tokenizer is missing or unreadable, or the attention is unsupported.
     """
     _check_folder(folder)
-    return _from_pretrained(str(Path(folder)), None, device, attention or _own_attention(folder))
+    return _from_pretrained(str(Path(folder)), None, device, attention or _saved_attention(folder))
 
 
-def _own_attention(folder: str | Path) -> str:
+def _saved_attention(folder: str | Path) -> str:
     return str(read_json(Path(folder) / "config.json").get(ATTENTION_KEY) or SDPA)
 
 
@@ -41,31 +41,31 @@ def _check_folder(folder: str | Path) -> None:
     path = Path(folder)
     if not (path / "config.json").is_file():
         raise InputError(
-            f"{folder}: no model folder (config.json is missing); give the path of a folder that save_pretrained wrote"
+            f"{folder}: not a model folder (config.json is missing); give a folder written by save_pretrained"
         )
     if not any((path / name).is_file() for name in TOKENIZER_FILES):
-        # transformers would silently make an empty one of the model's kind.
-        raise InputError(_cannot_load("tokenizer", str(path), FileNotFoundError("there is none.")))
+        # transformers would silently create an empty tokenizer of the model's type.
+        raise InputError(_cannot_load("tokenizer", str(path), FileNotFoundError("its files are missing.")))
 
 
 def load_policy_without_weights(folder: str | Path, attention: str | None = None) -> Policy:
-    """Load tokenizer and configuration of a model that another engine holds; its weights are on the meta device.
+    """Load tokenizer and configuration of a model that another engine runs; its weights stay on the meta device.
 
     Args:
         folder, attention: as for `load_policy`.
 
     Raises:
-        InputError: config or tokenizer are missing or unreadable, or the attention cannot be had.
+        InputError: config or tokenizer is missing or unreadable, or the attention is unsupported.
     """
     _check_folder(folder)
-    return _without_weights(str(Path(folder)), None, attention or _own_attention(folder))
+    return _without_weights(str(Path(folder)), None, attention or _saved_attention(folder))
 
 
 def hub_policy_without_weights(hub_id: str, revision: str | None, attention: str = SDPA) -> Policy:
-    """As `load_policy_without_weights`, from a hub: its small files alone are fetched.
+    """As `load_policy_without_weights`, from the hub; downloads only the small files.
 
     Raises:
-        InputError: they cannot be had, or the attention cannot be had.
+        InputError: they are unavailable, or the attention is unsupported.
     """
     return _without_weights(hub_id, revision, attention)
 
@@ -85,18 +85,18 @@ def _without_weights(name: str, revision: str | None, attention: str) -> Policy:
         raise InputError(_cannot_load("model", name, error)) from error
     try:
         model.generation_config = GenerationConfig.from_pretrained(name, **options)
-    except Exception as error:  # OSError where it is damaged, ValueError where it contradicts itself
-        # Without the file, transformers has made one of the config; that raises an OSError, too.
+    except Exception as error:  # OSError if damaged, ValueError if inconsistent
+        # A missing file also raises an OSError; transformers then derives the generation config from the config.
         if (Path(name) / "generation_config.json").is_file() or not isinstance(error, OSError):
             raise InputError(_cannot_load("generation config", name, error)) from error
     return Policy(model, tokenizer, end_token_ids(model, tokenizer), attention)
 
 
 def load_hub_policy(hub_id: str, revision: str | None, device: str = "cpu", attention: str = SDPA) -> Policy:
-    """Load a model from a hub by its id, in fp32.
+    """Load a model from the hub by its id, in fp32.
 
     Raises:
-        InputError: it cannot be had (wrong name, gated, no network), or the attention cannot be had.
+        InputError: it is unavailable (wrong name, gated, no network), or the attention is unsupported.
     """
     return _from_pretrained(hub_id, revision, device, attention)
 
@@ -105,7 +105,7 @@ def _from_pretrained(name: str, revision: str | None, device: str, attention: st
     hide_progress_bars()
     if device != "cpu" and not torch.cuda.is_available():
         raise InputError(
-            f"machine.device is {device!r}, but torch {torch.__version__} sees no such device: "
+            f"machine.device is {device!r}, but torch {torch.__version__} does not see that device: "
             "set it to cpu, or install a build of torch for this GPU"
         )
     tokenizer = _tokenizer(name, revision)
@@ -118,23 +118,23 @@ def _from_pretrained(name: str, revision: str | None, device: str, attention: st
         )
     except InputError:
         raise
-    except Exception as error:  # safetensors has errors of its own
+    except Exception as error:  # safetensors has its own exceptions
         raise InputError(_cannot_load("model", name, error)) from error
     return Policy(place(model, device), tokenizer, end_token_ids(model, tokenizer), attention)
 
 
 def place(model: Placed, device: str) -> Placed:
-    """Put a model on a device; on a GPU, cuDNN's attention is switched off.
+    """Move a model to a device; on a GPU, switch cuDNN's attention off.
 
-    cuDNN plans anew for each shape that it has not seen, and nearly every micro-batch has its own: on an H100 passes
-    at the shape of Qwen2.5-1.5B took more than twice as long. torch's other kernels need no plan.
+    cuDNN makes a plan for each new shape, and nearly every micro-batch has a new one: on an H100, passes at the shape
+    of Qwen2.5-1.5B took more than twice as long. torch's other kernels need no plan.
 
     Args:
-        model: any module of torch.
+        model: any torch module.
         device: where to put it.
 
     Returns:
-        The model, which is moved in place.
+        The model, moved in place.
     """
     if device != "cpu":
         torch.backends.cuda.enable_cudnn_sdp(False)
@@ -145,7 +145,7 @@ def _tokenizer(name: str, revision: str | None) -> PreTrainedTokenizerBase:
     try:
         return AutoTokenizer.from_pretrained(name, **_options(revision))
     except Exception as error:
-        # A missing file raises other kinds than a damaged one or a hub's refusal.
+        # Missing files, damaged files and refusals by the hub all raise different types.
         raise InputError(_cannot_load("tokenizer", name, error)) from error
 
 
@@ -160,8 +160,7 @@ def _cannot_load(part: str, name: str, error: Exception) -> str:
             "tokenizer": "Put its files (tokenizer.json, tokenizer_config.json) beside config.json; they come "
             "with the model, and `tokenizer.save_pretrained(folder)` writes them.",
             "model": "Copy the folder again: config.json and every *.safetensors file must be whole.",
-            "generation config": "Correct generation_config.json, or delete it: of what it says, only the end tokens "
-            "are used.",
+            "generation config": "Correct generation_config.json, or delete it: only its end tokens are used.",
         }[part]
     elif part == "generation config" and isinstance(error, ValueError):
         way_out = (
@@ -170,7 +169,7 @@ def _cannot_load(part: str, name: str, error: Exception) -> str:
         )
     else:
         way_out = (
-            "Check the id and the network (HF_HUB_OFFLINE must not be set, unless the model is in the cache); "
+            "Check the id and the network (HF_HUB_OFFLINE must not be set unless the model is in the cache); "
             "a gated model needs its licence accepted on the hub and a token in HF_TOKEN; without a hub, give "
             "a folder: source: {kind: local, path: ...}"
         )

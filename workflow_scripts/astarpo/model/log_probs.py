@@ -1,4 +1,4 @@
-"""Log-probabilities of response tokens under a model: one function for policy and reference."""
+"""Log-probabilities of response tokens under a model, for policy and reference alike."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ Entropy = Literal["none", "detached", "with_gradient"]
 class Batch:
     """Prompts with their responses, padded on the right.
 
-    Padding on the right needs no attention mask in a causal model: no real token sees what comes after it.
+    With padding on the right, a causal model needs no attention mask: no real token attends to later ones.
 
     Attributes:
         input_ids_BS: prompt, response and padding.
         labels_BT: the response tokens, any id where masked.
         mask_BT: True at response tokens, up to and including the first end token.
-        positions_BT: where in ``input_ids_BS`` the token stands that predicts each label.
+        positions_BT: index in ``input_ids_BS`` of the token that predicts each label.
     """
 
     input_ids_BS: Tensor
@@ -35,9 +35,9 @@ class Batch:
 
 
 def response_length(token_ids: Sequence[int], end_token_ids: Sequence[int]) -> int:
-    """Count the tokens up to and including the first end token; all of them where there is none.
+    """Count the tokens up to and including the first end token; all of them if there is none.
 
-    The pad token plays no part: it may be one of the end tokens.
+    The pad token is not considered, because it may be one of the end tokens.
     """
     for index, token in enumerate(token_ids):
         if token in end_token_ids:
@@ -55,9 +55,9 @@ def collate(
 
     Args:
         prompts: B lists of token ids, none empty.
-        responses: B lists of token ids; what follows the first end token is dropped.
-        end_token_ids: each id that ends a response, see `model.end_tokens`.
-        device: where the tensors are made.
+        responses: B lists of token ids; tokens after the first end token are dropped.
+        end_token_ids: ids that end a response, see `model.end_tokens`.
+        device: of the tensors.
     """
     lengths = [response_length(response, end_token_ids) for response in responses]
     width = max(len(prompt) + length for prompt, length in zip(prompts, lengths, strict=True))
@@ -91,11 +91,11 @@ def token_log_probs(
     Args:
         model: a causal language model with ``logits_to_keep``.
         batch: from `collate`.
-        temperature: the sampling temperature, > 0: the policy that is trained is the one that sampled.
-        entropy: whether to compute the entropy of each next-token distribution as well, and for what.
-        head: the model's, from `chunked_log_probs.find_head`: so that large logits are never held all at once.
-        chunk_tokens: with ``head``, response tokens that go through it at a time.
-        small_logits: no more logits than this are computed at once anyway; None: `chunked_log_probs.SMALL_LOGITS`.
+        temperature: the sampling temperature, > 0, so that the trained policy is the one that sampled.
+        entropy: whether to compute the entropy of each next-token distribution, and whether with gradient.
+        head: the model's, from `chunked_log_probs.find_head`, so that large logits are computed in chunks.
+        chunk_tokens: with ``head``, number of response tokens per chunk.
+        small_logits: up to this many logits are computed at once; None: `chunked_log_probs.SMALL_LOGITS`.
 
     Returns:
         ``log_probs_BT`` in fp32, 0 where masked, and ``entropy_BT`` in nats, 0 where masked (or None).
@@ -118,7 +118,7 @@ def token_log_probs(
 
 
 def _in_chunks(model: CausalLM, batch: Batch, head: Head, how: Chunking) -> tuple[Tensor, Tensor]:
-    """Only hidden states that predict a response token go through the head."""
+    """Pass only the hidden states that predict a response token through the head."""
     hidden_BSH = model.base_model(input_ids=batch.input_ids_BS, use_cache=False).last_hidden_state
     rows, columns = batch.mask_BT.nonzero(as_tuple=True)
     hidden_NH = hidden_BSH[rows, batch.positions_BT[rows, columns]]
@@ -128,7 +128,7 @@ def _in_chunks(model: CausalLM, batch: Batch, head: Head, how: Chunking) -> tupl
 def _at_once(
     model: CausalLM, batch: Batch, temperature: float, entropy: str, first: int, kept: int
 ) -> tuple[Tensor, Tensor]:
-    """From the logits of the last ``kept`` positions, ``first`` and on; without entropy, its place is taken."""
+    """Use the logits of the last ``kept`` positions, from ``first`` on; without entropy, the second item is unused."""
     logits_BKV = model(input_ids=batch.input_ids_BS, use_cache=False, logits_to_keep=kept).logits
     rows, columns = batch.mask_BT.nonzero(as_tuple=True)
     logits_NV = logits_BKV[rows, batch.positions_BT[rows, columns] - first].float() / temperature

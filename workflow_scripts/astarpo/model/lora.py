@@ -1,4 +1,4 @@
-"""LoRA (arXiv 2106.09685): small matrices are trained beside the model's own, which stay the reference's."""
+"""LoRA (arXiv 2106.09685): trains small matrices beside the model's weights, which stay those of the reference."""
 
 from __future__ import annotations
 
@@ -19,37 +19,37 @@ if TYPE_CHECKING:
     from peft.tuners.tuners_utils import BaseTunerLayer
 
 Module = TypeVar("Module", bound=torch.nn.Module)
-MARK = "lora_"  # in the names of the matrices that are trained
-BASE = "base_layer"  # where a layer with adapters has its own weights
+MARK = "lora_"  # in the names of the trained matrices
+BASE = "base_layer"  # holds the original weights of a layer with adapters
 
 
 @dataclass(frozen=True)
 class PlainWeight:
-    """A weight and the layer whose adapters belong to it, if there is one.
+    """A weight and the layer with its adapters, if any.
 
-    The sum exists only while it is asked for: of a large model there is no room for a second copy.
+    The sum is computed on demand, because a second copy of a large model would not fit.
     """
 
-    own: Tensor
+    base: Tensor
     layer: BaseTunerLayer | None = None
 
     def value(self) -> Tensor:
-        """W + alpha / rank B A; W itself without adapters."""
+        """W + alpha / rank B A, or W without adapters."""
         if self.layer is None:
-            return self.own
-        total = self.own
+            return self.base
+        total = self.base
         for adapter in self.layer.active_adapters:
             total = total + self.layer.get_delta_weight(adapter).detach()
         return total
 
 
 def inject(model: torch.nn.Module, lora: Lora, seed: int) -> None:
-    """Put adapters into a model, in place; its own weights are frozen. At first they change nothing.
+    """Add adapters to a model, in place, and freeze its weights. Initially they change nothing.
 
     Args:
         model: a causal language model.
-        lora: rank, alpha and the layers.
-        seed: of the first matrices; the second ones are 0.
+        lora: rank, alpha and target layers.
+        seed: of the first matrices; the second ones start at 0.
 
     Raises:
         ValueError: the model has no such layers.
@@ -72,7 +72,7 @@ def inject(model: torch.nn.Module, lora: Lora, seed: int) -> None:
 
 @contextmanager
 def adapters_off(model: torch.nn.Module) -> Iterator[None]:
-    """Let a model be the reference for the block: its own weights alone."""
+    """Disable the adapters within the block, so that the model is the reference."""
     layers = _layers(model)
     for _, layer in layers:
         layer.enable_adapters(False)
@@ -84,21 +84,21 @@ def adapters_off(model: torch.nn.Module) -> Iterator[None]:
 
 
 def merged(folder: str | Path, lora: Lora, weights: Mapping[str, Tensor]) -> Policy:
-    """Make an ordinary policy of a reference and what was trained beside it.
+    """Merge a reference and its trained adapters into an ordinary policy.
 
     Args:
         folder: the reference's model folder.
         lora: as for `inject`.
-        weights: the trained policy's, by name; those of the adapters are taken.
+        weights: the trained policy's, by name; only those of the adapters are used.
 
     Returns:
-        W + alpha / rank B A in place of each W that has adapters, fp32, on the CPU.
+        The policy, with W + alpha / rank B A in place of each W that has adapters, in fp32 on the CPU.
     """
     policy = load_policy(folder)
     inject(policy.model, lora, seed=0)
-    own = dict(policy.model.named_parameters())
+    parameters = dict(policy.model.named_parameters())
     with torch.no_grad():
-        for name, weight in own.items():
+        for name, weight in parameters.items():
             if MARK in name:
                 weight.copy_(weights[name])
     for _, layer in _layers(policy.model):
@@ -108,7 +108,7 @@ def merged(folder: str | Path, lora: Lora, weights: Mapping[str, Tensor]) -> Pol
 
 
 def without_adapters(model: Module) -> Module:
-    """Take the adapters out of a model, in place: the layers' own weights stay, as they are.
+    """Remove the adapters from a model, in place, leaving the layers' weights unchanged.
 
     Returns:
         The model.
@@ -120,20 +120,20 @@ def without_adapters(model: Module) -> Module:
 
 
 def plain_weights(model: torch.nn.Module) -> dict[str, PlainWeight]:
-    """A model's weights as an ordinary model of its kind has them, adapters added, tied ones under all their names."""
+    """Return a model's weights as in a model without adapters: merged on demand, tied ones under all their names."""
     layers = dict(_layers(model))
-    found = {}
+    weights = {}
     for name, weight in model.state_dict().items():
         if MARK not in name:
             layer_name, _, last = name.rpartition(f".{BASE}.")
             adapted = layers.get(layer_name) if last == "weight" else None
-            found[name.replace(f".{BASE}.", ".")] = PlainWeight(weight.detach(), adapted)
-    return found
+            weights[name.replace(f".{BASE}.", ".")] = PlainWeight(weight.detach(), adapted)
+    return weights
 
 
 def _layers(model: torch.nn.Module) -> list[tuple[str, BaseTunerLayer]]:
     if not any(MARK in name for name, _ in model.named_parameters()):
-        return []  # without peft, which need not be installed then
+        return []  # do not import peft, which may not be installed
     from peft.tuners.tuners_utils import BaseTunerLayer
 
-    return [(name, part) for name, part in model.named_modules() if isinstance(part, BaseTunerLayer)]
+    return [(name, module) for name, module in model.named_modules() if isinstance(module, BaseTunerLayer)]

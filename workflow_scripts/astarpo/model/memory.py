@@ -1,4 +1,4 @@
-"""Whether a model fits: its size, read before its weights are, against the memory that is free."""
+"""Whether a model fits into free memory, checked before its weights are read."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ import torch
 from astarpo.common.errors import InputError
 from astarpo.model.files import weight_files
 
-# Bytes per parameter, all in fp32: weights; with AdamW also gradients and two moments; training holds the
-# reference's weights beside; a critic is as large as the policy. Activations come on top, so a model that just
-# passes may still not fit.
+# Bytes per parameter, all in fp32: weights; with AdamW also gradients and two moments; training also holds the
+# reference's weights; a critic is as large as the policy. Activations come on top, so a model that just passes
+# may still not fit.
 LOADING, WARM_START, TRAINING, TRAINING_WITH_CRITIC = 4, 16, 20, 36
 
 
@@ -28,40 +28,40 @@ def deepspeed_bytes(
     adapters: bool = False,
     critic: bool = False,
 ) -> float:
-    """Bytes per parameter that each device holds of a training with DeepSpeed, its reference included.
+    """Compute the bytes per parameter on each device in a training with DeepSpeed, including the reference.
 
     Args:
-        zero_stage: 1 spreads the optimizer over the processes, 2 the gradients, 3 the weights; with the last each
-            process has a whole copy to sample from.
-        processes: how many.
-        precision: in ``bfloat16`` the optimizer has fp32 masters beside its two moments.
-        offload_optimizer, offload_parameters: to the CPU's memory, which is not counted.
-        adapters: LoRA: the reference is the policy, and the optimizer's part is too small to count.
-        critic: a second model as large as the policy is trained, all of it.
+        zero_stage: 1 shards the optimizer over the processes, 2 also the gradients, 3 also the weights; with 3, each
+            process also has a whole copy to sample from.
+        processes: number of processes.
+        precision: with ``bfloat16`` the optimizer has fp32 master weights besides its two moments.
+        offload_optimizer, offload_parameters: to CPU memory, which is not counted.
+        adapters: with LoRA the reference is the policy without adapters, and the optimizer's share is negligible.
+        critic: whether a second model as large as the policy is trained in full.
     """
     weights = gradients = 2.0 if precision == "bfloat16" else 4.0
     reference, optimizer = weights, 12.0 if precision == "bfloat16" else 8.0
     copy = weights if zero_stage == 3 else 0.0
     optimizer = 0.0 if offload_optimizer else optimizer / (processes if zero_stage >= 1 else 1)
     gradients /= processes if zero_stage >= 2 else 1
-    own = 0.0 if offload_parameters else weights / (processes if zero_stage == 3 else 1)
-    trained = optimizer + gradients + own
-    policy = own if adapters else reference + trained
+    weight_shard = 0.0 if offload_parameters else weights / (processes if zero_stage == 3 else 1)
+    trained = optimizer + gradients + weight_shard
+    policy = weight_shard if adapters else reference + trained
     return policy + copy + (trained if critic else 0.0)
 
 
 def check_fits(model: str, parameters: int | None, bytes_each: float, device: str, for_sampler: float = 0.0) -> None:
-    """Refuse a model whose weights and what belongs to them are more than the free memory.
+    """Refuse a model that needs more than the free memory.
 
     Args:
         model: its name, for the message.
-        parameters: how many; None, where it is not known, passes.
-        bytes_each: `LOADING`, `WARM_START`, `TRAINING`, `TRAINING_WITH_CRITIC`, or of `deepspeed_bytes`.
+        parameters: number of parameters; None if unknown, which is accepted.
+        bytes_each: `LOADING`, `WARM_START`, `TRAINING`, `TRAINING_WITH_CRITIC`, or from `deepspeed_bytes`.
         device: ``cpu`` or ``cuda``.
-        for_sampler: bytes that vLLM takes beside it, see `sampler_bytes`.
+        for_sampler: bytes that vLLM takes in addition, see `sampler_bytes`.
 
     Raises:
-        InputError: it does not fit; the message has both sizes and the ways out.
+        InputError: it does not fit; the message gives both sizes and the remedies.
     """
     free = free_bytes(device)
     if parameters is None or free is None or parameters * bytes_each + for_sampler <= free:
@@ -73,24 +73,24 @@ def check_fits(model: str, parameters: int | None, bytes_each: float, device: st
         TRAINING_WITH_CRITIC: "weights, gradients and optimizer of policy and critic, plus the reference",
     }
     what = named.get(bytes_each, "its share of weights, gradients and optimizer, plus the reference,")
-    beside = f", vLLM beside them {for_sampler / 1e9:.1f} GB" if for_sampler else ""
+    sampler = f", vLLM another {for_sampler / 1e9:.1f} GB" if for_sampler else ""
     raise InputError(
         f"the model {model!r} has {parameters / 1e9:.2f} billion parameters; {what} take about "
-        f"{parameters * bytes_each / 1e9:.1f} GB{beside}, but {device} has {free / 1e9:.1f} GB free. Take a smaller "
-        "model or a device with more memory, or end what else runs there; nothing computed so far is lost."
+        f"{parameters * bytes_each / 1e9:.1f} GB{sampler}, but {device} has {free / 1e9:.1f} GB free. Use a smaller "
+        "model or a device with more memory, or stop other programs on it; finished results are kept."
     )
 
 
 def sampler_bytes(engine: str, device: str, memory_share: float, sleep_level: int, parameters: int | None) -> float:
-    """Bytes that the sampler of a training holds while the policy is updated.
+    """Compute the bytes that a training's sampler holds while the policy is updated.
 
     Args:
-        engine: ``transformers``, which draws from the policy itself, or ``vllm``, which has a copy.
-        device: ``cpu`` or ``cuda``; of a GPU vLLM takes its share whatever the model's size, on a CPU the weights
-            are counted, not the cache, which is filled as it is needed.
-        memory_share: of the device's memory, for vLLM.
-        sleep_level: above 0 vLLM gives its memory back before each update.
-        parameters: of the model.
+        engine: ``transformers``, which samples from the policy itself, or ``vllm``, which has a copy.
+        device: ``cpu`` or ``cuda``; on a GPU vLLM takes its share whatever the model's size; on a CPU only the
+            weights count, as the cache grows on demand.
+        memory_share: share of the device's memory for vLLM.
+        sleep_level: above 0, vLLM releases its memory before each update.
+        parameters: number of the model's parameters.
     """
     if engine != "vllm" or (sleep_level > 0 and device != "cpu"):
         return 0.0
@@ -103,7 +103,7 @@ def parameters_of_folder(folder: str | Path) -> int | None:
     """Count the parameters of a model folder from the headers of its safetensors files.
 
     Returns:
-        The count; None where there are no such files, or one is damaged.
+        The count; None if there are no such files, or one is damaged.
     """
     files = [path for path in weight_files(folder) if path.suffix == ".safetensors"]
     counts = [_parameters_of_file(path) for path in files]
@@ -112,7 +112,7 @@ def parameters_of_folder(folder: str | Path) -> int | None:
 
 
 def _parameters_of_file(path: Path) -> int | None:
-    """A safetensors file begins with the length of a JSON header that has every tensor's shape."""
+    """Read the header: its length, then JSON with every tensor's shape."""
     try:
         with path.open("rb") as stream:
             (length,) = struct.unpack("<Q", stream.read(8))
@@ -130,22 +130,22 @@ def parameters_on_hub(hub_id: str, revision: str | None) -> int | None:
     """Ask the hub how many parameters a model has.
 
     Returns:
-        The count; None where the hub cannot say or cannot be reached (loading then says why).
+        The count; None if the hub does not know or cannot be reached (loading then says why).
     """
     from huggingface_hub import get_safetensors_metadata
 
     try:
-        found = get_safetensors_metadata(hub_id, revision=revision)
-    except Exception:  # wrong name, gated, offline, no safetensors: loading gives the message
+        metadata = get_safetensors_metadata(hub_id, revision=revision)
+    except Exception:  # wrong name, gated, offline, no safetensors: loading reports it
         return None
-    return sum(found.parameter_count.values())
+    return sum(metadata.parameter_count.values())
 
 
 def free_bytes(device: str) -> int | None:
-    """Memory that is free on a device.
+    """Measure the free memory of a device.
 
     Returns:
-        Bytes; None where the system does not tell.
+        Bytes; None if unknown.
     """
     if device != "cpu":
         return int(torch.cuda.mem_get_info()[0]) if torch.cuda.is_available() else None
@@ -154,7 +154,7 @@ def free_bytes(device: str) -> int | None:
 
 
 def _free_of_system() -> int | None:
-    """What Linux says is available without swapping."""
+    """Read what Linux reports as available without swapping."""
     try:
         for line in Path("/proc/meminfo").read_text(encoding="utf-8").splitlines():
             if line.startswith("MemAvailable:"):
@@ -165,10 +165,10 @@ def _free_of_system() -> int | None:
 
 
 def _free_of_group() -> int | None:
-    """What a container or a cluster's job may still take (control groups, version 2)."""
+    """Read what a container or a cluster job may still allocate (control groups, version 2)."""
     try:
-        own = Path("/proc/self/cgroup").read_text(encoding="utf-8").strip().rpartition("::")[2]
-        for group in (Path("/sys/fs/cgroup") / own.lstrip("/"), Path("/sys/fs/cgroup")):
+        path = Path("/proc/self/cgroup").read_text(encoding="utf-8").strip().rpartition("::")[2]
+        for group in (Path("/sys/fs/cgroup") / path.lstrip("/"), Path("/sys/fs/cgroup")):
             if (group / "memory.max").exists():
                 limit = (group / "memory.max").read_text(encoding="utf-8").strip()
                 used = (group / "memory.current").read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""A policy: a language model with its tokenizer and what ends its responses; how it is saved."""
+"""A policy: a language model with its tokenizer and end tokens, and how to save it."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ ATTENTION_KEY = "attn_implementation"  # of config.json, as transformers reads i
 
 @dataclass(frozen=True)
 class Policy:
-    """A model, its tokenizer, and what ends its responses.
+    """A model, its tokenizer and its end tokens.
 
     Attributes:
         model: a causal language model (transformers).
         tokenizer: its tokenizer.
-        end_token_ids: each id that ends a response; the first is the one that a warm start teaches.
-        attention: which of transformers' implementations computes attention.
+        end_token_ids: ids that end a response; a warm start teaches the first.
+        attention: transformers' attention implementation.
     """
 
     model: PreTrainedModel
@@ -37,12 +37,12 @@ class Policy:
     def save(self, folder: str | Path, weights: Mapping[str, Tensor] | None = None) -> None:
         """Write an ordinary model folder: weights, config, generation config, tokenizer.
 
-        What ends a response goes into generation_config.json, and attention other than ``sdpa`` into config.json, where
+        The end tokens go into generation_config.json, and attention other than ``sdpa`` into config.json, where
         `load_policy` and transformers find them.
 
         Args:
-            folder: to make.
-            weights: by name, if not those that the model has now; tied ones may stand there once.
+            folder: to write.
+            weights: by name, if not the model's current ones; tied weights may occur once.
 
         Raises:
             InputError: weights are not finite; nothing is written.
@@ -62,5 +62,5 @@ class Policy:
 
 
 def hide_progress_bars() -> None:
-    """Switch off transformers' own progress bars, which would fill the logs with carriage returns."""
+    """Disable transformers' progress bars, which would fill the logs with carriage returns."""
     logging.disable_progress_bar()

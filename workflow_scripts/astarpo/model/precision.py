@@ -1,4 +1,4 @@
-"""The precision of forward passes: one rule for reference, policy and sampler."""
+"""The precision of forward passes, shared by reference, policy and sampler."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 
 
 def autocast(device: str, precision: str) -> AbstractContextManager[None]:
-    """A context in which models compute in ``precision``; weights stay as they are (fp32).
+    """Return a context in which models compute in ``precision``; weights stay in fp32.
 
     Args:
         device: ``cpu`` or ``cuda``.

@@ -1,4 +1,4 @@
-"""Whether a model can be written down again, found out before anything is paid for."""
+"""Checks, before any expensive work, that a model can be saved."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from astarpo.common.errors import InputError
 
 
 def repair_generation_config(model: PreTrainedModel) -> str | None:
-    """Change a generation config that transformers reads but refuses to write.
+    """Repair a generation config that transformers reads but refuses to save.
 
-    Nothing here draws by it but for the tokens that it names: sampling has settings of its own.
+    Only its special tokens are used here; sampling has its own settings.
 
     Args:
         model: changed in place; ``temperature`` with ``do_sample: false`` is the usual fault.
 
     Returns:
-        What was wrong and what was done, for the log; None if nothing was wrong.
+        The problem and the repair, for the log; None if there was no problem.
     """
     problem = _refusal(model.generation_config)
     if problem is None:
@@ -46,18 +46,18 @@ def _tokens_only(config: GenerationConfig) -> GenerationConfig:
 
 
 def check_can_save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
-    """Write everything but the weights into a folder that is thrown away.
+    """Save everything but the weights to a temporary folder.
 
     Raises:
-        InputError: transformers refuses to.
+        InputError: transformers refuses.
     """
     with tempfile.TemporaryDirectory() as folder:
-        for part in (model.config, model.generation_config, tokenizer):
+        for item in (model.config, model.generation_config, tokenizer):
             try:
-                part.save_pretrained(folder)
+                item.save_pretrained(folder)
             except Exception as error:
-                said = " ".join((str(error).strip() or type(error).__name__).split())
+                message = " ".join((str(error).strip() or type(error).__name__).split())
                 raise InputError(
-                    f"transformers does not save {type(part).__name__} as it was loaded: {said}; correct the file "
-                    "that it comes from in a copy of the model, and give that folder: source: {kind: local, path: ...}"
+                    f"transformers does not save {type(item).__name__} as it was loaded: {message}; correct its "
+                    "file in a copy of the model, and give that folder: source: {kind: local, path: ...}"
                 ) from error

@@ -1,4 +1,4 @@
-"""Models from scratch: a small decoder with random weights and a tokenizer that knows every byte."""
+"""Models from scratch: a small decoder with random weights and a byte-level tokenizer."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def build_scratch_policy(
         seed: of the random weights.
         layers, hidden_size, intermediate_size, heads, kv_heads: the architecture; embeddings are tied.
         max_positions: longest prompt and response together, in tokens.
-        whole_tokens: texts that are one token each; all else is one token a byte.
+        whole_tokens: texts that are one token each; all others are one token per byte.
         attention: one of transformers' implementations.
     """
     tokenizer = byte_tokenizer(whole_tokens, max_positions)
@@ -63,14 +63,14 @@ def build_scratch_policy(
 
 
 def byte_tokenizer(whole_tokens: Sequence[str], max_positions: int) -> PreTrainedTokenizerBase:
-    """Make a tokenizer with one token a byte, so that every text can be encoded.
+    """Build a tokenizer with one token per byte, so that every text can be encoded.
 
     Args:
         whole_tokens: texts that become one token each.
         max_positions: stored as ``model_max_length``.
 
     Returns:
-        A transformers tokenizer that saves as an ordinary folder.
+        A transformers tokenizer, which can be saved as usual.
     """
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 

@@ -1,1 +1,1 @@
-"""Stage 2: the loop, the engine that holds the weights, checkpoints, and what is recorded of each step."""
+"""Stage 2: the loop, the engine that holds the weights, checkpoints, and metrics."""

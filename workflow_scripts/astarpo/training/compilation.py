@@ -1,4 +1,4 @@
-"""Compiled forward passes: torch.compile makes kernels of what a model does between its matrix products."""
+"""Compiled forward passes: torch.compile fuses the operations between a model's matrix products."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class CompiledModel:
-    """A model that is called in place of the original, with the original's weights.
+    """A compiled stand-in for a model, with the same weights.
 
-    Each part is compiled at its first call, for batches of any shape.
+    Each callable is compiled at its first call, for batches of any shape.
 
     Attributes:
         model: a causal language model (transformers).
@@ -44,18 +44,18 @@ class CompiledModel:
         return torch.compile(self.model.base_model, dynamic=True)
 
     def __call__(self, **inputs: Tensor | bool | int) -> Logits:
-        """What the original returns for these inputs, but for rounding."""
+        """Compute the original's output for these inputs, up to rounding."""
         return self._whole(**inputs)
 
 
 def check_can_compile(device: str) -> None:
-    """Refuse to compile where there is no compiler, before any model is read.
+    """Refuse to compile if there is no compiler, before any model is read.
 
     Args:
-        device: ``cpu`` or ``cuda``: C++ for the one, C for what starts kernels of the other.
+        device: ``cpu`` needs a C++ compiler, ``cuda`` a C compiler for the code that launches kernels.
 
     Raises:
-        InputError: naming the command that is missing.
+        InputError: naming the missing command.
     """
     known = [os.environ.get("CXX"), "g++", "clang++"] if device == "cpu" else [os.environ.get("CC"), "gcc", "clang"]
     if not any(command and shutil.which(command) for command in known):

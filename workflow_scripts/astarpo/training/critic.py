@@ -1,4 +1,4 @@
-"""PPO's critic: the body of the base model with a head of one number a token, and an optimizer of its own."""
+"""PPO's critic: the body of the base model with a scalar head, and its optimizer."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ from astarpo.training.states import CriticState
 
 
 class Critic:
-    """Predicts the reward to come from the state before each response token.
+    """Predicts the future reward from the state before each response token.
 
     Args:
-        base: the model that training starts from; its body is copied, its language head and its adapters are not.
-        settings: of the run; the highest learning rate is ``hyperparameters["critic_lr"]``.
+        base: the model that training starts from; its body is copied without language head and adapters.
+        settings: of the run; the peak learning rate is ``hyperparameters["critic_lr"]``.
     """
 
     def __init__(self, base: PreTrainedModel, settings: TrainSettings) -> None:
         self.peak_lr = float(settings.hyperparameters["critic_lr"])
         self.max_grad_norm = settings.max_grad_norm
         body = copy.deepcopy(base.base_model)
-        assert isinstance(body, PreTrainedModel), "a language model without its head is a model of transformers, too"
+        assert isinstance(body, PreTrainedModel), "the body of a transformers model is a transformers model"
         if settings.lora is not None:
             without_adapters(body)
         self.module = ValueModel(body.requires_grad_(True), base.config.hidden_size).eval()
         self.optimizer: torch.optim.Optimizer = adamw(self.module.parameters(), self.peak_lr, settings, base.device)
 
     def values(self, batch: Batch) -> Tensor:
-        """Values of the states before the response tokens.
+        """Compute the values of the states before the response tokens.
 
         Args:
-            batch: from `log_probs.collate`; the state before a token is where that token is predicted.
+            batch: from `log_probs.collate`; the state before a token is the position that predicts it.
 
         Returns:
             fp32 [B, T], 0 where masked.
@@ -49,7 +49,7 @@ class Critic:
         return values_BT
 
     def step(self, lr: float) -> None:
-        """Make an optimizer step with the gradients there are, clipped to the same norm as the policy's."""
+        """Make an optimizer step with the current gradients, clipped to the same norm as the policy's."""
         set_learning_rate(self.optimizer, lr)
         clip_gradients(self.module.parameters(), self.max_grad_norm)
         self.optimizer.step()
@@ -59,6 +59,6 @@ class Critic:
         return {"model": self.module.state_dict(), "optimizer": self.optimizer.state_dict()}
 
     def load_state(self, state: CriticState) -> None:
-        """Take up the state of a checkpoint."""
+        """Restore the state from a checkpoint."""
         self.module.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])

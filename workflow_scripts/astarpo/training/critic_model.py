@@ -10,10 +10,10 @@ from astarpo.model.log_probs import Batch
 
 
 class ValueModel(torch.nn.Module):
-    """The body of a language model with a head of one number a token.
+    """The body of a language model with a scalar head.
 
     Args:
-        body: of a causal language model; it becomes part of this one.
+        body: of a causal language model; used in place, not copied.
         width: of its hidden states.
     """
 
@@ -21,7 +21,7 @@ class ValueModel(torch.nn.Module):
         super().__init__()
         self.body = body
         self.head = torch.nn.Linear(width, 1, device=body.device)
-        # Zero needs no random numbers, and says of every state what is known of it at the start: nothing.
+        # Zeros need no random numbers, and nothing is known about any state at the start.
         torch.nn.init.zeros_(self.head.weight)
         torch.nn.init.zeros_(self.head.bias)
 

@@ -1,4 +1,4 @@
-"""The plain torch engine: one device, fp32 master weights, gradients accumulated over micro-batches."""
+"""The torch engine: one device, fp32 master weights, gradients accumulated over micro-batches."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ Which = Literal["policy", "reference", "lagged"]
 class TorchEngine:
     """Holds the policy and the frozen reference; computes log-probabilities and makes optimizer steps.
 
-    If the method asks for them, also a critic, and the weights of the policy of the last synchronisation.
+    If the method needs them, it also holds a critic and the weights of the last synchronisation.
 
     Args:
-        policy: trained in place; its weights are the fp32 masters.
-        reference: never changed; with LoRA the policy itself, whose adapters are then switched off.
+        policy: trained in place; its weights are the fp32 master weights.
+        reference: never changed; with LoRA the policy itself, with its adapters switched off.
         settings: of the run.
-        micro_batch: sequences in one pass.
-        micro_batch_tokens: most tokens in one pass, padding included; None: any number.
+        micro_batch: maximum sequences per pass.
+        micro_batch_tokens: maximum tokens per pass, including padding; None: no limit.
     """
 
     world = World()
@@ -60,7 +60,7 @@ class TorchEngine:
         self.settings, self.limits = settings, (micro_batch, micro_batch_tokens)
         model_setup.switch_off_dropout(policy.model)
         reference.model.eval()
-        if settings.lora is None:  # with LoRA the two are one model
+        if settings.lora is None:  # with LoRA, both are the same model
             reference.model.requires_grad_(False)
         self.head_of = model_setup.heads(policy.model, reference.model, settings.log_prob_chunk_tokens)
         trained = [weight for weight in policy.model.parameters() if weight.requires_grad]
@@ -84,17 +84,17 @@ class TorchEngine:
     ) -> list[MicroBatch]:
         """Cut rows into micro-batches; see `microbatches.micro_batches`.
 
-        The same cut serves reference and policy, so that equal weights give equal log-probabilities to the last bit.
+        Reference and policy use the same micro-batches, so that equal weights give bitwise equal log-probabilities.
         """
         policy = self.policy
         return micro_batches(prompts, responses, rows, groups, self.limits, policy.end_token_ids, policy.model.device)
 
     def log_probs(self, which: Which, micro_batches: Sequence[MicroBatch], count: int, width: int) -> Tensor:
-        """Log-probabilities of all rows, without gradient.
+        """Compute the log-probabilities of all rows, without gradient.
 
         Args:
             which: ``policy``, ``reference``, or ``lagged``: the policy of the last synchronisation.
-            micro_batches: they hold every row once.
+            micro_batches: contain every row once.
             count: B, number of rows.
             width: T, length of the longest response.
 
@@ -115,10 +115,10 @@ class TorchEngine:
         return self.world.sum_into(log_probs_BT)
 
     def _share(self, micro_batches: Sequence[MicroBatch]) -> list[tuple[MicroBatch, bool]]:
-        """The micro-batches of this process, each with whether it counts.
+        """Return the micro-batches of this process, each with whether it counts.
 
-        Every process makes as many passes as any other, as collective operations wait for all: one that has fewer
-        micro-batches makes a pass that does not count.
+        All processes make the same number of passes, because collective operations wait for all of them: a process
+        with fewer micro-batches makes an extra pass that does not count.
         """
         share = self.world.share(micro_batches)
         most = -(-len(micro_batches) // self.world.size)
@@ -127,14 +127,14 @@ class TorchEngine:
     def _score(
         self, which: Which, batch: Batch, entropy: Entropy = "none", small_logits: int | None = None
     ) -> tuple[Tensor, Tensor | None]:
-        """Log-probabilities of a batch and, where asked for, entropies: a forward pass; see `token_log_probs`."""
-        name = which if which in self.called else "policy"  # whose weights are then the lagged ones
+        """Compute log-probabilities of a batch and, on request, entropies in a forward pass; see `token_log_probs`."""
+        name = which if which in self.called else "policy"  # which then has the lagged weights
         model, head, temperature = self.called[name], self.head_of.get(name), self.settings.sampling.temperature
         chunk_tokens = self.settings.log_prob_chunk_tokens or 0
         return token_log_probs(model, batch, temperature, entropy, head, chunk_tokens, small_logits)
 
     def values(self, micro_batches: Sequence[MicroBatch], count: int, width: int) -> Tensor | None:
-        """The critic's values of all rows, without gradient: fp32 [B, T], 0 where masked; None without a critic."""
+        """Compute the critic's values of all rows, without gradient: fp32 [B, T], 0 where masked, or None."""
         if self.critic is None:
             return None
         values_BT = torch.zeros((count, width), device=self.policy.model.device)
@@ -146,12 +146,12 @@ class TorchEngine:
         return self.world.sum_into(values_BT)
 
     def synchronise(self) -> None:
-        """Make the current policy the lagged one, where the method has one."""
+        """Make the current policy the lagged one, if the method uses one."""
         if self.lagged is not None:
             self.lagged.synchronise()
 
     def sampling_weights(self) -> AbstractContextManager[None]:
-        """Let the policy have the weights that responses are drawn with: the lagged ones, where there are any."""
+        """Return a context in which the policy has the weights to sample with: the lagged ones, if any."""
         return nullcontext() if self.lagged is None else self.lagged.in_place()
 
     def update(
@@ -168,15 +168,15 @@ class TorchEngine:
 
         Args:
             micro_batches: the rows of this step.
-            targets: of all rows; names that end in ``_BT`` are cut to a micro-batch's width.
+            targets: of all rows; those named ``..._BT`` are cut to a micro-batch's width.
             reference_log_probs_BT: of all rows, for the metrics.
             loss: of the method.
-            update: optimizer steps made so far.
+            update: number of optimizer steps so far.
             sampled_BT: the sampler's log-probabilities of all rows, if the policy is still the one that sampled.
             left: share of the training that is left, see `learning_rate.learning_rate`.
 
         Returns:
-            Sums over sequences or tokens, and what the optimizer did; see `training.metrics`.
+            Sums over sequences or tokens, gradient norm and learning rate; see `training.metrics`.
         """
         lr = self._learning_rate(self.settings.lr, update, left)
         set_learning_rate(self.optimizer, lr)
@@ -213,27 +213,27 @@ class TorchEngine:
             self.critic.optimizer.zero_grad(set_to_none=True)
 
     def _next_is_last(self, last: bool) -> None:
-        """Called before each micro-batch's pass: DeepSpeed must know which is the last before the optimizer step."""
+        """Announce each micro-batch's pass: DeepSpeed must know which is the last before the optimizer step."""
 
     def _backward(self, total: Tensor) -> None:
         total.backward()
 
     def _accumulate(self, micro_batch: MicroBatch, counts: bool, rows: UpdateRows, sums: UpdateSums) -> None:
-        """Add one micro-batch's share of the gradient, 0 if it does not count, and its share of the sums."""
+        """Add a micro-batch's contribution to gradient and sums; 0 if it does not count."""
         batch, settings = micro_batch.batch, self.settings
         mask_BT = batch.mask_BT
         with self.autocast(), model_setup.recomputing(self.policy.model):
             entropy: Entropy = "with_gradient" if settings.entropy_coefficient else "detached"
             log_probs_BT, entropy_BT = self._score("policy", batch, entropy)
         assert entropy_BT is not None
-        # Divided by the whole step's count, not this micro-batch's: the gradients then add up to that of the mean over
-        # the global batch, however the rows are cut and whichever process has them.
+        # Divide by the count of the whole step, not of this micro-batch: the gradients then add up to that of the mean
+        # over the global batch, however the rows are divided among micro-batches and processes.
         normaliser = rows.n_tokens if self.unit == "tokens" else rows.n_sequences
         loss_sum, metric_sums = rows.loss(
             log_probs_BT, mask_BT, rows.targets_of(micro_batch), normaliser, **self._values_with_gradient(batch)
         )
         total = loss_sum - settings.entropy_coefficient * entropy_BT.sum() / rows.n_tokens
-        # A pass that only keeps step still runs backward: collective operations wait for every process.
+        # A pass that does not count still runs backward, because collective operations wait for every process.
         self._backward(total if counts else total * 0.0)
         if rows.sampled_BT is not None and counts:
             sums.add_gaps(log_probs_BT, micro_batch.cut_out(rows.sampled_BT), mask_BT)
@@ -265,21 +265,21 @@ class TorchEngine:
         return norm
 
     def autocast(self) -> AbstractContextManager[None]:
-        """The precision of forward passes, the same for policy and reference."""
+        """Return a context with the precision of forward passes, the same for policy and reference."""
         return autocast(self.policy.model.device.type, self.settings.precision)
 
     def full_weights(self) -> dict[str, Tensor]:
-        """The policy's weights by name, fp32 and whole, in every process."""
+        """Return the policy's whole fp32 weights by name, in every process."""
         return dict(self.policy.model.state_dict())
 
     def save_shards(self, folder: Path) -> None:
-        """Write what each process holds for itself into the folder of a checkpoint; here there is nothing."""
+        """Write each process's shards to the folder of a checkpoint; this engine has none."""
 
     def load_shards(self, folder: Path) -> None:
-        """Read what `save_shards` wrote."""
+        """Restore what `save_shards` wrote."""
 
     def state(self) -> EngineState:
-        """Everything a checkpoint must hold to go on exactly: weights and optimizer moments."""
+        """Return everything needed to resume exactly: weights and optimizer moments."""
         state: EngineState = {"model": self.policy.model.state_dict(), "optimizer": self.optimizer.state_dict()}
         if self.critic is not None:
             state["critic"] = self.critic.state()
@@ -288,7 +288,7 @@ class TorchEngine:
         return state
 
     def load_state(self, state: EngineState) -> None:
-        """Take up the state of a checkpoint; the reference stays what prepare_reference left."""
+        """Restore the state from a checkpoint; the reference stays as loaded."""
         self.policy.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         if self.critic is not None:

@@ -1,4 +1,4 @@
-"""A training as a job: from files to a finished run, and from that to files."""
+"""A training as a job: from input files to a finished run, and from there to output files."""
 
 from __future__ import annotations
 
@@ -48,11 +48,11 @@ from astarpo.training.world import World, join_world
 
 @dataclass(frozen=True)
 class FinishedRun:
-    """A trained policy with its history and what there is to know about its prompts.
+    """A trained policy with its history and facts about its prompts.
 
     Attributes:
-        policy: what trained; an engine may have its weights in another precision, or in pieces.
-        weights: the trained weights by name, fp32 and whole.
+        policy: the trained policy; the engine may hold its weights in another precision, or sharded.
+        weights: the whole trained weights by name, in fp32.
         history, facts: for the tables and the manifest.
         is_first: whether this process writes the results.
     """
@@ -72,17 +72,17 @@ def train(
     made_from: TrainingProvenance,
     scratch: str,
 ) -> FinishedRun:
-    """Train, or go on with, one run.
+    """Train a run, or resume it.
 
     Args:
         settings, machine: of the run.
         seed: of the run.
-        inputs: ``reference`` (manifest) and ``dataset``; ``validation``, ``selection``, ``values`` as the run has them.
-        made_from: the provenance, which names the checkpoints, see `checkpoints.Origin`.
-        scratch: folder of this run and seed; each origin has its own folder below.
+        inputs: ``reference`` (manifest) and ``dataset``; ``validation``, ``selection``, ``values`` if used.
+        made_from: the provenance, which determines the checkpoint folder, see `checkpoints.Origin`.
+        scratch: folder of this run and seed; each origin has its own subfolder.
 
     Returns:
-        The run, trained to its end.
+        The finished run.
 
     Raises:
         InputError: missing or mismatched inputs.
@@ -132,7 +132,7 @@ def train(
 
 
 def _check_can_start(folder: Path, settings: TrainSettings, machine: MachineSettings) -> None:
-    """Refuse lengths, engines and compilers that no step could work with, before a model is loaded."""
+    """Refuse unsupported lengths, engines, packages and compilers before a model is loaded."""
     longest = settings.prompting.max_prompt_tokens, settings.sampling.max_new_tokens
     check_folder(folder, [Length("the training", *longest)])
     check_engine(settings.sampling_engine, folder)
@@ -142,27 +142,27 @@ def _check_can_start(folder: Path, settings: TrainSettings, machine: MachineSett
 
 
 def _check_memory(folder: Path, settings: TrainSettings, machine: MachineSettings, world: World) -> None:
-    """Refuse a model that does not fit beside its optimizer and the sampler."""
-    needed = _bytes_each(settings, machine, world.size)
+    """Refuse a model that does not fit together with its optimizer and the sampler."""
+    bytes_each = _bytes_each(settings, machine, world.size)
     size = parameters_of_folder(folder)
-    beside = sampler_bytes(
+    for_sampler = sampler_bytes(
         settings.sampling_engine,
         machine.device,
         machine.sampler_memory_share,
         machine.sampler_sleep_level,
         size,
     )
-    check_fits(str(folder), size, needed, machine.device, beside)
+    check_fits(str(folder), size, bytes_each, machine.device, for_sampler)
 
 
 def _packages(settings: TrainSettings) -> list[str]:
-    """What must be installed besides the usual."""
+    """Return the optional packages that the run needs."""
     adapters = ["peft"] if settings.lora is not None else []
     return [*adapters, "deepspeed"] if settings.engine == "deepspeed" else adapters
 
 
 def _bytes_each(settings: TrainSettings, machine: MachineSettings, processes: int) -> float:
-    """Bytes per parameter that a device holds of this training."""
+    """Return the bytes per parameter that this training takes on each device."""
     adapters = settings.lora is not None
     critic = METHODS[settings.method].needs_critic
     if settings.engine == "deepspeed":
@@ -183,7 +183,7 @@ def _bytes_each(settings: TrainSettings, machine: MachineSettings, processes: in
 def make_engine(
     folder: Path, settings: TrainSettings, machine: MachineSettings, world: World, seed: int
 ) -> tuple[TorchEngine, Policy]:
-    """Load the models of a training and give them to its engine.
+    """Load the models of a training and build its engine.
 
     Args:
         folder: the reference's model folder.
@@ -192,7 +192,7 @@ def make_engine(
         seed: of the adapters' first matrices.
 
     Returns:
-        The engine, and the policy to sample from, which is whole and has the newest weights.
+        The engine, and the unsharded policy to sample from, which has the newest weights.
     """
     policy = load_policy(folder, machine.device)
     if settings.lora is None:
@@ -221,14 +221,14 @@ def export(
     outputs: dict[str, str],
     seconds: float,
 ) -> None:
-    """Write model folder, metrics and timings, and last of all the manifest.
+    """Write model folder, metrics and timings, and finally the manifest.
 
     Args:
-        finished: what `train` returned.
+        finished: result of `train`.
         made_from: provenance of the run.
         machine: recorded in the manifest.
         outputs: paths of ``model``, ``metrics``, ``timings`` and ``manifest``.
-        seconds: wall-clock time of this process; earlier parts of a resumed run are in the timings.
+        seconds: wall-clock time of this process; the timings also cover earlier processes of a resumed run.
     """
     if not finished.is_first:
         return

@@ -10,10 +10,10 @@ from torch import Tensor
 
 
 class LaggedWeights:
-    """A second set of the weights of a model that are trained.
+    """A second set of a model's trained weights.
 
     Args:
-        model: what responses are drawn with; its weights are whole.
+        model: the unsharded model that is sampled from.
     """
 
     def __init__(self, model: torch.nn.Module) -> None:
@@ -27,9 +27,9 @@ class LaggedWeights:
 
     @contextmanager
     def in_place(self) -> Iterator[None]:
-        """Let the model have the lagged weights for the block.
+        """Give the model the lagged weights within the block.
 
-        They change places instead of being copied, so that whoever holds the model sees them.
+        The tensors are swapped in place, so that every holder of the model sees them.
         """
         self._exchange()
         try:
@@ -42,6 +42,6 @@ class LaggedWeights:
             self.weights[index], parameter.data = parameter.data, self.weights[index]
 
     def load(self, weights: Sequence[Tensor]) -> None:
-        """Take up the lagged weights of a checkpoint."""
+        """Restore the lagged weights from a checkpoint."""
         pairs = zip(self.parameters, weights, strict=True)
         self.weights = [weight.to(parameter.device) for parameter, weight in pairs]

@@ -1,4 +1,4 @@
-"""The training loop, the same for every method: draw responses, grade them, score them, update."""
+"""The training loop, shared by all methods: sample responses, grade them, score them, update."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ class Trainer:
     """One run with one seed.
 
     Args:
-        engine: holds the policy, which starts from the reference's weights, and the reference.
-        sampler: draws from the policy's current weights.
-        prompts, validation: what to train on, and what to validate on.
+        engine: holds the reference, and the policy, which starts from the reference's weights.
+        sampler: samples from the policy's current weights.
+        prompts, validation: training and validation prompts.
         settings, machine: of the run.
         seed: of the run.
     """
@@ -55,7 +55,7 @@ class Trainer:
         if len(prompts) < settings.prompts_per_batch:
             raise InputError(
                 f"a batch takes {settings.prompts_per_batch} prompts, but only {len(prompts)} are left to train "
-                "on: lower prompts_per_batch, take more prompts, or select less strictly"
+                "on: lower prompts_per_batch, add prompts, or select less strictly"
             )
         self.settings, self.machine, self.seed = settings, machine, seed
         self.prompts, self.validation, self.sampler = prompts, validation, sampler
@@ -68,10 +68,10 @@ class Trainer:
         self.history = History(tuple(self.method.metrics))
 
     def run(self, scratch: Path) -> History:
-        """Train to the end, going on from the newest checkpoint in ``scratch`` if there is one.
+        """Train to the end, resuming from the newest checkpoint in ``scratch`` if there is one.
 
         Args:
-            scratch: a folder of this run alone (see `checkpoints.Origin`).
+            scratch: a folder for this run only (see `checkpoints.Origin`).
 
         Returns:
             Metrics and timings of all steps.
@@ -81,7 +81,7 @@ class Trainer:
             InputError: the training diverged.
         """
         first = self._restore(scratch) + 1
-        self.sampler.weights_changed()  # a sampler with weights of its own, as vLLM's, has the reference's until now
+        self.sampler.weights_changed()  # a sampler with its own copy, such as vLLM, still has the reference's
         deadline = time.monotonic() + 60 * (self.machine.max_minutes or float("inf"))
         settings = self.settings
         self.grader.check_canaries(prompt.verifier for prompt in (*self.prompts, *self.validation))
@@ -102,17 +102,17 @@ class Trainer:
                     metrics = self._step(step)
                 show(self.history.metrics[-1])
                 progress.advance(1, **_shown(metrics))
-                # Every process must stop after the same step: a signal may reach one of them only, and clocks differ.
+                # Every process must stop after the same step: a signal may reach only one of them, and clocks differ.
                 stop = self.world.any(stopping() or time.monotonic() > deadline)
                 last = self._ends(step, self.history.generated_tokens())
                 if stop or last or step % self.machine.checkpoint_every == 0:
                     self._save(scratch, step)
                 if stop and not last:
-                    raise Interrupted(f"after step {step} of {settings.steps}; run the same command to go on")
+                    raise Interrupted(f"after step {step} of {settings.steps}; run the same command to resume")
         return self.history
 
     def _ends(self, step: int, generated_tokens: int) -> bool:
-        """Whether the training is over after this step, given the tokens generated up to it."""
+        """Whether the training ends with this step, given the tokens generated so far."""
         limit = self.settings.max_generated_tokens
         return step >= self.settings.steps or (limit is not None and generated_tokens >= limit)
 
@@ -126,15 +126,15 @@ class Trainer:
             if lagged:
                 self.sampler.weights_changed()
             drawn = self._draw([self.prompts[index] for index in indices], ("train", step), clock)
-        self.sampler.rest()  # the updates need the memory that it holds
+        self.sampler.rest()  # the updates need its memory
         rows = drawn.trainable_rows(settings.responses_per_prompt)
         if not rows:
-            raise InputError(f"step {step}: every grade is null, nothing is left to train on")
+            raise InputError(f"step {step}: every grade is null, so nothing is left to train on")
         updates = self._update(drawn, rows, step, clock)
-        # Before the checkpoint: a step on responses of another policy must not be gone on from.
+        # Before the checkpoint: a run must not resume from a step on another policy's responses.
         sampler_gap.check(updates[0], settings.max_sampler_gap, step)
         self.sampler.weights_changed()
-        # After the updates: a baseline that knew these rewards would bias their gradient.
+        # After the updates: a baseline that depends on these rewards would bias their gradient.
         self.statistics.learn([drawn.prompts[row] for row in rows], [drawn.grades[row].reward or 0.0 for row in rows])
         metrics = step_metrics(drawn.grades, drawn.completions, updates, self.method.metrics)
         timings = {f"{phase}_seconds": clock.seconds[phase] for phase in PHASES}
@@ -148,7 +148,7 @@ class Trainer:
         return metrics
 
     def _followers(self, scratch: Path, first: int) -> AbstractContextManager[Callable[[Row], None]]:
-        """What shows each step's metrics; the first process's business."""
+        """Open what displays each step's metrics, in the first process only."""
         if not self.world.is_first:
             return nullcontext(lambda _: None)
         return followers(self.machine.trackers, scratch, first, self.history.metrics)
@@ -165,18 +165,18 @@ class Trainer:
                 (self.seed, *purpose),
                 clock,
             )
-        with clock.phase("generate"):  # waiting for the others counts, too: they may draw longer responses
+        with clock.phase("generate"):  # includes waiting for processes with longer responses
             return drawn.of_all(self.world, prompts, settings.responses_per_prompt)
 
     def _update(self, drawn: Responses, rows: list[int], step: int, clock: PhaseClock) -> list[dict[str, float]]:
-        """All optimizer steps on one rollout: passes, targets on the whole batch, then the updates."""
+        """Make all optimizer steps on one rollout: passes, targets on the whole batch, then the updates."""
         groups = [drawn.group_ids[row] for row in rows]
         responses = [drawn.completions[row].token_ids for row in rows]
         prompts = [drawn.prompts[row].token_ids for row in rows]
-        together = groups if self.method.pairs else None
-        # Cut once, for passes and updates alike: a row in another micro-batch has other padding and other last bits.
+        kept_groups = groups if self.method.pairs else None
+        # Passes and updates share the micro-batches: in another one, a row's padding and last bits would differ.
         updates_micro_batches = [
-            self.engine.micro_batches(prompts, responses, share, together)
+            self.engine.micro_batches(prompts, responses, share, kept_groups)
             for share in _shares(groups, self.settings.updates_per_rollout)
             if share
         ]
@@ -215,10 +215,10 @@ class Trainer:
         return [{**updates[0], **lagged}, *updates[1:]]
 
     def _validate(self, clock: PhaseClock) -> float | None:
-        """Mean reward on the validation prompts; the same seeds each time, so that differences are the policy's."""
+        """Compute the mean reward on the validation prompts, with the same seeds each time."""
         if not self.validation:
             return None
-        # Rollouts may come from a lagged policy; validation is of the newest one.
+        # Rollouts may come from a lagged policy, but validation uses the newest one.
         self.sampler.weights_changed()
         with clock.phase("validate"), self.engine.autocast():
             drawn = draw_responses(
@@ -239,15 +239,16 @@ class Trainer:
         self.history.append(0, metrics, {"validate_seconds": clock.seconds["validate"]})
 
     def _first_gaps(self) -> dict[str, float]:
-        """The gaps before anything is trained, on the beginning of the first rollout."""
+        """Measure the sampler gaps before training, on the beginning of the first rollout."""
         indices = prompts_of_step(len(self.prompts), self.settings.prompts_per_batch, 1, self.seed)
-        asked = requests_for([self.prompts[i] for i in indices[:16]], 1, (self.seed, "train", 1))
+        requests = requests_for([self.prompts[i] for i in indices[:16]], 1, (self.seed, "train", 1))
         with self.engine.autocast():
-            drawn = self.sampler.sample(asked, self.settings.sampling)
+            drawn = self.sampler.sample(requests, self.settings.sampling)
         responses = [one.token_ids for one in drawn]
-        micro_batches = self.engine.micro_batches([one.prompt_token_ids for one in asked], responses, range(len(asked)))
+        prompts = [one.prompt_token_ids for one in requests]
+        micro_batches = self.engine.micro_batches(prompts, responses, range(len(requests)))
         width = max(map(len, responses))
-        log_probs_BT = self.engine.log_probs("policy", micro_batches, len(asked), width)
+        log_probs_BT = self.engine.log_probs("policy", micro_batches, len(requests), width)
         sampled_BT = sampler_gap.pad([one.log_probs for one in drawn], width)
         mask_BT = sampler_gap.pad([[1.0] * len(one) for one in responses], width).bool()
         gaps = sampler_gap.summarise([sampler_gap.token_gaps(log_probs_BT, sampled_BT, mask_BT)])
@@ -263,7 +264,7 @@ class Trainer:
         self.engine.load_shards(checkpoints.folder_of(scratch, step))
         self.statistics.load_state(state["statistics"])
         self.history = History(tuple(self.method.metrics), **json.loads(state["history"]))
-        print(f"going on from the checkpoint of step {step}", flush=True)
+        print(f"resuming from the checkpoint of step {step}", flush=True)
         return step
 
     def _save(self, scratch: Path, step: int) -> None:
@@ -279,7 +280,7 @@ class Trainer:
 
 
 def _shares(group_ids: Sequence[int], count: int) -> list[list[int]]:
-    """Cut rows into ``count`` shares of neighbours without cutting a group (a prompt's responses)."""
+    """Cut rows into ``count`` contiguous shares without splitting a group (a prompt's responses)."""
     groups = list(dict.fromkeys(group_ids))
     shares = []
     for number in range(count):

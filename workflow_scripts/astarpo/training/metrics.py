@@ -1,4 +1,4 @@
-"""What is recorded of a step: the deterministic metrics and the timings, each in a table of its own."""
+"""The records of a step: deterministic metrics and timings, in separate tables."""
 
 from __future__ import annotations
 
@@ -34,13 +34,12 @@ METRICS = pa.schema(
     + [(name, pa.int64()) for name in ("generated_tokens", "trained_tokens", *STATUSES)]
     + [(name, pa.float64()) for name in ("advantage", "implicit_advantage", "validation_reward", *GAPS)]
 )
-# ``clip_fraction`` is the share of updates whose gradient was longer than max_grad_norm; that of PPO's and GRPO's
-# ratios is a column of those methods, ``ratio_clip_fraction``.
+# ``clip_fraction`` is the share of updates whose gradient norm exceeded max_grad_norm; PPO and GRPO have an
+# additional column for clipped ratios, ``ratio_clip_fraction``.
 #
-# A pass without gradient that the method needs before its updates counts as ``reference``, be it of the reference,
-# of the policy itself (old log-probabilities), of the lagged policy or of the critic; the critic's own training
-# counts as ``update``. ``metrics``, like ``validate``, is no part of ``step``: the reference's pass where only the
-# metrics want it.
+# Passes without gradient that the method needs before its updates count as ``reference``, whether of the reference,
+# the policy (old log-probabilities), the lagged policy or the critic; training the critic counts as ``update``.
+# ``metrics`` is the reference's pass if only the metrics need it. Like ``validate``, it is not included in ``step``.
 PHASES = ("generate", "grade", "reference", "update")
 TIMINGS = pa.schema(
     [("step", pa.int64())]
@@ -50,7 +49,7 @@ TIMINGS = pa.schema(
 
 
 class Graded(Protocol):
-    """What is read of a `rewards.grading.Grade`; figures and tables, which need the columns only, load no grader."""
+    """The part of `rewards.grading.Grade` used here; figures and tables import this module without the grader."""
 
     @property
     def reward(self) -> float | None:
@@ -64,7 +63,7 @@ class Graded(Protocol):
 
 
 class Sampled(Protocol):
-    """What is read of a `sampling.Completion`."""
+    """The part of `sampling.Completion` used here."""
 
     @property
     def token_ids(self) -> list[int]:
@@ -78,7 +77,7 @@ class Sampled(Protocol):
 
 
 def metrics_schema(method_metrics: Iterable[str]) -> pa.Schema:
-    """Columns of a run's metrics: those of every method, then the method's own."""
+    """Return the columns of a run's metrics: the common ones, then the method's."""
     return pa.schema([*METRICS, *((name, pa.float64()) for name in method_metrics)])
 
 
@@ -88,22 +87,22 @@ def step_metrics(
     updates: Sequence[dict[str, float]],
     method_metrics: Mapping[str, str] | None = None,
 ) -> dict[str, float | None]:
-    """Turn the sums of a step into its metrics.
+    """Compute a step's metrics from its sums.
 
     ``kl_per_sequence`` is the mean over responses of sum_t k3_t with k3 = pi_ref/pi - 1 - ln(pi_ref/pi), an estimate
     of KL(pi || pi_ref) that is unbiased and never negative (Schulman, "Approximating KL divergence");
     ``kl_per_token`` is the mean over responses of that sum divided by the length. ``log_ratio`` and
-    ``log_ratio_per_token`` are the same of the plain ln(pi/pi_ref): unbiased too, but noisier, and negative at times.
-    All four are biased where the responses are older than the policy (a second update on a rollout, a lagged policy).
+    ``log_ratio_per_token`` are the same with ln(pi/pi_ref): also unbiased, but noisier, and sometimes negative.
+    All four are biased if the responses are older than the policy (a second update on a rollout, a lagged policy).
 
     Args:
-        grades: of all responses of the rollout; null ones are left out of ``reward``.
+        grades: of all responses of the rollout; ``reward`` ignores null grades.
         completions: the responses, in the same order.
-        updates: what `TorchEngine.update` returned, one entry an optimizer step.
-        method_metrics: the method's own sums, and what each is divided by: ``sequences`` or ``tokens``.
+        updates: results of `TorchEngine.update`, one per optimizer step.
+        method_metrics: the method's additional sums -> their units: ``sequences`` or ``tokens``.
 
     Returns:
-        A row of `METRICS`, and of the method's own columns, without ``step`` and ``validation_reward``.
+        A row of `METRICS` and of the method's additional columns, without ``step`` and ``validation_reward``.
     """
     known = [graded.reward for graded in grades if graded.reward is not None]
     sums = {name: sum(update.get(name, 0.0) for update in updates) for name in set().union(*updates)}
@@ -136,13 +135,13 @@ def step_metrics(
 
 
 def peak_memory_bytes() -> int:
-    """Highest memory so far: of the GPU if torch uses one, else resident memory of this process."""
+    """Return the peak memory so far: of the GPU if torch uses one, else the resident memory of this process."""
     import resource
     import sys
 
     import torch
 
-    if torch.cuda.is_initialized():  # a GPU may be there and not be used
+    if torch.cuda.is_initialized():  # a GPU may be present but unused
         return int(torch.cuda.max_memory_allocated())
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

@@ -14,13 +14,13 @@ from astarpo.model.log_probs import Batch, collate
 
 @dataclass(frozen=True)
 class MicroBatch:
-    """Some rows of a rollout, padded to their own longest; the rows are similar in length."""
+    """Rows of a rollout of similar length, padded to the longest of them."""
 
     rows: list[int]
     batch: Batch
 
     def cut_out(self, all_BT: Tensor) -> Tensor:
-        """Its rows of a tensor of the whole rollout, as wide as its own longest response."""
+        """Select its rows from a tensor of the whole rollout, cut to its longest response."""
         return all_BT[self.rows, : self.batch.mask_BT.shape[1]]
 
 
@@ -33,16 +33,16 @@ def micro_batches(
     end_token_ids: Sequence[int],
     device: torch.device,
 ) -> list[MicroBatch]:
-    """Cut rows into micro-batches of similar length, each padded to its own longest.
+    """Cut rows into micro-batches of similar length, each padded to its longest row.
 
     Args:
         prompts, responses: token ids of every row of the rollout.
         rows: the rows of one optimizer step.
-        groups: of every row of the rollout, where the rows of a group must stay together: a micro-batch then takes
-            whole groups only, and at least one, even if that is more than it should hold.
-        limits: most sequences of a micro-batch, and most tokens with padding (None: any number).
+        groups: of every row of the rollout, if groups must stay together: a micro-batch then holds whole groups, at
+            least one, even if that exceeds its limits.
+        limits: maximum sequences of a micro-batch, and maximum tokens including padding (None: no limit).
         end_token_ids: see `log_probs.collate`.
-        device: where the batches are made.
+        device: of the batches.
     """
     lengths = [len(prompt) + len(response) for prompt, response in zip(prompts, responses, strict=True)]
     whole = range(len(prompts)) if groups is None else groups
@@ -62,15 +62,14 @@ def cut(
     tokens: int | None,
     groups: Sequence[int],
 ) -> list[list[int]]:
-    """Cut rows into parts by length; groups stay whole, each judged by its longest row.
+    """Cut rows into micro-batches by length, keeping groups whole; a group's length is that of its longest row.
 
     Args:
         rows: the rows of one optimizer step.
         lengths: tokens of prompt and response of every row of the rollout.
-        size: most rows of a part.
-        tokens: most tokens of a part, its padding included; None: any number.
-        groups: of every row; a part takes whole groups only, and one at least, even if that is more than it
-            should hold.
+        size: maximum rows of a micro-batch.
+        tokens: maximum tokens of a micro-batch, including padding; None: no limit.
+        groups: of every row; a micro-batch holds whole groups, at least one, even if that exceeds its limits.
     """
     units: dict[int, list[int]] = defaultdict(list)
     for row in rows:

@@ -1,4 +1,4 @@
-"""The model card of a trained policy: what it is, what it was made from, how to use it."""
+"""The model card of a trained policy: method, provenance and use."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from astarpo.common.provenance import TrainingProvenance
 from astarpo.training.history import Row
 
-TITLES = {"a_star_po": "A*-PO"}  # of the others, the name in capitals
+TITLES = {"a_star_po": "A*-PO"}  # for all others, the name in capitals
 TEMPLATE = """---
 library_name: transformers
 pipeline_tag: text-generation
@@ -57,11 +57,11 @@ Settings, as the training received them:
 
 
 def model_card(made_from: TrainingProvenance, metrics: list[Row], facts: Mapping[str, object]) -> str:
-    """Write the card of a finished run. No dates and no seconds: equal runs give equal folders.
+    """Write the card of a finished run. It has no dates or timings, so that equal runs give equal folders.
 
     Args:
         made_from: provenance: ``settings``, ``inputs``, ``seed``.
-        metrics: rows of the run, one a step; row 0 is the look before training.
+        metrics: rows of the run, one per step; row 0 is the validation before training.
         facts: ``prompts``, the number of training prompts.
 
     Returns:

@@ -1,4 +1,4 @@
-"""What a training sets on its models: no dropout, the heads that are used in chunks, recomputed activations."""
+"""Preparing models for training: no dropout, heads for chunked log-probabilities, activation checkpointing."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from astarpo.model.chunked_log_probs import Head, find_head
 
 
 def heads(policy: PreTrainedModel, reference: PreTrainedModel, chunk_tokens: int | None) -> dict[str, Head]:
-    """The heads of both models, or none of them: equal weights shall give equal log-probabilities.
+    """Return the heads of both models, or neither, so that equal weights give equal log-probabilities.
 
     Args:
         policy, reference: causal language models.
-        chunk_tokens: response tokens whose logits exist at a time; None: no heads are wanted.
+        chunk_tokens: response tokens per chunk; None: no chunks, so no heads.
     """
     if chunk_tokens is None:
         return {}
@@ -25,34 +25,34 @@ def heads(policy: PreTrainedModel, reference: PreTrainedModel, chunk_tokens: int
     for name, model in (("policy", policy), ("reference", reference)):
         head = find_head(model)
         if isinstance(head, str):
-            print(f"log-probabilities are taken from all logits at once: {head}", flush=True)
+            print(f"log-probabilities are computed from all logits at once: {head}", flush=True)
             return {}
         heads_by_name[name] = head
     return heads_by_name
 
 
 def switch_off_dropout(model: torch.nn.Module) -> None:
-    """Dropout would make the policy that is trained another than the one that sampled."""
+    """Switch off dropout, with which the trained policy would differ from the one that sampled."""
     for module in model.modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.0
-    model.eval()  # attention dropout is read from the config and applied in training mode only
+    model.eval()  # attention dropout comes from the config, and applies only in training mode
 
 
 def recompute_activations(model: PreTrainedModel) -> None:
-    """Let a model keep only what goes from layer to layer; the backward pass computes the rest again.
+    """Make a model keep only the activations between layers; the backward pass recomputes the rest.
 
-    It does so inside `recomputing` only.
+    This takes effect only inside `recomputing`.
     """
     model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
 
 
 @contextmanager
 def recomputing(model: torch.nn.Module) -> Iterator[None]:
-    """Let the layers of a model prepared by `recompute_activations` do so in the passes of this block.
+    """Recompute activations in this block, for a model prepared by `recompute_activations`.
 
-    They do in training mode only, in which they drop the cache that sampling needs, so it is theirs alone, without
-    the modules inside, and for the block.
+    Layers recompute only in training mode, in which they also drop the cache that sampling needs. So training mode
+    is set for the layers only, without their submodules, and only within the block.
     """
     layers = [
         module

@@ -1,4 +1,4 @@
-"""AdamW as a run sets it, for the policy and the critic."""
+"""AdamW with a run's settings, for policy and critic."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from astarpo.training.settings import TrainSettings
 def adamw(
     parameters: Iterable[torch.nn.Parameter], lr: float, settings: TrainSettings, device: torch.device
 ) -> torch.optim.AdamW:
-    """Make the optimizer of a model.
+    """Build the optimizer of a model.
 
     Args:
-        parameters: those that are trained.
+        parameters: the trained parameters.
         lr: the peak learning rate.
         settings: betas, epsilon and weight decay.
-        device: of the parameters; on a GPU all of them are updated by one fused kernel.
+        device: of the parameters; on a GPU, one fused kernel updates all of them.
     """
     return torch.optim.AdamW(
         parameters,

@@ -1,4 +1,4 @@
-"""Training prompts with what is known of them, and which of them each step takes."""
+"""Training prompts with their V*, and the prompts of each step."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from astarpo.data.settings import PromptSettings
 
 @dataclass(frozen=True)
 class TrainingPrompt:
-    """One prompt: its tokens, how its responses are judged, and its estimated optimal value, if any.
+    """A prompt: its tokens, gold answer and verifier, and its estimated optimal value, if any.
 
-    ``n`` responses of the reference, ``n_correct`` of them right, are what the value was estimated from.
+    The value was estimated from ``n`` responses of the reference, ``n_correct`` of them correct.
     """
 
     prompt_id: str
@@ -40,7 +40,7 @@ def load_training_prompts(
     values: str | None = None,
     selection: str | None = None,
 ) -> tuple[list[TrainingPrompt], dict[str, int]]:
-    """Load prompts, join V* and the selection by ``prompt_id``.
+    """Load prompts, and join V* and the selection by ``prompt_id``.
 
     Args:
         tokenizer: of the policy.
@@ -48,7 +48,7 @@ def load_training_prompts(
         prompting: how prompts are encoded.
 
     Returns:
-        The prompts in the order of the data set, and how many were left out by reason.
+        The prompts in the order of the data set, and the number left out by reason.
 
     Raises:
         InputError: a prompt has no row in ``values`` or ``selection``, or none is left.
@@ -81,7 +81,7 @@ def load_training_prompts(
                 )
             )
     if not prompts:
-        raise InputError(f"{dataset}: no prompt is left to train on; left out: {left_out}")
+        raise InputError(f"{dataset}: no prompts are left to train on; left out: {left_out}")
     return prompts, left_out
 
 
@@ -99,9 +99,9 @@ def _look_up(column: Mapping[str, Any], prompt_id: str, path: str) -> Any:
 
 
 def prompts_of_step(count: int, batch: int, step: int, seed: int) -> list[int]:
-    """Which prompts a step takes: each epoch a new order, no prompt twice in an epoch, a ragged end left out.
+    """Choose the prompts of a step: a new order in each epoch, without repeats or an incomplete last batch.
 
-    A pure function of its arguments: nothing to store in a checkpoint, nothing to replay.
+    A pure function of its arguments, so checkpoints need not store it.
 
     Args:
         count: number of prompts.

@@ -1,4 +1,4 @@
-"""What is computed of a rollout before its updates, and the form in which methods are given it."""
+"""The passes over a rollout before its updates, and the rollout as methods receive it."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ def build_rollout(
     statistics: RunningStatistics,
     clock: PhaseClock,
 ) -> tuple[Rollout, Tensor]:
-    """Make the passes without gradient that a method asks for, and lay all out as one batch.
+    """Make the passes without gradient that a method needs, and collect the results in one batch.
 
     Args:
         engine: holds the weights, before the first update on this rollout.
         settings: of the run.
         drawn: responses with their grades.
-        rows: those that are trained on; B of them.
-        micro_batches: they hold each of the B rows once.
-        statistics: what earlier rollouts left.
-        clock: see `training.metrics` on what is booked where.
+        rows: the B rows to train on.
+        micro_batches: contain each of the B rows once.
+        statistics: of earlier rollouts.
+        clock: for the phases described in `training.metrics`.
 
     Returns:
         The rollout, and ``reference_log_probs_BT``, which every method needs for its metrics.
@@ -42,8 +42,8 @@ def build_rollout(
     method = METHODS[settings.method]
     completions = [drawn.completions[row] for row in rows]
     size = (len(rows), max(len(completion.token_ids) for completion in completions))
-    booked = "reference" if uses_reference(settings.method, settings.hyperparameters) else "metrics"
-    with clock.phase(booked):
+    phase = "reference" if uses_reference(settings.method, settings.hyperparameters) else "metrics"
+    with clock.phase(phase):
         reference_BT = engine.log_probs("reference", micro_batches, *size)
     iterate_BT, anchor_BT = None, reference_BT
     with clock.phase("reference"):
@@ -75,7 +75,7 @@ def build_rollout(
 
 
 def _mask(micro_batches: Sequence[MicroBatch], like_BT: Tensor) -> Tensor:
-    """The mask of all rows, put together again from the micro-batches."""
+    """Reassemble the mask of all rows from the micro-batches."""
     mask_BT = torch.zeros(like_BT.shape, dtype=torch.bool, device=like_BT.device)
     for micro_batch in micro_batches:
         width = micro_batch.batch.mask_BT.shape[1]

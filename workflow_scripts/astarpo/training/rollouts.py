@@ -1,4 +1,4 @@
-"""One rollout batch: responses from the current policy, their grades, and the rows that are trained on."""
+"""A rollout batch: sampled responses, their grades, and the rows to train on."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from astarpo.training.world import World
 
 
 class PhaseClock:
-    """Adds up wall-clock seconds by phase."""
+    """Accumulates wall-clock seconds by phase."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = defaultdict(float)
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
-        """Book the time of the block under ``name``."""
+        """Add the time of the block to the phase ``name``."""
         started = time.perf_counter()
         try:
             yield
@@ -35,7 +35,7 @@ class PhaseClock:
 
 @dataclass(frozen=True)
 class Responses:
-    """Responses to some prompts with their grades; ``responses_per_prompt`` neighbours share a prompt."""
+    """Graded responses to prompts; each ``responses_per_prompt`` consecutive ones share a prompt."""
 
     prompts: list[TrainingPrompt]
     group_ids: list[int]
@@ -43,18 +43,19 @@ class Responses:
     grades: list[Grade]
 
     def of_all(self, world: World, prompts: Sequence[TrainingPrompt], responses_per_prompt: int) -> Responses:
-        """The responses of all processes, in the order of the prompts, as if one had drawn them.
+        """Return the responses of all processes in the order of the prompts, as if one process had sampled them.
 
         Args:
-            world: each process of it drew for its share of the prompts.
+            world: the processes, each of which sampled for its share of the prompts.
             prompts: of the whole batch.
-            responses_per_prompt: how many were drawn for each.
+            responses_per_prompt: number of responses per prompt.
         """
         if world.size == 1:
             return self
-        each = list(zip(self.completions, self.grades, strict=True))
+        graded_completions = list(zip(self.completions, self.grades, strict=True))
         size = responses_per_prompt
-        by_prompt = [each[start : start + size] for start in range(0, len(each), size)]
+        starts = range(0, len(graded_completions), size)
+        by_prompt = [graded_completions[start : start + size] for start in starts]
         rows = [row for group in world.interleave(by_prompt) for row in group]
         return Responses(
             [prompt for prompt in prompts for _ in range(size)],
@@ -64,7 +65,7 @@ class Responses:
         )
 
     def trainable_rows(self, responses_per_prompt: int) -> list[int]:
-        """Rows to train on: without null grades, and of a group no less than two (a pair stays whole)."""
+        """Return the rows to train on: without null grades, and without groups of which only one row is left."""
         known = [row for row, graded in enumerate(self.grades) if graded.reward is not None]
         if responses_per_prompt == 1:
             return known
@@ -77,7 +78,7 @@ class Responses:
 def requests_for(
     prompts: Sequence[TrainingPrompt], responses_per_prompt: int, seed_parts: tuple[str | int, ...]
 ) -> list[Request]:
-    """What to ask the sampler for; the seeds come from ``seed_parts``, prompt id and sample index."""
+    """Build the sampler's requests; seeds are derived from ``seed_parts``, prompt id and sample index."""
     return [
         Request(prompt.prompt_id, index, derive_seed(*seed_parts, prompt.prompt_id, index), prompt.token_ids)
         for prompt in prompts
@@ -94,15 +95,15 @@ def draw_responses(
     seed_parts: tuple[str | int, ...],
     clock: PhaseClock,
 ) -> Responses:
-    """Draw and grade responses.
+    """Sample and grade responses.
 
     Args:
         sampler: holds the current weights.
         prompts: one batch.
-        responses_per_prompt: how many to draw for each.
+        responses_per_prompt: number of responses per prompt.
         sampling, grader: as in stage 1.
-        seed_parts: run seed, purpose and step; the prompt and sample index are added to it.
-        clock: the phases ``generate`` and ``grade`` are booked on it.
+        seed_parts: run seed, purpose and step; prompt id and sample index are appended.
+        clock: for the phases ``generate`` and ``grade``.
     """
     repeated = [prompt for prompt in prompts for _ in range(responses_per_prompt)]
     requests = requests_for(prompts, responses_per_prompt, seed_parts)

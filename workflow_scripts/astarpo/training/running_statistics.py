@@ -1,4 +1,4 @@
-"""Numbers that some methods carry from rollout to rollout: a running mean of the rewards, counts behind V*."""
+"""State that some methods keep across rollouts: a running mean of rewards, and success counts for V*."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from astarpo.training.states import StatisticsState
 
 
 class RunningStatistics:
-    """What was seen so far; a rollout gets what the rollouts before it gave, never its own rewards.
+    """Statistics of earlier rollouts; a rollout never sees its own rewards.
 
     Args:
-        prompts: all that the run trains on.
-        hyperparameters: of the method. ``baseline_decay`` is the weight that a rollout keeps in the running mean
-            when the next comes.
-        estimate: how V* is estimated again, None where it stays as stage 1 left it. It is estimated from the
-            N responses of stage 1, each online response taking the place of an average one among them:
-            c <- c + r - c/N. So N, and with it the meaning of the estimate, stays what it was.
+        prompts: all training prompts of the run.
+        hyperparameters: of the method. ``baseline_decay`` is the factor by which the running mean's weight decays
+            with each rollout.
+        estimate: how V* is re-estimated; None if stage 1's values are kept. Each online response replaces an
+            average one of stage 1's N responses: c <- c + r - c/N. So N stays the same, and with it the meaning of
+            the estimate.
     """
 
     def __init__(
@@ -40,35 +40,35 @@ class RunningStatistics:
 
     @property
     def running_mean(self) -> float:
-        """Mean reward of the rollouts so far, older ones counting less; 0 before the first."""
+        """Mean reward of the rollouts so far, with less weight on older ones; 0 before the first."""
         return self.reward_sum / self.reward_weight if self.reward_weight else 0.0
 
     def v_star(self, prompt: TrainingPrompt) -> float | None:
-        """V* of a prompt as known now; None where there is none."""
+        """Return the current V* of a prompt, or None if it has none."""
         if prompt.prompt_id not in self.successes:
             return prompt.v_star
-        assert prompt.n, f"stage 1 has a graded response of every prompt with a value: {prompt}"
+        assert prompt.n, f"every prompt with a value has graded responses in stage 1: {prompt}"
         correct, n = np.array([self.successes[prompt.prompt_id]]), np.array([prompt.n])
-        assert self.estimate is not None, "counts are kept only where V* is estimated from them"
+        assert self.estimate is not None, "counts are kept only if V* is re-estimated"
         return float(ESTIMATORS[self.estimate.estimator](correct, n, self.estimate.beta1)[0])
 
     def learn(self, prompts: Sequence[TrainingPrompt], rewards: Sequence[float]) -> None:
-        """Take in the rewards of a rollout, after it was trained on.
+        """Add the rewards of a rollout, after its updates.
 
         Args:
-            prompts, rewards: of its responses; null grades are left out.
+            prompts, rewards: of its responses, without null grades.
         """
         mean = sum(rewards) / len(rewards)
         self.reward_sum = self.decay * self.reward_sum + (1.0 - self.decay) * mean
         self.reward_weight = self.decay * self.reward_weight + (1.0 - self.decay)
         for prompt, reward in zip(prompts, rewards, strict=True):
             if prompt.prompt_id in self.successes and prompt.n:
-                known = self.successes[prompt.prompt_id]
-                # Rounding may carry the count a last bit beyond N, where estimates are not defined.
-                self.successes[prompt.prompt_id] = min(known + reward - known / prompt.n, prompt.n)
+                count = self.successes[prompt.prompt_id]
+                # Rounding may raise the count slightly above N, where estimates are undefined.
+                self.successes[prompt.prompt_id] = min(count + reward - count / prompt.n, prompt.n)
 
     def state(self) -> StatisticsState:
-        """Everything, for a checkpoint."""
+        """Return the state for a checkpoint."""
         return {
             "reward_sum": self.reward_sum,
             "reward_weight": self.reward_weight,
@@ -76,6 +76,6 @@ class RunningStatistics:
         }
 
     def load_state(self, state: StatisticsState) -> None:
-        """Take up the state of a checkpoint."""
+        """Restore the state from a checkpoint."""
         self.reward_sum, self.reward_weight = state["reward_sum"], state["reward_weight"]
         self.successes = dict(state["successes"])

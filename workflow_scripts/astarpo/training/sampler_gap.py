@@ -1,4 +1,4 @@
-"""How far the sampler's log-probabilities are from the trainer's: what shows stale weights and stale caches."""
+"""The gap between the sampler's and the trainer's log-probabilities, which reveals stale weights and caches."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ GAPS = ("sampler_gap_mean", "sampler_gap_p95", "sampler_gap_max")
 
 
 def pad(rows: Sequence[Sequence[float]], width: int) -> Tensor:
-    """Lay the sampler's log-probabilities of the tokens out as fp32 [B, width], 0 behind each row's end."""
+    """Pad the sampler's token log-probabilities with 0 to fp32 [B, width]."""
     padded_BT = torch.zeros((len(rows), width))
     for row, values in enumerate(rows):
         padded_BT[row, : len(values)] = torch.tensor(values)
@@ -21,7 +21,7 @@ def pad(rows: Sequence[Sequence[float]], width: int) -> Tensor:
 
 
 def token_gaps(log_probs_BT: Tensor, sampled_BT: Tensor, mask_BT: Tensor) -> Tensor:
-    """Gap of each response token, |ln p_trainer - ln p_sampler| in nats, one after another [N].
+    """Compute the gap of each response token, |ln p_trainer - ln p_sampler| in nats, [N].
 
     Args:
         log_probs_BT: the trainer's.
@@ -32,23 +32,23 @@ def token_gaps(log_probs_BT: Tensor, sampled_BT: Tensor, mask_BT: Tensor) -> Ten
 
 
 def summarise(gaps_N: Sequence[Tensor]) -> dict[str, float]:
-    """Mean, 95th percentile and largest of all gaps, in nats per token, by the names in `GAPS`."""
-    # By rank and without interpolation: torch.quantile refuses more than 16 million values.
+    """Return mean, 95th percentile and maximum of all gaps, in nats per token, by the names in `GAPS`."""
+    # By rank, without interpolation, because torch.quantile refuses more than 16 million values.
     ordered_N: Tensor = torch.sort(torch.cat(list(gaps_N)).double()).values
     p95 = ordered_N[min(int(0.95 * len(ordered_N)), len(ordered_N) - 1)]
     return dict(zip(GAPS, map(float, (ordered_N.mean(), p95, ordered_N[-1])), strict=True))
 
 
 def check(gaps: dict[str, float], limit: float | None, step: int) -> None:
-    """Stop a training whose sampler draws from another policy than the trained one.
+    """Stop a training whose sampler does not sample from the trained policy.
 
     Args:
         gaps: from `summarise`.
-        limit: largest mean gap that is let through, in nats per token; None: any.
-        step: for the message; 0 is the look before training.
+        limit: largest accepted mean gap, in nats per token; None: no limit.
+        step: for the message; 0 is before training.
 
     Raises:
-        InputError: the mean gap is above the limit, or no number.
+        InputError: the mean gap is above the limit, or NaN.
     """
     mean, p95, largest = (gaps[name] for name in GAPS)
     if limit is None or mean <= limit:
@@ -57,5 +57,5 @@ def check(gaps: dict[str, float], limit: float | None, step: int) -> None:
         f"step {step}: log-probabilities of sampler and trainer differ by {mean:.2g} nats per token (95 %: {p95:.2g}, "
         f"largest: {largest:.2g}), above max_sampler_gap ({limit:g}). The sampler has other weights, another "
         "temperature or a coarser precision: set precision: float32 or sampling_engine: transformers for the "
-        "reference, or raise max_sampler_gap if such a gap is to be"
+        "reference, or raise max_sampler_gap if this gap is acceptable"
     )

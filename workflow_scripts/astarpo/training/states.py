@@ -1,4 +1,4 @@
-"""What a checkpoint holds."""
+"""The contents of a checkpoint."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from torch import Tensor
 
 
 class CriticState(TypedDict, total=False):
-    """A critic's weights and the state of its optimizer; nothing where an engine keeps them in shards."""
+    """A critic's weights and optimizer state; empty if the engine keeps them in shards."""
 
     model: dict[str, Tensor]
     optimizer: dict[str, object]
 
 
 class EngineState(TypedDict, total=False):
-    """The policy's weights and the state of its optimizer, and what some methods train or keep besides."""
+    """The policy's weights and optimizer state, and what some methods also train or keep."""
 
     model: dict[str, Tensor]
     optimizer: dict[str, object]
@@ -24,7 +24,7 @@ class EngineState(TypedDict, total=False):
 
 
 class StatisticsState(TypedDict):
-    """See `running_statistics.RunningStatistics`."""
+    """The state of `running_statistics.RunningStatistics`."""
 
     reward_sum: float
     reward_weight: float
@@ -32,7 +32,7 @@ class StatisticsState(TypedDict):
 
 
 class TrainingState(TypedDict):
-    """All of it; ``history`` is JSON."""
+    """The complete state; ``history`` is JSON."""
 
     engine: EngineState
     statistics: StatisticsState

@@ -1,4 +1,4 @@
-"""How a training ends before its last step: on request, or because it has diverged."""
+"""How a training ends before its last step: on a signal, or because it has diverged."""
 
 from __future__ import annotations
 
@@ -9,28 +9,28 @@ from pathlib import Path
 
 from astarpo.common.errors import InputError
 
-# A cluster's walltime, or a Snakemake that is told to stop; Ctrl-C.
+# From a cluster's time limit or from Snakemake; from Ctrl-C.
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 @contextmanager
 def deferred_signals() -> Iterator[Callable[[], bool]]:
-    """Let the loop ask after each step whether it has been told to stop: half a step cannot be saved."""
+    """Record signals for the loop to check after each step, because half a step cannot be saved."""
     received = []
-    before = {number: signal.signal(number, lambda *_: received.append(True)) for number in SIGNALS}
+    previous = {number: signal.signal(number, lambda *_: received.append(True)) for number in SIGNALS}
     try:
         yield lambda: bool(received)
     finally:
-        for number, handler in before.items():
+        for number, handler in previous.items():
             signal.signal(number, handler)
 
 
 @contextmanager
 def divergence_explained(step: int, scratch: Path) -> Iterator[None]:
-    """Turn a number that is not finite into a message for the user.
+    """Turn a FloatingPointError into a message for the user.
 
     Args:
-        step: that is being made.
+        step: the current step.
         scratch: the folder of the checkpoints.
 
     Raises:
@@ -41,5 +41,5 @@ def divergence_explained(step: int, scratch: Path) -> Iterator[None]:
     except FloatingPointError as error:
         raise InputError(
             f"the training diverged at step {step}: {error}. Lower lr or max_grad_norm, or lengthen lr_warmup_steps; "
-            f"the checkpoints of the steps before are in {scratch}"
+            f"checkpoints of earlier steps are in {scratch}"
         ) from error

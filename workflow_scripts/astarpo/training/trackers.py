@@ -1,4 +1,4 @@
-"""Where people follow a training besides the terminal: TensorBoard, Weights & Biases. No number depends on it."""
+"""Trackers that display a training: TensorBoard, Weights & Biases. They do not affect numbers."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ PACKAGES = {"tensorboard": "tensorboard", "wandb": "wandb"}
 
 
 class Tracker(Protocol):
-    """Shows a training's metrics somewhere."""
+    """Displays a training's metrics."""
 
     def log(self, step: int, metrics: Mapping[str, float | None]) -> None:
-        """Show the metrics of a step; those that are None are left out."""
+        """Log the metrics of a step, except those that are None."""
         ...
 
     def close(self) -> None:
-        """Send what is left."""
+        """Flush and close."""
         ...
 
 
 def check_installed(names: Sequence[str]) -> None:
-    """Refuse trackers whose package is missing, before any work is done.
+    """Refuse trackers whose package is missing, before any other work.
 
     Raises:
         InputError: naming the package and the command that installs it.
@@ -39,7 +39,7 @@ def check_installed(names: Sequence[str]) -> None:
         if importlib.util.find_spec(PACKAGES[name]) is None:
             raise InputError(
                 f"machine.trackers names {name!r}, but its package is not installed: "
-                f"pip install {PACKAGES[name]}, or leave the tracker out"
+                f"pip install {PACKAGES[name]}, or remove the tracker"
             )
 
 
@@ -53,13 +53,13 @@ def check_in_environment(names: Sequence[str], environment: str | Path) -> None:
     Raises:
         InputError: naming the package and the file.
     """
-    listed = Path(environment).read_text(encoding="utf-8")
+    text = Path(environment).read_text(encoding="utf-8")
     for name in names:
-        if not re.search(rf"^\s*- *{PACKAGES[name]}\b(?!-)", listed, re.MULTILINE):
+        if not re.search(rf"^\s*- *{PACKAGES[name]}\b(?!-)", text, re.MULTILINE):
             raise InputError(
                 f"machine.trackers names {name!r}, but {environment} does not install its package: add "
-                f"{PACKAGES[name]} to the pins in envs/pins/ and to the environment in envs/generate.py and run that, "
-                "or leave the tracker out"
+                f"{PACKAGES[name]} to the pins in envs/pins/ and to the environment in envs/generate.py and run it, "
+                "or remove the tracker"
             )
 
 
@@ -67,16 +67,16 @@ def check_in_environment(names: Sequence[str], environment: str | Path) -> None:
 def followers(
     names: Sequence[str], scratch: Path, first_step: int, earlier: Sequence[Mapping[str, float | None]]
 ) -> Iterator[Callable[[Mapping[str, float | None]], None]]:
-    """Open everything that follows a run, new or resumed: its ``metrics.jsonl``, and the trackers asked for.
+    """Open a run's ``metrics.jsonl`` and trackers, whether it is new or resumed.
 
     Args:
         names: keys of `PACKAGES`.
-        scratch: the run's own folder, ``.../{run}/seed-{n}/<fingerprint>/world-{n}``; trackers write there.
-        first_step: the next step; what an earlier process logged from there on counts no more.
+        scratch: the run's folder, ``.../{run}/seed-{n}/<fingerprint>/world-{n}``; trackers write there.
+        first_step: the next step; what an earlier process logged from there on is discarded.
         earlier: rows of the steps before.
 
     Yields:
-        A function that shows the row of a step to all of them.
+        A function that logs a step's row to all of them.
     """
     makers: dict[str, Callable[[Path, int], Tracker]] = {
         "tensorboard": TensorBoard,
@@ -97,7 +97,7 @@ def _show(trackers: Sequence[Tracker], row: Mapping[str, float | None]) -> None:
 
 
 class JsonLines:
-    """``metrics.jsonl``, a line a step, flushed each time: for `make watch` and other readers."""
+    """``metrics.jsonl``, one line per step, flushed each time, for `make watch` and other readers."""
 
     def __init__(self, scratch: Path, earlier: Sequence[Mapping[str, float | None]]) -> None:
         self._stream = (scratch / "metrics.jsonl").open("w", encoding="utf-8")
@@ -138,7 +138,7 @@ class WeightsAndBiases:
     """A run of Weights & Biases, named after run and seed; resumed under the same id after a stop."""
 
     def __init__(self, scratch: Path, first_step: int) -> None:
-        wandb: Any = importlib.import_module("wandb")  # optional, so in no environment's pins
+        wandb: Any = importlib.import_module("wandb")  # optional, so not in any environment's pins
         seed, run = scratch.parent.parent.name, scratch.parent.parent.parent.name
         self._run: Any = wandb.init(
             project="astarpo",
@@ -149,7 +149,7 @@ class WeightsAndBiases:
         )
 
     def log(self, step: int, metrics: Mapping[str, float | None]) -> None:
-        """Log a step; one that was logged before is refused by the service and stays as it is."""
+        """Log a step; the service rejects steps that were logged before."""
         known = {name: value for name, value in metrics.items() if value is not None}
         self._run.log(known, step=step)
 

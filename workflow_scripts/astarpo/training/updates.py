@@ -1,4 +1,4 @@
-"""An optimizer step: what its rows have to learn from, and the sums from which its metrics are made."""
+"""An optimizer step: its training targets, and the sums from which its metrics are computed."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from astarpo.training.world import World
 
 @dataclass(frozen=True)
 class UpdateRows:
-    """What an optimizer step has to learn from.
+    """The targets of an optimizer step.
 
     Attributes:
-        targets: of all rows of the rollout; names that end in ``_BT`` are cut to a micro-batch's width.
+        targets: of all rows of the rollout; those named ``..._BT`` are cut to a micro-batch's width.
         reference_BT: the reference's log-probabilities of all rows, for the metrics.
         sampled_BT: the sampler's, if the policy is still the one that sampled.
         loss: of the method.
@@ -35,7 +35,7 @@ class UpdateRows:
     n_tokens: int
 
     def targets_of(self, micro_batch: MicroBatch) -> dict[str, Tensor]:
-        """The targets of a micro-batch's rows."""
+        """Select the targets of a micro-batch's rows."""
         return {
             name: micro_batch.cut_out(value) if name.endswith("_BT") else value[micro_batch.rows]
             for name, value in self.targets.items()
@@ -50,28 +50,28 @@ class UpdateSums:
         self.gaps_N: list[Tensor] = []
 
     def add(self, counts: bool, named: Mapping[str, Tensor]) -> None:
-        """Add a micro-batch's sums; one that does not count adds 0, so that all processes have the same names."""
+        """Add a micro-batch's sums; a pass that does not count adds 0, so that all processes have the same names."""
         for name, value in named.items():
             self.sums[name] += float(value) if counts else 0.0
 
     def add_gaps(self, log_probs_BT: Tensor, sampled_BT: Tensor, mask_BT: Tensor) -> None:
-        """Take in the gaps between trainer and sampler, see `sampler_gap.token_gaps`."""
+        """Add the gaps between trainer and sampler, see `sampler_gap.token_gaps`."""
         self.gaps_N.append(sampler_gap.token_gaps(log_probs_BT, sampled_BT, mask_BT))
 
     def of_all(self, world: World) -> dict[str, float]:
-        """The sums over all processes."""
+        """Sum over all processes; a collective call."""
         every = world.gather(dict(self.sums))
         return {name: sum(one[name] for one in every) for name in self.sums}
 
     def gaps_of_all(self, world: World) -> dict[str, float]:
-        """The gaps in all processes, summarised; all processes must ask."""
-        # To the CPU first: a tensor that was sent comes back on the sender's GPU.
+        """Summarise the gaps of all processes; a collective call."""
+        # To the CPU first: tensors arrive on the sender's GPU.
         every = world.gather([one.cpu() for one in self.gaps_N])
         return sampler_gap.summarise([one for of_process in every for one in of_process])
 
 
 def log_ratio_sums(log_probs_BT: Tensor, reference_BT: Tensor, mask_BT: Tensor) -> dict[str, Tensor]:
-    """Sums over sequences of ln(pi/pi_ref) and of the estimate k3 of KL(pi || pi_ref), without gradient.
+    """Sum ln(pi/pi_ref) and the estimate k3 of KL(pi || pi_ref) over sequences, without gradient.
 
     Args:
         log_probs_BT: the policy's, 0 where masked.
@@ -80,7 +80,7 @@ def log_ratio_sums(log_probs_BT: Tensor, reference_BT: Tensor, mask_BT: Tensor) 
     """
     log_ratio_BT = log_probs_BT.detach() - reference_BT
     log_ratio_B = log_ratio_BT.sum(-1)
-    # In double precision: most tokens of a response differ by less than fp32 can tell from rounding.
+    # In double precision, because the differences of most tokens are below the rounding error of fp32.
     kl_B = k3(log_ratio_BT.double(), log_ratio_BT.new_zeros(())).sum(-1)
     length_B = mask_BT.sum(-1)
     return {

@@ -1,4 +1,4 @@
-"""What the running trainings are at, read from the lines that they leave for people who watch."""
+"""The progress of running trainings, read from their ``metrics.jsonl``."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Training:
     Attributes:
         run, seed: its name.
         step: the newest step.
-        values: the newest known value of each of `COLUMNS`; those that no step had are missing.
+        values: the newest value of each of `COLUMNS`; columns without values are missing.
         written: when its last line was written, in seconds since the epoch.
         finished: whether its manifest is newer than that line.
     """
@@ -37,7 +37,7 @@ def read_trainings(results: Path) -> list[Training]:
         results: the folder with all results.
 
     Returns:
-        Trainings by name and seed; those without a whole line yet are left out.
+        Trainings sorted by name and seed, without those that have no complete line yet.
     """
     newest: dict[tuple[str, int], Path] = {}
     for path in results.glob("checkpoints/*/seed-*/*/world-*/metrics.jsonl"):
@@ -45,12 +45,12 @@ def read_trainings(results: Path) -> list[Training]:
         best = newest.get((run, seed))
         if best is None or path.stat().st_mtime > best.stat().st_mtime:
             newest[run, seed] = path
-    found = [_training(results, run, seed, path) for (run, seed), path in sorted(newest.items())]
-    return [training for training in found if training is not None]
+    trainings = [_training(results, run, seed, path) for (run, seed), path in sorted(newest.items())]
+    return [training for training in trainings if training is not None]
 
 
 def _training(results: Path, run: str, seed: int, path: Path) -> Training | None:
-    rows = _whole_lines(path)
+    rows = _complete_lines(path)
     if not rows:
         return None
     values: dict[str, float] = {}
@@ -62,8 +62,8 @@ def _training(results: Path, run: str, seed: int, path: Path) -> Training | None
     return Training(run, seed, int(rows[-1]["step"] or 0), values, written, finished)
 
 
-def _whole_lines(path: Path) -> list[dict[str, float | None]]:
-    """Rows of the file; a last line that is being written is left out."""
+def _complete_lines(path: Path) -> list[dict[str, float | None]]:
+    """Read the rows of the file, without a last line that is still being written."""
     rows = []
     for line in path.read_text(encoding="utf-8").split("\n"):
         try:
@@ -76,7 +76,7 @@ def _whole_lines(path: Path) -> list[dict[str, float | None]]:
 
 
 def table(trainings: list[Training], now: float) -> str:
-    """Lay trainings out as text, a line each.
+    """Format trainings as a text table, one line each.
 
     Args:
         trainings: from `read_trainings`.

@@ -1,4 +1,4 @@
-"""The processes that train one policy together: who is who, and what they tell each other."""
+"""The processes that train one policy together, and their communication."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ PATIENCE = timedelta(hours=2)  # a rank may grade or sample much longer than ano
 
 @dataclass(frozen=True)
 class World:
-    """A process among those of its training; a training of one process needs no others and no library for them.
+    """A process among those of its training; a single process needs no communication library.
 
     Attributes:
         rank: of this process, from 0.
-        size: how many there are.
-        objects: the group that carries Python objects, over the CPU.
+        size: number of processes.
+        objects: the group that exchanges Python objects, over the CPU.
     """
 
     rank: int = 0
@@ -37,46 +37,46 @@ class World:
         return self.rank == 0
 
     def share(self, items: Sequence[Item]) -> list[Item]:
-        """This process's items: every ``size``-th."""
+        """Return this process's items: every ``size``-th."""
         return list(items[self.rank :: self.size])
 
     def gather(self, item: Item) -> list[Item]:
-        """Give every process the items of all, in the order of the ranks."""
+        """Collect the items of all processes in every process, in the order of ranks."""
         if self.size == 1:
             return [item]
-        items = [item] * self.size  # each is replaced by that of its rank
+        items = [item] * self.size  # replaced by the items of each rank
         distributed.all_gather_object(items, item, group=self.objects)
         return items
 
     def interleave(self, items: Sequence[Item]) -> list[Item]:
-        """Put together what the processes made of their `share`, in the order of the whole."""
-        of_processes = self.gather(list(items))
-        longest = max(map(len, of_processes))
-        return [part[place] for place in range(longest) for part in of_processes if place < len(part)]
+        """Merge the processes' results for their `share` in the original order."""
+        shares = self.gather(list(items))
+        longest = max(map(len, shares))
+        return [share[index] for index in range(longest) for share in shares if index < len(share)]
 
     def any(self, flag: bool) -> bool:
-        """Whether it is so in any process."""
+        """Whether the flag is set in any process."""
         return any(self.gather(flag))
 
     def sum_into(self, tensor: Tensor) -> Tensor:
-        """Add the tensors of all processes up, in place."""
+        """Sum the tensors of all processes, in place."""
         if self.size > 1:
             distributed.all_reduce(tensor)
         return tensor
 
     def wait(self) -> None:
-        """Go on when every process has come here."""
+        """Wait for all processes."""
         self.gather(None)
 
 
 def join_world(device: str) -> World:
-    """Meet the other processes that torchrun started; alone, make a world of one.
+    """Join the other processes started by torchrun; without torchrun, create a world of one.
 
     Args:
         device: ``cpu`` or ``cuda``; on GPUs each process takes the one of its local rank.
 
     Returns:
-        The world. In every process but the first, what is printed goes nowhere.
+        The world. In every process but the first, standard output is discarded.
     """
     os.environ.setdefault("DS_ACCELERATOR", device)
     size, rank = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
@@ -86,9 +86,9 @@ def join_world(device: str) -> World:
     if "WORLD_SIZE" in os.environ:
         distributed.init_process_group(backend, timeout=PATIENCE)
     else:
-        os.environ.setdefault("LOCAL_RANK", "0")  # DeepSpeed asks for it in a world of one, too
+        os.environ.setdefault("LOCAL_RANK", "0")  # DeepSpeed needs it even in a world of one
         distributed.init_process_group(backend, store=distributed.HashStore(), rank=0, world_size=1, timeout=PATIENCE)
-    # DeepSpeed calls what torch will drop one day; once an update it would say so in the log.
+    # DeepSpeed calls deprecated functions of torch, which would warn in the log after each update.
     warnings.filterwarnings("ignore", "`torch.distributed.*is deprecated", FutureWarning)
     if rank:
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 (for as long as the process lives)

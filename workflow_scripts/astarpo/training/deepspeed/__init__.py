@@ -1,1 +1,1 @@
-"""Training with DeepSpeed: the engine, the critic, and the modules that ZeRO 3 wraps."""
+"""Training with DeepSpeed: the engine, the critic, and the modules that DeepSpeed wraps under ZeRO 3."""

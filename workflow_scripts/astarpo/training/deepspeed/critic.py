@@ -14,13 +14,13 @@ from astarpo.training.states import CriticState
 
 
 class SpreadCritic(Critic):
-    """As `Critic`, with weights, gradients and optimizer spread as the policy's are.
+    """As `Critic`, with weights, gradients and optimizer sharded like the policy's.
 
-    DeepSpeed expects a backward pass of each of its engines, but the loss is of both: the policy's pass ends at the
-    values, and the critic's begins with the gradient that came there.
+    DeepSpeed expects one backward pass per engine, but the loss involves both: the policy's backward pass stops at
+    the values, and the critic's starts from their gradient.
 
     Args:
-        plain: the critic to spread.
+        plain: the critic to shard.
         settings, machine: of the run.
     """
 
@@ -37,14 +37,14 @@ class SpreadCritic(Critic):
         return values_BT
 
     def values_to_learn(self, batch: Batch) -> Tensor:
-        """The same, as a tensor of its own, whose gradient `backward` takes further."""
+        """Return the values as a leaf tensor, whose gradient `backward` propagates."""
         values_BT = self.values(batch)
         leaf_BT = values_BT.detach().requires_grad_()
         self._graphs.append((values_BT, leaf_BT))
         return leaf_BT
 
     def backward(self) -> None:
-        """Take the gradient of the last `values_to_learn` to the weights."""
+        """Propagate the gradient of the last `values_to_learn` to the weights."""
         values_BT, leaf_BT = self._graphs.pop()
         assert leaf_BT.grad is not None
         self.engine.backward((values_BT * leaf_BT.grad).sum())
@@ -55,8 +55,8 @@ class SpreadCritic(Critic):
         optimizer.step(self.engine)
 
     def state(self) -> CriticState:
-        """Nothing: DeepSpeed keeps it in shards."""
+        """Return nothing: the state is in DeepSpeed's shards."""
         return {}
 
     def load_state(self, state: CriticState) -> None:
-        """Nothing: see `state`."""
+        """Do nothing; see `state`."""

@@ -1,4 +1,4 @@
-"""The DeepSpeed engine: ZeRO 0 to 3 on one or many devices, with the arithmetic of the plain one."""
+"""The DeepSpeed engine: ZeRO 0 to 3 on one or many devices, with the same arithmetic as the torch engine."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ TAG, CRITIC_TAG = "deepspeed", "critic"
 
 
 class DeepSpeedEngine(TorchEngine):
-    """As `TorchEngine`, with optimizer, gradients and parameters spread over processes as the ZeRO stage says.
+    """As `TorchEngine`, with optimizer, gradients and parameters sharded over processes according to the ZeRO stage.
 
-    Every process cuts the whole batch into the same micro-batches and takes every ``world.size``-th, so
-    the sums that make a gradient are those of one process, in another order.
+    Every process cuts the whole batch into the same micro-batches and takes every ``world.size``-th, so a gradient
+    has the same summands as with one process, in another order.
 
     Args:
-        policy, reference, settings: as for `TorchEngine`; in bfloat16 both models' weights become bfloat16, and the
-            fp32 masters are DeepSpeed's. The reference is whole in every process.
+        policy, reference, settings: as for `TorchEngine`; in bfloat16 both models' weights become bfloat16, and
+            DeepSpeed keeps the fp32 master weights. Every process has the whole reference.
         machine: micro-batches, ZeRO stage, offload.
         world: the processes of this training.
-        whole: with ZeRO 3, another copy of the policy that is kept up to date and whole, to sample from.
+        whole: with ZeRO 3, an unsharded copy of the policy to sample from, refreshed after each step.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class DeepSpeedEngine(TorchEngine):
         self.engine, self.optimizer = optimizer.initialize(model, settings, machine)
         if self.critic is not None:
             self.critic = SpreadCritic(self.critic, settings, machine)
-        # Each weight as DeepSpeed has it, so that equal weights give equal log-probabilities; it leaves buffers alone.
+        # Use DeepSpeed's dtype for each weight, so that equal weights give equal log-probabilities. Buffers stay as is.
         for other in filter(None, (reference, whole)):
             pairs = zip(other.model.parameters(), policy.model.parameters(), strict=True)
             for weight, trained_weight in pairs:
@@ -72,7 +72,7 @@ class DeepSpeedEngine(TorchEngine):
             self._lag(whole or policy)
 
     def _lag(self, sampled: Policy) -> None:
-        """Keep the lagged weights beside those of the policy that is sampled from, which is whole."""
+        """Keep the lagged weights beside those of the unsharded policy that is sampled from."""
         self.lagged = LaggedWeights(sampled.model)
         self.called["lagged"] = sampled.model
         if "policy" in self.head_of:
@@ -92,15 +92,15 @@ class DeepSpeedEngine(TorchEngine):
                 chunk_tokens=self.settings.log_prob_chunk_tokens or 0,
             )
             return scores
-        # Cut as the policy's are: equal weights shall give equal log-probabilities.
+        # Chunk like the policy's, so that equal weights give equal log-probabilities.
         return super()._score(which, batch, entropy, small_logits=0)
 
     def autocast(self) -> AbstractContextManager[None]:
-        """Nothing: in bfloat16 the weights are bfloat16 already."""
+        """Return an empty context: for bfloat16 the weights are already bfloat16."""
         return nullcontext()
 
     def _clear_gradients(self) -> None:
-        """DeepSpeed does so after each step."""
+        """Do nothing: DeepSpeed clears gradients after each step."""
 
     def _next_is_last(self, last: bool) -> None:
         for engine in self._engines().values():
@@ -118,7 +118,7 @@ class DeepSpeedEngine(TorchEngine):
             return {"values_BT": self.critic.values_to_learn(batch)}
 
     def _backward(self, total: Tensor) -> None:
-        # DeepSpeed takes the mean over processes; the loss is already a share of the whole batch's mean.
+        # DeepSpeed averages over processes, but the loss is already a share of the whole batch's mean.
         self.engine.backward(total * self.world.size)
         if isinstance(self.critic, SpreadCritic):
             self.critic.backward()
@@ -132,11 +132,11 @@ class DeepSpeedEngine(TorchEngine):
         if self.whole is None:
             return
         with torch.no_grad():
-            for mine, theirs in zip(self.whole.model.parameters(), self.policy.model.parameters(), strict=True):
-                mine.copy_(self._whole_weight(theirs))
+            for copy, weight in zip(self.whole.model.parameters(), self.policy.model.parameters(), strict=True):
+                copy.copy_(self._whole_weight(weight))
 
     def _whole_weight(self, weight: Tensor) -> Tensor:
-        """A parameter as it is used in passes, whole."""
+        """Return a whole parameter, in the precision of forward passes."""
         import deepspeed
 
         if self.stage < 3:
@@ -145,7 +145,7 @@ class DeepSpeedEngine(TorchEngine):
             return weight.detach().clone()
 
     def full_weights(self) -> dict[str, Tensor]:
-        """The fp32 masters by name, whole, in every process; all processes must ask."""
+        """Return the whole fp32 master weights by name; a collective call."""
         from deepspeed.utils import safe_get_full_fp32_param
 
         weights = {}
@@ -156,24 +156,22 @@ class DeepSpeedEngine(TorchEngine):
         return weights
 
     def save_shards(self, folder: Path) -> None:
-        """Write weights, masters and moments, each process its own."""
+        """Write each process's shards of weights, master weights and moments."""
         for tag, engine in self._engines().items():
             engine.save_checkpoint(str(folder), tag=tag, save_latest=False)
 
     def load_shards(self, folder: Path) -> None:
-        """Read what `save_shards` wrote.
+        """Restore what `save_shards` wrote.
 
         Raises:
-            InputError: the files are not whole.
+            InputError: files are missing or incomplete.
         """
         if not all(optimizer.load(one, str(folder), tag) for tag, one in self._engines().items()):
-            raise InputError(
-                f"{folder}: DeepSpeed cannot read this checkpoint; delete the folder, and an older one serves"
-            )
+            raise InputError(f"{folder}: DeepSpeed cannot read this checkpoint; delete the folder to use an older one")
         self._refresh_whole()
 
     def state(self) -> EngineState:
-        """The lagged weights, where there are any; all else is in the shards."""
+        """Return the lagged weights, if any; the shards hold everything else."""
         return {} if self.lagged is None else {"lagged": self.lagged.weights}
 
     def load_state(self, state: EngineState) -> None:

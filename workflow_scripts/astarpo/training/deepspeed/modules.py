@@ -1,4 +1,4 @@
-"""What DeepSpeed runs with ZeRO 3, where a module's weights are whole in the module's own passes only."""
+"""Modules that DeepSpeed runs under ZeRO 3, where a module's weights are whole only during its own passes."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from astarpo.model.log_probs import Batch, Entropy, token_log_probs
 class ScoredModel(torch.nn.Module):
     """A model that returns log-probabilities of response tokens instead of logits.
 
-    As this is what DeepSpeed wraps, a pass through hidden states and head is one of its passes, and gathers every
-    weight once, in the same order in every process, however many chunks a process cuts its tokens into.
+    Because DeepSpeed wraps this module, computing hidden states and head is a single pass, which gathers every
+    weight once, in the same order in every process, however many chunks a process has.
 
     Args:
         model: a causal language model (transformers).
@@ -25,7 +25,7 @@ class ScoredModel(torch.nn.Module):
         super().__init__()
         self.model = model
         self.head = None if head is None else _HookedHead.of(head)
-        # Registered by its own name: a head is no module.
+        # Registered separately, because `Head` is not a module.
         self.linear = None if self.head is None else self.head.linear
 
     def forward(
@@ -33,14 +33,14 @@ class ScoredModel(torch.nn.Module):
     ) -> tuple[Tensor, Tensor | None]:
         """As `log_probs.token_log_probs` with this model and its head.
 
-        Logits of any size are cut: batches of two processes may lie on both sides of the limit, and processes that
-        run the modules in different orders would wait for each other forever.
+        Logits of any size are computed in chunks: otherwise the batches of two processes could fall on different sides
+        of the limit, and processes that run modules in different orders would deadlock.
         """
         return token_log_probs(self.model, batch, temperature, entropy, self.head, chunk_tokens, small_logits=0)
 
 
 class _HeadModule(torch.nn.Module):
-    """Output embeddings, used in chunks; it shares weight and bias with the model's own layer."""
+    """Output embeddings, applied in chunks; shares weight and bias with the model's layer."""
 
     weight: Tensor
     bias: Tensor | None
@@ -57,7 +57,7 @@ class _HeadModule(torch.nn.Module):
 
 
 class _HookedHead(Head):
-    """A head whose passes are those of a module, before and after which DeepSpeed's hooks run."""
+    """A head that calls a module, so that DeepSpeed's hooks run before and after."""
 
     linear: _HeadModule
 
@@ -67,6 +67,6 @@ class _HookedHead(Head):
 
     def log_probs(self, hidden_NH: Tensor, labels_N: Tensor, how: Chunking) -> tuple[Tensor, Tensor]:
         """See `Head.log_probs`."""
-        # The hooks look at positional arguments, and warn of those that are not tensors.
+        # The hooks inspect positional arguments, and warn about those that are not tensors.
         scores: tuple[Tensor, Tensor] = self.linear(hidden_NH, labels_N, head=self, how=how)
         return scores

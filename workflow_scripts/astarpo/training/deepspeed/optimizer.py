@@ -1,4 +1,4 @@
-"""DeepSpeed's own engine around a model: its configuration, a step, and a step's norm."""
+"""DeepSpeed's engine around a model: configuration, optimizer steps and checkpoints."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 
 def deepspeed_config(settings: TrainSettings, machine: MachineSettings) -> dict[str, object]:
-    """DeepSpeed's configuration.
+    """Return DeepSpeed's configuration.
 
-    Batch sizes are 1, as the engine says itself which pass is the last before a step, and weighs each micro-batch by
-    the whole batch.
+    Batch sizes are 1, because our engine marks the last pass before a step, and normalises each micro-batch by the
+    whole batch.
 
     Args:
         settings: optimizer, clipping and precision.
-        machine: ZeRO stage and what is offloaded to the CPU's memory.
+        machine: ZeRO stage and offloading to CPU memory.
     """
     on_cpu = machine.device == "cpu"
     zero_settings: dict[str, object] = {"stage": machine.zero_stage}
@@ -30,7 +30,7 @@ def deepspeed_config(settings: TrainSettings, machine: MachineSettings) -> dict[
         zero_settings["offload_optimizer"] = {"device": "cpu", "pin_memory": not on_cpu}
     if machine.offload_parameters:
         zero_settings["offload_param"] = {"device": "cpu", "pin_memory": not on_cpu}
-    # DeepSpeed's own Adam of the CPU is compiled when first used, and worth it where the GPU waits for it.
+    # DeepSpeed's CPU Adam is compiled at first use, which pays off only with offloading from a GPU.
     torch_adam = on_cpu or not machine.offload_optimizer
     return {
         "train_micro_batch_size_per_gpu": 1,
@@ -55,10 +55,10 @@ def deepspeed_config(settings: TrainSettings, machine: MachineSettings) -> dict[
 def initialize(
     model: torch.nn.Module, settings: TrainSettings, machine: MachineSettings
 ) -> tuple[DeepSpeedEngine, torch.optim.Optimizer]:
-    """Give a model to DeepSpeed.
+    """Wrap a model in a DeepSpeed engine.
 
     Args:
-        model: those of its weights are trained that ask for a gradient.
+        model: weights with ``requires_grad`` are trained.
         settings, machine: see `deepspeed_config`.
 
     Returns:
@@ -74,7 +74,7 @@ def initialize(
 
 
 def step(engine: DeepSpeedEngine) -> float:
-    """Clip and make an optimizer step.
+    """Clip gradients and make an optimizer step.
 
     Args:
         engine: from `initialize`, after the last backward pass of the batch.
@@ -85,7 +85,7 @@ def step(engine: DeepSpeedEngine) -> float:
     Raises:
         FloatingPointError: the norm is not finite.
     """
-    # Without ZeRO and in fp32 DeepSpeed clips, but keeps no norm; the gradients are whole then.
+    # In fp32 without ZeRO, DeepSpeed clips but does not keep the norm; the gradients are whole then.
     gradients = [p.grad for p in engine.module.parameters() if p.grad is not None]
     gradients_norm = torch.nn.utils.get_total_norm(gradients)
     engine.step()
@@ -97,6 +97,6 @@ def step(engine: DeepSpeedEngine) -> float:
 
 
 def load(engine: DeepSpeedEngine, folder: str, tag: str) -> bool:
-    """Read what an engine's ``save_checkpoint`` wrote; False where its files are not whole."""
+    """Load what an engine's ``save_checkpoint`` wrote; False if files are missing or incomplete."""
     loaded, _ = engine.load_checkpoint(folder, tag=tag)
     return loaded is not None
