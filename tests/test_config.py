@@ -41,7 +41,7 @@ from astarpo.training.settings import TrainSettings
         ({"values__v_dash_star__n": 9}, "values.v-star.n = 9: is above datasets.sums.sampling.max_samples (8)"),
         (
             {"datasets__sums__sampling__top_p": 0.9},
-            "datasets.sums.sampling.top_p = 0.9: must be 1, or another policy is trained than sampled",
+            "datasets.sums.sampling.top_p = 0.9: must be 1, so that the trained policy is the one that samples",
         ),
         (
             {"datasets__sums__sampling__max_samples": 10},
@@ -57,7 +57,7 @@ from astarpo.training.settings import TrainSettings
         ),
         (
             {"datasets__sums__columns": {"gold_after": "####", "gold_boxed": True}},
-            "datasets.sums.columns.gold_after = '####': cannot go with gold_boxed",
+            "datasets.sums.columns.gold_after = '####': cannot be combined with gold_boxed",
         ),
         (
             {"datasets__sums__grading": {"timeout_s": 20, "wall_timeout_s": 10}},
@@ -80,7 +80,7 @@ from astarpo.training.settings import TrainSettings
         ({"references__tiny__warm_start__dataset": "x"}, "references.tiny.warm_start.dataset = 'x': no such entry"),
         ({"references__tiny__system_prompt": "Think."}, "references.tiny.system_prompt: needs chat_template: true"),
         ({"references__Tiny": DEFAULT["references"]["tiny"]}, "references.Tiny"),
-        ({"runs__tiny": DEFAULT["runs"]["a-star-po"]}, "runs.tiny: a reference has this name already"),
+        ({"runs__tiny": DEFAULT["runs"]["a-star-po"]}, "runs.tiny: a reference already has this name"),
         ({"figures__accuracy__runs": ["x"]}, "figures.accuracy.runs = 'x': no such entry under runs"),
         ({"runs": None}, "runs must be a mapping"),
         ({f"{RUN}__base": "x"}, "runs.a-star-po.base: there is no entry 'x'; there are a-star-po"),
@@ -266,11 +266,11 @@ def test_a_job_needs_the_packages_of_its_own_engines():
         ),
         (
             {"runs__a-star-po__compile_model": True, "runs__a-star-po__lora": {}},
-            "runs.a-star-po.compile_model: cannot go with lora",
+            "runs.a-star-po.compile_model: cannot be combined with lora",
         ),
         (
             {"runs__a-star-po__compile_model": True, "machine__activation_checkpointing": True},
-            "runs.a-star-po.compile_model: cannot go with machine.activation_checkpointing",
+            "runs.a-star-po.compile_model: cannot be combined with machine.activation_checkpointing",
         ),
     ],
 )
@@ -417,11 +417,11 @@ def test_settings_of_each_method_are_those_of_its_functions(method):
         ),
         (
             {"method": "reinforce", "baseline": "v_star"},
-            "runs.mine.value: baseline `v_star` needs it",
+            "runs.mine.value: required by baseline `v_star`",
         ),
         (
             {"method": "reinforce", "baseline": "zero", "value": "v-star"},
-            "runs.mine.value: baseline `v_star` needs it",
+            "runs.mine.value: required by baseline `v_star`",
         ),
         (
             {"method": "a_star_po", "value": "v-star", "responses_per_prompt": 2},

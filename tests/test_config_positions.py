@@ -44,7 +44,7 @@ def test_a_file_that_ends_within_a_brace(tmp_path):
 def test_a_key_given_twice_would_lose_the_first_value(tmp_path):
     text = "machine: {device: cpu}\nruns:\n  a: &a {steps: 1}\n  b: {<<: *a, <<: *a}\n  a: {steps: 2}\n"
     assert refused(tmp_path / "my.yaml", text) == (
-        "5: the key 'a' is given a second time; it was first given in line 3, whose value would be lost"
+        "5: the key 'a' is repeated; its first value, in line 3, would be lost"
     )
 
 

@@ -147,7 +147,7 @@ HELD_OUT = "benchmarks__held_dash_out"
         ),
         (
             {"bootstrap": {"resamples": 2000}},
-            "bootstrap: it no longer exists, as intervals are computed without resampling; take it out",
+            "bootstrap: removed, because intervals are computed without resampling; delete this key",
         ),
         ({f"{RUN}__seeds": [0, -1]}, "runs.a-star-po.seeds.1 = -1: must be at least 0"),
         ({f"{RUN}__seeds": [2**63]}, "must be at most 9223372036854775807"),
@@ -163,7 +163,7 @@ HELD_OUT = "benchmarks__held_dash_out"
         ({f"{SUMS}__source": {"kind": "local", "path": 3}}, "datasets.sums.source.path = 3: must be a list"),
         ({f"{SUMS}__source": {**HUB, "id": " "}}, "datasets.sums.source.id = ' ': must not be empty"),
         ({f"{SUMS}__columns": {"gold_after": ""}}, "datasets.sums.columns.gold_after = '': must not be empty"),
-        ({f"{SUMS}__columns": {"gold": "problem"}}, "sums.columns.gold = 'problem': is also the column of the problem"),
+        ({f"{SUMS}__columns": {"gold": "problem"}}, "sums.columns.gold = 'problem': is also the problem's column"),
         ({f"{RUN}__benchmarks": []}, "runs.a-star-po.benchmarks = []: must not be empty"),
         (
             {f"{RUN}__benchmarks": ["held-out", "held-out"]},
@@ -200,7 +200,7 @@ HELD_OUT = "benchmarks__held_dash_out"
         ({f"{WARM}__weight_decay": 500}, "references.tiny.warm_start.weight_decay = 500: times lr (0.003) must be"),
         (
             {"selections__solved": {"reference": "tiny", "dataset": "sums", "n": 1, "rule": "undecided"}},
-            "selections.solved.n = 1: rule `undecided` keeps nothing with one sample a prompt",
+            "selections.solved.n = 1: rule `undecided` keeps nothing with one sample per prompt",
         ),
         # Entries that are used together.
         ({f"{RUN}__prompts_per_batch": 1025}, "prompts_per_batch = 1025: must not be above datasets.sums.max_prompts"),
@@ -219,10 +219,13 @@ HELD_OUT = "benchmarks__held_dash_out"
             "references.tiny.warm_start.dataset = 'sums-warm-start': has no worked solutions; name their column in "
             "datasets.sums-warm-start.columns.worked_solution",
         ),
-        ({"machine__offload_optimizer": True}, "machine.offload_optimizer = True: has no effect, as no run has engine"),
+        (
+            {"machine__offload_optimizer": True},
+            "machine.offload_optimizer = True: has no effect without a run",
+        ),
         # Figures.
         ({"benchmarks": {}}, "figures.accuracy: shows scores, but there are no benchmarks; add one"),
-        ({"runs": {}}, "figures.time: shows runs, but there are none; add one under runs, or take the figure out"),
+        ({"runs": {}}, "figures.time: shows runs, but there are none; add one under runs, or remove the figure"),
         (
             {"figures__f": {"kind": "tradeoff"}, f"{HELD_OUT}__protocols": ONLY_GREEDY},
             "figures.f.metric = 'avg': benchmark 'held-out' has only greedy; choose one of these, or add a protocol to "
@@ -240,7 +243,7 @@ HELD_OUT = "benchmarks__held_dash_out"
                 "figures__f": {"kind": "tradeoff", "benchmark": "held-out", "runs": ["a-star-po"]},
                 f"{RUN}__benchmarks": ["one-more-term"],
             },
-            "figures.f.benchmark = 'held-out': not among the benchmarks of a-star-po; add it there, or name another",
+            "figures.f.benchmark = 'held-out': not among the benchmarks of a-star-po; add it there, or choose another",
         ),
         (
             {
@@ -254,7 +257,7 @@ HELD_OUT = "benchmarks__held_dash_out"
                 "runs__b": {"base": "a-star-po", "benchmarks": ["one-more-term"]},
                 "figures__f": {"kind": "tradeoff", "runs": ["b"]},
             },
-            "figures.f.benchmark = null, which is the first of them, 'held-out': not among the benchmarks of b",
+            "figures.f.benchmark = null, which means the first, 'held-out': not among the benchmarks of b",
         ),
         (
             {
@@ -268,9 +271,9 @@ HELD_OUT = "benchmarks__held_dash_out"
                 },
                 "figures__f": {"kind": "ablation", "x": "beta2", "runs": ["a-star-po", "b"]},
             },
-            "figures.f.runs: 'b' has no key 'beta2'; take it out of the list",
+            "figures.f.runs: 'b' has no key 'beta2'; remove it from the list",
         ),
-        ({"figures__f": {"kind": "ablation", "x": "seeds"}}, "figures.f.x = 'seeds': holds lists or mappings"),
+        ({"figures__f": {"kind": "ablation", "x": "seeds"}}, "figures.f.x = 'seeds': has lists or mappings"),
         ({"figures__f": {"kind": "ablation", "x": "model_dump"}}, "figures.f.x = 'model_dump': no run has this key"),
         ({"figures__f": {"kind": "ablation", "x": "value.copy"}}, "figures.f.x = 'value.copy': no run has this key"),
     ],

@@ -143,7 +143,7 @@ def test_white_space_and_case_do_not_move_a_problem_to_another_split():
             "row 1: the answer is empty",
         ),
         (['{"problem": "1+1", "gold": null}'], {}, "dropped: {'gold answer is missing': 1}"),
-        (['{"problem": "1+1", "gold": "two"}'], {}, "no row is left of 1"),
+        (['{"problem": "1+1", "gold": "two"}'], {}, "none of 1 rows is left"),
         (['{"problem": "1+1", "gold": "two"}'], {}, "Row 1 has 'two'."),
     ],
 )

@@ -138,8 +138,8 @@ def default_config() -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("samples", "message"),
     [
-        ({"problem": None}, "give one of `problem` and `prompt`"),
-        ({"prompt": "prompt"}, "give one of `problem` and `prompt`"),
+        ({"problem": None}, "give either `problem` or `prompt`"),
+        ({"prompt": "prompt"}, "give either `problem` or `prompt`"),
         ({"response": None}, "give `response`, `reward` or both"),
         ({"reward": "eval"}, "need {i} (one row per problem), or none (one row per response)"),
         ({"reference": "gone"}, "datasets.sums.samples.reference = 'gone': no such entry"),

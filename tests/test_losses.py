@@ -117,7 +117,7 @@ def test_rebel_pairs_the_responses_to_one_prompt_and_anchors_each():
 
 def test_oapl_refuses_a_group_of_one():
     batch = rollout([1.0, 0.0, 1.0], [4, 4, 5], anchor_log_probs_BT=torch.zeros(3, 1))
-    with pytest.raises(ValueError, match="two responses or more"):
+    with pytest.raises(ValueError, match="at least two responses"):
         oapl.prepare(batch, beta1=0.5)
 
 

@@ -1,4 +1,4 @@
-"""The configuration: from YAML to checked, typed settings, and from those to what each rule's jobs are given."""
+"""The configuration: from YAML to checked, typed settings, and from those to the inputs of each rule's jobs."""
 
 from astarpo.config.load import load_config, with_typed
 

@@ -1,4 +1,4 @@
-"""The values of one setting in several runs, for the axis of a figure."""
+"""The values of a setting across runs, for the axis of a figure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ MISSING = object()
 
 
 def ablation_points(config: Config, figure: Ablation) -> dict[str, object]:
-    """Give the runs of an ablation figure with the value of its setting in each; runs without it are left out."""
+    """Return the value of an ablation figure's setting in each of its runs; runs without it are left out."""
     names = config.runs if figure.runs is None else figure.runs
     settings = {name: setting_of(config, name, figure.x) for name in names}
     return {name: value for name, value in settings.items() if value is not MISSING}
@@ -22,10 +22,10 @@ def setting_of(config: Config, run: str, key: str) -> object:
     Args:
         config: a checked configuration.
         run: a run's name.
-        key: of the run, as ``beta2``, or of an entry that it names, as ``value.beta1`` or ``selection.rule``.
+        key: of the run, such as ``beta2``, or of an entry that it names, such as ``value.beta1`` or ``selection.rule``.
 
     Returns:
-        The value, None where the entry is null, `MISSING` where there is no such key.
+        The value; None if the entry is null, `MISSING` if there is no such key.
     """
     first, _, rest = key.partition(".")
     value = _field(config.runs[run], first)
@@ -34,7 +34,7 @@ def setting_of(config: Config, run: str, key: str) -> object:
     if first not in ("value", "selection"):
         return MISSING
     entry: Section = config.values[str(value)] if first == "value" else config.selections[str(value)]
-    # The mean is the limit of log_mean_exp for beta1 to infinity.
+    # The mean is the limit of log_mean_exp as beta1 goes to infinity.
     if key == "value.beta1" and dict(entry).get("estimator") == "mean":
         return "mean"
     return _field(entry, rest)

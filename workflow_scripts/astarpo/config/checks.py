@@ -1,4 +1,4 @@
-"""What types cannot express: names that must exist, numbers that must fit together, data that must stay apart."""
+"""Checks that types cannot express: existing names, consistent numbers, disjoint data."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from astarpo.rewards.verifiers import problem_with
 
 
 def reference_errors(config: Config) -> list[str]:
-    """Find everything that is wrong between the entries of a configuration.
+    """Find all errors that involve several keys or entries of a configuration.
 
     Returns:
-        One line per error: key, value, what is allowed. Dangling names come alone, as the rest builds on them.
+        One line per error: key, value, what is allowed. Dangling names are reported first, as other checks need them.
     """
     return [*_dangling_names(config)] or [
         *_name_errors(config),
@@ -53,7 +53,7 @@ def _dangling_names(config: Config) -> Iterator[str]:
 
 
 def _references(config: Config) -> Iterator[tuple[str, str, str]]:
-    """Every key that names another entry: (key, name, registry)."""
+    """Yield every key that names another entry: (key, name, registry)."""
     for name, reference in config.references.items():
         if reference.warm_start is not None:
             yield f"references.{name}.warm_start.dataset", reference.warm_start.dataset, "datasets"
@@ -78,7 +78,7 @@ def _references(config: Config) -> Iterator[tuple[str, str, str]]:
 
 
 def _stage_one_entries(config: Config) -> Iterator[tuple[str, str, ValueEntry | SelectionEntry]]:
-    """What is made of stage 1's samples: (registry, name, entry)."""
+    """Yield the entries that use stage 1's samples: (registry, name, entry)."""
     yield from (("values", name, value) for name, value in config.values.items())
     yield from (("selections", name, selection) for name, selection in config.selections.items())
 
@@ -101,7 +101,7 @@ def _run_references(name: str, run: RunEntry) -> Iterator[tuple[str, str, str]]:
 def _name_errors(config: Config) -> Iterator[str]:
     for name in config.references:
         if name in config.runs:
-            yield f"runs.{name}: a reference has this name already; rename one of them"
+            yield f"runs.{name}: a reference already has this name; rename one of them"
     for name in config.benchmarks:
         if "--" in name:  # results/contamination/{dataset}--{benchmark}.json
             yield f"benchmarks.{name}: must not contain '--', which separates two names in file names; rename it"
@@ -122,16 +122,16 @@ def _task_errors(config: Config) -> Iterator[str]:
             if (entry.columns.verifier is not None) != (entry.verifier == "multiple") and isinstance(
                 entry.source, LocalFile | HubData
             ):
-                yield f"{key}.columns.verifier: verifier `multiple` needs it, and no other takes it"
+                yield f"{key}.columns.verifier: required by verifier `multiple`, refused by all others"
             if entry.columns.problem == entry.columns.gold:
-                yield f"{key}.columns.gold = '{entry.columns.gold}': is also the column of the problem; name another"
+                yield f"{key}.columns.gold = '{entry.columns.gold}': is also the problem's column; choose another"
             if entry.columns.gold_boxed and entry.columns.gold_after is not None:
-                yield f"{key}.columns.gold_after = {entry.columns.gold_after!r}: cannot go with gold_boxed"
+                yield f"{key}.columns.gold_after = {entry.columns.gold_after!r}: cannot be combined with gold_boxed"
             wall_s, cpu_s = entry.grading.wall_timeout_s, entry.grading.timeout_s
             if wall_s is not None and wall_s < cpu_s:
                 yield (
                     f"{key}.grading.wall_timeout_s = {wall_s:g}: must not be below timeout_s ({cpu_s:g}); "
-                    "null makes it ten times that"
+                    "null means ten times that"
                 )
     for name, reference in config.references.items():
         if reference.system_prompt is not None and not reference.chat_template:
@@ -146,7 +146,7 @@ def _sampling_errors(config: Config) -> Iterator[str]:
             continue
         key = f"datasets.{name}.sampling"
         if sampling.top_p < 1:
-            yield f"{key}.top_p = {sampling.top_p:g}: must be 1, or another policy is trained than sampled"
+            yield f"{key}.top_p = {sampling.top_p:g}: must be 1, so that the trained policy is the one that samples"
         if sampling.max_samples % sampling.block_size:
             size = sampling.block_size
             yield f"{key}.max_samples = {sampling.max_samples}: must be a multiple of block_size ({size})"
@@ -154,7 +154,7 @@ def _sampling_errors(config: Config) -> Iterator[str]:
         for protocol_name, protocol in benchmark.protocols.items():
             key = f"benchmarks.{name}.protocols.{protocol_name}"
             if protocol.temperature == 0 and protocol.k > 1:
-                yield f"{key}.k = {protocol.k}: must be 1 at temperature 0 (all answers would be the same)"
+                yield f"{key}.k = {protocol.k}: must be 1 at temperature 0 (all answers would be equal)"
             if 0 < protocol.temperature < LEAST_TEMPERATURE:
                 yield (
                     f"{key}.temperature = {protocol.temperature:g}: must be 0 (greedy) or at least "
@@ -167,18 +167,17 @@ def _import_errors(key: str, dataset: DatasetEntry) -> Iterator[str]:
     if samples is None:
         return
     if dataset.sampling is None:
-        yield f"{key}.samples: needs {key}.sampling, which says how they were drawn and how they are cut in blocks"
+        yield f"{key}.samples: needs {key}.sampling, which says how they were sampled and are split into blocks"
     if (samples.problem is None) == (samples.prompt is None):
-        yield f"{key}.samples: give one of `problem` and `prompt`, the column by which samples find their prompt"
+        yield f"{key}.samples: give either `problem` or `prompt`, the column that identifies the prompt"
     given = [column for column in (samples.response, samples.reward) if column is not None]
     if not given:
         yield f"{key}.samples: give `response`, `reward` or both"
     if samples.finish_reason is not None:
         given.append(samples.finish_reason)
     if len({"{i}" in column for column in given}) > 1:
-        yield (
-            f"{key}.samples: all of {', '.join(given)} need {{i}} (one row per problem), or none (one row per response)"
-        )
+        names = ", ".join(given)
+        yield f"{key}.samples: either all of {names} need {{i}} (one row per problem), or none (one row per response)"
 
 
 def _stage_one_errors(config: Config) -> Iterator[str]:
@@ -189,5 +188,5 @@ def _stage_one_errors(config: Config) -> Iterator[str]:
         elif entry.n > sampling.max_samples:
             yield (
                 f"{registry}.{name}.n = {entry.n}: is above datasets.{entry.dataset}.sampling.max_samples "
-                f"({sampling.max_samples}); raise that, and only new samples are drawn"
+                f"({sampling.max_samples}); raise that; finished samples are kept"
             )

@@ -1,4 +1,4 @@
-"""The configuration's documentation, made from its types."""
+"""The configuration's documentation, generated from its types."""
 
 from __future__ import annotations
 
@@ -14,39 +14,39 @@ from astarpo.figures.settings import Figure
 
 INTRODUCTION = """# Configuration
 
-Every key of the configuration. This page and [`schema.json`](schema.json), which editors can use, are generated from
-the types in `workflow_scripts/astarpo/` by `python config/document.py`, and a test keeps them up to date. How to set up
-data, models and runs: [docs/configuration.md](../docs/configuration.md).
+All keys of the configuration. This page and [`schema.json`](schema.json), which editors can use, are generated from the
+types in `workflow_scripts/astarpo/` by `python config/document.py`; a test keeps them up to date. For how to set up
+data, models and runs, see [docs/configuration.md](../docs/configuration.md).
 
-`config.yaml` is the embedded default. A file given by `--configfile` replaces it; to change only a part of the default,
-give both: `snakemake --cores 2 --configfile config/config.yaml my-changes.yaml`. Mappings are merged, lists and single
-values replaced.
+`config.yaml` is the default. A file given with `--configfile` replaces it; to change only some of its keys, give both:
+`snakemake --cores 2 --configfile config/config.yaml my-changes.yaml`. Mappings are merged; lists and single values are
+replaced.
 
-Entries have names (`[a-z0-9][a-z0-9-]*`, at most 100 characters) and refer to one another by them; the names also
+Entries have names (`[a-z0-9][a-z0-9-]*`, at most 100 characters), by which they refer to one another; the names also
 appear in the paths under `results/`. Unknown keys, wrong types, values out of bounds and names without an entry are
-refused before any job starts, with the file and the line. The order of keys does not matter. Numbers must be finite;
-`1e-3` is a number.
+refused before any job starts, with file and line. The order of keys does not matter. Numbers must be finite; `1e-3` is
+a number.
 
-A run, or an estimate of V*, may also have:
+A run or an estimate of V* may also have:
 
-* `base: NAME`, to take all keys of another entry and change some (an entry whose name begins with `_` is only a base);
-* `grid: {key: [value, ...], ...}`, to become one entry for each combination of values, named after them: `sweep` with
+* `base: NAME`, to inherit all keys of another entry (an entry whose name begins with `_` serves only as a base);
+* `grid: {key: [value, ...], ...}`, to become one entry per combination of values, named after them: `sweep` with
   `grid: {beta2: [1e-4, 1e-3]}` becomes `sweep-1e-4` and `sweep-1e-3`.
 
-After an edit, only stages that read the edited key run again. No stage reads `machine`, as far as Snakemake can tell.
+After an edit, only stages that read the edited key run again. Changes of `machine` never make a stage run again.
 """
-# Types whose keys several sections have: they are printed once.
+# Types whose keys several sections share; they are printed once.
 SHARED: tuple[type[Section], ...] = (TaskEntry, Run, Figure)
-Schema = dict[str, Any]  # a part of a JSON schema; its values are whatever that vocabulary allows
+Schema = dict[str, Any]  # part of a JSON schema, with any values
 
 
 def schema_json() -> str:
-    """The JSON schema (draft 2020-12) of an expanded configuration."""
+    """Return the JSON schema (draft 2020-12) of an expanded configuration."""
     return json.dumps(Config.model_json_schema(), indent=2, sort_keys=True) + "\n"
 
 
 def readme() -> str:
-    """The text of config/README.md: a table for each section, in the order in which they are used."""
+    """Return the text of config/README.md: a table per section, in the order in which sections are mentioned."""
     schema = Config.model_json_schema()
     sections = [INTRODUCTION, "## Sections\n\n" + _table(schema)]
     shared = {kind.__name__: base for base in SHARED for kind in base.__subclasses__()}
@@ -61,7 +61,7 @@ def readme() -> str:
 
 
 def _section(name: str, section: Schema, base: type[Section] | None = None) -> str:
-    """A heading, what the section is, and its keys but for those that it has from ``base``."""
+    """Format a section: heading, description, and its keys without those inherited from ``base``."""
     text = section.get("description", "").strip()
     if base is not None:
         text += f"\n\nBesides the keys of [{base.__name__}](#{base.__name__.lower()}):"
@@ -70,18 +70,18 @@ def _section(name: str, section: Schema, base: type[Section] | None = None) -> s
 
 
 def _without_shared(section: Schema, base: Schema) -> Schema:
-    """The section with just the keys that the base does not have, or has with another meaning, default or bound."""
-    required, required_there = set(section.get("required", [])), set(base.get("required", []))
+    """Keep only the keys that the base lacks, or that differ from the base in meaning, default or bounds."""
+    required, required_in_base = set(section.get("required", [])), set(base.get("required", []))
     fields = {
         key: field
         for key, field in section["properties"].items()
-        if base["properties"].get(key) != field or (key in required) != (key in required_there)
+        if base["properties"].get(key) != field or (key in required) != (key in required_in_base)
     }
     return {**section, "properties": fields}
 
 
 def _in_order(schema: Schema) -> list[str]:
-    """Sections in the order in which the tables mention them."""
+    """List sections in the order in which the tables mention them."""
     names: list[str] = []
     waiting = [schema]
     while waiting:
@@ -116,7 +116,7 @@ def _default(value: object) -> str:
 
 
 def _type(field: Schema) -> str:
-    """Say in words what a value may be."""
+    """Describe the allowed values in words."""
     if "$ref" in field:
         name = field["$ref"].rsplit("/", 1)[1]
         return f"[{name}](#{name.lower()})"

@@ -1,4 +1,4 @@
-"""What each result that the tables use must have been made from, in the order of the data."""
+"""The settings and inputs that each result used by the tables must record, in the order of the data flow."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ STAGES: dict[str, Stage] = {**data.STAGES, **stage_one.STAGES, **training.STAGES
 
 
 def expected_results(config: Config) -> list[Expected]:
-    """List the results in use: file, rule, settings, inputs and optional modules, each file once."""
+    """List the results in use, each once: file, rule, settings, inputs and optional modules."""
     return [_expected(config, rule, wildcards) for rule, wildcards in _jobs(config)]
 
 
 def manifests_of_estimate(config: Config, name: str) -> list[str]:
-    """Manifests of the sample blocks that an estimate of V* is made from."""
+    """List the manifests of the sample blocks behind an estimate of V*."""
     entry = config.values[name]
     names = blocks(config, entry.dataset, entry.n)
     return [block_path(entry.reference, entry.dataset, block, "manifest.json") for block in names]
 
 
 def flat(inputs: Inputs) -> dict[str, str]:
-    """Give each file of a list a name of its own, as `cli.numbered` does."""
+    """Give each file of a list its own name, as `cli.numbered` does."""
     named: dict[str, str] = {}
     for name, value in inputs.items():
         if isinstance(value, list):
@@ -71,7 +71,7 @@ def _jobs(config: Config) -> Iterator[tuple[str, Wildcards]]:
 
 
 def _stage_one_jobs(config: Config) -> Iterator[tuple[str, Wildcards]]:
-    """Selections and estimates that some run uses, each after those of its blocks that come first."""
+    """Yield the selections and estimates that runs use, each after its blocks that were not yet listed."""
     selections = {run.selection for run in config.runs.values()}
     estimates = {run.estimate_name() for run in config.runs.values()}
     seen: set[tuple[str, str, str]] = set()
@@ -88,7 +88,7 @@ def _stage_one_jobs(config: Config) -> Iterator[tuple[str, Wildcards]]:
 def _block_jobs(
     config: Config, entry: SelectionEntry | ValueEntry, seen: set[tuple[str, str, str]]
 ) -> Iterator[tuple[str, Wildcards]]:
-    """Samples and grades of the blocks of an entry that were not listed before."""
+    """Yield samples and grades of an entry's blocks that were not yet listed."""
     imported = is_imported(config, entry.reference, entry.dataset)
     for block in blocks(config, entry.dataset, entry.n):
         if (entry.reference, entry.dataset, block) in seen:
@@ -100,7 +100,7 @@ def _block_jobs(
 
 
 def _used_datasets(config: Config) -> list[str]:
-    """Data sets that some run trains or validates on, or that its reference is warmed up on."""
+    """List data sets used by runs for training or validation, or by their references for a warm start."""
     used: set[str | None] = set()
     for run in config.runs.values():
         warm_start = config.references[run.reference].warm_start

@@ -1,4 +1,4 @@
-"""Figures that could not be plotted, found before the runs that they show are trained."""
+"""Figures that could not be plotted, detected before their runs are trained."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from astarpo.config.runs import Config
 from astarpo.config.schema import BenchmarkEntry
 from astarpo.figures.settings import Ablation, Accuracy, Figure, Tradeoff, Values
 
-MOST_PIXELS = 2**16 - 1  # of a side, in matplotlib
+MOST_PIXELS = 2**16 - 1  # per side, in matplotlib
 
 
 def figure_errors(config: Config) -> Iterator[str]:
-    """Find figures of something that their runs, benchmarks or estimates do not have.
+    """Find figures that need something that their runs or benchmarks lack.
 
     Yields:
         One line per error: key, value, what is allowed.
@@ -24,9 +24,9 @@ def figure_errors(config: Config) -> Iterator[str]:
         if isinstance(figure, Values):
             continue
         if not config.runs:
-            yield f"{key}: shows runs, but there are none; add one under runs, or take the figure out"
+            yield f"{key}: shows runs, but there are none; add one under runs, or remove the figure"
         elif isinstance(figure, Accuracy | Tradeoff | Ablation) and not config.benchmarks:
-            yield f"{key}: shows scores, but there are no benchmarks; add one, or take the figure out"
+            yield f"{key}: shows scores, but there are no benchmarks; add one, or remove the figure"
         elif isinstance(figure, Tradeoff):
             yield from _score_errors(config, key, figure, list(figure.runs or config.runs))
         elif isinstance(figure, Ablation):
@@ -43,28 +43,28 @@ def _axis_errors(config: Config, key: str, figure: Ablation) -> Iterator[str]:
     points = ablation_points(config, figure)
     if not points:
         yield (
-            f"{key}.x = '{figure.x}': no run has this key; it is one of a run (`beta2`, `lr`, `method`), "
-            "of its estimate (`value.beta1`, `value.n`) or of its selection (`selection.rule`)"
+            f"{key}.x = '{figure.x}': no run has this key; use one of a run (`beta2`, `lr`, `method`), "
+            "its estimate (`value.beta1`, `value.n`) or its selection (`selection.rule`)"
         )
         return
     for run in figure.runs or ():
         if setting_of(config, run, figure.x) is MISSING:
-            yield f"{key}.runs: '{run}' has no key '{figure.x}'; take it out of the list"
+            yield f"{key}.runs: '{run}' has no key '{figure.x}'; remove it from the list"
     if any(not isinstance(value, str | int | float | None) for value in points.values()):
-        yield (f"{key}.x = '{figure.x}': holds lists or mappings; an axis takes numbers, strings, true, false and null")
+        yield (f"{key}.x = '{figure.x}': has lists or mappings; an axis takes numbers, strings, true, false and null")
     yield from _score_errors(config, key, figure, list(points))
 
 
 def _score_errors(config: Config, key: str, figure: Tradeoff | Ablation, runs: list[str]) -> Iterator[str]:
-    """A benchmark that no run of the figure is evaluated on, or that has no such metric."""
+    """Find a benchmark that no run of the figure is evaluated on, or that lacks the metric."""
     evaluated = {name: config.runs[name].benchmarks or tuple(config.benchmarks) for name in runs}
     shown = figure.benchmark or _first_benchmark(config)
-    named = f"'{shown}'" if figure.benchmark else f"null, which is the first of them, '{shown}'"
+    named = f"'{shown}'" if figure.benchmark else f"null, which means the first, '{shown}'"
     without = [name for name in runs if shown not in evaluated[name]]
     if without and (figure.runs is not None or len(without) == len(runs)):
         yield (
             f"{key}.benchmark = {named}: not among the benchmarks of {', '.join(without)}; add it there, "
-            "or name another"
+            "or choose another"
         )
     families = _families(config.benchmarks[shown])
     if figure.metric not in families:
@@ -76,7 +76,7 @@ def _score_errors(config: Config, key: str, figure: Tradeoff | Ablation, runs: l
 
 
 def _first_benchmark(config: Config) -> str:
-    """The first in the summary, which begins with the reference of the first run."""
+    """Return the first benchmark of the summary, which begins with the reference of the first run."""
     runs = list(config.runs.values())
     wanted = {
         name for run in runs if run.reference == runs[0].reference for name in run.benchmarks or config.benchmarks
@@ -85,7 +85,7 @@ def _first_benchmark(config: Config) -> str:
 
 
 def _families(benchmark: BenchmarkEntry) -> list[str]:
-    """Families of metrics that its protocols give, see `scores.score`."""
+    """List the families of metrics that a benchmark's protocols provide, see `scores.score`."""
     families: dict[str, None] = {}
     for protocol in benchmark.protocols.values():
         greedy = protocol.k == 1 and protocol.temperature == 0

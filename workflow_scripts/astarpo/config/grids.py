@@ -1,4 +1,4 @@
-"""Sweeps: runs with ``base`` and ``grid`` become plain runs, one for each point."""
+"""Sweeps: runs with ``base`` and ``grid`` become plain runs, one per grid point."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ Entry = dict[str, object]
 
 
 def expand(entries: Mapping[str, object], registry: str) -> Entry:
-    """Expand every run (or estimate of V*) that has ``base`` or ``grid``; one with a grid becomes its points.
+    """Expand every run (or estimate of V*) that has ``base`` or ``grid``; a grid becomes one entry per point.
 
     ``sweep: {base: a, grid: {beta2: [1e-4, 1e-3]}}`` becomes ``sweep-1e-4`` and ``sweep-1e-3``, each with all
-    keys of ``a``. A run used as a base stays a run of its own, unless its name begins with ``_``. With several
-    keys in a grid the values stand in the name in the order of the keys.
+    keys of ``a``. A run used as a base remains a run, unless its name begins with ``_``. With several keys in a
+    grid, the name has the values in the order of the keys.
 
     Args:
         entries: name -> entry, as read from YAML.
@@ -63,7 +63,7 @@ def _with_base(name: str, entries: Mapping[str, object], registry: str, seen: tu
 
 
 def _points(key: str, name: str, grid: object) -> list[tuple[str, Entry]]:
-    """All combinations of a grid's values, each with the name that it gets."""
+    """Return all combinations of a grid's values with their names."""
     if not isinstance(grid, Mapping) or not grid:
         raise InputError(f"{key}.grid must map keys to lists of values, but is {grid!r}")
     for varied, values in grid.items():
@@ -86,10 +86,10 @@ def _check_nameable(key: str, value: object) -> None:
 
 
 def value_name(value: object) -> str:
-    """Spell a value so that it can stand in a name: 0.001 and 1e-3 are ``1e-3``, 0.5 is ``0p5``.
+    """Spell a value for use in a name: 0.001 and 1e-3 are ``1e-3``, 0.5 is ``0p5``.
 
     Raises:
-        InputError: the value has no such spelling.
+        InputError: the value cannot be used in a name.
     """
     if isinstance(value, bool):
         return "on" if value else "off"

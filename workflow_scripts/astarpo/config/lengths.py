@@ -1,4 +1,4 @@
-"""The longest prompts and responses that the stages of a configuration give to each reference's model."""
+"""The longest prompts and responses that a configuration's stages require of each reference's model."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from astarpo.model.lengths import Length
 
 
 def lengths_of(config: Config, reference: str) -> list[Length]:
-    """List the longest texts that a reference, or a policy trained from it, is given.
+    """List the longest texts that a reference, or a policy trained from it, must process.
 
     Args:
-        config: names that exist; everything else may still be wrong.
+        config: with valid names; other checks may still be pending.
         reference: its name.
 
     Returns:
-        One length for each data set that is sampled in stage 1, each run, and each protocol of a benchmark.
+        One length per data set sampled in stage 1, per run, and per protocol of a benchmark.
     """
     return [
         *_stage_one(config, reference),
@@ -29,7 +29,7 @@ def lengths_of(config: Config, reference: str) -> list[Length]:
 
 
 def lengths_json(config: Config, reference: str) -> str:
-    """The same as JSON, for `prepare_reference`. It is not a setting: a new benchmark changes no reference."""
+    """Return the lengths as JSON for `prepare_reference`. Not a setting: a new benchmark changes no reference."""
     return canonical_json([dataclasses.asdict(length) for length in lengths_of(config, reference)])
 
 

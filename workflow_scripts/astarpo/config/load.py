@@ -1,4 +1,4 @@
-"""Read a configuration: expand sweeps, check types, check what refers to what; all errors at once."""
+"""Read a configuration: expand sweeps, check types, check references between entries; report all errors at once."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from astarpo.config.methods import METHOD_RUNS
 from astarpo.config.positions import check_files, with_positions
 from astarpo.config.runs import Config
 
-MOST_SHOWN = 20  # a sweep can have a mistake in each of its runs
+MOST_SHOWN = 20  # errors; a sweep may have the same error in every run
 LONGEST_SHOWN = 60  # characters of a value
 TAGS = {
     "chain_sum",
@@ -33,8 +33,8 @@ TAGS = {
     "ablation",
     *METHOD_RUNS,
 }
-REMOVED = {"bootstrap": "it no longer exists, as intervals are computed without resampling; take it out"}
-# For errors that pydantic describes in Python's terms, or at length.
+REMOVED = {"bootstrap": "removed, because intervals are computed without resampling; delete this key"}
+# For errors that pydantic describes in Python terms, or at length.
 WORDINGS = {
     "greater_than": "must be above {gt}",
     "greater_than_equal": "must be at least {ge}",
@@ -53,7 +53,7 @@ WORDINGS = {
 
 
 def load_config(raw: Mapping[str, object], files: Sequence[str | Path] = ()) -> Config:
-    """Turn what YAML gave into a checked configuration.
+    """Turn the parsed YAML into a checked configuration.
 
     Args:
         raw: the merged configuration files.
@@ -63,11 +63,11 @@ def load_config(raw: Mapping[str, object], files: Sequence[str | Path] = ()) -> 
         Typed settings, sweeps expanded.
 
     Raises:
-        InputError: one message with every error found, one line each: file and line, key, value, what is allowed.
+        InputError: one message with all errors, one line each: file and line, key, value, what is allowed.
     """
     check_files(files)
     plain = _sorted(raw)
-    removed = [f"{key}: {why}" for key, why in REMOVED.items() if key in plain]
+    removed = [f"{key}: {reason}" for key, reason in REMOVED.items() if key in plain]
     if removed:
         raise InputError(_message(removed, files))
     _drop_nulls_of_sources(plain)
@@ -90,11 +90,11 @@ def load_config(raw: Mapping[str, object], files: Sequence[str | Path] = ()) -> 
 
 
 def with_typed(config: Mapping[str, object], given: Mapping[str, object] | None) -> dict[str, object]:
-    """Read what ``--config`` gave as YAML reads it in a file: Snakemake keeps nested numbers, true and null as texts.
+    """Parse the values of ``--config`` as YAML; Snakemake keeps nested numbers, true and null as strings.
 
     Args:
         config: the merged configuration.
-        given: what ``--config`` gave, which is merged already.
+        given: the values of ``--config``, already merged.
     """
     merged = dict(config)
     for key, value in (given or {}).items():
@@ -115,7 +115,7 @@ def _typed(value: object) -> object:
 
 
 def _sorted(mapping: Mapping[str, object]) -> dict[str, object]:
-    """Copy mappings with their keys in alphabetical order: another order in the file must change nothing."""
+    """Copy mappings with sorted keys, because their order in the file must not matter."""
     return {key: _with_sorted_mappings(mapping[key]) for key in sorted(mapping, key=str)}
 
 
@@ -126,10 +126,10 @@ def _with_sorted_mappings(value: object) -> object:
 
 
 def _drop_nulls_of_sources(plain: dict[str, object]) -> None:
-    """Take keys that are null out of every ``source``.
+    """Remove null keys from every ``source``.
 
-    Files are merged key by key, so a file that puts one kind of source in place of another must be able to
-    take the other kind's keys away.
+    Files are merged key by key, so a file that replaces one kind of source by another must be able to remove the
+    first kind's keys.
     """
     for registry in ("datasets", "benchmarks", "references"):
         entries = plain.get(registry)
@@ -148,7 +148,7 @@ def _message(errors: list[str], files: Sequence[str | Path]) -> str:
 
 
 def _causes(error: ValidationError) -> list[ErrorDetails]:
-    """Pydantic's errors but for those that follow from others: a list whose only item is wrong is not too short."""
+    """Drop errors of pydantic that follow from others: a list whose only item is wrong is not too short."""
     details = error.errors()
     return [
         detail
@@ -165,10 +165,10 @@ def _describe(detail: ErrorDetails) -> str:
     kind = detail["type"]
     if kind.startswith("union_tag"):  # the kind or method of an entry
         context = detail["ctx"]
-        which = f"{key}.{context['discriminator'].strip(chr(39))}"
+        tag = f"{key}.{context['discriminator'].strip(chr(39))}"
         if kind == "union_tag_not_found":
-            return f"{which}: this key is required"
-        return f"{which} = '{context['tag']}': must be one of {context['expected_tags']}"
+            return f"{tag}: this key is required"
+        return f"{tag} = '{context['tag']}': must be one of {context['expected_tags']}"
     if kind == "unknown_key":
         return f"{key}: {detail['msg']}"
     if kind == "missing":
@@ -183,14 +183,14 @@ def _describe(detail: ErrorDetails) -> str:
 def _words(detail: ErrorDetails) -> str:
     wording = WORDINGS.get(detail["type"])
     if wording is not None:
-        about = detail.get("ctx", {})
-        return wording.format(**{key: f"{x:g}" if isinstance(x, float) else x for key, x in about.items()})
+        context = detail.get("ctx", {})
+        return wording.format(**{key: f"{x:g}" if isinstance(x, float) else x for key, x in context.items()})
     text: str = detail["msg"].replace("Input should be", "must be")
     return f"{text[0].lower()}{text[1:]}"
 
 
 def _shown(value: object) -> str:
-    if isinstance(value, tuple):  # as `Section` reads lists
+    if isinstance(value, tuple):  # `Section` converts lists
         value = list(value)
     text = repr(value)
     if len(text) < LONGEST_SHOWN:
@@ -199,10 +199,10 @@ def _shown(value: object) -> str:
 
 
 def _is_inserted(location: tuple[int | str, ...], index: int) -> bool:
-    """Whether pydantic put a part into the path that people did not write: the branch of a union, or a mark."""
+    """Whether pydantic inserted an item into the path: the branch of a union, or a mark."""
     if index == 0:
         return False
-    part, before = location[index], location[index - 1]
-    if part in TAGS and (before == "source" or index == 2):
+    item, parent = location[index], location[index - 1]
+    if item in TAGS and (parent == "source" or index == 2):
         return True
-    return part == "[key]" or (before in ("path", "targets") and not isinstance(part, int))
+    return item == "[key]" or (parent in ("path", "targets") and not isinstance(item, int))

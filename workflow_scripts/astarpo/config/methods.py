@@ -1,4 +1,4 @@
-"""The configuration as types, second part: runs, what all have and what each method adds."""
+"""The types of the configuration, part two: runs, with common keys and those of each method."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from astarpo.training.settings import TrainingKeys
 
 
 class RunInputs(Section):
-    """What a run is made from, and what it is evaluated on."""
+    """A run's inputs, and its benchmarks."""
 
-    reference: Name = Field(description="where training starts, and what it is held to")
+    reference: Name = Field(description="policy that training starts from and is regularised towards")
     dataset: Name = Field(description="prompts to train on")
-    selection: Name | None = Field(None, description="train on the prompts that this selection keeps; null: all")
+    selection: Name | None = Field(None, description="train only on the prompts of this selection; null: all")
     validation: Name | None = Field(None, description="data set for validation during training")
     max_prompt_tokens: Count | None = Field(
         None,
-        description="longer prompts are not trained on; null: the reference's limit, which it must not exceed",
+        description="skip longer prompts; at most the reference's limit, which is the default (null)",
     )
     benchmarks: SomeNames | None = Field(None, description="benchmarks to evaluate on; null: all")
-    seeds: Seeds = Field((0, 1, 2), description="one training for each seed; all different")
+    seeds: Seeds = Field((0, 1, 2), description="one training per seed; all different")
 
 
 class Run(TrainingKeys, RunInputs):
-    """What every training has; each method adds its own keys."""
+    """Keys of every run; each method adds its own."""
 
     method_settings: ClassVar[type[Section]]
 
@@ -37,11 +37,11 @@ class Run(TrainingKeys, RunInputs):
         return self.only(self.method_settings)
 
     def estimate_name(self) -> str | None:
-        """The entry of `values` that the run uses; None where its method needs no V*."""
+        """The entry of `values` that the run uses; None if its method needs no V*."""
         return None
 
     def updates_estimate(self) -> bool:
-        """Whether V* is estimated again while the run trains."""
+        """Whether V* is re-estimated during training."""
         return False
 
 
@@ -57,7 +57,7 @@ class AStarPORun(a_star_po.AStarPOSettings, Run):
         return self.value
 
     def updates_estimate(self) -> bool:
-        """Whether V* is estimated again while the run trains."""
+        """Whether V* is re-estimated during training."""
         return self.value_update == "running"
 
 
@@ -66,7 +66,7 @@ class GRPORun(grpo.GRPOSettings, Run):
 
     method_settings = grpo.GRPOSettings
     method: Literal["grpo"]
-    responses_per_prompt: Count = Field(8, description="the size of a group")
+    responses_per_prompt: Count = Field(8, description="size of a group")
 
 
 class PPORun(ppo.PPOSettings, Run):
@@ -77,19 +77,19 @@ class PPORun(ppo.PPOSettings, Run):
 
 
 class REBELRun(rebel.REBELSettings, Run):
-    """REBEL: regress differences of log-ratios of pairs onto differences of their rewards."""
+    """REBEL: regress pairwise differences of log-ratios onto differences of rewards."""
 
     method_settings = rebel.REBELSettings
     method: Literal["rebel"]
-    responses_per_prompt: Count = Field(2, description="a pair")
+    responses_per_prompt: Count = Field(2, description="must be 2, a pair")
 
 
 class ReinforceRun(reinforce.ReinforceSettings, Run):
-    """REINFORCE on the KL-penalised reward: a control for what V* and the squared loss add."""
+    """REINFORCE on the KL-penalised reward: a control for the effect of V* and of the squared loss."""
 
     method_settings = reinforce.ReinforceSettings
     method: Literal["reinforce"]
-    value: Name | None = Field(None, description="the estimate of V*, for baseline `v_star` alone")
+    value: Name | None = Field(None, description="the estimate of V*; only for baseline `v_star`")
 
     def estimate_name(self) -> str | None:
         """The entry of `values` that the run uses; None for the other baselines."""
@@ -97,11 +97,11 @@ class ReinforceRun(reinforce.ReinforceSettings, Run):
 
 
 class OAPLRun(oapl.OAPLSettings, Run):
-    """OAPL: samples, anchor and V* all from the policy of the last synchronisation."""
+    """OAPL: samples, anchor and V* come from the policy of the last synchronisation."""
 
     method_settings = oapl.OAPLSettings
     method: Literal["oapl"]
-    responses_per_prompt: Count = Field(8, description="the group that V* is estimated from")
+    responses_per_prompt: Count = Field(8, description="size of the group from which V* is estimated")
 
 
 METHOD_RUNS: dict[str, type[Run]] = {

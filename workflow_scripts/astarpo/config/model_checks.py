@@ -1,4 +1,4 @@
-"""What a configuration asks of its references' models, as far as it can be checked without loading them."""
+"""Checks of what a configuration requires of its models, as far as possible without loading them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from astarpo.stage_one.settings import Scratch
 
 
 def model_errors(config: Config) -> Iterator[str]:
-    """Find models that are asked for what they cannot do: texts that are too long, or that kind of attention.
+    """Find models with unsupported requirements: texts that are too long, or an attention that cannot work.
 
     Yields:
         One line per error: key, value, what is allowed.
@@ -28,6 +28,6 @@ def model_errors(config: Config) -> Iterator[str]:
             continue
         attention = f"{key}.attention = '{reference.attention}'"
         if reference.precision != "bfloat16":
-            yield f"{attention}: computes in half precision only; set {key}.precision: bfloat16, or attention: sdpa"
+            yield f"{attention}: supports only half precision; set {key}.precision: bfloat16, or attention: sdpa"
         if config.machine.device == "cpu":
             yield f"{attention}: needs a GPU, but machine.device is 'cpu'; set attention: sdpa"

@@ -1,6 +1,6 @@
-"""The paths of results, relative to the working directory, and the parts of a policy's name.
+"""The paths of results, relative to the working directory, and the components of a policy's name.
 
-A policy is a reference, named as its entry, or a trained one, named ``{run}.seed-{n}``.
+A policy is a reference, named like its entry, or a trained one, named ``{run}.seed-{n}``.
 """
 
 from __future__ import annotations
@@ -9,12 +9,12 @@ from typing import Literal
 
 
 def run_of(policy: str) -> str:
-    """The run of a trained policy; for a reference its own name."""
+    """Return the run of a trained policy, or a reference's name unchanged."""
     return policy.rsplit(".seed-", 1)[0]
 
 
 def seed_of(policy: str) -> int:
-    """The seed of a trained policy."""
+    """Return the seed of a trained policy."""
     return int(policy.rsplit(".seed-", 1)[1])
 
 
@@ -29,7 +29,7 @@ def benchmark_path(name: str) -> str:
 
 
 def contamination_path(dataset: str, benchmark: str) -> str:
-    """What a data set shares with a benchmark."""
+    """The report on problems that a data set shares with a benchmark."""
     return f"results/contamination/{dataset}--{benchmark}.json"
 
 
@@ -79,5 +79,5 @@ def evaluation_path(policy: str, benchmark: str, protocol: str, kind: Literal["g
 
 
 def table_path(name: str) -> str:
-    """A table; ``name`` includes the ending."""
+    """A table; ``name`` includes the extension."""
     return f"results/tables/{name}"

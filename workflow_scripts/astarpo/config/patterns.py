@@ -1,4 +1,4 @@
-"""Constraints of wildcards: which names of a configuration a rule is for."""
+"""Wildcard constraints: the names that a rule applies to."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ NOTHING = r"\b\B"  # matches no text
 
 
 def one_of(names: Iterable[str]) -> str:
-    """One of some names; none at all, if there are none."""
+    """Match one of the names; nothing if there are none."""
     return "|".join(map(re.escape, names)) or NOTHING
 
 
 def figure_pattern(config: Config, kind: str) -> str:
-    """The figures of one kind."""
+    """Match the figures of one kind."""
     return one_of(name for name, figure in config.figures.items() if figure.kind == kind)
 
 
 def samples_pattern(config: Config, imported: bool) -> str:
-    """The wildcard `reference` in `{reference}/{dataset}/...`: samples imported, or drawn here.
+    """Match the wildcard `reference` in `{reference}/{dataset}/...` for imported, or for newly drawn, samples.
 
-    It looks ahead past the slash, as the two wildcards must fit together.
+    It looks ahead past the slash, because the pair of wildcards decides.
     """
     pairs = one_of(f"{reference}/{name}" for reference, name in imported_samples(config))
     return rf"(?{'=' if imported else '!'}(?:{pairs})/){NAME}"

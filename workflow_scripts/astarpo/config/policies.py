@@ -12,12 +12,12 @@ def trainings(config: Config) -> list[tuple[str, int]]:
 
 
 def validated_trainings(config: Config) -> list[tuple[str, int]]:
-    """Those whose run has validation prompts."""
+    """Every (run, seed) with validation prompts."""
     return [(run, seed) for run, seed in trainings(config) if config.runs[run].validation is not None]
 
 
 def references_of_runs(config: Config) -> list[str]:
-    """References that some run starts from, in the order of the runs."""
+    """References that runs start from, in the order of the runs."""
     return list(dict.fromkeys(run.reference for run in config.runs.values()))
 
 
@@ -37,7 +37,7 @@ def evaluations(config: Config) -> list[tuple[str, str, str]]:
 
 
 def benchmarks_of(config: Config, policy: str) -> list[str]:
-    """Benchmarks of a run, or those of any run that starts from a reference."""
+    """Benchmarks of a policy's run, or, for a reference, of all runs that start from it."""
     run = config.runs.get(run_of(policy))
     runs = [run] if run is not None else [other for other in config.runs.values() if other.reference == policy]
     wanted = {name for run in runs for name in (run.benchmarks or config.benchmarks)}
@@ -45,13 +45,13 @@ def benchmarks_of(config: Config, policy: str) -> list[str]:
 
 
 def reference_of(config: Config, policy: str) -> str:
-    """The reference that a policy is, or was trained from."""
+    """The reference that a policy was trained from, or the policy itself if it is a reference."""
     run = config.runs.get(run_of(policy))
     return policy if run is None else run.reference
 
 
 def contamination_pairs(config: Config) -> list[tuple[str, str]]:
-    """Every (training set, benchmark) in use by the same run; warm starts train as well."""
+    """Every (training set, benchmark) used by the same run; warm starts count as training."""
     pairs: dict[tuple[str, str], None] = {}
     for run in config.runs.values():
         warm_start = config.references[run.reference].warm_start

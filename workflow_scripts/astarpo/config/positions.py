@@ -1,4 +1,4 @@
-"""Where in the configuration files a key stands, and whether the files are valid YAML without repeated keys."""
+"""The positions of keys in the configuration files, and whether the files are valid YAML without repeated keys."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ UNKNOWN_KEY = re.compile(r"unknown key '([^']*)'")
 
 
 def check_files(paths: Iterable[str | Path]) -> None:
-    """Refuse files that are not valid YAML, and keys that are given twice in one mapping.
+    """Refuse files that are not valid YAML, and repeated keys in a mapping.
 
     Args:
-        paths: configuration files. A missing file is left to who reads it.
+        paths: configuration files; missing ones are ignored here.
 
     Raises:
         InputError: naming the file, the line and what is wrong.
@@ -29,21 +29,21 @@ def check_files(paths: Iterable[str | Path]) -> None:
         root = _compose(path)
         for first, again in _repeated(root):
             raise InputError(
-                f"{_shown(path)}:{_line(again)}: the key '{again.value}' is given a second time; it was first given in "
-                f"line {_line(first)}, whose value would be lost"
+                f"{_shown(path)}:{_line(again)}: the key '{again.value}' is repeated; its first value, in "
+                f"line {_line(first)}, would be lost"
             )
 
 
 def with_positions(errors: Sequence[str], paths: Sequence[str | Path]) -> list[str]:
-    """Put file and line in front of errors that begin with a key.
+    """Prefix errors that begin with a key with file and line.
 
     Args:
         errors: messages such as ``runs.mine.lr = -1: must be above 0``.
-        paths: the configuration files, in the order in which they were merged.
+        paths: the configuration files, in merge order.
 
     Returns:
-        The same messages, ``my.yaml:12: `` before those whose key, or the nearest key above it, is in a file. Of
-        several files the last one with the longest part of the key counts, as its value does.
+        The messages, prefixed by e.g. ``my.yaml:12: `` if a file has the key or a parent of it. Of several files, the
+        last one with the longest match counts, because its value does.
     """
     roots = [(path, _compose(path)) for path in paths if Path(path).is_file()]
     return [_position(roots, error) + error for error in errors]
@@ -63,7 +63,7 @@ def _position(roots: list[tuple[str | Path, yaml.Node | None]], error: str) -> s
 
 
 def _deepest(node: yaml.Node | None, keys: list[str]) -> tuple[int, yaml.Node | None]:
-    """How many of the keys, each inside the one before, a file has, and the node of the last of them."""
+    """Return how many of the nested keys a file has, and the node of the last one."""
     depth, last = 0, None
     for key in keys:
         if isinstance(node, yaml.SequenceNode) and key.isdigit() and int(key) < len(node.value):
@@ -80,7 +80,7 @@ def _deepest(node: yaml.Node | None, keys: list[str]) -> tuple[int, yaml.Node | 
 
 
 def _entry(mapping: yaml.MappingNode, name: str) -> tuple[yaml.Node, yaml.Node] | None:
-    """The entry of that name; otherwise the sweep that it comes from, whose name begins it."""
+    """Return the entry with this name, or the sweep that it comes from, whose name is a prefix."""
     entries = {str(key.value): (key, value) for key, value in mapping.value}
     sweeps = [key for key in entries if name.startswith(f"{key}-")]
     return entries.get(name) or (entries[max(sweeps, key=len)] if sweeps else None)
@@ -103,14 +103,14 @@ def _describe(path: str | Path, text: str, error: yaml.MarkedYAMLError) -> str:
     problem = error.problem or error.context
     if "\t" in line[: len(line) - len(line.lstrip())]:
         problem = "YAML does not allow tabs for indentation; use spaces"
-    begins = ""
+    context = ""
     if error.context_mark and error.context_mark.line != mark.line:
-        begins = f" ({error.context}, which begins in line {error.context_mark.line + 1})"
-    return f"{_shown(path)}:{mark.line + 1}: not valid YAML: {problem}{begins}"
+        context = f" ({error.context}, which begins in line {error.context_mark.line + 1})"
+    return f"{_shown(path)}:{mark.line + 1}: not valid YAML: {problem}{context}"
 
 
 def _repeated(root: yaml.Node | None) -> Iterator[tuple[yaml.ScalarNode, yaml.ScalarNode]]:
-    """Pairs of key nodes that are the same key of one mapping."""
+    """Yield pairs of nodes with the same key in one mapping."""
     waiting, seen = [root], set()
     while waiting:
         node = waiting.pop()
@@ -135,6 +135,6 @@ def _line(node: yaml.Node) -> int:
 
 
 def _shown(path: str | Path) -> str:
-    """The path from the working directory, if it lies there."""
+    """Return the path relative to the working directory, if it is inside."""
     relative = os.path.relpath(path)
     return str(path) if relative.startswith("..") else relative

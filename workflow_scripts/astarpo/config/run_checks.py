@@ -1,4 +1,4 @@
-"""Runs that could not be trained as they are described: data, methods, engines, and sets that must not overlap."""
+"""Checks of runs: data, methods, engines, and sets that must not overlap."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from astarpo.objectives import responses_allowed
 
 
 def run_errors(config: Config) -> Iterator[str]:
-    """Find runs whose data, estimates or responses per prompt do not go with their method.
+    """Find runs whose data, estimates or responses per prompt do not suit their method.
 
     Yields:
         One line per error: key, value, what is allowed.
@@ -34,15 +34,15 @@ def run_errors(config: Config) -> Iterator[str]:
 
 
 def _origin_errors(key: str, entry: ValueEntry | SelectionEntry, run: Run) -> Iterator[str]:
-    """An estimate or selection for other prompts, or from another reference, than those of the run."""
+    """Find an estimate or selection for another data set or reference than the run's."""
     if entry.reference != run.reference:
-        yield f"{key}: is made from reference '{entry.reference}', but the run uses '{run.reference}'"
+        yield f"{key}: is based on reference '{entry.reference}', but the run uses '{run.reference}'"
     if entry.dataset != run.dataset:
-        yield f"{key}: is made from dataset '{entry.dataset}', but the run uses '{run.dataset}'"
+        yield f"{key}: is based on dataset '{entry.dataset}', but the run uses '{run.dataset}'"
 
 
 def engine_errors(config: Config) -> Iterator[str]:
-    """Find what the runs' engines cannot do, or not on the machine that is described."""
+    """Find settings that the runs' engines do not support, at all or on the given machine."""
     machine = config.machine
     processes = machine.devices * machine.nodes
     if machine.offload_optimizer and machine.zero_stage == 0:
@@ -52,7 +52,7 @@ def engine_errors(config: Config) -> Iterator[str]:
     offloads = {"offload_optimizer": machine.offload_optimizer, "offload_parameters": machine.offload_parameters}
     if not any(run.engine == "deepspeed" for run in config.runs.values()):
         for key in (key for key, is_set in offloads.items() if is_set):
-            yield f"machine.{key} = True: has no effect, as no run has engine: deepspeed"
+            yield f"machine.{key} = True: has no effect without a run with engine: deepspeed"
     for name, run in config.runs.items():
         key = f"runs.{name}"
         if run.compile_model:
@@ -67,7 +67,7 @@ def engine_errors(config: Config) -> Iterator[str]:
         if run.prompts_per_batch < processes:
             yield (
                 f"{key}.prompts_per_batch = {run.prompts_per_batch}: is below machine.devices x machine.nodes "
-                f"({processes}); each process draws responses to some of them"
+                f"({processes}); each process samples responses for some of them"
             )
 
 
@@ -75,9 +75,9 @@ def _compile_errors(key: str, run: Run, machine: Machine) -> Iterator[str]:
     if run.engine != "torch":
         yield f"{key}.compile_model: needs engine 'torch', but it is '{run.engine}'; set compile_model: false"
     if run.lora is not None:
-        yield f"{key}.compile_model: cannot go with lora; set compile_model: false"
+        yield f"{key}.compile_model: cannot be combined with lora; set compile_model: false"
     if machine.activation_checkpointing:
-        yield f"{key}.compile_model: cannot go with machine.activation_checkpointing; set one of them to false"
+        yield f"{key}.compile_model: cannot be combined with machine.activation_checkpointing; set one of them to false"
 
 
 def _method_errors(key: str, run: RunEntry) -> Iterator[str]:
@@ -87,11 +87,11 @@ def _method_errors(key: str, run: RunEntry) -> Iterator[str]:
         allowed = f"exactly {least}" if least == most else f"{least} or more"
         yield f"{key}.responses_per_prompt = {n}: {run.method} takes {allowed}"
     if isinstance(run, ReinforceRun) and (run.baseline == "v_star") != (run.value is not None):
-        yield f"{key}.value: baseline `v_star` needs it, and no other takes it"
+        yield f"{key}.value: required by baseline `v_star`, refused by all others"
 
 
 def leak_errors(config: Config) -> Iterator[str]:
-    """Find data of one source that a run would use in two roles; ranges of the hash must not overlap."""
+    """Find runs that would use data of one source in two roles with overlapping hash ranges."""
     for name, run in config.runs.items():
         warm_start = config.references[run.reference].warm_start
         roles: list[tuple[str, TaskEntry]] = [(f"datasets.{run.dataset}", config.datasets[run.dataset])]

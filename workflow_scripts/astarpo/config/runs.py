@@ -1,4 +1,4 @@
-"""The configuration as types, last part: figures, the machine, and the whole."""
+"""The types of the configuration, part three: the machine, and the whole."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ A_WEEK_MINUTES = 7 * 24 * 60
 
 
 class MachineEntry(Machine):
-    """What changes speed and memory, but no number: it never makes a stage run again."""
+    """Settings that affect speed and memory, but no results; changes never make a stage run again."""
 
     walltime_minutes: Count | None = Field(
-        None, description="time limit of a training job, which stops before it with a checkpoint; null: none"
+        None, description="time limit of a training job, which stops before it and saves a checkpoint; null: none"
     )
 
     def settings(self) -> MachineSettings:
-        """What a job receives."""
+        """The settings that a job receives."""
         walltime = self.walltime_minutes
-        # Loading, exporting and the last checkpoint need some of the time that the cluster grants.
+        # Leave time for loading, exporting and the last checkpoint.
         max_minutes = None if walltime is None else max(walltime * 0.9 - 2, 0.5 * walltime)
         return MachineSettings(**self.only(Machine), max_minutes=max_minutes)
 
     def gpus(self) -> int:
-        """GPUs that a job with a model takes."""
+        """GPUs of a job with a model."""
         return 0 if self.device == "cpu" else 1
 
     def training_gpus(self) -> int:
-        """GPUs that a training takes on each node."""
+        """GPUs of a training on each node."""
         return self.gpus() * self.devices
 
     def training_minutes(self) -> int:
-        """Time that a training job may take on a cluster; a week where the configuration sets no limit."""
+        """Time limit of a training job on a cluster; a week if the configuration sets none."""
         return self.walltime_minutes or A_WEEK_MINUTES
 
 
@@ -47,12 +47,12 @@ class Config(Section):
 
     datasets: dict[Name, DatasetEntry] = Field(description="problems to train on")
     references: dict[Name, ReferenceEntry] = Field(description="reference policies")
-    selections: dict[Name, SelectionEntry] = Field({}, description="which prompts are trained on")
+    selections: dict[Name, SelectionEntry] = Field({}, description="selections of training prompts")
     values: dict[Name, ValueEntry] = Field({}, description="estimates of V*")
     runs: dict[Name, RunEntry] = Field(
         description="trainings; an entry may have `base` and `grid`; `_name` is only a base"
     )
-    benchmarks: dict[Name, BenchmarkEntry] = Field({}, description="problems that policies are compared on")
+    benchmarks: dict[Name, BenchmarkEntry] = Field({}, description="problems to evaluate policies on")
     figures: dict[Name, FigureEntry] = Field({}, description="figures to plot")
     contamination: Contamination = Field(Contamination(), description="what counts as a near duplicate")
-    machine: MachineEntry = Field(MachineEntry(), description="speed and memory; changes no number")
+    machine: MachineEntry = Field(MachineEntry(), description="speed and memory; does not affect results")

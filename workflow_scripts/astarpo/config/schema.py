@@ -1,6 +1,6 @@
-"""The configuration as types, first part: data, references, estimates and selections.
+"""The types of the configuration, part one: data, references, estimates and selections.
 
-An entry is its stage's settings with the names of other entries beside them.
+An entry has its stage's settings and the names of other entries.
 """
 
 from __future__ import annotations
@@ -23,66 +23,62 @@ from astarpo.stage_one.settings import (
 
 
 class ImportedSamples(ImportedSamplesSettings):
-    """Existing samples, used in place of stage 1's sampling; no model is loaded.
+    """Existing samples, used instead of sampling in stage 1; no model is loaded.
 
-    `{i}` in a column's name counts from 0: one row a problem, with columns such as `response_0` to `response_7`.
-    Without `{i}` a row is one response. They must be of this reference, at the temperature under `sampling`:
-    nobody can check that.
+    With `{i}` in the column names, which counts from 0, a row is a problem, with columns such as `response_0` to
+    `response_7`. Without `{i}`, a row is one response. The samples must come from this reference, at the temperature
+    under `sampling`; the workflow cannot check that.
     """
 
-    reference: Name = Field(description="the reference policy that the samples were drawn from")
+    reference: Name = Field(description="the reference policy that generated the samples")
 
 
 class StageOneSampling(BlockSampling):
-    """How the reference policy is sampled in stage 1, and the policy in stage 2."""
+    """Sampling from the reference policy in stage 1, and from the trained policy in stage 2."""
 
-    max_samples: Count = Field(8, description="upper bound of every N; raising it draws only the new blocks")
+    max_samples: Count = Field(8, description="upper bound of every N; raising it samples only the new blocks")
 
 
 class TaskEntry(TaskSettings):
-    """What data sets and benchmarks have in common."""
+    """Keys of data sets and benchmarks."""
 
     grading: GradingSettings = Field(GradingSettings(), description="how verdicts become rewards")
 
 
 class DatasetEntry(TaskEntry):
-    """Problems to train on, to validate with, or to start a model from."""
+    """Problems for training, validation or a warm start."""
 
     sampling: StageOneSampling | None = Field(
-        None, description="how responses are drawn; needed where a run or stage 1 uses the data set"
+        None, description="how responses are sampled; required if a run or stage 1 uses the data set"
     )
     decontaminate: Names = Field((), description="benchmarks whose problems are dropped from this data set")
     decontaminate_near: bool = Field(
-        True, description="drop near duplicates as well, see `contamination`; else exact ones only"
+        True, description="also drop near duplicates, see `contamination`; false: only exact ones"
     )
-    samples: ImportedSamples | None = Field(
-        None, description="existing samples to use instead of drawing them; null: draw"
-    )
+    samples: ImportedSamples | None = Field(None, description="existing samples to import; null: sample in stage 1")
 
 
 class BenchmarkEntry(TaskEntry):
-    """Problems that policies are compared on."""
+    """Problems to evaluate policies on."""
 
-    protocols: Annotated[dict[Name, Protocol], Field(min_length=1)] = Field(
-        description="protocols by name: ways to ask the questions"
-    )
+    protocols: Annotated[dict[Name, Protocol], Field(min_length=1)] = Field(description="evaluation protocols by name")
 
 
 class WarmStart(WarmStartSettings):
-    """Supervised steps on worked solutions before anything else."""
+    """Supervised training on worked solutions before stage 1."""
 
     dataset: Name = Field(description="a data set with worked solutions")
 
 
 class ReferenceEntry(PolicySettings, PromptSettings):
-    """A reference policy: where training starts, and what it is held to."""
+    """A reference policy, which training starts from and is regularised towards."""
 
     source: ModelSource = Field(description="where the model comes from")
-    warm_start: WarmStart | None = Field(None, description="supervised steps; null for none")
+    warm_start: WarmStart | None = Field(None, description="supervised training; null: none")
     attention: Attention = Field(
         "sdpa",
-        description="how transformers computes attention, in sampling and training alike; models that cap their "
-        "attention scores, such as Gemma 2, need `eager`; flash attention needs its package. vLLM uses its own",
+        description="transformers' attention implementation, for sampling and training; models that cap their "
+        "attention scores, such as Gemma 2, need `eager`; flash attention needs its package; vLLM uses its own",
     )
     torch_threads: Count = Field(
         1, description="CPU threads of warm start and sampling; can change the last bits of a result"
@@ -97,7 +93,7 @@ class ValueEntry(ValueSettings):
 
 
 class SelectionEntry(SelectionSettings):
-    """Which prompts are trained on, judged by the reference's samples."""
+    """A selection of training prompts by the reference's samples."""
 
     reference: Name = Field(description="reference whose samples are used")
     dataset: Name = Field(description="data set whose prompts are used")

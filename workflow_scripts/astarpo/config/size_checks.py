@@ -1,4 +1,4 @@
-"""Sizes that must fit together, within an entry or between entries that are used together."""
+"""Checks of sizes that must be consistent, within an entry or across entries used together."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ RANGES = ("terms", "digits", "numbers")  # of generated problems: min_..., max_.
 
 
 def size_errors(config: Config) -> Iterator[str]:
-    """Find sizes that no stage could work with, or that would leave a stage nothing to do.
+    """Find sizes that no stage could use, or that would leave a stage without work.
 
     Yields:
         One line per error: key, value, what is allowed.
@@ -26,7 +26,7 @@ def size_errors(config: Config) -> Iterator[str]:
     for name, selection in config.selections.items():
         if selection.rule == "undecided" and selection.n < 2:
             yield (
-                f"selections.{name}.n = {selection.n}: rule `undecided` keeps nothing with one sample a prompt; "
+                f"selections.{name}.n = {selection.n}: rule `undecided` keeps nothing with one sample per prompt; "
                 "set n to 2 or more"
             )
     for name, reference in config.references.items():
@@ -36,11 +36,11 @@ def size_errors(config: Config) -> Iterator[str]:
 
 
 def _range_errors(key: str, entry: TaskEntry) -> Iterator[str]:
-    for what in RANGES:
+    for quantity in RANGES:
         source = dict(entry.source)
-        low, high = source.get(f"min_{what}"), source.get(f"max_{what}")
+        low, high = source.get(f"min_{quantity}"), source.get(f"max_{quantity}")
         if low is not None and high is not None and low > high:
-            yield f"{key}.source.min_{what} = {low}: must not be above max_{what} ({high})"
+            yield f"{key}.source.min_{quantity} = {low}: must not be above max_{quantity} ({high})"
 
 
 def _reference_errors(config: Config, key: str, entry: ReferenceEntry) -> Iterator[str]:
@@ -98,8 +98,8 @@ def _run_errors(config: Config, key: str, run: Run) -> Iterator[str]:
         )
     if isinstance(run, GRPORun) and run.scale_by_std and run.std_epsilon < LEAST_DIVISOR:
         yield (
-            f"{key}.std_epsilon = {run.std_epsilon:g}: must be at least {LEAST_DIVISOR:g} with scale_by_std: true, as "
-            "the rewards of a group may all be equal"
+            f"{key}.std_epsilon = {run.std_epsilon:g}: must be at least {LEAST_DIVISOR:g} with scale_by_std: true, "
+            "because the rewards of a group may all be equal"
         )
 
 
@@ -107,8 +107,8 @@ def _decay_errors(key: str, weight_decay: float, rates: dict[str, float]) -> Ite
     for name, rate in rates.items():
         if rate * weight_decay >= 1:
             yield (
-                f"{key}.weight_decay = {weight_decay:g}: times {name} ({rate:g}) must be below 1, or every step "
-                "would flip the sign of the weights"
+                f"{key}.weight_decay = {weight_decay:g}: times {name} ({rate:g}) must be below 1; otherwise every "
+                "step would flip the sign of the weights"
             )
 
 

@@ -1,4 +1,4 @@
-"""What the tables are made of: policies, evaluations, trainings, and what each file must have been made from."""
+"""The plan of the tables: policies, evaluations, trainings, and the expected provenance of each file."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def tables_plan(config: Config) -> str:
-    """The JSON that `summarize` is given."""
+    """Return the plan as JSON for `summarize`."""
     families = _families(config)
     plan: TablesPlan = {
         "policies": [_policy(config, policy) for policy in policies(config)],
@@ -77,7 +77,7 @@ def _training(config: Config, name: str, seed: int, family: str) -> Training:
 
 
 def _families(config: Config) -> dict[str, str]:
-    """Run -> what the names of all runs that differ from it in the learning rate alone begin with."""
+    """Map each run to the common prefix of the names of all runs that differ only in the learning rate."""
     groups: dict[str, list[str]] = {}
     for name, run in config.runs.items():
         groups.setdefault(run.model_dump_json(exclude={"lr"}), []).append(name)

@@ -1,4 +1,4 @@
-"""The files of each named target of the workflow."""
+"""The files of each target of the workflow."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from astarpo.config.runs import Config
 
 
 def all_results(config: Config) -> list[str]:
-    """Everything."""
-    # Model folders are listed as well: what was made of them may be there when they are not.
+    """All results."""
+    # List model folders too, because they may be missing even if later results exist.
     models = [model_path(name) for name in references_of_runs(config)]
-    shown = [*validation(config), *tables(config), *figures(config)]
-    return [*data(config), *models, *train(config), *shown, "results/report.zip"]
+    presented = [*validation(config), *tables(config), *figures(config)]
+    return [*data(config), *models, *train(config), *presented, "results/report.zip"]
 
 
 def data(config: Config) -> list[str]:
-    """Every data set and benchmark, and what they share."""
+    """Every data set and benchmark, and the table of shared problems."""
     return [
         *map(dataset_path, config.datasets),
         *map(benchmark_path, config.benchmarks),
@@ -52,7 +52,7 @@ def train(config: Config) -> list[str]:
 
 
 def validation(config: Config) -> list[str]:
-    """The table of validation rewards, which needs no evaluation; none where no run has validation prompts."""
+    """The table of validation rewards, which needs no evaluation; empty if no run has validation prompts."""
     return [table_path("validation.csv")] if validated_trainings(config) else []
 
 
@@ -66,7 +66,7 @@ def figures(config: Config) -> list[str]:
     return [f"results/figures/{name}.{ending}" for name in config.figures for ending in ("png", "pdf")]
 
 
-# By the name of the rule that collects them.
+# By the name of the collecting rule.
 TARGETS: dict[str, Callable[[Config], list[str]]] = {
     "all": all_results,
     "data": data,

@@ -1,1 +1,1 @@
-"""Data sets and benchmarks: generated or read, checked, turned into prompts, compared with each other."""
+"""Data sets and benchmarks: generating, reading and checking them, rendering prompts, finding shared problems."""

@@ -1,4 +1,4 @@
-r"""The answer in a ``\boxed{}``: where data sets and responses put their answers."""
+r"""The answer in a ``\boxed{}``, where data sets and responses put it."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import re
 from typing import NamedTuple
 
 _BOX = r"\\(?:boxed|fbox|framebox)"
-# Behind a number without braces a formula does not go on: \boxed 42+1 is no box of 42.
+# A number without braces must not continue as a formula: \boxed 42+1 is not a box of 42.
 _ALONE = (
     r"(?![A-Za-z0-9]|[-+*/^_=<>(\[{%&]|\s+[+*/^=<>\d]|\s+-\s*[\d\\]|\s*\\(?:%|(?:times|cdot|pi|frac|dfrac|sqrt|pm|le|ge|ne)"
     r"(?![A-Za-z]))|\s+(?:or|and)\b)"
 )
-# A box with braces, something escaped, a brace, or a box that has one number, fraction or root for its content.
+# A box with braces, a box around a bare number, fraction, root or letter, an escaped character, or a brace.
 _TOKEN = re.compile(
     rf"(?P<box>{_BOX}\s*\{{)"
     rf"|{_BOX}\s*(?P<bare>[-+\u2212]?(?:[0-9]++(?:[.,][0-9]++)*+|\\pi(?![A-Za-z])"
@@ -25,16 +25,16 @@ _WORD = r"(?:and|or|y|und|oder|et|ou|\u548c|\u6216)"
 _TEXT = r"\\(?:text|mbox|textrm)\s*\{\s*"
 _SEPARATOR = rf"(?:[,;\u3001\uff0c]{_SPACE}(?:{_WORD}|{_TEXT}{_WORD}\s*\}})?|{_WORD}|{_TEXT}[,;]?\s*{_WORD}\s*\}})"
 _NAME = r"(?:\\?[A-Za-z]{1,8}(?:_\{?\w{1,8}\}?)?\s*=)?"
-# What may stand between boxes that are one answer: "and", "or" or a comma, besides dollars, emphasis and a name.
+# Text allowed between boxes that form one answer: "and", "or" or a comma, with dollars, emphasis and a name.
 _BETWEEN = re.compile(
     rf"{_SPACE}(?:\*\*)?(?:\${{1,2}}|\\\)|\\\])?(?:\*\*)?{_SPACE}{_SEPARATOR}{_SPACE}(?:\*\*)?"
     rf"(?:\${{1,2}}|\\\(|\\\[)?{_SPACE}{_NAME}{_SPACE}"
 )
-_FURTHEST = 60  # characters between two boxes that are one answer
+_FURTHEST = 60  # characters between two boxes that form one answer
 
 
 class _Box(NamedTuple):
-    """Places in the text: of the command, of its content, behind the content, behind the box."""
+    """Positions in the text: start of the command, start and end of its content, end of the box."""
 
     start: int
     inside: int
@@ -43,13 +43,13 @@ class _Box(NamedTuple):
 
 
 def last_boxed(text: str) -> str | None:
-    r"""Find the content of the last ``\boxed{...}`` whose braces balance; None where there is none.
+    r"""Find the content of the last ``\boxed{...}`` whose braces balance, or None.
 
-    ``\fbox{42}``, ``\boxed {42}`` and ``\boxed 42`` are boxes as well. Boxes that only a comma, "and" or "or"
-    separates are one answer, ``\boxed{2} and \boxed{3}`` is ``2, 3``; if they all say the same, they are one box.
-    Of boxes with more, or with mere blanks between them the last one counts.
+    ``\fbox{42}``, ``\boxed {42}`` and ``\boxed 42`` are boxes as well. Boxes separated only by a comma, "and" or
+    "or" form one answer: ``\boxed{2} and \boxed{3}`` is ``2, 3``. If their contents are equal, they count as one box.
+    If anything else, or only white space, separates two boxes, the last one counts.
 
-    One pass over the text, so that a hostile response costs no more than its length.
+    Takes one pass over the text, so the cost is linear in its length even for a hostile response.
     """
     boxes = sorted(_boxes(text))
     if not boxes:
@@ -68,8 +68,8 @@ def _joined(text: str, first: _Box, second: _Box) -> bool:
 
 
 def _boxes(text: str) -> list[_Box]:
-    found: list[_Box] = []
-    # Places of each open brace: where its box begins (None: it opens none), and behind the brace.
+    boxes: list[_Box] = []
+    # For each open brace: the start of its box (None if it is not a box), and the position after the brace.
     opened: list[tuple[int | None, int]] = []
     for match in _TOKEN.finditer(text):
         if match["box"] or match["brace"] == "{":
@@ -77,8 +77,8 @@ def _boxes(text: str) -> list[_Box]:
         elif match["brace"] == "}" and opened:
             start, inside = opened.pop()
             if start is not None:
-                found.append(_Box(start, inside, match.start(), match.end()))
+                boxes.append(_Box(start, inside, match.start(), match.end()))
         elif match["bare"] or match["letter"]:
             group = "bare" if match["bare"] else "letter"
-            found.append(_Box(match.start(), match.start(group), match.end(group), match.end()))
-    return found
+            boxes.append(_Box(match.start(), match.start(group), match.end(group), match.end()))
+    return boxes

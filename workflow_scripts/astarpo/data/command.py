@@ -21,8 +21,8 @@ def prepare_task(script: str, description: str | None) -> None:
         description: its docstring.
     """
     parser = cli.parser(description)
-    parser.add_argument("--source", nargs="+", default=[], help="the local files that the settings name, if any")
-    parser.add_argument("--benchmark", nargs="+", default=[], help="parquet files whose problems are left out")
+    parser.add_argument("--source", nargs="+", default=[], help="local files named in the settings, if any")
+    parser.add_argument("--benchmark", nargs="+", default=[], help="parquet files whose problems are excluded")
     parser.add_argument("--out", required=True, help="parquet file, one row per problem")
     parser.add_argument("--out-card", required=True, help="JSON: rows in, kept, dropped by reason, example")
     arguments = parser.parse_args()

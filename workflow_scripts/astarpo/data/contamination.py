@@ -1,4 +1,4 @@
-"""Problems that are in two sets at once: the same text but for its spelling, or most of the same n-grams."""
+"""Problems shared by two sets: equal up to formatting, or with most n-grams in common."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from typing import Literal
 from astarpo.data.rows import DatasetRow
 from astarpo.data.settings import Contamination
 
-LISTED = 200  # pairs that a report spells out
+LISTED = 200  # pairs listed in a report
 
 _SPACING = re.compile(r"\\[,;:!> ]|\\(?:q?quad|left|right|text|mathrm|displaystyle)(?![a-z])|[~${}&]")
 _DOTS = re.compile(r"\\[cl]?dots(?![a-z])")
 _FRACTIONS = re.compile(r"\\[dt]frac(?![a-z])")
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
 _LIST_OF_NUMBERS = re.compile(r"(?<=\d)\s*,\s*(?=-?\d)")
-# Between digits they are part of a number: 1.5 is not 15.
+# Between digits, punctuation is part of a number: 1.5 is not 15.
 _PUNCTUATION = re.compile(r"(?<!\d)[.,:?!]|[.,:?!](?!\d)")
 _TOKEN = re.compile(r"[^\W\d_]+|\d+|[^\s\w]")
 
 
 @dataclass(frozen=True)
 class Match:
-    """A problem of the data set, and one of the benchmark that is the same or nearly so.
+    """A problem of the data set and an equal or similar one of the benchmark.
 
     Attributes:
-        dataset_index, benchmark_index: rows.
+        dataset_index, benchmark_index: row numbers, from 0.
         kind: ``exact`` if the simplified texts are equal.
-        overlap: share of n-grams; 1 for exact ones.
+        overlap: share of n-grams in common; 1 for exact matches.
     """
 
     dataset_index: int
@@ -41,11 +41,11 @@ class Match:
 
 
 def simplify(problem: str) -> str:
-    r"""Take out of a text what does not change the problem.
+    r"""Remove formatting that does not change the problem.
 
-    Case, Unicode variants, LaTeX's spacing and grouping (``$ { } \, \left``), kinds of fractions and dots, and
-    punctuation that is not inside a number. What is taken out may leave something else to take out (``\.0``), so it
-    is done until nothing changes.
+    This covers case, Unicode variants, LaTeX's spacing and grouping (``$ { } \, \left``), variants of fractions and
+    dots, and punctuation outside numbers. One removal may expose another (``\.0``), so they repeat until nothing
+    changes.
     """
     simpler = _simplify_once(problem)
     while "".join(simpler.split()) != "".join(problem.split()):
@@ -57,26 +57,26 @@ def _simplify_once(problem: str) -> str:
     text = unicodedata.normalize("NFKC", problem).casefold()
     text = _FRACTIONS.sub(r"\\frac", _DOTS.sub(" dots ", text))
     text = _THOUSANDS.sub("", _SPACING.sub(" ", text))
-    # A sign that stays, so that the two numbers of (1, 2) are not those of (12).
+    # Keep a separator, so that (1, 2) differs from (12).
     text = _LIST_OF_NUMBERS.sub(" ; ", text)
     return " ".join(_PUNCTUATION.sub(" ", text).split())
 
 
 def ngrams(simplified: str, n: int) -> set[tuple[str, ...]]:
-    """All n-grams of words, numbers and signs; none if the text has fewer than ``n`` of these."""
+    """Return all n-grams of words, numbers and signs; none if the text has fewer than ``n`` of these."""
     tokens = _TOKEN.findall(simplified)
     return {tuple(tokens[start : start + n]) for start in range(len(tokens) - n + 1)}
 
 
 def find_matches(dataset: Sequence[str], benchmark: Sequence[str], settings: Contamination) -> list[Match]:
-    """Find the problems of a data set that are in a benchmark too.
+    """Find the problems of a data set that also occur in a benchmark.
 
     Args:
         dataset, benchmark: texts of problems.
         settings: what counts as near.
 
     Returns:
-        Matches in the order of the data set, exact ones first for each of its problems. A problem may match several.
+        Matches in the order of the data set, exact ones first for each problem. A problem may match several.
     """
     ours, theirs = ([simplify(problem) for problem in texts] for texts in (dataset, benchmark))
     by_text: dict[str, list[int]] = defaultdict(list)
@@ -101,7 +101,7 @@ def find_matches(dataset: Sequence[str], benchmark: Sequence[str], settings: Con
 def _near(
     grams: set[tuple[str, ...]], by_ngram: dict[tuple[str, ...], list[int]], sizes: list[int]
 ) -> Iterator[tuple[int, float]]:
-    """(problem of the benchmark, share of n-grams) of every one that shares any."""
+    """Yield (benchmark problem, share of n-grams) for each benchmark problem that shares any."""
     shared = Counter(index for gram in grams for index in by_ngram.get(gram, ()))
     for index, count in sorted(shared.items()):
         yield index, count / min(len(grams), sizes[index])
@@ -110,15 +110,15 @@ def _near(
 def report(
     dataset: Sequence[DatasetRow], benchmark: Sequence[DatasetRow], settings: Contamination
 ) -> dict[str, object]:
-    """Say which problems a data set shares with a benchmark.
+    """Report which problems a data set shares with a benchmark.
 
     Args:
         dataset, benchmark: rows with the columns of `columns.DATASET`.
         settings: what counts as near.
 
     Returns:
-        How many problems of the data set, and of the benchmark, have an exact or a near twin in the other, and the
-        pairs, closest first, no more than `LISTED` of them spelled out.
+        How many problems of the data set, and of the benchmark, have an exact or near duplicate in the other, and
+        up to `LISTED` pairs, closest first.
     """
     matches = find_matches([row["problem"] for row in dataset], [row["problem"] for row in benchmark], settings)
     pairs = sorted(
@@ -153,12 +153,12 @@ def _spelled_out(match: Match, dataset: Sequence[DatasetRow], benchmark: Sequenc
 def contaminated(
     dataset: Sequence[str], benchmark: Sequence[str], settings: Contamination, near: bool
 ) -> dict[int, str]:
-    """Rows of a data set that must go because a benchmark has them: row -> ``exact`` or ``near``.
+    """Find the rows of a data set to drop because a benchmark has them: row -> ``exact`` or ``near``.
 
     Args:
         dataset, benchmark: texts of problems.
         settings: what counts as near.
-        near: whether near duplicates go as well.
+        near: whether to drop near duplicates as well.
     """
     kinds: dict[int, str] = {}
     for match in find_matches(dataset, benchmark, settings):

@@ -1,4 +1,4 @@
-"""Data sets and benchmarks: rows from a source, checked, filtered, split by hash, with a card of what happened."""
+"""Data sets and benchmarks: rows read from a source, checked, filtered, split by hash and summarised in a card."""
 
 from __future__ import annotations
 
@@ -36,19 +36,19 @@ if TYPE_CHECKING:
 def prepare(
     settings: DatasetSettings, name: str, benchmarks: Mapping[str, Sequence[str]] | None = None
 ) -> tuple[list[DatasetRow], Card]:
-    """Make the rows of a data set or benchmark.
+    """Prepare the rows of a data set or benchmark.
 
     Args:
         settings: of the data set or benchmark.
-        name: of the entry, for messages.
-        benchmarks: name -> problems that ``settings.decontaminate`` keeps out of this data set.
+        name: of the entry, for error messages.
+        benchmarks: name -> problems that ``settings.decontaminate`` excludes from this data set.
 
     Returns:
         Rows with the columns of `columns.DATASET`, and the card: rows in, kept, dropped by reason, an example,
         rows whose gold answer cannot be read, and duplicate problems whose gold answers differ.
 
     Raises:
-        InputError: the source is unreadable, a row is malformed, no row is left, or a verifier of your own gives no
+        InputError: the source is unreadable, a row is malformed, no row is left, or a custom verifier gives no
             verdict on the first gold answers.
     """
     dropped: Counter[str] = Counter()
@@ -73,7 +73,7 @@ def prepare(
     if not rows:
         examples = "".join(f" Row {one['row']} has {one['gold']!r}." for one in entries["unreadable_golds"][:3])
         raise InputError(
-            f"{name}: no row is left of {rows_in} from {describe_source(settings.source)}; dropped: "
+            f"{name}: none of {rows_in} rows is left from {describe_source(settings.source)}; dropped: "
             f"{dict(dropped) or 'none'}. Check hash_range, max_prompts and the verifier.{examples}"
         )
     try_own_verifier(settings.verifier, [row["gold"] for row in rows])
@@ -83,7 +83,7 @@ def prepare(
 def _shared(
     problems: Sequence[Problem], settings: Decontamination, benchmarks: Mapping[str, Sequence[str]]
 ) -> dict[int, str]:
-    """Rows that a benchmark has as well, with the reason for dropping them."""
+    """Find the rows that a benchmark also has, and the reason for dropping each."""
     from astarpo.data.contamination import contaminated
 
     near = Contamination(**settings.only(Contamination))
@@ -109,7 +109,7 @@ def _finished_row(raw: Problem, index: int, occurrence: int, settings: DatasetSe
 
 
 def _reason_to_drop(raw: Problem, number: int, settings: DatasetSettings, golds: GoldLog) -> str | None:
-    """Why a row is left out, None if it is not; notes problems and gold answers."""
+    """Return why a row is dropped, or None; records problems and gold answers."""
     low, high = settings.hash_range
     if not low <= unit_hash(normalise(raw["problem"])) < high:
         return "other hash range"
@@ -117,7 +117,7 @@ def _reason_to_drop(raw: Problem, number: int, settings: DatasetSettings, golds:
         return "gold answer is missing"
     if not raw["gold"]:
         return "no answer in its box"
-    # Before duplicates, so that a row without a usable answer does not take the place of one that has it.
+    # Before duplicates, so that a row without a usable answer does not displace one that has it.
     if not golds.readable(number, raw["gold"]):
         return UNREADABLE
     if golds.occurrence(number, raw["problem"], raw["gold"]) > 1 and settings.drop_duplicates:
@@ -149,7 +149,7 @@ def _card(
 
 
 def prompt_id(problem: str, occurrence: int = 1) -> str:
-    """Name a prompt by its problem's text, so that the name is the same in every file and on every machine.
+    """Name a prompt by a hash of its problem, so that it has the same name in every file and on every machine.
 
     Args:
         problem: the text.
@@ -160,12 +160,12 @@ def prompt_id(problem: str, occurrence: int = 1) -> str:
 
 
 def normalise(problem: str) -> str:
-    """Fold case and white space, so that splits by hash do not tell trivial variants apart."""
+    """Fold case and white space, so that trivial variants hash alike."""
     return " ".join(problem.casefold().split())
 
 
 def describe_source(source: DataSource) -> str:
-    """Name a source for a message."""
+    """Name a source in a message."""
     match source:
         case LocalFile():
             return ", ".join(_paths(source))
@@ -183,7 +183,7 @@ def read_source(source: DataSource, columns: Columns) -> Iterator[Problem]:
 
     Args:
         source: where the problems come from.
-        columns: which column holds what; generated tasks have their own.
+        columns: the names of the columns; not used for generated tasks.
 
     Raises:
         InputError: naming file, row and column.
@@ -196,10 +196,10 @@ def read_source(source: DataSource, columns: Columns) -> Iterator[Problem]:
 
 
 def read_rows(source: LocalFile | HubData) -> Iterable[SourceRow]:
-    """Read the rows of a file or of a data set of the hub, in their original columns.
+    """Read the rows of files or of a data set on the hub, with their original columns.
 
     Args:
-        source: files, or a data set of the hub.
+        source: files, or a data set on the hub.
 
     Raises:
         InputError: the source cannot be read.
@@ -213,7 +213,7 @@ def read_file(path: str) -> Iterable[SourceRow]:
     """Read the rows of a JSON Lines or parquet file.
 
     Raises:
-        InputError: the file is missing, is of another kind, or cannot be read.
+        InputError: the file is missing, has another format, or cannot be read.
     """
     if not Path(path).is_file():
         raise InputError(f"{path}: no such file")
@@ -227,7 +227,7 @@ def read_file(path: str) -> Iterable[SourceRow]:
 
 
 def _shortest_floats(table: pa.Table) -> pa.Table:
-    """Take 0.1 in single precision for 0.1, not for the double 0.10000000149011612."""
+    """Read 0.1 in single precision as 0.1, not as the double 0.10000000149011612."""
     import pyarrow as pa
 
     for place, field in enumerate(table.schema):
@@ -242,7 +242,7 @@ def _read_json_lines(path: Path) -> Iterator[SourceRow]:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read as UTF-8 text ({error})") from error
-    for number, line in enumerate(text.split("\n"), start=1):  # splitlines would cut at U+2028 as well
+    for number, line in enumerate(text.split("\n"), start=1):  # splitlines would also split at U+2028
         if not line.strip():
             continue
         try:
@@ -260,11 +260,11 @@ def _read_hub(source: HubData) -> Iterable[SourceRow]:
     try:
         return load_dataset(source.id, source.name, split=source.split, revision=source.revision)
     except Exception as error:
-        # The hub's client raises a dozen kinds of errors; all mean that the data cannot be had.
+        # The hub's client raises a dozen kinds of errors; all mean that the data is unavailable.
         first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise InputError(
             f"the data set {source.id!r} (split {source.split!r}) cannot be loaded: {first_line} "
-            "Check id, name, split and the network (HF_HUB_OFFLINE must not be set, unless it is in the cache); "
+            "Check id, name, split and the network (HF_HUB_OFFLINE must not be set unless it is cached); "
             "a gated data set needs a token in HF_TOKEN; without a hub, use a file: "
             "source: {kind: local, path: ...}"
         ) from error

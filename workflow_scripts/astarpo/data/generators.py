@@ -1,4 +1,4 @@
-"""Generated reasoning tasks: problems with gold answers and step-by-step solutions, repeatable by seed."""
+"""Generated reasoning tasks: problems with gold answers and step-by-step solutions, reproducible from a seed."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ def chain_sums(
     """Yield integer sums and differences such as ``3+9-4``, from reasoning-gym's ``chain_sum``.
 
     Args:
-        count: how many problems are drawn; equal ones may be among them.
+        count: number of problems to generate; some may be equal.
         seed: the same seed gives the same problems.
-        min_terms, max_terms: terms a problem has, both ends included.
-        min_digits, max_digits: digits a term has.
+        min_terms, max_terms: number of terms in a problem, inclusive.
+        min_digits, max_digits: number of digits in a term, inclusive.
 
     Yields:
         Rows with ``problem``, ``gold`` and ``worked_solution``, see `solve_chain_sum`.
@@ -44,7 +44,7 @@ def chain_sums(
 
 
 def solve_chain_sum(problem: str) -> str:
-    r"""Work a sum out from left to right, one addition a line, the answer boxed.
+    r"""Work out a sum from left to right, one addition per line, with the answer boxed.
 
     Args:
         problem: integers joined by + and -, without spaces, for example ``3+9-4``.
@@ -68,13 +68,13 @@ def solve_chain_sum(problem: str) -> str:
 def countdowns(
     *, count: int, seed: int, min_numbers: int, max_numbers: int, max_value: int, max_target: int
 ) -> Iterator[Problem]:
-    """Yield countdown problems, numbers and a target to reach with them, from reasoning-gym's ``countdown``.
+    """Yield problems with numbers and a target to reach with them, from reasoning-gym's ``countdown``.
 
     Args:
-        count: how many problems are drawn; equal ones may be among them.
+        count: number of problems to generate; some may be equal.
         seed: the same seed gives the same problems.
-        min_numbers, max_numbers: numbers that a problem gives, all to be used once; both ends included.
-        max_value: largest of them.
+        min_numbers, max_numbers: how many numbers a problem gives, inclusive; each must be used once.
+        max_value: largest number.
         max_target: largest target; targets start at 1.
 
     Yields:
@@ -95,14 +95,14 @@ def countdowns(
         max_target=max_target,
     )
     for entry in task:
-        about = entry["metadata"]
-        numbers = ", ".join(map(str, about["numbers"]))
-        solution = about["expression"].replace(" ", "")
-        gold = {"numbers": about["numbers"], "target": about["target"], "solution": solution}
+        metadata = entry["metadata"]
+        numbers = ", ".join(map(str, metadata["numbers"]))
+        solution = metadata["expression"].replace(" ", "")
+        gold = {"numbers": metadata["numbers"], "target": metadata["target"], "solution": solution}
         yield {
-            "problem": f"Make {about['target']} from {numbers}, each used once.",
+            "problem": f"Make {metadata['target']} from {numbers}, each used once.",
             "gold": json.dumps(gold, sort_keys=True),
-            "worked_solution": f"{solution}={about['target']}\n\\boxed{{{solution}}}",
+            "worked_solution": f"{solution}={metadata['target']}\n\\boxed{{{solution}}}",
         }
 
 

@@ -1,4 +1,4 @@
-"""Gold answers: their text as the source spells it, and those that need a person's attention."""
+"""Gold answers: their text as spelled in the source, and those that a person should review."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from astarpo.data.rows import Card, DifferingDuplicate, GoldEntries, UnreadableG
 from astarpo.data.settings import Columns
 
 UNREADABLE = "gold answer does not verify against itself"
-SHOWN = 5  # of each kind, on the terminal; the card has all
-LONGEST_SHOWN = 200  # characters
+SHOWN = 5  # rows of each kind on the terminal; the card lists all
+LONGEST_SHOWN = 200  # characters of a gold answer in the card
 
 
 class SpelledFloat(float):
@@ -35,7 +35,7 @@ class SpelledFloat(float):
 
 
 def is_missing(value: object) -> bool:
-    """Whether a value means that there is none: None, NaN, or what pandas puts in its place (NA, NaT)."""
+    """Whether a value is None, NaN, or pandas' NA or NaT."""
     value = _only_item(value)
     if value is None or type(value).__name__ in ("NAType", "NaTType"):
         return True
@@ -43,17 +43,17 @@ def is_missing(value: object) -> bool:
 
 
 def text_of(value: object, place: str) -> str:
-    """Spell a value as a text: texts and numbers of JSON as they stand, other numbers without an exponent.
+    """Spell a value as text: JSON strings and numbers as written, other numbers without an exponent.
 
     Args:
-        value: a text, a number, or a list with one of them.
-        place: file, row and column, for the message.
+        value: a string, a number, or a list with one of them.
+        place: file, row and column, for error messages.
 
     Returns:
-        The text. A float keeps its decimal point, 27.0 is ``27.0``: which numbers are integers is for the verifier.
+        The text. A float keeps its decimal point (``27.0``): whether it counts as an integer is up to the verifier.
 
     Raises:
-        InputError: it is something else, or empty.
+        InputError: the value has another type, or is empty.
     """
     value = _only_item(value)
     spelling = _spelling(value)
@@ -84,18 +84,18 @@ def _spelling(value: object) -> str | None:
 
 
 def gold_of(value: object, columns: Columns, place: str) -> str | None:
-    r"""Find the answer in a row's column of gold answers.
+    r"""Extract the answer from a row's gold column.
 
     Args:
-        value: what the column holds.
-        columns: ``gold``, ``gold_after`` and ``gold_boxed`` are read.
-        place: file and row, for messages.
+        value: the cell.
+        columns: ``gold``, ``gold_after`` and ``gold_boxed`` are used.
+        place: file and row, for error messages.
 
     Returns:
-        The answer, None where it is missing; empty where ``gold_boxed`` finds an empty box or none.
+        The answer; None if it is missing, empty if ``gold_boxed`` is set and there is no box or an empty one.
 
     Raises:
-        InputError: the value is neither text nor number, or what ``gold_after`` asks for is not in it.
+        InputError: the value is neither a string nor a number, or lacks the ``gold_after`` mark.
     """
     if is_missing(value):
         return None
@@ -114,40 +114,40 @@ def gold_of(value: object, columns: Columns, place: str) -> str | None:
 
 
 def verifies(verifier: str, gold: str) -> bool:
-    """Tell whether a verifier accepts a gold answer for itself: otherwise no response could be right.
+    """Check that a verifier accepts a gold answer as a response to itself; if not, no response could be correct.
 
-    Gold answers of verifiers in files of their own are taken on trust; `try_own_verifier` checks the verifier.
+    Gold answers of custom verifiers are accepted as they are; `try_own_verifier` checks the verifier.
 
-    The verifiers are looked up by name at run time, so that they are not part of the code of the data stages:
-    a fixed verifier grades again, but draws no samples again.
+    The verifiers are imported at run time, so that they are not part of the data stages' code: a corrected verifier
+    makes grading run again, but not sampling.
     """
     verifiers = importlib.import_module("astarpo.rewards.verifiers")
     if verifiers.is_own(verifier):
-        return True  # which response would be right is not known
+        return True  # the correct response to a gold answer is unknown
     try:
         verdict = verifiers.VERIFIERS[verifier](gold, verifiers.right_response(verifier, gold))
     except Exception:
-        # A gold answer that the verifier cannot read is dropped and counted, whatever it raised.
+        # Whatever the verifier raises, a gold answer that it cannot read is dropped and counted.
         return False
     return bool(verdict.status == "correct")
 
 
 def try_own_verifier(verifier: str, golds: Sequence[str]) -> None:
-    """Try a verifier in a file of its own on a few gold answers, before anything is sampled for it.
+    """Try a custom verifier on a few gold answers before any responses are sampled.
 
     Args:
-        verifier: its name; those of the library are not tried.
+        verifier: its name; built-in verifiers are not tried.
         golds: gold answers.
 
     Raises:
-        InputError: it gives no verdict, see `rewards.preparation.try_own_verifier`.
+        InputError: it gives no verdict; see `rewards.preparation.try_own_verifier`.
     """
     if importlib.import_module("astarpo.rewards.verifiers").is_own(verifier):
         importlib.import_module("astarpo.rewards.preparation").try_own_verifier(verifier, golds)
 
 
 class GoldLog:
-    """Notes the problems and gold answers of a source, row by row.
+    """A record of the problems and gold answers of a source.
 
     Args:
         verifier: the one that reads the gold answers.
@@ -161,14 +161,14 @@ class GoldLog:
         self._repeated: list[DifferingDuplicate] = []
 
     def readable(self, row: int, gold: str) -> bool:
-        """Whether the verifier can read a gold answer; notes it if not. Rows count from 1, as in messages."""
+        """Whether the verifier can read a gold answer; records it if not. Rows count from 1, as in messages."""
         if verifies(self.verifier, gold):
             return True
         self._unreadable.append({"row": row, "gold": gold[:LONGEST_SHOWN]})
         return False
 
     def occurrence(self, row: int, problem: str, gold: str) -> int:
-        """Count a problem: 1 for the first row that has it. Notes a gold answer spelled otherwise than the first."""
+        """Count a problem, 1 for its first row; records a gold answer whose spelling differs from the first."""
         self.occurrences[problem] += 1
         first_row, first_gold = self._first.setdefault(problem, (row, gold))
         if gold.strip() != first_gold.strip():
@@ -176,9 +176,9 @@ class GoldLog:
         return self.occurrences[problem]
 
     def entries(self) -> GoldEntries:
-        """What the card says: rows whose gold answer cannot be read, and rows that contradict an earlier one.
+        """Return the card's entries: rows with unreadable gold answers, and rows that contradict an earlier one.
 
-        Gold answers to one problem differ where the verifier does not take one for the other.
+        Two gold answers to a problem differ if the verifier does not accept one for the other.
         """
         differing = _differing(self.verifier, self._repeated)
         return {
@@ -200,13 +200,13 @@ def _differing(verifier: str, repeated: Sequence[DifferingDuplicate]) -> list[Di
 
 
 def gold_warnings(card: Card) -> list[str]:
-    """Say on the terminal what a card has to say about gold answers.
+    """Return the warnings about gold answers in a card.
 
     Args:
         card: with the entries of `GoldLog.entries`, and ``verifier``.
 
     Returns:
-        Lines: the first rows of each kind, and how many there are.
+        Lines for the terminal: the first rows of each kind, and how many there are.
     """
     unreadable, differing = card["unreadable_golds"], card["differing_duplicates"]
     lines = []

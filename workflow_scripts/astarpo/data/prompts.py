@@ -1,4 +1,4 @@
-"""From problems to prompt tokens: one function for sampling, training and evaluation alike."""
+"""From problems to prompt tokens, shared by sampling, training and evaluation."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ PROBE = "a"
 
 
 class Tokenizer(Protocol):
-    """What is called of a tokenizer (transformers)."""
+    """The part of a transformers tokenizer that is used here."""
 
     def __call__(self, text: str, *, add_special_tokens: bool) -> Mapping[str, list[int]]:
         """Encode a text; ``input_ids`` are its tokens."""
@@ -21,13 +21,13 @@ class Tokenizer(Protocol):
     def apply_chat_template(
         self, conversation: list[dict[str, str]], *, tokenize: bool, add_generation_prompt: bool
     ) -> object:
-        """Render the messages of a chat; a text, unless it is tokenized."""
+        """Render the messages of a chat; returns text unless ``tokenize`` is set."""
         ...
 
 
 @dataclass(frozen=True)
 class EncodedPrompts:
-    """Prompts as token ids, and what was left out.
+    """Prompts as token ids, and the ids of those that were too long.
 
     Attributes:
         prompt_ids: stable ids, in the order given.
@@ -48,16 +48,16 @@ def render(template: str, problem: str) -> str:
 def encode_prompts(
     tokenizer: Tokenizer, prompt_ids: Sequence[str], prompts: Sequence[str], settings: PromptSettings
 ) -> EncodedPrompts:
-    """Encode prompts with a tokenizer, through its chat template if so set.
+    """Encode prompts with a tokenizer, through its chat template if the settings say so.
 
-    Without a chat template the tokenizer adds the special tokens that it begins a text with (BOS). Those that it
-    would end the text with are left off: a response has to go on from the prompt.
+    Without a chat template the tokenizer adds its leading special tokens (BOS). Trailing ones are removed, because
+    the response must continue the prompt.
 
     Args:
         tokenizer: a Hugging Face tokenizer.
         prompt_ids: P stable ids.
         prompts: P rendered prompts.
-        settings: chat template, system prompt and the longest prompt.
+        settings: chat template, system prompt and the maximum prompt length.
 
     Returns:
         Token ids of the prompts that fit, and the ids of those that do not.
@@ -76,7 +76,7 @@ def encode_prompts(
 
 
 def appended_tokens(tokenizer: Tokenizer) -> list[int]:
-    """Find the special tokens that a tokenizer ends every text with, as ``</s>`` with ``add_eos_token``.
+    """Find the special tokens that a tokenizer appends to every text, such as ``</s>`` with ``add_eos_token``.
 
     Args:
         tokenizer: a Hugging Face tokenizer.

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TypedDict
 
-SourceRow = Mapping[str, object]  # as in a file or on the hub: any columns
+SourceRow = Mapping[str, object]  # any columns, as in a file or on the hub
 
 
 class Problem(TypedDict):
-    """What is taken from a row of a source. ``gold`` is None where it is missing, and empty where no box holds it."""
+    """The columns used from a source. ``gold`` is None if missing, and empty if no box holds an answer."""
 
     problem: str
     gold: str | None
@@ -36,7 +36,7 @@ class UnreadableGold(TypedDict):
 
 
 class DifferingDuplicate(TypedDict):
-    """A row with the problem of an earlier row, but another gold answer."""
+    """A row that repeats an earlier problem with another gold answer."""
 
     row: int
     gold: str
@@ -45,14 +45,14 @@ class DifferingDuplicate(TypedDict):
 
 
 class GoldEntries(TypedDict):
-    """What a card says about gold answers."""
+    """The entries of a card about gold answers."""
 
     unreadable_golds: list[UnreadableGold]
     differing_duplicates: list[DifferingDuplicate]
 
 
 class Card(GoldEntries):
-    """What became of a source: rows read, kept, and dropped by reason."""
+    """A summary of a prepared source: rows read, kept, and dropped by reason."""
 
     source: dict[str, object]
     template: str

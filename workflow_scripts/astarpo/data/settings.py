@@ -1,4 +1,4 @@
-"""The settings of data: sources, columns, what is kept, what counts as a near duplicate, how prompts are written."""
+"""Settings of the data: sources, columns, filters, near duplicates and prompts."""
 
 from __future__ import annotations
 
@@ -14,91 +14,89 @@ class ChainSums(Section):
     """Generated problems: sums and differences of integers, worked out step by step."""
 
     kind: Literal["chain_sum"]
-    count: Count = Field(description="problems to draw, before duplicates are dropped")
+    count: Count = Field(description="number of problems, before duplicates are dropped")
     seed: Seed = Field(0, description="the same seed gives the same problems")
-    min_terms: Annotated[int, Field(ge=2)] = Field(2, description="fewest terms of a problem")
-    max_terms: Annotated[int, Field(ge=2)] = Field(5, description="most terms of a problem")
-    min_digits: Count = Field(1, description="fewest digits of a term")
-    max_digits: Count = Field(1, description="most digits of a term")
+    min_terms: Annotated[int, Field(ge=2)] = Field(2, description="fewest terms in a problem")
+    max_terms: Annotated[int, Field(ge=2)] = Field(5, description="most terms in a problem")
+    min_digits: Count = Field(1, description="fewest digits in a term")
+    max_digits: Count = Field(1, description="most digits in a term")
 
 
 class Countdowns(Section):
-    """Generated problems: reach a target from given numbers by + - * /, each number used once."""
+    """Generated problems: reach a target from given numbers with + - * /, using each number once."""
 
     kind: Literal["countdown"]
-    count: Count = Field(description="problems to draw, before duplicates are dropped")
+    count: Count = Field(description="number of problems, before duplicates are dropped")
     seed: Seed = Field(0, description="the same seed gives the same problems")
-    min_numbers: Annotated[int, Field(ge=2)] = Field(3, description="fewest numbers of a problem")
-    max_numbers: Annotated[int, Field(ge=2)] = Field(4, description="most numbers of a problem")
+    min_numbers: Annotated[int, Field(ge=2)] = Field(3, description="fewest numbers in a problem")
+    max_numbers: Annotated[int, Field(ge=2)] = Field(4, description="most numbers in a problem")
     max_value: Count = Field(99, description="largest number")
     max_target: Count = Field(99, description="largest target")
 
 
 class LocalFile(Section):
-    """A file of your own: JSON Lines or parquet, one problem per row."""
+    """Local files: JSON Lines or parquet, one problem per row."""
 
     kind: Literal["local"]
-    path: DataFiles = Field(description="the file, `.jsonl` or `.parquet`; a list of files is read one after the other")
+    path: DataFiles = Field(description="a `.jsonl` or `.parquet` file, or a list of files, read in order")
 
 
 class HubData(Section):
-    """A data set of the Hugging Face hub."""
+    """A data set on the Hugging Face hub."""
 
     kind: Literal["hub"]
     id: Text = Field(description="for example `openai/gsm8k`")
-    name: Text | None = Field(None, description="configuration of the data set, if it has several")
+    name: Text | None = Field(None, description="the data set's configuration, if it has several")
     split: Text = Field(description="for example `train`")
-    revision: Text | None = Field(None, description="commit or tag; without it the newest is taken")
+    revision: Text | None = Field(None, description="commit or tag; null takes the newest")
 
 
 DataSource = Annotated[ChainSums | Countdowns | LocalFile | HubData, Field(discriminator="kind")]
 
 
 class Columns(Section):
-    """Which column of the source holds what."""
+    """The source's columns."""
 
-    problem: Text = Field("problem", description="the problem's text")
-    gold: Text = Field("gold", description="the right answer")
-    verifier: Text | None = Field(None, description="a verifier's name in each row, for the verifier `multiple`")
+    problem: Text = Field("problem", description="column of the problem")
+    gold: Text = Field("gold", description="column of the gold answer")
+    verifier: Text | None = Field(None, description="column with a verifier's name, for the verifier `multiple`")
     worked_solution: Text | None = Field(
-        None, description="a step-by-step solution, for a warm start; null if there is none"
+        None, description="column of a step-by-step solution, for a warm start; null if there is none"
     )
     gold_after: Mark | None = Field(
-        None, description="the answer is what follows the last of these marks, for GSM8K `####`"
+        None, description="the answer follows the last occurrence of this mark; `####` for GSM8K"
     )
     gold_boxed: bool = Field(
         False,
-        description="the answer is what the last `\\boxed{}` holds, for MATH; without, dropped",
+        description="the answer is in the last `\\boxed{}`, as in MATH; rows without one are dropped",
     )
     worked_solution_remove: RegularExpression | None = Field(
-        None, description="what matches is cut out of solutions, for GSM8K's marks `<<[^>]*>>`"
+        None, description="matches are removed from solutions; `<<[^>]*>>` for GSM8K"
     )
 
 
 class Contamination(Section):
-    """What counts as a near duplicate between a training set and a benchmark; it is always reported."""
+    """What counts as a near duplicate between a training set and a benchmark; always reported."""
 
-    ngram: Count = Field(8, description="words, numbers and signs in a row that are compared")
-    threshold: PositiveShare = Field(
-        0.7, description="share of n-grams of the shorter problem that the other has as well"
-    )
+    ngram: Count = Field(8, description="consecutive words, numbers and signs that are compared")
+    threshold: PositiveShare = Field(0.7, description="share of the shorter problem's n-grams that the other also has")
 
 
 class TaskSettings(Section):
     """Settings of `prepare_benchmark`; those of `prepare_dataset` are `DatasetSettings`."""
 
     source: DataSource = Field(description="where the problems come from")
-    columns: Columns = Field(Columns(), description="which column of the source holds what")
+    columns: Columns = Field(Columns(), description="the source's columns")
     hash_range: tuple[Share, Share] = Field(
         (0.0, 1.0),
-        description="keep problems whose text hashes into [low, high): disjoint ranges, disjoint data",
+        description="keep problems whose text hashes into [low, high); disjoint ranges give disjoint data",
     )
     max_prompts: Count | None = Field(None, description="keep the first N; null keeps all")
-    drop_duplicates: bool = Field(True, description="drop problems whose text occurred before")
-    template: str = Field("{problem}", description="the prompt; `{problem}` is replaced")
+    drop_duplicates: bool = Field(True, description="drop problems whose text has occurred before")
+    template: str = Field("{problem}", description="the prompt; `{problem}` stands for the problem")
     verifier: str = Field(
         description="what grades responses: `math`, `gsm8k`, `gsm8k_flexible`, `integer`, `countdown`, `multiple`, "
-        "or a function of your own, `path/to/file.py:function`"
+        "or a custom function, `path/to/file.py:function`"
     )
 
 
@@ -109,19 +107,19 @@ class Decontamination(Contamination):
 
 
 class DatasetSettings(TaskSettings):
-    """Settings of `prepare_dataset`; `decontaminate` only where problems of a benchmark are dropped."""
+    """Settings of `prepare_dataset`; `decontaminate` only if problems of a benchmark are dropped."""
 
     decontaminate: Decontamination | None = None
 
 
 class ChatSettings(Section):
-    """Whether prompts are the messages of a chat."""
+    """Whether prompts are chat messages."""
 
     chat_template: bool = Field(False, description="wrap prompts in the tokenizer's chat template")
     system_prompt: str | None = Field(None, description="a system message; needs chat_template")
 
 
 class PromptSettings(ChatSettings):
-    """How a model is asked."""
+    """How prompts are encoded."""
 
     max_prompt_tokens: Count = Field(description="longer prompts are dropped and counted, never cut")

@@ -1,4 +1,4 @@
-"""The settings of adapters."""
+"""Settings of adapters."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from astarpo.common.settings import Section
 
 
 class Lora(Section):
-    """Train adapters beside the weights, which stay the reference's."""
+    """Train adapters beside the weights, which stay those of the reference."""
 
     rank: Count = Field(16, description="rank of the adapters' matrices")
     alpha: Positive = Field(32.0, description="the adapters' product is scaled by alpha / rank")
-    targets: LayerNames = Field("all-linear", description="which layers, by the last part of their names, at least one")
+    targets: LayerNames = Field(
+        "all-linear", description="layers with adapters, by the last part of their names; at least one"
+    )

@@ -1,10 +1,10 @@
 """Methods by name.
 
-A new method is a module that defines `METHOD` from its `prepare` and `loss`, a row of `METHODS`, an entry in
-`astarpo.config.methods` and a test; docs/adding-a-method.md goes through the steps. A training depends on the module of
-its own method only.
+A new method needs a module that defines `METHOD` from its `prepare` and `loss`, a row of `METHODS`, an entry in
+`astarpo.config.methods` and a test; docs/adding-a-method.md lists the steps. A training depends only on the module of
+its method.
 
-The name of an array ends in its shape, one letter for each dimension:
+The name of an array ends in its shape, one letter per dimension:
 
 ====== ==========================================================================================================
 letter dimension
@@ -15,13 +15,13 @@ G      groups of responses to the same prompt; in attention, heads that share ke
 S      tokens of a sequence, prompt and response: ``input_ids_BS``; in evaluation, seeds: ``scores_SP``
 P      tokens of a prompt: ``prompt_ids_BP``; in evaluation, problems: ``rewards_PK``
 K      samples of one prompt or problem
-N      response tokens of a batch in one row, without padding: ``hidden_NH``
-C      those of them whose logits exist at a time: ``logits_CV``
+N      response tokens of a batch, flattened without padding: ``hidden_NH``
+C      tokens of a chunk, whose logits exist at the same time: ``logits_CV``
 H      width of the hidden states
 V      tokens of the vocabulary
 ====== ==========================================================================================================
 
-No letter at all is a single number.
+A name without letters is a scalar.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Returned = TypeVar("Returned")
-SHARED_METRICS = ("advantage", "implicit_advantage")  # sums that any loss may return
+SHARED_METRICS = ("advantage", "implicit_advantage")  # sums that the loss of any method may return
 
 METHODS: Choices[Method] = Choices(
     {
@@ -55,11 +55,11 @@ METHODS: Choices[Method] = Choices(
 
 
 def build_prepare(name: str, hyperparameters: Mapping[str, Hyperparameter]) -> Prepare:
-    """Fix a method's settings in its ``prepare``.
+    """Bind a method's settings to its ``prepare``.
 
     Args:
         name: a key of `METHODS`.
-        hyperparameters: of the method; each function is given those that it names.
+        hyperparameters: of the method; each function receives those that it has parameters for.
 
     Returns:
         ``prepare(rollout)``.
@@ -68,16 +68,16 @@ def build_prepare(name: str, hyperparameters: Mapping[str, Hyperparameter]) -> P
 
 
 def build_loss(name: str, hyperparameters: Mapping[str, Hyperparameter], max_new_tokens: int = 0) -> Loss:
-    """Fix a method's settings in its loss.
+    """Bind a method's settings to its loss.
 
     Args:
         name: a key of `METHODS`.
-        hyperparameters: of the method; each function is given those that it names.
-        max_new_tokens: where responses are cut, for a loss that asks.
+        hyperparameters: of the method; each function receives those that it has parameters for.
+        max_new_tokens: maximum response length, for losses with this parameter.
 
     Returns:
-        ``loss(log_probs_BT, mask_BT, targets, normaliser)``, with ``values_BT`` besides if there is a critic. It
-        raises InputError where the metrics that it returns are not those that the method declares.
+        ``loss(log_probs_BT, mask_BT, targets, normaliser)``, plus ``values_BT`` if there is a critic. It
+        raises InputError if it returns other metrics than the method declares.
     """
     fixed = _fix(METHODS[name].loss, {**hyperparameters, "max_new_tokens": max_new_tokens})
 
@@ -92,9 +92,9 @@ def build_loss(name: str, hyperparameters: Mapping[str, Hyperparameter], max_new
 
 
 def check_metrics(name: str, returned: Iterable[str]) -> None:
-    """Refuse a loss whose metrics are not those that its method declares.
+    """Refuse a loss that returns other metrics than its method declares.
 
-    An undeclared one would be missing from the tables, or be added to a sum of the same name.
+    An undeclared metric would be missing from the tables, or be added to a sum of the same name.
 
     Args:
         name: a key of `METHODS`.
@@ -109,35 +109,35 @@ def check_metrics(name: str, returned: Iterable[str]) -> None:
     if undeclared:
         raise InputError(
             f"the loss of method '{name}' returns the metrics {', '.join(undeclared)}, which the method does not "
-            f"declare: add each to {place}, with what it is divided by, or do not return it"
+            f"declare: add each to {place} with its unit, or do not return it"
         )
     if declared - summed:
         raise InputError(
             f"method '{name}' declares the metrics {', '.join(sorted(declared - summed))}, which its loss does not "
-            f"return: return their sums over the micro-batch, or take them out of {place}"
+            f"return: return their sums over the micro-batch, or remove them from {place}"
         )
 
 
 def uses_v_star(name: str, hyperparameters: Mapping[str, Hyperparameter]) -> bool:
-    """Whether the method, with these settings, needs stage 1's V* of each prompt."""
+    """Whether the method needs stage 1's V* of each prompt with these settings."""
     return METHODS[name].needs_v_star or hyperparameters.get("baseline") == "v_star"
 
 
 def uses_reference(name: str, hyperparameters: Mapping[str, Hyperparameter]) -> bool:
-    """Whether the reference's log-probabilities enter the training, and not just its metrics."""
+    """Whether the loss, not just the metrics, depends on the reference's log-probabilities."""
     method = METHODS[name]
     needed = method.reference_only_if is None or bool(hyperparameters[method.reference_only_if])
     return method.anchor == "reference" and needed
 
 
 def responses_allowed(name: str, hyperparameters: Mapping[str, Hyperparameter]) -> tuple[int, int | None]:
-    """Fewest and most responses a prompt that the method can train on with these settings; None: no bound."""
+    """Return the fewest and most responses per prompt that the method accepts with these settings; None: no bound."""
     least, most = METHODS[name].responses
     return (max(least, 2) if hyperparameters.get("baseline") == "leave_one_out" else least), most
 
 
 def normaliser_of(name: str, hyperparameters: Mapping[str, Hyperparameter]) -> Unit:
-    """What the loss is divided by: the sequences of an optimizer step, or its tokens."""
+    """Return whether the loss is divided by the sequences or by the tokens of an optimizer step."""
     return "tokens" if hyperparameters.get("average") == "tokens" else METHODS[name].normaliser
 
 

@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 
 class AStarPOSettings(Section):
-    """The method's own settings."""
+    """Settings of A*-PO."""
 
     beta2: Positive = Field(1.0e-3, description="weight of the pull towards the reference")
     value_update: Literal["none", "running"] = Field(
-        "none", description="`running`: online successes replace those of stage 1 one by one"
+        "none", description="`running`: each online response replaces an average one of stage 1"
     )
 
 
@@ -28,7 +28,7 @@ def prepare(rollout: Rollout) -> dict[str, Tensor]:
     """Compute the regression targets, without gradient.
 
     Args:
-        rollout: the global batch; ``v_star_B`` must be there.
+        rollout: the global batch, with ``v_star_B``.
 
     Returns:
         ``advantage_B`` = r(x, y) - V*(x), and ``anchor_log_prob_B`` = sum_t ln pi_ref(y_t | .).
@@ -56,7 +56,7 @@ def loss(
     Args:
         log_probs_BT: log-probabilities of the response tokens under the policy, with gradient.
         mask_BT: True at response tokens, the end token included.
-        targets: rows of what `prepare` returned.
+        targets: the micro-batch's rows of `prepare`'s result.
         normaliser: number of sequences in the whole batch of this optimizer step, so that the sums over
             micro-batches and ranks are the mean over the global batch.
         beta2: weight of the pull towards the reference policy.

@@ -1,4 +1,4 @@
-"""GRPO (arXiv 2402.03300): the group's mean as baseline, a clipped ratio, a KL term; with the flags of its kin."""
+"""GRPO (arXiv 2402.03300): the group's mean as baseline, a clipped ratio, a KL term; flags for Dr. GRPO and DAPO."""
 
 from __future__ import annotations
 
@@ -17,31 +17,34 @@ if TYPE_CHECKING:
 
 
 class GRPOSettings(Section):
-    """The method's own settings."""
+    """Settings of GRPO."""
 
     clip: Positive = Field(0.2, description="how far the ratio may fall below 1")
-    clip_high: Positive = Field(0.2, description="how far it may rise above 1; DAPO: 0.28")
+    clip_high: Positive = Field(0.2, description="how far the ratio may rise above 1; DAPO: 0.28")
     kl_coefficient: NotNegative = Field(1.0e-3, description="weight of the KL term (k3)")
-    scale_by_std: bool = Field(True, description="divide advantages by the group's deviation; Dr. GRPO: false")
-    std_epsilon: NotNegative = Field(1.0e-6, description="added to that deviation; at least 1e-30 where it divides")
+    scale_by_std: bool = Field(True, description="divide advantages by the group's standard deviation; Dr. GRPO: false")
+    std_epsilon: NotNegative = Field(
+        1.0e-6, description="added to the standard deviation; at least 1e-30 with `scale_by_std`"
+    )
     average: Literal["sequences", "tokens", "constant"] = Field(
         "sequences",
-        description="mean over tokens, then sequences; DAPO: `tokens`; Dr. GRPO: `constant`, by max_new_tokens",
+        description="`sequences`: mean over tokens, then over sequences; DAPO: `tokens`; Dr. GRPO: `constant`, which "
+        "divides by max_new_tokens",
     )
 
 
 def prepare(rollout: Rollout, *, scale_by_std: bool, std_epsilon: float) -> dict[str, Tensor]:
-    """Compute the advantages, without gradient; groups are whole here, before anything is sharded.
+    """Compute the advantages, without gradient, on whole groups, before sharding.
 
-    A_i = (r_i - mean) / (std + std_epsilon), over the responses to the same prompt; 0 where all are equal.
+    A_i = (r_i - mean) / (std + std_epsilon), over the responses to the same prompt; 0 if all rewards are equal.
 
     Args:
-        rollout: the global batch; ``old_log_probs_BT`` must be there, and two responses or more a prompt.
+        rollout: the global batch, with ``old_log_probs_BT`` and at least two responses per prompt.
         scale_by_std: whether to divide; Dr. GRPO does not.
         std_epsilon: added to the (unbiased) standard deviation.
 
     Returns:
-        ``advantage_B``, ``old_log_probs_BT`` and ``anchor_log_probs_BT`` (of the reference).
+        ``advantage_B``, ``old_log_probs_BT`` and the reference's ``anchor_log_probs_BT``.
     """
     if rollout.old_log_probs_BT is None:
         raise ValueError("GRPO needs the log-probabilities of the policy that sampled")
@@ -73,14 +76,14 @@ def loss(
     Args:
         log_probs_BT: log-probabilities of the response tokens under the policy, with gradient.
         mask_BT: True at response tokens, the end token included.
-        targets: rows of what `prepare` returned.
+        targets: the micro-batch's rows of `prepare`'s result.
         normaliser: sequences in the whole batch of this optimizer step; response tokens if ``average`` is ``tokens``.
         clip, clip_high: how far the ratio may fall below and rise above 1 (DAPO raises the latter).
         kl_coefficient: weight of the KL term.
         average: ``sequences``: mean over sequences of the mean over tokens (GRPO); ``tokens``: mean over all tokens
-            (DAPO, arXiv 2503.14476); ``constant``: sum over tokens by sequences times ``max_new_tokens``
+            (DAPO, arXiv 2503.14476); ``constant``: sum over tokens divided by sequences times ``max_new_tokens``
             (Dr. GRPO, arXiv 2503.20783).
-        max_new_tokens: where responses are cut.
+        max_new_tokens: maximum response length.
 
     Returns:
         The loss (a scalar), and sums for the metrics.

@@ -1,4 +1,4 @@
-"""What several methods are made of: statistics of groups and under a mask, the clipped ratio, KL estimates."""
+"""Building blocks of several methods: group and masked statistics, the clipped ratio, KL estimates."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ def group_sums(values_B: Tensor, group_ids_B: Tensor) -> tuple[Tensor, Tensor]:
     """Sum values over each row's group.
 
     Args:
-        values_B: one number a response.
-        group_ids_B: any integers; equal ones are a group.
+        values_B: one number per response.
+        group_ids_B: any integers; equal ones form a group.
 
     Returns:
-        ``sums_B``, the sum over the row's group, and ``sizes_B``, how many rows that has.
+        ``sums_B``, the sum over the row's group, and ``sizes_B``, its number of rows.
     """
     import torch
 
@@ -28,39 +28,39 @@ def group_sums(values_B: Tensor, group_ids_B: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def group_mean_and_std(values_B: Tensor, group_ids_B: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and unbiased standard deviation (divisor n - 1) of each row's group; no group may be of one.
+    """Compute mean and unbiased standard deviation (divisor n - 1) of each row's group.
 
     Raises:
-        ValueError: a group has a single row, whose deviation is not defined.
+        ValueError: a group has a single row, whose standard deviation is undefined.
     """
     sums_B, sizes_B = group_sums(values_B, group_ids_B)
     if bool((sizes_B < 2).any()):
-        raise ValueError("a group has one response only; its spread is not defined")
+        raise ValueError("a group has only one response, so its standard deviation is undefined")
     mean_B = sums_B / sizes_B
     squares_B, _ = group_sums((values_B - mean_B).square(), group_ids_B)
     return mean_B, (squares_B / (sizes_B - 1)).sqrt()
 
 
 def leave_one_out_mean(values_B: Tensor, group_ids_B: Tensor) -> Tensor:
-    """Mean of the other rows of each row's group, [B].
+    """Compute the mean of the other rows of each row's group, [B].
 
     Raises:
-        ValueError: a group has a single row, so there is no other.
+        ValueError: a group has a single row.
     """
     sums_B, sizes_B = group_sums(values_B, group_ids_B)
     if bool((sizes_B < 2).any()):
-        raise ValueError("a group has one response only; there is no other to take the mean of")
+        raise ValueError("a group has only one response, so there are no others to average")
     return (sums_B - values_B) / (sizes_B - 1)
 
 
 def group_soft_value(rewards_B: Tensor, group_ids_B: Tensor, beta1: float) -> Tensor:
-    """Estimate V* of each row's prompt from its own group, rewards in {0, 1}.
+    """Estimate V* of each row's prompt from its group, with rewards in {0, 1}.
 
     V = beta1 ln( (1/n) sum_i exp(r_i / beta1) )    (A*-PO, stage 1), with p the group's pass rate:
     beta1 ln(1 - p + p e^{1/beta1}), by log-sum-exp so that it is finite for every beta1 > 0.
 
     Returns:
-        [B] in [0, 1]; 0 where no response of the group is right, 1 where all are.
+        [B] in [0, 1]; 0 if no response of the group is correct, 1 if all are.
     """
     import torch
 
@@ -73,7 +73,7 @@ def group_soft_value(rewards_B: Tensor, group_ids_B: Tensor, beta1: float) -> Te
 def whiten(values_BT: Tensor, mask_BT: Tensor) -> Tensor:
     """Shift and scale to mean 0 and unbiased variance 1 over the unmasked tokens; 0 where masked.
 
-    A single token has no spread, and is left as it is.
+    A single token has no variance, and is left unchanged.
     """
     import torch
 
@@ -91,7 +91,7 @@ def clipped_objective(
     clip_low: float,
     clip_high: float,
 ) -> tuple[Tensor, Tensor]:
-    """Token losses of the clipped surrogate.
+    """Compute the token losses of the clipped surrogate.
 
     max( -A rho, -A clip(rho, 1 - clip_low, 1 + clip_high) ) with rho = pi / pi_old    (PPO, arXiv 1707.06347, eq. 7)
 
@@ -102,7 +102,7 @@ def clipped_objective(
         clip_low, clip_high: how far the ratio may fall below and rise above 1.
 
     Returns:
-        ``loss_BT``, and ``clipped_BT``: 1.0 where the clipped side is the larger, so the token has no gradient.
+        ``loss_BT``, and ``clipped_BT``: 1.0 where the clipped term is larger, so that the token has no gradient.
     """
     import torch
 
@@ -113,10 +113,10 @@ def clipped_objective(
 
 
 def k3(log_probs_BT: Tensor, anchor_log_probs_BT: Tensor) -> Tensor:
-    """Estimate KL(pi || anchor) of each token: q/p - ln(q/p) - 1 >= 0 with p = pi, q = the anchor, token ~ pi.
+    """Estimate KL(pi || anchor) per token: q/p - ln(q/p) - 1 >= 0 with p = pi, q = the anchor, token ~ pi.
 
-    Unbiased, never negative, and its gradient is that of the estimate, not of the KL (Schulman, "Approximating
-    KL divergence"). ``expm1`` keeps it above 0 where the two are nearly equal: exp(x) - 1 would round below x.
+    Unbiased and never negative; its gradient is that of the estimate, not of the KL (Schulman, "Approximating
+    KL divergence"). ``expm1`` keeps it non-negative if p and q are nearly equal: exp(x) - 1 would round below x.
     """
     difference_BT = anchor_log_probs_BT - log_probs_BT
     return difference_BT.expm1() - difference_BT

@@ -1,4 +1,4 @@
-"""What a training method is: two pure functions, and what the loop must provide for them."""
+"""The definition of a training method: two pure functions, and what the loop must provide for them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 Anchor = Literal["reference", "iterate", "lagged"]
 Unit = Literal["sequences", "tokens"]
-# Keyword arguments that the loop gives; all others are settings.
+# Keyword arguments that the loop passes; all others are settings.
 PROVIDED = ("values_BT", "max_new_tokens")
 Hyperparameter = bool | int | float | str
 Prepare = Callable[..., "dict[str, Tensor]"]
@@ -26,21 +26,21 @@ class Method:
     Attributes:
         prepare: ``prepare(rollout, **settings) -> targets``, without gradient, on the global batch.
         loss: ``loss(log_probs_BT, mask_BT, targets, normaliser, **settings) -> (loss_sum, metric_sums)`` on a
-            micro-batch; with a critic ``values_BT`` as well. Keyword arguments are the method's settings, but for
+            micro-batch; with a critic also ``values_BT``. Keyword arguments are the method's settings, except
             `PROVIDED`.
         anchor: the policy whose log-probabilities are ``anchor_log_probs_BT``: the ``reference``; the ``iterate``,
             which is the policy before the updates on this rollout; or ``lagged``, the policy of the last
-            synchronisation (each ``sync_every`` steps), which then draws the responses too.
+            synchronisation (every ``sync_every`` steps), which then also samples the responses.
         needs_v_star: whether stage 1 must have estimated V* for each prompt; see also `uses_v_star`.
-        needs_old_log_probs: whether the rollout has the iterate's log-probabilities.
-        needs_critic: whether a critic is trained beside the policy (its learning rate: ``critic_lr``).
+        needs_old_log_probs: whether the rollout needs the iterate's log-probabilities.
+        needs_critic: whether a critic is trained alongside the policy, at the rate ``critic_lr``.
         pairs: whether the responses to a prompt must be in the same micro-batch.
-        responses: fewest and most responses a prompt; no bound where None.
+        responses: fewest and most responses per prompt; None: no bound.
         normaliser: what ``normaliser`` counts in an optimizer step, unless the setting ``average`` is ``tokens``.
-        reference_only_if: a setting; where it is 0 or false, the reference's log-probabilities play no part.
-        loop_settings: settings that the loop reads, rather than the two functions.
-        metrics: own columns of the metrics: name of a sum that the loss returns -> what it is divided by. The loss
-            must return all of them, and no other but `SHARED_METRICS`.
+        reference_only_if: a setting; if it is 0 or false, the loss does not use the reference's log-probabilities.
+        loop_settings: settings that the loop reads instead of the two functions.
+        metrics: the method's additional metrics: name of a sum that the loss returns -> its unit. The loss must
+            return all of them, and no others except `SHARED_METRICS`.
     """
 
     prepare: Prepare
@@ -58,9 +58,9 @@ class Method:
 
     @property
     def hyperparameters(self) -> tuple[str, ...]:
-        """Names of the method's settings: of both functions and of the loop."""
-        own = [*_keywords(self.prepare), *_keywords(self.loss)]
-        return tuple(dict.fromkeys([*own, *self.loop_settings]))
+        """Names of the method's settings, for both functions and the loop."""
+        keywords = [*_keywords(self.prepare), *_keywords(self.loss)]
+        return tuple(dict.fromkeys([*keywords, *self.loop_settings]))
 
 
 def _keywords(function: Prepare | Loss) -> list[str]:

@@ -1,4 +1,4 @@
-"""OAPL (arXiv 2602.19362): A*-PO's regression against the policy that sampled, which lags behind by design."""
+"""OAPL (arXiv 2602.19362): A*-PO's regression against the sampling policy, which lags behind by design."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ loss = a_star_po.loss
 
 
 class OAPLSettings(Section):
-    """The method's own settings."""
+    """Settings of OAPL."""
 
-    beta1: Beta1 = Field(1.0, description="temperature of that estimate")
+    beta1: Beta1 = Field(1.0, description="temperature of the estimate of V*")
     beta2: Positive = Field(1.0e-3, description="weight of the pull towards the lagged policy")
     sync_every: Count = Field(50, description="steps between synchronisations")
 
 
 def prepare(rollout: Rollout, *, beta1: float) -> dict[str, Tensor]:
-    """Compute the regression targets, without gradient: V* is estimated from the prompt's own responses.
+    """Compute the regression targets, without gradient; V* is estimated from the responses to the same prompt.
 
     Args:
-        rollout: the global batch, two responses or more a prompt, drawn from the policy of the last
-            synchronisation, which is the anchor as well.
+        rollout: the global batch, with at least two responses per prompt, sampled from the policy of the last
+            synchronisation, which is also the anchor.
         beta1: temperature of the estimate.
 
     Returns:
@@ -40,7 +40,7 @@ def prepare(rollout: Rollout, *, beta1: float) -> dict[str, Tensor]:
     """
     _, sizes_B = group_sums(rollout.reward_B, rollout.group_ids_B)
     if bool((sizes_B < 2).any()):
-        raise ValueError("OAPL needs two responses or more of each prompt")
+        raise ValueError("OAPL needs at least two responses per prompt")
     v_star_B = group_soft_value(rollout.reward_B, rollout.group_ids_B, beta1)
     return {
         "advantage_B": rollout.reward_B - v_star_B,

@@ -1,4 +1,4 @@
-"""PPO (arXiv 1707.06347) with a critic of its own: KL in the reward, GAE, clipped policy and value losses."""
+"""PPO (arXiv 1707.06347) with a separate critic: KL in the reward, GAE, clipped policy and value losses."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 
 class PPOSettings(Section):
-    """The method's own settings."""
+    """Settings of PPO."""
 
     critic_lr: LearningRate = Field(1.0e-5, description="peak learning rate of the critic")
     clip: Positive = Field(0.2, description="how far the ratio may move from 1")
-    value_clip: Positive = Field(0.5, description="how far a value may move in an update; 1e9 never clips")
+    value_clip: Positive = Field(0.5, description="how far a value may move in an update; 1e9 disables clipping")
     gamma: Share = Field(1.0, description="discount")
     gae_lambda: Share = Field(1.0, description="lambda of GAE")
     kl_coefficient: NotNegative = Field(1.0e-3, description="weight of the KL penalty in the reward")
@@ -30,17 +30,17 @@ class PPOSettings(Section):
 def prepare(rollout: Rollout, *, gamma: float, gae_lambda: float, kl_coefficient: float) -> dict[str, Tensor]:
     """Compute advantages and returns, without gradient, on the global batch.
 
-    The reward of a token is -kl_coefficient ln pi_old/pi_ref there, plus r(x, y) at the last token.
+    The reward of a token is -kl_coefficient ln pi_old/pi_ref, plus r(x, y) at the last token.
 
     Args:
-        rollout: the global batch; ``old_log_probs_BT`` and ``old_values_BT`` must be there.
+        rollout: the global batch, with ``old_log_probs_BT`` and ``old_values_BT``.
         gamma, gae_lambda: see `generalised_advantages`.
         kl_coefficient: weight of the KL penalty in the reward.
 
     Returns:
         ``advantage_BT`` (whitened over the batch's tokens), ``return_BT``, ``old_values_BT``,
         ``old_log_probs_BT``, and ``explained_variance_B``, the same number in each row: 1 - Var(return -
-        value) / Var(return), 0 where returns do not vary.
+        value) / Var(return), or 0 if the returns do not vary.
     """
     if rollout.old_log_probs_BT is None or rollout.old_values_BT is None:
         raise ValueError("PPO needs log-probabilities and values from before the update")
@@ -64,17 +64,17 @@ def prepare(rollout: Rollout, *, gamma: float, gae_lambda: float, kl_coefficient
 def generalised_advantages(
     reward_BT: Tensor, values_BT: Tensor, mask_BT: Tensor, gamma: float, gae_lambda: float
 ) -> Tensor:
-    """Generalised advantage estimates (arXiv 1506.02438, eq. 16).
+    """Compute generalised advantage estimates (arXiv 1506.02438, eq. 16).
 
     delta_t = r_t + gamma V_{t+1} - V_t;  A_t = delta_t + gamma lambda A_{t+1}
 
-    V_t is the value of the state before token t. What follows the last token counts 0: a response that ran out
-    of tokens has got its verdict like any other, so nothing is bootstrapped there.
+    V_t is the value of the state before token t. The value after the last token is 0: truncated responses are graded
+    like any other, so there is no bootstrapping.
 
     Args:
-        reward_BT, values_BT: of the tokens; what is masked does not count.
-        mask_BT: True at response tokens, from the first on without a gap.
-        gamma, gae_lambda: discount, and how far rewards count directly; with both 1, A_t = sum of rewards - V_t.
+        reward_BT, values_BT: per token; masked tokens are ignored.
+        mask_BT: True at response tokens, contiguous from the first.
+        gamma, gae_lambda: discount, and GAE's lambda; with both 1, A_t = sum of rewards - V_t.
 
     Returns:
         [B, T], 0 where masked.
@@ -101,16 +101,16 @@ def loss(
     clip: float,
     value_clip: float,
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Clipped policy loss plus clipped value loss, both means over tokens; no weight is between them.
+    """Clipped policy loss plus clipped value loss, both means over tokens, with equal weight.
 
     policy: max( -A rho, -A clip(rho, 1 - clip, 1 + clip) );
     critic: 1/2 max( (V - R)^2, (clip(V, V_old - value_clip, V_old + value_clip) - R)^2 ).
-    They have no parameter in common, and each has its own learning rate.
+    They share no parameters, and each has its own learning rate.
 
     Args:
         log_probs_BT: log-probabilities of the response tokens under the policy, with gradient.
         mask_BT: True at response tokens, the end token included.
-        targets: rows of what `prepare` returned.
+        targets: the micro-batch's rows of `prepare`'s result.
         normaliser: response tokens in the whole batch of this optimizer step.
         values_BT: the critic's values of the states before the tokens, with gradient.
         clip, value_clip: how far ratio and value may move.

@@ -1,4 +1,4 @@
-"""REBEL (arXiv 2404.16767): regress the difference of log-ratios of a pair onto the difference of its rewards."""
+"""REBEL (arXiv 2404.16767): regress a pair's difference of log-ratios onto its difference of rewards."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ if TYPE_CHECKING:
 
 
 class REBELSettings(Section):
-    """The method's own settings."""
+    """Settings of REBEL."""
 
-    eta: Positive = Field(1.0, description="how strongly rewards move the policy from the iterate")
+    eta: Positive = Field(1.0, description="how strongly rewards move the policy away from the iterate")
 
 
 def prepare(rollout: Rollout) -> dict[str, Tensor]:
-    """Gather what the regression needs, without gradient.
+    """Collect the regression's inputs, without gradient.
 
     Args:
-        rollout: the global batch; exactly two responses a prompt; the anchor is the sampling iterate.
+        rollout: the global batch, with exactly two responses per prompt; the anchor is the sampling iterate.
 
     Returns:
         ``reward_B``, ``group_B`` and ``anchor_log_prob_B`` = sum_t ln pi_t(y_t | .).
@@ -36,7 +36,7 @@ def prepare(rollout: Rollout) -> dict[str, Tensor]:
     """
     _, sizes_B = group_sums(rollout.reward_B, rollout.group_ids_B)
     if bool((sizes_B != 2).any()):
-        raise ValueError("REBEL needs exactly two responses of each prompt")
+        raise ValueError("REBEL needs exactly two responses per prompt")
     return {
         "reward_B": rollout.reward_B,
         "group_B": rollout.group_ids_B,
@@ -52,16 +52,16 @@ def loss(
     *,
     eta: float,
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Squared error over the pairs of a micro-batch, which must hold whole pairs.
+    """Squared error over the pairs of a micro-batch, which must consist of whole pairs.
 
-    L = mean over pairs of ( [ln pi(y)/pi_t(y) - ln pi(y')/pi_t(y')] - eta [r(y) - r(y')] )^2    (REBEL, eq. 1; its
-    code has the same with log-probabilities summed over the response)
+    L = mean over pairs of ( [ln pi(y)/pi_t(y) - ln pi(y')/pi_t(y')] - eta [r(y) - r(y')] )^2    (REBEL, eq. 1; as in
+    its code, log-probabilities are summed over the response)
 
     Args:
         log_probs_BT: log-probabilities of the response tokens under the policy, with gradient.
         mask_BT: True at response tokens, the end token included.
-        targets: rows of what `prepare` returned.
-        normaliser: number of sequences, two a pair, in the whole batch of this optimizer step.
+        targets: the micro-batch's rows of `prepare`'s result.
+        normaliser: number of sequences, two per pair, in the whole batch of this optimizer step.
         eta: how strongly rewards move the policy away from the iterate; the inverse of a KL coefficient.
 
     Returns:

@@ -1,4 +1,4 @@
-"""REINFORCE with a choice of baselines: the controls that tell what V* and the squared loss add."""
+"""REINFORCE with a choice of baselines: controls for the effect of V* and of the squared loss."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 
 class ReinforceSettings(Section):
-    """The method's own settings."""
+    """Settings of REINFORCE."""
 
     baseline: Literal["v_star", "zero", "batch_mean", "running_mean", "leave_one_out"] = Field(
-        description="what is subtracted from the reward"
+        description="baseline subtracted from the reward"
     )
     beta2: NotNegative = Field(1.0e-3, description="weight of the pull towards the reference")
-    kl_in_reward: bool = Field(True, description="false: without that pull")
-    baseline_decay: BelowOne = Field(0.9, description="what a `running_mean` keeps at each step")
+    kl_in_reward: bool = Field(True, description="false: no pull towards the reference")
+    baseline_decay: BelowOne = Field(0.9, description="share of a `running_mean` kept at each step")
 
 
 def prepare(rollout: Rollout, *, baseline: str) -> dict[str, Tensor]:
@@ -32,8 +32,8 @@ def prepare(rollout: Rollout, *, baseline: str) -> dict[str, Tensor]:
 
     Args:
         rollout: the global batch.
-        baseline: b is ``v_star`` (of stage 1), ``zero``, ``batch_mean`` (of the rewards of this batch),
-            ``running_mean`` (of the rollouts before) or ``leave_one_out`` (the prompt's other responses).
+        baseline: b is ``v_star`` (of stage 1), ``zero``, ``batch_mean`` (of this batch's rewards),
+            ``running_mean`` (of earlier rollouts) or ``leave_one_out`` (of the other responses to the prompt).
 
     Returns:
         ``advantage_B`` and ``anchor_log_prob_B`` = sum_t ln pi_ref(y_t | .).
@@ -47,7 +47,7 @@ def prepare(rollout: Rollout, *, baseline: str) -> dict[str, Tensor]:
 def _baseline(rollout: Rollout, baseline: str) -> Tensor | float:
     if baseline == "v_star":
         if rollout.v_star_B is None:
-            raise ValueError("the baseline is V*, but the rollout has none")
+            raise ValueError("the baseline is V*, but the rollout has no V*")
         return rollout.v_star_B
     if baseline == "leave_one_out":
         return leave_one_out_mean(rollout.reward_B, rollout.group_ids_B)
@@ -70,16 +70,16 @@ def loss(
     L = - mean over sequences of (r - beta2 d - b) ln pi(y|x), the bracket without gradient,
     d = ln pi(y|x)/pi_ref(y|x)
 
-    Its gradient is that of A*-PO divided by 2 beta2, as grad (beta2 d - (r - b))^2 = -2 beta2 (r - beta2 d - b)
-    grad ln pi.
+    Its gradient is that of A*-PO divided by 2 beta2, because grad (beta2 d - (r - b))^2 =
+    -2 beta2 (r - beta2 d - b) grad ln pi.
 
     Args:
         log_probs_BT: log-probabilities of the response tokens under the policy, with gradient.
         mask_BT: True at response tokens, the end token included.
-        targets: rows of what `prepare` returned.
+        targets: the micro-batch's rows of `prepare`'s result.
         normaliser: number of sequences in the whole batch of this optimizer step.
         beta2: weight of the pull towards the reference policy.
-        kl_in_reward: False leaves d out.
+        kl_in_reward: False omits d.
 
     Returns:
         The loss (a scalar), and sums over the micro-batch's sequences for the metrics.

@@ -1,4 +1,4 @@
-"""What every method is given: one rollout batch, as tensors, before anything is sharded."""
+"""The input of every method: one rollout batch as tensors, before sharding."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Rollout:
-    """Responses of one global batch with all that is known about them; rows with a null grade are left out.
+    """Responses of one global batch with their scores; rows with a null grade are left out.
 
     Attributes:
         prompt_ids: B stable ids.
-        group_ids_B: which responses belong to the same prompt of this batch.
+        group_ids_B: equal for responses to the same prompt.
         mask_BT: True at response tokens, the end token included.
-        old_log_probs_BT: log-probabilities under the policy as it is before the first update on this batch;
-            None where the method does not ask.
+        old_log_probs_BT: log-probabilities under the policy before the first update on this batch; None if the
+            method does not need them.
         anchor_log_probs_BT: log-probabilities under the anchor (the reference policy for A*-PO).
-        v_star_B: estimated optimal values; None where the method uses none.
+        v_star_B: estimated optimal values; None if the method uses none.
         reward_B: 1.0 or 0.0.
         old_values_BT: the critic's values before the first update on this batch; None without a critic.
-        running_mean: mean reward of the rollouts before this one, 0 before the first.
+        running_mean: mean reward of earlier rollouts, 0 before the first.
     """
 
     prompt_ids: list[str]

@@ -1,4 +1,4 @@
-"""The settings of a training that change numbers; those of the machine are in `common.machine`."""
+"""Settings of a training that affect numbers; those of the machine are in `common.machine`."""
 
 from __future__ import annotations
 
@@ -17,39 +17,41 @@ from astarpo.stage_one.settings import EstimateSettings
 
 
 class TrainingKeys(Section):
-    """Keys that a person sets in a run, for any method."""
+    """Keys of a run of any method."""
 
     steps: Count = Field(description="number of rollout batches")
     max_generated_tokens: Count | None = Field(
         None,
         description="end after this many generated tokens, or after `steps`, whichever comes first; "
-        "`lr_schedule` then follows the share of these that is left",
+        "`lr_schedule` then follows the share of these tokens that is left",
     )
-    prompts_per_batch: Count = Field(256, description="prompts in a rollout batch; no more than the data set can have")
-    responses_per_prompt: Count = Field(1, description="responses drawn for each prompt")
-    updates_per_rollout: Count = Field(1, description="optimizer steps per rollout batch, each on an equal part of it")
+    prompts_per_batch: Count = Field(256, description="prompts in a rollout batch; at most the number in the data set")
+    responses_per_prompt: Count = Field(1, description="responses sampled per prompt")
+    updates_per_rollout: Count = Field(1, description="optimizer steps per rollout batch, each on an equal share of it")
     lr: LearningRate = Field(1.0e-6, description="peak learning rate")
     lr_schedule: Schedule = Field("constant", description="shape of the learning rate after the warm-up")
     lr_warmup_steps: int = Field(
         0,
         ge=0,
-        description="optimizer steps of linear rise, at most `steps` times `updates_per_rollout`",
+        description="optimizer steps of linear warm-up; at most `steps` times `updates_per_rollout`",
     )
     adam_betas: AdamBetas = Field((0.9, 0.999), description="AdamW's betas")
     adam_eps: AdamEpsilon = Field(1.0e-8, description="AdamW's epsilon")
-    weight_decay: NotNegative = Field(0.01, description="AdamW's; times each learning rate it must be below 1")
-    max_grad_norm: Positive = Field(1.0, description="gradients are clipped to this norm; 1e9 never clips")
+    weight_decay: NotNegative = Field(
+        0.01, description="AdamW's weight decay; times each learning rate it must be below 1"
+    )
+    max_grad_norm: Positive = Field(1.0, description="gradients are clipped to this norm; 1e9 disables clipping")
     entropy_coefficient: NotNegative = Field(0.0, description="entropy bonus; 0 in the paper, 1e-3 in its code")
     validate_every: Count = Field(25, description="steps between validation runs")
-    lora: Lora | None = Field(None, description="train adapters alone; null: all weights")
+    lora: Lora | None = Field(None, description="train adapters only; null: all weights")
     engine: Literal["torch", "deepspeed"] = Field(
         "torch",
-        description="`torch` trains on one device, `deepspeed` on as many as `machine` says",
+        description="`torch` trains on one device, `deepspeed` on those of `machine`",
     )
     torch_threads: Count = Field(1, description="CPU threads; can change the last bits of a result")
     compile_model: bool = Field(
         False,
-        description="compile forward and backward passes: a minute at the start, then faster steps; needs engine torch",
+        description="compile forward and backward passes: takes a minute, then steps are faster; needs `engine: torch`",
     )
     max_sampler_gap: Positive | None = Field(
         0.05,
@@ -58,16 +60,16 @@ class TrainingKeys(Section):
     )
     log_prob_chunk_tokens: Count | None = Field(
         512,
-        description="response tokens whose logits are held at a time, if those of a micro-batch take more than "
-        "64 MiB; null: all",
+        description="response tokens whose logits exist at the same time, if a micro-batch's take more than 64 MiB; "
+        "null: all",
     )
 
 
 class TrainSettings(TrainingKeys, PolicySettings):
-    """Settings of `train_policy`: everything that changes a number of the run, its seed apart.
+    """Settings of `train_policy`: everything except the seed that affects the run's numbers.
 
-    The method's own settings are checked as a run's entry; here they are the names and values that its functions take.
-    ``estimate`` is how V* is estimated again while training (``value_update: running``), else null.
+    ``hyperparameters`` are the method's settings, already checked as part of the run's entry.
+    ``estimate`` is how V* is re-estimated during training (``value_update: running``), else null.
     """
 
     method: Text

@@ -1,1 +1,1 @@
-"""The stages of the workflow: what each rule's jobs are given. `table.STAGES` is the table, a module for each part."""
+"""The stages of the workflow: settings, inputs and code of each rule's jobs; `table.STAGES` lists them all."""

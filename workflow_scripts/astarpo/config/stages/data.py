@@ -1,4 +1,4 @@
-"""The stages of data: data sets, benchmarks, and what they share."""
+"""The data stages: data sets, benchmarks, and the problems that they share."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def _dataset_settings(config: Config, wildcards: Wildcards) -> DatasetSettings:
 
 
 def _dataset_inputs(config: Config, wildcards: Wildcards) -> Inputs:
-    """Local data files, if the source is local, and the benchmarks whose problems are dropped."""
+    """Local data files, if any, and the benchmarks whose problems are dropped."""
     entry = config.datasets[wildcards["dataset"]]
     inputs = source_files(entry.source)
     if entry.decontaminate:
@@ -42,7 +42,7 @@ def _benchmark_settings(config: Config, wildcards: Wildcards) -> TaskSettings:
 
 
 def _benchmark_inputs(config: Config, wildcards: Wildcards) -> Inputs:
-    """Local data files, if the source is local."""
+    """Local data files, if any."""
     return source_files(config.benchmarks[wildcards["benchmark"]].source)
 
 
@@ -65,7 +65,7 @@ def _shown_contamination(config: Config, wildcards: Wildcards) -> Inputs:
 
 
 def source_files(source: DataSource | LocalFile | HubData) -> Inputs:
-    """The local files of a source, as an input; empty for any other source."""
+    """Return the files of a local source as inputs; empty for other sources."""
     if not isinstance(source, LocalFile):
         return {}
     return {"source": source.path if isinstance(source.path, str) else list(source.path)}

@@ -1,4 +1,4 @@
-"""The stages of evaluation: a policy's answers to a benchmark, and their grades."""
+"""The evaluation stages: a policy's answers to a benchmark, and their grades."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def _grade_settings(config: Config, wildcards: Wildcards) -> GradingSettings:
 
 
 def _grade_inputs(config: Config, wildcards: Wildcards) -> Inputs:
-    """The answers, and the gold ones."""
+    """The answers, and the gold answers."""
     benchmark = wildcards["benchmark"]
     return {
         "generations": evaluation_path(wildcards["policy"], benchmark, wildcards["protocol"], "generations"),

@@ -1,6 +1,6 @@
-"""Optional modules and packages that several stages choose in the same way; `astarpo.common.code.OPTIONAL` lists them.
+"""Optional modules and packages of several stages; `astarpo.common.code.OPTIONAL` lists the modules.
 
-What is pushed into vLLM is taken from the model by lora.py, also where there are no adapters.
+vLLM needs lora.py even without adapters, because it reads the weights that are copied into vLLM.
 """
 
 from __future__ import annotations
@@ -18,30 +18,30 @@ ESTIMATE_MODULES = ("astarpo.stage_one.values",)
 
 
 def uses_vllm(config: Config, policy: str) -> bool:
-    """Whether a policy is sampled from with vLLM."""
+    """Whether vLLM samples from a policy."""
     return config.references[reference_of(config, policy)].sampling_engine == "vllm"
 
 
 def sampling_modules(config: Config, policy: str) -> Chosen:
-    """The engine that draws a policy's responses."""
+    """The modules of a policy's sampling engine."""
     return merge_modules(VLLM_MODULES if uses_vllm(config, policy) else ())
 
 
 def sampling_packages(config: Config, policy: str) -> tuple[str, ...]:
-    """What the engine needs that the usual environment does not have."""
+    """The packages of a policy's sampling engine that the default environment lacks."""
     return ("vllm",) if uses_vllm(config, policy) else ()
 
 
 def verifier_file(entry: TaskEntry) -> dict[str, str]:
-    """The file of a verifier of the user's own, as an input; empty where the task has one of ours."""
+    """The file of a custom verifier, as an input; empty for built-in verifiers."""
     return {"verifier": own_file(entry.verifier)} if is_own(entry.verifier) else {}
 
 
 def verifier_modules(entry: TaskEntry) -> Chosen:
-    """The same file as code."""
+    """The file of a custom verifier, as code."""
     return tuple(verifier_file(entry).values())
 
 
 def merge_modules(*groups: Chosen) -> Chosen:
-    """Modules of several groups, each once, in one order."""
+    """Merge groups of modules, sorted and without duplicates."""
     return tuple(sorted({module for group in groups for module in group}))

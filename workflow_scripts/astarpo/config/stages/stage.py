@@ -12,7 +12,7 @@ from astarpo.config.runs import Config
 
 
 class Wildcards(TypedDict, total=False):
-    """The wildcards of a job; a rule has some of them. Snakemake's own object reads the same way."""
+    """The wildcards of a job; each rule has some of them. Snakemake's object has the same interface."""
 
     dataset: str
     benchmark: str
@@ -36,15 +36,15 @@ def _none(config: Config, wildcards: Wildcards) -> Chosen:
 
 @dataclass(frozen=True)
 class Stage:
-    """What a rule's jobs are given, as functions of the checked configuration and of a job's wildcards.
+    """The settings, inputs and code of a rule's jobs, as functions of the checked configuration and the wildcards.
 
     Attributes:
-        settings: what the script reads, and nothing else: Snakemake compares it, as JSON.
-        inputs: data only; their names are the options of the script.
-        modules: optional modules of code that the job uses (`astarpo.common.code.OPTIONAL`, rows of `Choices` tables)
-            and files of the user's own.
-        packages: packages that the job needs and the stage's usual environment does not have.
-        record: the result that records what it was made from, for the tables to check; None: they do not check it.
+        settings: exactly what the script reads; Snakemake compares it, as JSON.
+        inputs: data only; their names are the script's options.
+        modules: optional modules that the job uses (`astarpo.common.code.OPTIONAL`, rows of `Choices` tables), and
+            custom verifier files.
+        packages: packages that the job needs and the stage's default environment lacks.
+        record: the result whose provenance the tables check; None: they do not check it.
     """
 
     settings: Callable[[Config, Wildcards], Section]
@@ -54,5 +54,5 @@ class Stage:
     record: Callable[[Wildcards], str] | None = None
 
     def settings_json(self, config: Config, wildcards: Wildcards) -> str:
-        """The settings as one text: equal settings are equal texts."""
+        """Return the settings as canonical JSON: equal settings give equal text."""
         return canonical_json(self.settings(config, wildcards))

@@ -1,4 +1,4 @@
-"""The stages from a model to V*: the reference, its samples and their grades, selections, estimates."""
+"""The stages from a model to V*: the reference, its samples, their grades, selections and estimates."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def _reference_settings(config: Config, wildcards: Wildcards) -> ReferenceSettin
 
 
 def _reference_inputs(config: Config, wildcards: Wildcards) -> Inputs:
-    """The data set of the warm start, if there is one, and every file of a local model that is read."""
+    """The data set of the warm start, if any, and the files of a local model."""
     entry = config.references[wildcards["reference"]]
     inputs: Inputs = {}
     if entry.warm_start is not None:
@@ -65,7 +65,7 @@ def _reference_record(wildcards: Wildcards) -> str:
 
 
 def _sample_settings(config: Config, wildcards: Wildcards) -> SampleReferenceSettings:
-    """`max_samples` is not among them, so raising it draws no sample again."""
+    """Sampling settings without `max_samples`, so that raising it does not repeat finished blocks."""
     generation = generation_settings(config, wildcards["reference"])
     sampling = BlockSampling(**sampling_of(config, wildcards["dataset"]).only(BlockSampling))
     return SampleReferenceSettings(**generation.only(GenerationSettings), sampling=sampling)
@@ -91,7 +91,7 @@ def _block_record(wildcards: Wildcards) -> str:
 def _import_settings(config: Config, wildcards: Wildcards) -> ImportSettings:
     name = wildcards["dataset"]
     samples = config.datasets[name].samples
-    assert samples is not None, f"the rule's wildcards allow only data sets with samples: {name}"
+    assert samples is not None, f"the rule's wildcards match only data sets with samples: {name}"
     return ImportSettings(
         samples=ImportedSamplesSettings(**samples.only(ImportedSamplesSettings)),
         sampling=BlockSettings(**sampling_of(config, name).only(BlockSettings)),
@@ -99,7 +99,7 @@ def _import_settings(config: Config, wildcards: Wildcards) -> ImportSettings:
 
 
 def _import_inputs(config: Config, wildcards: Wildcards) -> Inputs:
-    """The prompts, and the files of samples if they are local."""
+    """The prompts, and the files of local samples."""
     samples = config.datasets[wildcards["dataset"]].samples
     files = {} if samples is None else source_files(samples.source)
     return {"dataset": dataset_path(wildcards["dataset"]), **files}
@@ -156,7 +156,7 @@ def _value_record(wildcards: Wildcards) -> str:
 
 
 def generation_settings(config: Config, reference: str) -> GenerationSettings:
-    """What every stage that draws responses is told of a reference, or of a policy trained from it."""
+    """Return the settings for sampling from a reference, or from a policy trained from it."""
     entry = config.references[reference]
     return GenerationSettings(
         **entry.only(PolicySettings),
@@ -166,7 +166,7 @@ def generation_settings(config: Config, reference: str) -> GenerationSettings:
 
 
 def graded_blocks(config: Config, entry: ValueEntry | SelectionEntry) -> list[str]:
-    """The graded blocks that hold the first N samples of every prompt."""
+    """List the graded blocks with the first N samples of every prompt."""
     names = blocks(config, entry.dataset, entry.n)
     return [block_path(entry.reference, entry.dataset, block, "graded.parquet") for block in names]
 

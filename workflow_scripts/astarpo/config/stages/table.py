@@ -1,4 +1,4 @@
-"""The stage table: what the jobs of each rule are given. A rule without an entry has no settings."""
+"""The table of all stages. A rule without an entry has no settings."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from astarpo.common.errors import InputError
 from astarpo.config.stages import data, evaluation, stage_one, tables, training
 from astarpo.config.stages.stage import Stage
 
-# By the name of the rule, which is that of its script as well; all rules that plot share `plot`.
+# By the name of the rule, which is also that of its script; all plotting rules share `plot`.
 STAGES: dict[str, Stage] = {
     **data.STAGES,
     **stage_one.STAGES,
@@ -32,5 +32,5 @@ def find_stage(name: str) -> Stage:
     near = difflib.get_close_matches(name, STAGES, n=1)
     hint = f"; did you mean '{near[0]}'?" if near else "."
     raise InputError(
-        f"there is no stage '{name}' in the tables of astarpo/config/stages{hint} They have {', '.join(STAGES)}"
+        f"there is no stage '{name}' in the tables of astarpo/config/stages{hint} The stages are {', '.join(STAGES)}"
     )

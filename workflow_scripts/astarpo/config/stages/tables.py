@@ -1,4 +1,4 @@
-"""The stages that show results: tables, the page of responses, validation, figures."""
+"""The stages that present results: tables, the page of responses, validation, figures."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from astarpo.figures.settings import Ablation, AblationSettings, Figure, Values
 
 
 class PlanSettings(Section):
-    """Settings of a stage that reads the plan of the tables and has no others.
+    """Settings of a stage that reads only the plan of the tables.
 
-    Without the hash an old plan, kept by `snakemake --touch`, would be believed.
+    Without the hash, an outdated plan kept by `snakemake --touch` would go unnoticed.
     """
 
     plan_sha256: Text
@@ -33,7 +33,7 @@ def _plan_settings(config: Config, wildcards: Wildcards) -> PlanSettings:
 
 
 def _results(config: Config, wildcards: Wildcards) -> Inputs:
-    """Everything that the tables are made of, checked or read."""
+    """All results that the tables read or check."""
     files = [expected["file"] for expected in expected_results(config)]
     for run, seed in trainings(config):
         files += [f"{training_folder(run, seed)}/{name}.parquet" for name in ("metrics", "timings")]
@@ -41,7 +41,7 @@ def _results(config: Config, wildcards: Wildcards) -> Inputs:
 
 
 def _answers(config: Config, wildcards: Wildcards) -> Inputs:
-    """Every answer, its grade, and the problems."""
+    """All answers, their grades, and the problems."""
     files = []
     for policy, benchmark, protocol in evaluations(config):
         files.append(evaluation_path(policy, benchmark, protocol, "generations"))
@@ -51,12 +51,12 @@ def _answers(config: Config, wildcards: Wildcards) -> Inputs:
 
 
 def _validation_metrics(config: Config, wildcards: Wildcards) -> Inputs:
-    """The metrics of every training that has validation prompts."""
+    """The metrics of every training with validation prompts."""
     return {"metrics": [f"{training_folder(run, seed)}/metrics.parquet" for run, seed in validated_trainings(config)]}
 
 
 def _figure_settings(config: Config, wildcards: Wildcards) -> Figure:
-    """The figure's entry; for an ablation also the value of its setting in each run."""
+    """The figure's entry; for an ablation, also its setting's value in each run."""
     figure = config.figures[wildcards["figure"]]
     if isinstance(figure, Ablation):
         return AblationSettings.model_validate({**dict(figure), "points": ablation_points(config, figure)})

@@ -1,4 +1,4 @@
-"""Stage 2: the training of a run, the same for every seed."""
+"""Stage 2: a run's training, with the same settings for every seed."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def _settings(config: Config, wildcards: Wildcards) -> TrainSettings:
 
 
 def _updated_estimate(config: Config, run: RunEntry) -> EstimateSettings | None:
-    """How V* is estimated, where it is estimated again while training."""
+    """How V* is re-estimated during training; None if it is not."""
     name = run.estimate_name()
     if name is None or not run.updates_estimate():
         return None
@@ -50,12 +50,12 @@ def _updated_estimate(config: Config, run: RunEntry) -> EstimateSettings | None:
 
 def _prompting(config: Config, run: RunEntry) -> PromptSettings:
     prompting = PromptSettings(**config.references[run.reference].only(PromptSettings))
-    # The configuration refuses a run that asks for longer prompts than its reference.
+    # The configuration's checks refuse runs with longer prompts than their reference.
     return prompting.changed(max_prompt_tokens=run.max_prompt_tokens or prompting.max_prompt_tokens)
 
 
 def _inputs(config: Config, wildcards: Wildcards) -> Inputs:
-    """Reference, prompts, and what the method and the run use besides: V*, a selection, validation."""
+    """Reference, prompts, and, if used, V*, a selection and validation prompts."""
     run = config.runs[wildcards["run"]]
     inputs: Inputs = {
         "reference": reference_path(run.reference),
@@ -75,7 +75,7 @@ def _inputs(config: Config, wildcards: Wildcards) -> Inputs:
 
 
 def _modules(config: Config, wildcards: Wildcards) -> Chosen:
-    """The run's method, its engines, adapters, V* if it is estimated again, verifiers of the user's own."""
+    """The run's method and engines, adapters, estimators if V* is re-estimated, and custom verifiers."""
     run = config.runs[wildcards["run"]]
     datasets = [run.dataset, *([run.validation] if run.validation is not None else [])]
     return merge_modules(
