@@ -283,7 +283,7 @@ def test_a_reference_that_was_tampered_with_is_refused(job, tmp_path):
     path = tmp_path / "references/tiny/manifest.json"
     path.write_text(path.read_text().replace('"model": "', '"model": "0'))
     done = run("train_policy", *job, *outputs("cut"), cwd=tmp_path)
-    assert done.returncode == 1 and "are not those that references/tiny/manifest.json describes" in done.stderr
+    assert done.returncode == 1 and "references/tiny/manifest.json describes; delete the manifest" in done.stderr
 
 
 def test_values_of_another_data_set_are_refused(job, tmp_path):
