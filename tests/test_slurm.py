@@ -159,7 +159,7 @@ def test_after_a_killed_main_process_a_restart_starts_no_second_writer(project):
     assert snakemake(project, "--unlock").returncode == 0
     done = snakemake(project, "train", "--retries", "0")
     said = done.stdout + done.stderr
-    assert done.returncode == 1 and "another process trains this run" in said, said
+    assert done.returncode == 1 and "is already running" in said, said
     assert f"SLURM job {first[0]}" in said and running() == first
     newest = max(checkpoints(project, 3))
     wait(lambda: max(checkpoints(project, 3)) > newest, "another checkpoint of the first job")
