@@ -58,6 +58,7 @@ def test_what_is_no_checkpoint_is_left_alone(tmp_path, capsys):
     assert capsys.readouterr().out.count("ignored, not a checkpoint of this program") == 4
     checkpoints.save(tmp_path, 2, {})
     checkpoints.save(tmp_path, 3, {})
+    assert capsys.readouterr().out == ""  # said once, when a training starts
     assert len([path for path in tmp_path.iterdir() if path.name.startswith("step-")]) == 6
 
 

@@ -73,3 +73,10 @@ def test_a_training_whose_logits_overflow_names_the_step_and_the_checkpoints(tin
     with pytest.raises(InputError, match=rf"diverged at step 2: token \d+ of a response .* are in {tmp_path}"):
         made.run(tmp_path)
     assert [path.name for path in tmp_path.glob("step-*")] == ["step-000001"]
+
+
+def test_a_reference_that_computes_no_finite_logits_is_named_before_the_first_step(tiny_folder, tmp_path):
+    made = case.trainer(tiny_folder)
+    made.engine.policy.model.model.norm.weight.data[0] = 3e38
+    with pytest.raises(InputError, match=r"before the first step: token \d+ .* the reference's weights are unusable"):
+        made.run(tmp_path)

@@ -38,9 +38,9 @@ def read_table(path: str | Path, schema: pa.Schema | None = None) -> pa.Table:
         raise InputError(f"{path}: no such file; run the stage that writes it first") from error
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not a readable parquet file ({error}){AGAIN}") from error
-    _check_footer(path, table.schema, table.num_rows)
-    if schema is None:
+    if schema is None:  # a file of the user's, who may have cut one of ours with a program that keeps our metadata
         return table
+    _check_footer(path, table.schema, table.num_rows)
     missing = [name for name in schema.names if name not in table.column_names]
     if missing:
         raise InputError(f"{path}: column {missing[0]!r} is missing; it has {', '.join(table.column_names)}")
@@ -59,7 +59,7 @@ def write_table(
     """Write a parquet file under a temporary name and rename it, so that readers never see a partial file.
 
     Pages carry checksums, and the metadata a hash of the column names, the number of rows and everything else there, so
-    that `read_table` and `table_metadata` refuse a file in which a bit has flipped.
+    that `read_table` with a schema and `table_metadata` refuse a file in which a bit has flipped.
 
     Args:
         path: the file to write; missing folders are created.

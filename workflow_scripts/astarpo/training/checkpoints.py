@@ -125,7 +125,8 @@ def save(
         write_json(partial / CHECKSUMS, _checksums(partial))
         shutil.rmtree(final, ignore_errors=True)
         os.replace(partial, final)
-        for old in finished(folder)[:-KEPT]:
+        complete, _ = _entries(folder)
+        for old in complete[:-KEPT]:
             shutil.rmtree(old)
 
 
@@ -136,13 +137,17 @@ def folder_of(folder: Path, step: int) -> Path:
 
 def finished(folder: Path) -> list[Path]:
     """List complete checkpoints, oldest first; the log names other entries, which are ignored."""
-    complete = []
-    for path in sorted(folder.glob("step-*")):
-        if NAME.fullmatch(path.name) and (path / STATE).is_file():
-            complete.append(path)
-        elif path.suffix != ".partial":
-            print(f"{path}: ignored, not a checkpoint of this program", flush=True)
+    complete, others = _entries(folder)
+    for path in others:
+        print(f"{path}: ignored, not a checkpoint of this program", flush=True)
     return complete
+
+
+def _entries(folder: Path) -> tuple[list[Path], list[Path]]:
+    """Separate complete checkpoints from what else has such a name; partial ones are neither."""
+    entries = sorted(path for path in folder.glob("step-*") if path.suffix != ".partial")
+    complete = [path for path in entries if NAME.fullmatch(path.name) and (path / STATE).is_file()]
+    return complete, [path for path in entries if path not in complete]
 
 
 def _checksums(checkpoint: Path) -> dict[str, str]:
@@ -164,20 +169,25 @@ def load_newest(folder: Path, world: World = ALONE) -> tuple[int, TrainingState]
     step = world.gather(None if newest is None else newest[0])[0]
     if step is None or world.is_first:
         return newest
-    return _newest([folder_of(folder, step)])
+    return step, _load(folder_of(folder, step))  # its checksums were verified by the first process
 
 
 def _newest(checkpoints: Sequence[Path]) -> tuple[int, TrainingState] | None:
     for path in reversed(checkpoints):
         try:
             _check(path)
-            state = torch.load(path / STATE, map_location="cpu", weights_only=True)
+            state = _load(path)
         except Exception as error:
             # Damaged files raise many kinds of errors; an older checkpoint may be readable.
             print(f"{path}: damaged, trying an older checkpoint ({error})", flush=True)
             continue
         return int(path.name.removeprefix("step-")), state
     return None
+
+
+def _load(checkpoint: Path) -> TrainingState:
+    state: TrainingState = torch.load(checkpoint / STATE, map_location="cpu", weights_only=True)
+    return state
 
 
 def _check(checkpoint: Path) -> None:

@@ -30,7 +30,7 @@ def divergence_explained(step: int, scratch: Path) -> Iterator[None]:
     """Turn a FloatingPointError into a message for the user.
 
     Args:
-        step: the current step.
+        step: the current step; 0 before the first.
         scratch: the folder of the checkpoints.
 
     Raises:
@@ -39,6 +39,8 @@ def divergence_explained(step: int, scratch: Path) -> Iterator[None]:
     try:
         yield
     except FloatingPointError as error:
+        if step == 0:
+            raise InputError(f"before the first step: {error}; the reference's weights are unusable") from error
         raise InputError(
             f"the training diverged at step {step}: {error}. Lower lr or max_grad_norm, or lengthen lr_warmup_steps; "
             f"checkpoints of earlier steps are in {scratch}"
