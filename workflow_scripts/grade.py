@@ -20,7 +20,7 @@ CHUNK = 1000
 FORMATS = (".jsonl", ".parquet")
 
 
-def main() -> None:
+def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--input", required=True, help="file, .jsonl or .parquet")
     parser.add_argument("--output", required=True, help="file to write, .jsonl or .parquet")
@@ -44,7 +44,11 @@ def main() -> None:
         default=0.02,
         help="stop if more of the last 1,000 grades, and at least 20, are null",
     )
-    arguments = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    arguments = parse_arguments()
 
     from astarpo.rewards.grading import Grader, Question, status_counts
     from astarpo.rewards.settings import GradingSettings

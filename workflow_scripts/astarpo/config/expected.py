@@ -16,6 +16,7 @@ from astarpo.config.stages.stage import Inputs, Stage, Wildcards
 if TYPE_CHECKING:
     from astarpo.tables.plan import Expected
 
+# Those of the stage table that come before the tables, whose own settings depend on this module.
 STAGES: dict[str, Stage] = {**data.STAGES, **stage_one.STAGES, **training.STAGES, **evaluation.STAGES}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -93,29 +94,19 @@ def train(
     check_installed(machine.trackers)
     torch.set_num_threads(settings.torch_threads)
     folder = described_folder(inputs["reference"])
-    longest = settings.prompting.max_prompt_tokens, settings.sampling.max_new_tokens
     _check_can_start(folder, settings, machine)
     world = join_world(machine.device) if settings.engine == "deepspeed" else World()
     _check_memory(folder, settings, machine, world)
     engine, sampled = make_engine(folder, settings, machine, world, seed)
     policy = engine.policy
-    prompts, left_out = load_training_prompts(
-        policy.tokenizer,
-        inputs["dataset"],
-        settings.prompting,
-        inputs.get("values"),
-        inputs.get("selection"),
-    )
-    validation: list[TrainingPrompt] = []
-    if "validation" in inputs:
-        validation, _ = load_training_prompts(policy.tokenizer, inputs["validation"], settings.prompting)
+    prompts, validation, left_out = _load_prompts(policy, settings, inputs)
     sampler = make_sampler(
         settings.sampling_engine,
         folder,
         sampled,
         machine,
         precision=settings.precision,
-        longest=sum(longest),
+        longest=settings.prompting.max_prompt_tokens + settings.sampling.max_new_tokens,
         trained=True,
     )
     print(f"training on {len(prompts)} prompts; left out: {left_out}", flush=True)
@@ -129,6 +120,19 @@ def train(
         weights = policy.model.state_dict()
     facts = {"prompts": len(prompts), "prompts_left_out": left_out}
     return FinishedRun(policy, weights, history, facts, world.is_first)
+
+
+def _load_prompts(
+    policy: Policy, settings: TrainSettings, inputs: Mapping[str, str]
+) -> tuple[list[TrainingPrompt], list[TrainingPrompt], dict[str, int]]:
+    """Read the prompts to train on, those of the validation, and how many of the former were left out, by reason."""
+    prompts, left_out = load_training_prompts(
+        policy.tokenizer, inputs["dataset"], settings.prompting, inputs.get("values"), inputs.get("selection")
+    )
+    if "validation" not in inputs:
+        return prompts, [], left_out
+    validation, _ = load_training_prompts(policy.tokenizer, inputs["validation"], settings.prompting)
+    return prompts, validation, left_out
 
 
 def _check_can_start(folder: Path, settings: TrainSettings, machine: MachineSettings) -> None:
