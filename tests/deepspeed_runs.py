@@ -10,9 +10,9 @@ import torch
 import training_case as case
 
 from astarpo.model import chunked_log_probs
+from astarpo.model.world import World, join_world
 from astarpo.training.deepspeed import engine as deepspeed_engine
 from astarpo.training.deepspeed import optimizer
-from astarpo.training.world import World, join_world
 
 
 class Recording(deepspeed_engine.DeepSpeedEngine):

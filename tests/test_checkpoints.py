@@ -3,11 +3,13 @@
 from dataclasses import replace
 from functools import partial
 from importlib import metadata
+from importlib.util import find_spec
 
 import pytest
 import torch
 
-from astarpo.training import checkpoints
+from astarpo.common import origins
+from astarpo.model import checkpoints
 
 
 def test_the_newest_of_the_last_two_is_found(tmp_path):
@@ -66,7 +68,7 @@ def test_none_is_none(tmp_path):
     assert checkpoints.load_newest(tmp_path) is None
 
 
-ORIGIN = checkpoints.Origin('{"lr":1,"of":{"beta2":2}}', 0, {"a": "1", "b": "2"}, {"x.py": "3"}, {"torch": "2.0"})
+ORIGIN = origins.Origin('{"lr":1,"of":{"beta2":2}}', 0, {"a": "1", "b": "2"}, {"x.py": "3"}, {"torch": "2.0"})
 
 
 @pytest.mark.parametrize(
@@ -83,12 +85,12 @@ ORIGIN = checkpoints.Origin('{"lr":1,"of":{"beta2":2}}', 0, {"a": "1", "b": "2"}
     ],
 )
 def test_another_origin_has_other_checkpoints_and_says_why(changes, why, tmp_path, capsys):
-    first = checkpoints.folder_of_origin(tmp_path, ORIGIN)
-    assert first == checkpoints.folder_of_origin(tmp_path, replace(ORIGIN)) and capsys.readouterr().out == ""
-    other = checkpoints.folder_of_origin(tmp_path, replace(ORIGIN, **changes))
+    first = origins.folder_of_origin(tmp_path, ORIGIN)
+    assert first == origins.folder_of_origin(tmp_path, replace(ORIGIN)) and capsys.readouterr().out == ""
+    other = origins.folder_of_origin(tmp_path, replace(ORIGIN, **changes))
     assert other != first and other.parent == first.parent
     assert capsys.readouterr().out == f"starting over: {first} was made with {why}\n"
-    assert checkpoints.folder_of_origin(tmp_path, replace(ORIGIN, **changes)) == other
+    assert origins.folder_of_origin(tmp_path, replace(ORIGIN, **changes)) == other
     assert capsys.readouterr().out == ""
 
 
@@ -97,7 +99,9 @@ def test_the_order_of_inputs_names_no_other_checkpoints():
 
 
 def test_an_origin_has_the_versions_of_what_computes():
-    made_from = {"settings": "{}", "seed": 3, "inputs": {"a": "1"}, "code": "ff", "modules": {"x.py": "3"}}
-    origin = checkpoints.origin_of(made_from)
+    made_from = {"settings": "{}", "inputs": {"a": "1"}, "code": "ff", "modules": {"x.py": "3"}}
+    origin = origins.origin_of(made_from, 3)
     assert (origin.settings, origin.seed, origin.inputs, origin.modules) == ("{}", 3, {"a": "1"}, {"x.py": "3"})
-    assert origin.versions == {name: metadata.version(name) for name in ("torch", "transformers")}
+    engines = {name: version for name, version in origin.versions.items() if name.startswith("vllm")}
+    assert bool(engines) is (find_spec("vllm") is not None)
+    assert origin.versions == {name: metadata.version(name) for name in ("torch", "transformers")} | engines

@@ -176,8 +176,7 @@ def test_the_workflow_says_so_before_its_first_job(tmp_path):
 def test_a_training_of_one_process_tells_deepspeed_its_local_rank():
     """DeepSpeed refuses a world without one, and nothing but torchrun sets it."""
     code = (
-        "import os; from astarpo.training.world import join_world; "
-        "print(join_world('cpu').size, os.environ['LOCAL_RANK'])"
+        "import os; from astarpo.model.world import join_world; print(join_world('cpu').size, os.environ['LOCAL_RANK'])"
     )
     own = {name: value for name, value in os.environ.items() if name not in ("LOCAL_RANK", "WORLD_SIZE", "RANK")}
     done = subprocess.run(

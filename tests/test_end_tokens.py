@@ -12,6 +12,7 @@ from astarpo.common.errors import InputError
 from astarpo.common.files import write_table
 from astarpo.model.end_tokens import describe_end_tokens, end_token_ids, tokenizer_end
 from astarpo.model.loading import load_policy, load_policy_without_weights
+from astarpo.model.world import World
 from astarpo.sampling import Request
 from astarpo.sampling.settings import SamplingSettings
 from astarpo.sampling.transformers_engine import TransformersSampler
@@ -19,7 +20,6 @@ from astarpo.stage_one.reference import prepare_reference
 from astarpo.stage_one.settings import ReferenceSettings
 from astarpo.stage_one.warm_start import encode_solutions
 from astarpo.training.job import make_engine
-from astarpo.training.world import World
 
 CHAT = {"chat_template": True, "system_prompt": None}
 STEPS = {

@@ -243,7 +243,7 @@ def test_deepspeed_on_one_gpu_trains_as_plain_torch(folder, tmp_path, name, laun
 
 def train_with_deepspeed(name: str, folder: str, out: str) -> None:
     """One case of `DEEPSPEED` in a process of its own."""
-    from astarpo.training.world import join_world
+    from astarpo.model.world import join_world
 
     settings, machine = DEEPSPEED[name]
     told = case.SETTINGS.changed(engine="deepspeed", max_sampler_gap=None, **settings)

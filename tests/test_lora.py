@@ -10,8 +10,8 @@ from astarpo.model.loading import load_policy
 from astarpo.model.log_probs import collate, token_log_probs
 from astarpo.model.lora import adapters_off, inject, merged, plain_weights
 from astarpo.model.settings import Lora
+from astarpo.model.world import World
 from astarpo.training.job import _bytes_each, make_engine
-from astarpo.training.world import World
 
 LORA = {"rank": 4, "alpha": 8.0, "targets": ["q_proj", "down_proj"]}
 pytest.importorskip("peft", reason="peft is not installed: `make test-deepspeed` installs it and runs this")

@@ -8,6 +8,7 @@ from typing import Any
 
 from astarpo.common.machine import MachineSettings
 from astarpo.data.settings import PromptSettings
+from astarpo.model.world import World
 from astarpo.rewards.settings import GradingSettings
 from astarpo.sampling.settings import SamplingSettings
 from astarpo.sampling.transformers_engine import TransformersSampler
@@ -16,7 +17,6 @@ from astarpo.training.loop import Trainer
 from astarpo.training.prompts import TrainingPrompt
 from astarpo.training.rollouts import Responses
 from astarpo.training.settings import TrainSettings
-from astarpo.training.world import World
 
 SETTINGS = TrainSettings(
     method="a_star_po",

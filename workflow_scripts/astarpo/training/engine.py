@@ -17,6 +17,7 @@ from astarpo.model.log_probs import Batch, Entropy, token_log_probs
 from astarpo.model.lora import adapters_off
 from astarpo.model.policy import Policy
 from astarpo.model.precision import autocast
+from astarpo.model.world import World
 from astarpo.objectives import METHODS, normaliser_of
 from astarpo.objectives.method import Loss
 from astarpo.training import model_setup
@@ -28,7 +29,6 @@ from astarpo.training.optimizer import adamw
 from astarpo.training.settings import TrainSettings
 from astarpo.training.states import EngineState
 from astarpo.training.updates import UpdateRows, UpdateSums, log_ratio_sums
-from astarpo.training.world import World
 
 Which = Literal["policy", "reference", "lagged"]
 

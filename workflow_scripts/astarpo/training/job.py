@@ -14,6 +14,7 @@ from torch import Tensor
 from astarpo.common.errors import InputError
 from astarpo.common.files import write_json, write_table, write_text
 from astarpo.common.machine import MachineSettings
+from astarpo.common.origins import folder_of_origin, origin_of
 from astarpo.common.packages import check_can_import
 from astarpo.common.provenance import TrainingProvenance, manifest
 from astarpo.model.files import described_folder
@@ -31,9 +32,9 @@ from astarpo.model.memory import (
     sampler_bytes,
 )
 from astarpo.model.policy import Policy
+from astarpo.model.world import World, join_world
 from astarpo.objectives import METHODS, uses_v_star
 from astarpo.sampling.engines import check_engine, make_sampler
-from astarpo.training import checkpoints
 from astarpo.training.compilation import check_can_compile
 from astarpo.training.engine import TorchEngine
 from astarpo.training.history import History
@@ -44,7 +45,6 @@ from astarpo.training.model_setup import recompute_activations
 from astarpo.training.prompts import TrainingPrompt, load_training_prompts
 from astarpo.training.settings import TrainSettings
 from astarpo.training.trackers import check_installed
-from astarpo.training.world import World, join_world
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def train(
         settings, machine: of the run.
         seed: of the run.
         inputs: ``reference`` (manifest) and ``dataset``; ``validation``, ``selection``, ``values`` if used.
-        made_from: the provenance, which determines the checkpoint folder, see `checkpoints.Origin`.
+        made_from: the provenance, which determines the checkpoint folder, see `origins.Origin`.
         scratch: folder of this run and seed; each origin has its own subfolder.
 
     Returns:
@@ -110,7 +110,7 @@ def train(
         trained=True,
     )
     print(f"training on {len(prompts)} prompts; left out: {left_out}", flush=True)
-    of_origin = checkpoints.folder_of_origin(Path(scratch), checkpoints.origin_of(made_from), world)
+    of_origin = folder_of_origin(Path(scratch), origin_of(made_from, made_from["seed"]), world.is_first)
     of_world = of_origin / f"world-{world.size}"
     of_world.mkdir(parents=True, exist_ok=True)
     history = Trainer(engine, sampler, prompts, validation, settings, machine, seed).run(of_world)

@@ -11,11 +11,13 @@ from pathlib import Path
 from astarpo.common.errors import InputError, Interrupted
 from astarpo.common.machine import MachineSettings
 from astarpo.common.progress import Progress
+from astarpo.common.stopping import deferred_signals
+from astarpo.model import checkpoints
 from astarpo.model.finite import check_weights
 from astarpo.objectives import METHODS, build_loss, build_prepare
 from astarpo.rewards.grading import Grader
 from astarpo.sampling import Sampler
-from astarpo.training import checkpoints, sampler_gap
+from astarpo.training import sampler_gap
 from astarpo.training.engine import TorchEngine
 from astarpo.training.history import History, Row
 from astarpo.training.metrics import PHASES, peak_memory_bytes, step_metrics
@@ -25,7 +27,7 @@ from astarpo.training.rollouts import PhaseClock, Responses, draw_responses, req
 from astarpo.training.running_statistics import RunningStatistics
 from astarpo.training.settings import TrainSettings
 from astarpo.training.states import TrainingState
-from astarpo.training.stopping import deferred_signals, divergence_explained
+from astarpo.training.stopping import divergence_explained
 from astarpo.training.trackers import followers
 
 SHOWN = {"reward": "reward", "kl": "kl_per_sequence"}  # on the progress line
@@ -71,7 +73,7 @@ class Trainer:
         """Train to the end, resuming from the newest checkpoint in ``scratch`` if there is one.
 
         Args:
-            scratch: a folder for this run only (see `checkpoints.Origin`).
+            scratch: a folder for this run only (see `origins.Origin`).
 
         Returns:
             Metrics and timings of all steps.

@@ -9,12 +9,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from astarpo.common.seeds import derive_seed
+from astarpo.model.world import World
 from astarpo.rewards.grading import Grade, Grader, Question
 from astarpo.rewards.verifiers import Response
 from astarpo.sampling import Completion, Request, Sampler
 from astarpo.sampling.settings import SamplingSettings
 from astarpo.training.prompts import TrainingPrompt
-from astarpo.training.world import World
 
 
 class PhaseClock:

@@ -1,28 +1,12 @@
-"""How a training ends before its last step: on a signal, or because it has diverged."""
+"""What a training that has diverged tells the user."""
 
 from __future__ import annotations
 
-import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from astarpo.common.errors import InputError
-
-# From a cluster's time limit or from Snakemake; from Ctrl-C.
-SIGNALS = (signal.SIGTERM, signal.SIGINT)
-
-
-@contextmanager
-def deferred_signals() -> Iterator[Callable[[], bool]]:
-    """Record signals for the loop to check after each step, because half a step cannot be saved."""
-    received = []
-    previous = {number: signal.signal(number, lambda *_: received.append(True)) for number in SIGNALS}
-    try:
-        yield lambda: bool(received)
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
 
 
 @contextmanager

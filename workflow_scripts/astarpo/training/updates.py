@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from astarpo.model.world import World
 from astarpo.objectives.loss_terms import k3
 from astarpo.objectives.method import Loss
 from astarpo.training import sampler_gap
 from astarpo.training.microbatches import MicroBatch
-from astarpo.training.world import World
 
 
 @dataclass(frozen=True)

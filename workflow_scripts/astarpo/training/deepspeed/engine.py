@@ -14,6 +14,7 @@ from astarpo.common.errors import InputError
 from astarpo.common.machine import MachineSettings
 from astarpo.model.log_probs import Batch, Entropy
 from astarpo.model.policy import Policy
+from astarpo.model.world import World
 from astarpo.training import model_setup
 from astarpo.training.deepspeed import optimizer
 from astarpo.training.deepspeed.critic import SpreadCritic
@@ -22,7 +23,6 @@ from astarpo.training.engine import TorchEngine, Which
 from astarpo.training.lagged_policy import LaggedWeights
 from astarpo.training.settings import TrainSettings
 from astarpo.training.states import EngineState
-from astarpo.training.world import World
 
 if TYPE_CHECKING:
     import deepspeed

@@ -1,0 +1,54 @@
+"""Signals that ask a job to stop: long work keeps what is finished, and the same command continues it."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from astarpo.common.errors import Interrupted
+
+# From a cluster's time limit or from Snakemake; from Ctrl-C.
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+@contextmanager
+def deferred_signals() -> Iterator[Callable[[], bool]]:
+    """Record signals for the loop to check after each step, because half a step cannot be saved."""
+    received = []
+    with _handled(lambda: received.append(True)):
+        yield lambda: bool(received)
+
+
+@contextmanager
+def stopped_by_signals(kept: Callable[[], str]) -> Iterator[None]:
+    """Stop the block at the first signal, wherever it is.
+
+    Args:
+        kept: called once the block has ended; says what is kept and how to go on.
+
+    Raises:
+        Interrupted: a signal arrived, and the block did not finish.
+    """
+    received = []
+
+    def stop() -> None:
+        received.append(True)
+        if len(received) == 1:  # Ctrl-C and Snakemake's own signal arrive together; what is finished is being written
+            raise KeyboardInterrupt
+
+    with _handled(stop):
+        try:
+            yield
+        except KeyboardInterrupt as error:
+            raise Interrupted(kept()) from error
+
+
+@contextmanager
+def _handled(action: Callable[[], None]) -> Iterator[None]:
+    previous = {number: signal.signal(number, lambda *_: action()) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
