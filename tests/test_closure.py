@@ -151,6 +151,19 @@ def test_a_file_of_the_users_own_counts_where_it_is_chosen(project, monkeypatch)
     assert differing(before.modules, read("mine.py").modules) == ["mine.py"]
 
 
+def test_a_module_beside_a_file_of_the_users_own_counts_too(project, monkeypatch):
+    monkeypatch.chdir(project)
+    (project / "my files").mkdir()
+    write(project, "my files/mine.py", "def f():\n    import near\n")
+    write(project, "my files/near.py", "import far\n")
+    write(project, "my files/far.py", "x = 1\n")
+    before = read("my files/mine.py")
+    assert {"my files/near.py", "my files/far.py"} < before.modules.keys()
+    assert code.check_planned("run", before.fingerprint) == before
+    write(project, "my files/far.py", "x = 2\n")
+    assert differing(before.modules, read("my files/mine.py").modules) == ["my files/far.py"]
+
+
 def test_a_job_of_edited_code_is_refused(project):
     planned = read("astarpo.engines.x").fingerprint
     assert code.check_planned("run", planned).chosen == ("astarpo.engines.x",)

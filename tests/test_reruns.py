@@ -89,7 +89,10 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     wanted["runs"]["without"] = {**without, "method": "reinforce", "baseline": "zero"}
     for benchmark in wanted["benchmarks"].values():
         del benchmark["protocols"]["greedy"]
-    (folder / "judge.py").write_text("def judge(response, gold):\n    return response == gold\n")
+    (folder / "judge.py").write_text(
+        "from same import same\ndef judge(response, gold):\n    return same(response, gold)\n"
+    )
+    (folder / "same.py").write_text("def same(one, other):\n    return one == other\n")
     wanted["benchmarks"]["one-more-term"]["verifier"] = "judge.py:judge"
     write_config(folder, wanted)
     snakemake(folder, "--cores", "2")
@@ -369,6 +372,12 @@ SUMMARY_ONLY = {*TABLES, *FIGURES}
             rewrite("judge.py"),
             {*(f"grade_answers {policy} one-more-term sampled" for policy in EVERYONE), *TABLES, *SUMMARY_ONLY},
             id="a verifier's file",
+        ),
+        pytest.param(append("same.py"), set(), id="a comment in a file that a verifier imports"),
+        pytest.param(
+            rewrite("same.py"),
+            {*(f"grade_answers {policy} one-more-term sampled" for policy in EVERYONE), *TABLES, *SUMMARY_ONLY},
+            id="a file that a verifier imports",
         ),
         pytest.param(
             append("workflow_scripts/astarpo/tables/templates/page.html.j2"),

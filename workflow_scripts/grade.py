@@ -44,6 +44,12 @@ def parse_arguments() -> argparse.Namespace:
         default=0.02,
         help="stop if more of the last 1,000 grades, and at least 20, are null",
     )
+    parser.add_argument(
+        "--deterministic",
+        choices=("yes", "no"),
+        default="yes",
+        help="grade 32 responses twice with a custom verifier, and stop if two grades differ",
+    )
     return parser.parse_args()
 
 
@@ -66,6 +72,7 @@ def main() -> None:
         max_null_rate=arguments.max_null_rate,
         timeout_s=arguments.timeout_s,
         wall_timeout_s=arguments.wall_timeout_s,
+        deterministic=arguments.deterministic == "yes",
     )
     items = [
         Question(arguments.verifier, row["gold"], Response(row["response"], [], row.get("finish_reason") or "stop"))

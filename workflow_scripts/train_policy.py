@@ -21,24 +21,18 @@ def main() -> None:
     parser.add_argument("--validation", help="parquet file of validation prompts")
     parser.add_argument("--selection", help="parquet file that says which prompts are trained on")
     parser.add_argument("--values", help="parquet file with V* of each prompt")
-    parser.add_argument("--verifier", help="the file of the prompts' verifier, if it has its own")
-    parser.add_argument("--validation-verifier", help="the same for the validation prompts")
+    parser.add_argument("--verifier", nargs="+", default=[], help="Python files of the prompts' own verifier")
+    parser.add_argument("--validation-verifier", nargs="+", default=[], help="the same for the validation prompts")
     parser.add_argument("--scratch", required=True, help="folder for checkpoints and metrics.jsonl")
     parser.add_argument("--out-model", required=True, help="model folder to make")
     parser.add_argument("--out-metrics", required=True, help="parquet file, one row per step")
     parser.add_argument("--out-timings", required=True, help="parquet file, one row per step")
     parser.add_argument("--out-manifest", required=True, help="JSON written last")
     arguments = parser.parse_args()
-    names = (
-        "reference",
-        "dataset",
-        "validation",
-        "selection",
-        "values",
-        "verifier",
-        "validation_verifier",
-    )
+    names = ("reference", "dataset", "validation", "selection", "values")
     inputs = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
+    for name in ("verifier", "validation_verifier"):
+        inputs |= cli.one_or_numbered(name, getattr(arguments, name))
 
     from astarpo.common.machine import MachineSettings
     from astarpo.training.job import export, train

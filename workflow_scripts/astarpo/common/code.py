@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 from astarpo.common.errors import InputError
+from astarpo.common.own_files import own_files
 from astarpo.common.syntax import Syntax, read_syntax
 
 PACKAGE = "astarpo"
@@ -38,7 +40,8 @@ class Code:
     Attributes:
         script: name of the script, without ``.py``.
         modules: file, relative to the folder of the scripts -> hash of its content, see `astarpo.common.syntax`.
-        chosen: optional modules and user files (verifiers) that the job uses; None: all modules.
+        chosen: optional modules and user files (verifiers) that the job uses; None: all modules. A user's file stands
+            for its siblings too, see `astarpo.common.own_files`.
     """
 
     script: str
@@ -54,7 +57,7 @@ class Code:
     @property
     def fingerprint(self) -> str:
         """What Snakemake compares and passes to the job: the hash, the script, the chosen modules."""
-        return " ".join([self.sha256[:16], self.script, *(self.chosen or ())])
+        return shlex.join([self.sha256[:16], self.script, *(self.chosen or ())])
 
 
 @cache
@@ -65,8 +68,8 @@ def read_code(script: str, chosen: Chosen | None = None) -> Code:
         script: name of a script beside the package, without ``.py``.
         chosen: as in `Code`; None for everything that the script could use.
     """
-    verifier_files = [Path(name) for name in chosen or () if name.endswith(".py")]
-    files = [SCRIPTS / f"{script}.py", *import_closure(SCRIPTS / f"{script}.py", chosen), *verifier_files]
+    own = [Path(file) for name in chosen or () if name.endswith(".py") for file in own_files(name)]
+    files = [SCRIPTS / f"{script}.py", *import_closure(SCRIPTS / f"{script}.py", chosen), *own]
     digests = {path: _syntax(path).sha256(lambda row: _counts(row, chosen)) for path in files}
     return Code(script, {_name(path): digests[path] for path in files}, chosen)
 
@@ -81,7 +84,7 @@ def check_planned(script: str, fingerprint: str) -> Code:
     Raises:
         InputError: the code was edited in the meantime.
     """
-    code = read_code(script, tuple(fingerprint.split()[2:]))
+    code = read_code(script, tuple(shlex.split(fingerprint)[2:]))
     if code.fingerprint != fingerprint:
         raise InputError(
             f"the code of {script} was edited after Snakemake planned this job, so nothing was started; "
@@ -133,6 +136,7 @@ def import_closure(script: Path, chosen: Chosen | None = None) -> list[Path]:
 def forget() -> None:
     """Clear the caches, so that every file is read again."""
     read_code.cache_clear()
+    own_files.cache_clear()
     _syntax.cache_clear()
 
 

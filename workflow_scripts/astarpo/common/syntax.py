@@ -21,7 +21,8 @@ class Syntax:
     """A parsed file.
 
     Attributes:
-        imports: dotted names of its imports, ``from a import b`` as both ``a`` and ``a.b``.
+        imports: dotted names of its imports, ``from a import b`` as both ``a`` and ``a.b``; relative ones begin with
+            their dots.
         tables: the rows, name -> module, of each `astarpo.common.choices.Choices` written with literals.
         texts: the syntax tree, serialised; an index into ``tables`` stands for each table.
     """
@@ -105,7 +106,8 @@ def _is_text(statement: object) -> bool:
 def _imported(node: ast.Import | ast.ImportFrom) -> list[str]:
     if isinstance(node, ast.Import):
         return [alias.name for alias in node.names]
-    return [str(node.module), *(f"{node.module}.{alias.name}" for alias in node.names)]
+    module = "." * node.level + (node.module or "")
+    return [module, *(f"{module}.{alias.name}" if node.module else module + alias.name for alias in node.names)]
 
 
 def _choices(node: ast.Call) -> dict[str, str] | None:

@@ -21,14 +21,13 @@ def grade_responses(script: str, description: str | None, merge_answers: bool) -
     parser = cli.parser(description)
     parser.add_argument("--generations", required=True, help="parquet file, one row per response")
     parser.add_argument("--problems", required=True, help="parquet file with the gold answers")
-    parser.add_argument("--verifier", help="Python file of the problems' verifier, if there is one")
+    parser.add_argument("--verifier", nargs="+", default=[], help="Python files of the problems' own verifier")
     parser.add_argument("--workers", type=int, default=1, help="worker processes for slow verifiers")
     parser.add_argument("--out", required=True, help="parquet file, one row per grade")
     arguments = parser.parse_args()
     settings = GradingSettings.from_json(arguments.settings)
     inputs = {"generations": arguments.generations, "problems": arguments.problems}
-    if arguments.verifier is not None:
-        inputs["verifier"] = arguments.verifier
+    inputs |= cli.one_or_numbered("verifier", arguments.verifier)
     origin = provenance(script, arguments.settings, inputs)
     rows, counts = grade_table(arguments.generations, arguments.problems, settings, arguments.workers)
     if merge_answers:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Sequence
+import sys
+from collections import Counter, defaultdict, deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import ceil
 from typing import Self
 
 from astarpo.common.errors import InputError
 from astarpo.rewards.pool import GradingPool
 from astarpo.rewards.settings import GradingSettings
 from astarpo.rewards.verdicts import Response, Status
-from astarpo.rewards.verifiers import Canary, find_entry, problem_with
+from astarpo.rewards.verifiers import Canary, find_entry, is_own, problem_with
 from astarpo.rewards.worker import Limits, Outcome, Question, as_outcome
 
 NULL_STATUSES = ("timeout", "error")
+SHOWN_CHARACTERS = 80  # of a response, in messages
+REPEATED = 32  # responses that each user's verifier grades twice
 
 
 @dataclass(frozen=True)
@@ -33,35 +37,52 @@ def limits_of(settings: GradingSettings) -> Limits:
 
 
 class NullGuard:
-    """Stop if too many grades are null, so that rewards do not go missing silently.
+    """Show why grades are null, and stop if too many are, so that rewards do not go missing silently.
 
     Args:
         settings: the maximum rate and minimum number of null grades.
         window: how many recent grades count.
+        shown: how many different causes are printed; 0 where null grades are expected.
     """
 
-    def __init__(self, settings: GradingSettings, window: int = 1000) -> None:
-        self.settings = settings
-        self._recent: deque[Grade] = deque(maxlen=window)
+    def __init__(self, settings: GradingSettings, window: int = 1000, shown: int = 5) -> None:
+        self.settings, self.shown = settings, shown
+        self._recent: deque[str | None] = deque(maxlen=window)  # a description of each grade that is null
+        self._causes: set[tuple[str, str]] = set()
 
-    def check(self, grade: Grade) -> None:
-        """Record a grade.
+    def check(self, grade: Grade, question: Question) -> None:
+        """Record a grade; the first one of each cause that is null is printed.
 
         Raises:
             InputError: the rate of null grades exceeds the limit; the message shows examples.
         """
-        self._recent.append(grade)
+        self._recent.append(None if grade.reward is not None else _describe(grade, question))
         if grade.reward is not None:
             return
-        nulls = [recent for recent in self._recent if recent.reward is None]
+        cause = question.verifier, f"{grade.status}: {grade.detail}".split(": ", 2)[1]
+        if cause not in self._causes and len(self._causes) < self.shown:
+            self._causes.add(cause)
+            print(f"warning: a grade is null: {self._recent[-1]}", file=sys.stderr, flush=True)
+        nulls = [recent for recent in self._recent if recent is not None]
         rate = len(nulls) / len(self._recent)
         if len(nulls) >= self.settings.min_nulls and rate > self.settings.max_null_rate:
-            examples = "; ".join(sorted({f"{recent.status}: {recent.detail}" for recent in nulls})[:3])
+            examples = "; ".join(list(dict.fromkeys(nulls))[:3])
             raise InputError(
                 f"{len(nulls)} of the last {len(self._recent)} grades are null "
                 f"(limit: {self.settings.max_null_rate:.1%}, and at least {self.settings.min_nulls}). "
                 f"Examples: {examples}. Fix the verifier or the gold answers, or raise grading.max_null_rate."
             )
+
+
+def _describe(grade: Grade, question: Question) -> str:
+    return f"{grade.status}: {grade.detail} ({_shown(question)})"
+
+
+def _shown(question: Question) -> str:
+    """A question in one line, with the first characters of its response."""
+    text = question.response.text
+    response = repr(text if len(text) <= SHOWN_CHARACTERS else text[:SHOWN_CHARACTERS] + "...")
+    return f"verifier {question.verifier}, gold answer {question.gold!r:.{SHOWN_CHARACTERS}}, response {response}"
 
 
 class Grader:
@@ -76,6 +97,7 @@ class Grader:
     def __init__(self, settings: GradingSettings, workers: int = 1, guard: NullGuard | None = None) -> None:
         self.settings = settings
         self.guard = guard or NullGuard(settings)
+        self._repeated: Counter[str] = Counter()  # verifier -> responses graded twice
         self.pool = GradingPool(workers, limits_of(settings))
 
     def __enter__(self) -> Self:
@@ -98,14 +120,41 @@ class Grader:
             One grade per question, in order.
 
         Raises:
-            InputError: an unknown verifier, too many null grades, or workers that fail to start.
+            InputError: an unknown verifier, one that is not deterministic or cannot be loaded, too many null grades,
+                or workers that fail to start.
         """
         batch = list(questions)
         grades: dict[int, Grade] = {}
         for place, outcome in self._outcomes(batch):
             grades[place] = self._grade(outcome, batch[place].response)
-            self.guard.check(grades[place])
+            self.guard.check(grades[place], batch[place])
+        if self.settings.deterministic:
+            self._grade_again(batch, grades)
         return [grades[place] for place in range(len(batch))]
+
+    def _grade_again(self, batch: Sequence[Question], grades: Mapping[int, Grade]) -> None:
+        """Grade a sample of the users' verifiers' responses twice, the second time in reverse order.
+
+        Timeouts are left out: a response close to the limit may exceed it only sometimes.
+
+        Raises:
+            InputError: the two grades of a response differ.
+        """
+        places_of: dict[str, list[int]] = defaultdict(list)
+        for place, question in enumerate(batch):
+            if is_own(question.verifier) and grades[place].status != "timeout":
+                places_of[question.verifier].append(place)
+        sample: list[int] = []
+        for verifier, places in places_of.items():
+            wanted = REPEATED - self._repeated[verifier]
+            spread = places[:: ceil(len(places) / wanted)] if wanted > 0 else []
+            self._repeated[verifier] += len(spread)
+            sample += spread
+        sample.reverse()
+        for index, outcome in self.pool.judge([batch[place] for place in sample]):
+            first, second = grades[sample[index]], self._grade(outcome, batch[sample[index]].response)
+            if second.status != "timeout" and (first.status, first.answer) != (second.status, second.answer):
+                raise _not_deterministic(batch[sample[index]], first, second)
 
     def _outcomes(self, questions: Sequence[Question]) -> Iterator[tuple[int, Outcome]]:
         slow = []
@@ -146,6 +195,14 @@ class Grader:
                     f"verifier {name!r} is broken: gold {gold!r} and response {text!r} must be {status}, but the "
                     f"verdict is {outcome.status}{' (' + outcome.detail + ')' if outcome.detail else ''}"
                 )
+
+
+def _not_deterministic(question: Question, first: Grade, second: Grade) -> InputError:
+    one, other = (f"{grade.status} (answer {grade.answer!r:.{SHOWN_CHARACTERS}})" for grade in (first, second))
+    return InputError(
+        f"a response was graded twice, and the grades differ: {one}, then {other}; {_shown(question)}. The results "
+        "could not be repeated. Make the verifier deterministic, or allow this with grading.deterministic: false"
+    )
 
 
 def grade(questions: Iterable[Question], settings: GradingSettings, guard: NullGuard | None = None) -> list[Grade]:

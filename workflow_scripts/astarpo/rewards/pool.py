@@ -14,7 +14,7 @@ from multiprocessing.process import BaseProcess
 from typing import Self
 
 from astarpo.common.errors import InputError
-from astarpo.rewards.worker import READY, Limits, Outcome, Question, serve
+from astarpo.rewards.worker import READY, Limits, Loading, Outcome, Question, serve
 
 GRACE_S = 1.0  # the pool kills a worker that exceeds its wall-clock limit by this much
 STARTING_S = 120.0
@@ -28,6 +28,7 @@ class _Worker:
     process: BaseProcess
     connection: Connection
     ready: bool = False
+    loading: str | None = None  # the user's verifier that it is loading
     pending: deque[int] = field(default_factory=deque)
     since: float = field(default_factory=time.monotonic)
     answered: int = 0
@@ -70,7 +71,7 @@ class GradingPool:
             (index, outcome) as they arrive, each index once.
 
         Raises:
-            InputError: workers fail to start.
+            InputError: workers fail to start, or cannot load a user's verifier.
         """
         waiting = deque(range(len(questions)))
         try:
@@ -121,7 +122,9 @@ class GradingPool:
         return bool(worker.pending) or not worker.ready
 
     def _deadline(self, worker: _Worker) -> float:
-        return worker.since + (self.limits.wall_s + GRACE_S if worker.ready else STARTING_S)
+        if not worker.ready:
+            return worker.since + STARTING_S
+        return worker.since + GRACE_S + (self.limits.wall_s if worker.loading is None else self.limits.loading_s)
 
     def _listen(self, worker: _Worker, waiting: deque[int]) -> Iterator[tuple[int, Outcome]]:
         """Receive a worker's messages, or notice that it has died or is overdue."""
@@ -131,6 +134,10 @@ class GradingPool:
                 worker.since = time.monotonic()
                 if message == READY:
                     worker.ready, self._failed_starts = True, 0
+                elif isinstance(message, Loading):
+                    worker.loading = message.verifier if message.state == "begun" else None
+                    if message.state == "failed":
+                        raise _unloadable(message.verifier, message.detail)
                 else:
                     worker.answered += 1
                     yield worker.pending.popleft(), message
@@ -149,6 +156,12 @@ class GradingPool:
             return
         if not worker.pending:
             return
+        if worker.loading is not None:
+            late = overdue or code == -signal.SIGALRM
+            detail = (
+                f"this took more than {self.limits.loading_s:g} s" if late else f"it ended its process ({_exit(code)})"
+            )
+            raise _unloadable(worker.loading, detail)
         place = worker.pending.popleft()
         waiting.extendleft(reversed(worker.pending))
         worker.pending.clear()
@@ -173,6 +186,10 @@ class GradingPool:
         if worker.process.is_alive():
             worker.process.kill()
             worker.process.join()
+
+
+def _unloadable(verifier: str, detail: str) -> InputError:
+    return InputError(f"verifier {verifier} cannot be loaded: {detail}; fix the file")
 
 
 def _exit(code: int | None) -> str:

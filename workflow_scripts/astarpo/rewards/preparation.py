@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from astarpo.common.errors import InputError
-from astarpo.rewards.grading import NULL_STATUSES, Grader
+from astarpo.rewards.grading import NULL_STATUSES, Grader, NullGuard
 from astarpo.rewards.pool import GradingPool
 from astarpo.rewards.settings import GradingSettings
 from astarpo.rewards.verdicts import Response
@@ -13,7 +13,7 @@ from astarpo.rewards.verifiers import own_function, right_response
 from astarpo.rewards.worker import Limits, Question
 
 TRIED = 3  # gold answers
-LIMITS = Limits(cpu_s=60.0, wall_s=120.0)  # the first call may load a library or a model
+LIMITS = Limits(cpu_s=60.0, wall_s=120.0)  # the first call may load a model
 
 
 def mean_the_same(verifier: str, pairs: Sequence[tuple[str, str]]) -> list[bool]:
@@ -31,7 +31,8 @@ def mean_the_same(verifier: str, pairs: Sequence[tuple[str, str]]) -> list[bool]
         response = right_response(verifier, other)
         if response is not None:
             questions[place] = Question(verifier, one, response)
-    with Grader(GradingSettings(truncated="as_judged", max_null_rate=1.0, min_nulls=len(pairs) + 1)) as grader:
+    lenient = GradingSettings(truncated="as_judged", max_null_rate=1.0, min_nulls=len(pairs) + 1)
+    with Grader(lenient, guard=NullGuard(lenient, shown=0)) as grader:
         grades = dict(zip(questions, grader.grade(questions.values()), strict=True))
     return [place in grades and grades[place].reward == 1.0 for place in range(len(pairs))]
 

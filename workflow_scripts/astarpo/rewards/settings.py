@@ -31,3 +31,8 @@ class GradingSettings(Section):
         description="wall-clock seconds that it may take, for verifiers that wait; null is ten times `timeout_s`, "
         "and at least 60",
     )
+    deterministic: bool = Field(
+        True,
+        description="a custom verifier gives a response the same grade every time: 32 responses are graded twice, and "
+        "the stage fails if two grades differ; false for one that may differ, such as a judge model",
+    )

@@ -14,7 +14,7 @@ from astarpo.common.files import read_table
 from astarpo.common.progress import Progress
 from astarpo.data.rows import DatasetRow
 from astarpo.rewards.equivalence import AnswerPair, Problem, answer_classes
-from astarpo.rewards.grading import Grade, Grader, Question, status_counts
+from astarpo.rewards.grading import Grade, Grader, NullGuard, Question, status_counts
 from astarpo.rewards.settings import GradingSettings
 from astarpo.rewards.verifiers import Response, right_response, takes_answers
 
@@ -94,7 +94,7 @@ def add_answer_classes(rows: Sequence[GradedRow], problems: str, settings: Gradi
         rows_of[row["prompt_id"]].append(row)
     # Wrong answers may be unreadable, so errors must not stop the stage.
     lenient = settings.changed(truncated="as_judged", max_null_rate=1.0, min_nulls=len(rows) ** 2 + 1)
-    with Grader(lenient, workers) as grader:
+    with Grader(lenient, workers, NullGuard(lenient, shown=0)) as grader:
         classes = answer_classes(
             [
                 Problem(

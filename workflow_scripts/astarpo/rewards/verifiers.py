@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import ast
-import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import get_args
 
+from astarpo.common.errors import InputError
+from astarpo.common.own_files import load_own, own_files
 from astarpo.rewards.countdown import countdown, countdown_solution
 from astarpo.rewards.latex import math, math_quickly
 from astarpo.rewards.numbers import gsm8k, gsm8k_flexible, integer
@@ -211,29 +212,35 @@ def problem_with(verifier: str) -> str | None:
     except (SyntaxError, UnicodeDecodeError, ValueError) as error:
         return f"{path} is not valid Python ({error})"
     names = [node.name for node in tree.body if isinstance(node, ast.FunctionDef)]
-    if function in names:
-        return None
-    return f"{path} has no function {function!r}; it has {', '.join(names) or 'none'}"
+    if function not in names:
+        return f"{path} has no function {function!r}; it has {', '.join(names) or 'none'}"
+    try:
+        own_files(own_file(verifier))
+    except InputError as error:
+        return f"{path} imports a file with an error: {error}"
+    return None
 
 
 def find_entry(verifier: str) -> Entry | None:
-    """Look up a verifier; a user's file is loaded when it first judges, in a worker."""
+    """Look up a verifier; a user's file is loaded by `load_function`, in a worker."""
     if verifier in REGISTRY:
         return REGISTRY[verifier]
     if not is_own(verifier):
         return None
-    return Entry(lambda gold, response: _as_verdict(_load(verifier)(gold, response)), None, _nothing_quickly)
+    return Entry(lambda gold, response: _as_verdict(load_function(verifier)(gold, response)), None, _nothing_quickly)
 
 
 @lru_cache(maxsize=16)
-def _load(verifier: str) -> Callable[[str, Response], object]:
-    path, function = own_file(verifier), own_function(verifier)
-    spec = importlib.util.spec_from_file_location(f"verifier_{Path(path).stem}", path)
-    if spec is None or spec.loader is None:
-        raise ValueError(f"{path} cannot be loaded")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    loaded: Callable[[str, Response], object] = getattr(module, function)
+def load_function(verifier: str) -> Callable[[str, Response], object]:
+    """Load the function of a user's verifier, once per process.
+
+    Args:
+        verifier: ``path/to/file.py:function``.
+
+    Raises:
+        Exception: whatever the file raises while it is loaded; AttributeError: it has no such function.
+    """
+    loaded: Callable[[str, Response], object] = getattr(load_own(own_file(verifier)), own_function(verifier))
     return loaded
 
 

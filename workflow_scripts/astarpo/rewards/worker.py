@@ -6,10 +6,11 @@ import resource
 import signal
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from typing import Literal
 
 from astarpo.rewards import latex
 from astarpo.rewards.verdicts import Response, Status, Verdict
-from astarpo.rewards.verifiers import find_entry
+from astarpo.rewards.verifiers import find_entry, is_own, load_function
 
 READY = "ready"
 
@@ -23,11 +24,13 @@ class Limits:
             the machine is.
         wall_s: wall-clock seconds, for verifiers that wait instead of computing.
         memory_bytes: address space of the worker process.
+        loading_s: wall-clock seconds for loading a user's file, which do not count towards any question.
     """
 
     cpu_s: float
     wall_s: float
     memory_bytes: int = 2 * 2**30
+    loading_s: float = 300.0
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,15 @@ class Outcome:
     detail: str = ""
 
 
+@dataclass(frozen=True)
+class Loading:
+    """A message: a user's verifier begins to load, has been loaded, or cannot be loaded, as ``detail`` explains."""
+
+    verifier: str
+    state: Literal["begun", "done", "failed"]
+    detail: str = ""
+
+
 def judge(question: Question) -> Outcome:
     """Call the verifier; an exception is an error of this question and does not end the run."""
     try:
@@ -56,8 +68,13 @@ def judge(question: Question) -> Outcome:
             raise LookupError(f"unknown verifier {question.verifier!r}")
         verdict = entry.judge(question.gold, question.response)
     except BaseException as error:  # SystemExit too: a verifier must not end the worker
-        return Outcome("error", None, f"{type(error).__name__}: {str(error)[:300]}")
+        return Outcome("error", None, describe(error))
     return as_outcome(verdict)
+
+
+def describe(error: BaseException) -> str:
+    """The type and the message of an exception, in one line."""
+    return " ".join(f"{type(error).__name__}: {str(error)[:300]}".split())
 
 
 def as_outcome(verdict: Verdict) -> Outcome:
@@ -86,10 +103,33 @@ def serve(connection: Connection, limits: Limits) -> None:
         except EOFError:
             return
         for question in questions:
+            if is_own(question.verifier) and not load(question.verifier, connection, limits):
+                return
             _start_timers(limits.cpu_s, limits.wall_s)
             outcome = judge(question)
             _start_timers(0, 0)
             connection.send(outcome)
+
+
+def load(verifier: str, connection: Connection, limits: Limits) -> bool:
+    """Load a user's verifier if this process has not done so, under a limit of its own; whether it could be loaded."""
+    if verifier in _loaded:
+        return True
+    connection.send(Loading(verifier, "begun"))
+    _start_timers(0, limits.loading_s)
+    try:
+        load_function(verifier)
+    except BaseException as error:  # SystemExit too
+        _start_timers(0, 0)
+        connection.send(Loading(verifier, "failed", describe(error)))
+        return False
+    _start_timers(0, 0)
+    connection.send(Loading(verifier, "done"))
+    _loaded.add(verifier)
+    return True
+
+
+_loaded: set[str] = set()  # verifiers, in this worker
 
 
 def _start_timers(cpu_s: float, wall_s: float) -> None:

@@ -6,7 +6,7 @@ from astarpo.common.code import Chosen
 from astarpo.config.paths import benchmark_path, evaluation_path, policy_path
 from astarpo.config.policies import reference_of
 from astarpo.config.runs import Config
-from astarpo.config.stages.modules import sampling_modules, sampling_packages, verifier_file, verifier_modules
+from astarpo.config.stages.modules import sampling_modules, sampling_packages, verifier_files, verifier_modules
 from astarpo.config.stages.stage import Inputs, Stage, Wildcards
 from astarpo.config.stages.stage_one import generation_settings
 from astarpo.rewards.settings import GradingSettings
@@ -46,7 +46,7 @@ def _grade_inputs(config: Config, wildcards: Wildcards) -> Inputs:
     return {
         "generations": evaluation_path(wildcards["policy"], benchmark, wildcards["protocol"], "generations"),
         "problems": benchmark_path(benchmark),
-        **verifier_file(config.benchmarks[benchmark]),
+        **verifier_files(config.benchmarks[benchmark]),
     }
 
 

@@ -5,10 +5,14 @@ vLLM needs lora.py even without adapters, because it reads the weights that are 
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from astarpo.common.code import Chosen
+from astarpo.common.own_files import own_files
 from astarpo.config.policies import reference_of
 from astarpo.config.runs import Config
 from astarpo.config.schema import TaskEntry
+from astarpo.config.stages.stage import Inputs
 from astarpo.rewards.verifiers import is_own, own_file
 
 VLLM_MODULES = ("astarpo.sampling.vllm_engine", "astarpo.sampling.vllm_weights", "astarpo.model.lora")
@@ -32,14 +36,17 @@ def sampling_packages(config: Config, policy: str) -> tuple[str, ...]:
     return ("vllm",) if uses_vllm(config, policy) else ()
 
 
-def verifier_file(entry: TaskEntry) -> dict[str, str]:
-    """The file of a custom verifier, as an input; empty for built-in verifiers."""
-    return {"verifier": own_file(entry.verifier)} if is_own(entry.verifier) else {}
+def verifier_files(entry: TaskEntry) -> Inputs:
+    """The file of a custom verifier and those that it imports, as an input; empty for built-in verifiers."""
+    if not is_own(entry.verifier):
+        return {}
+    files = own_files(own_file(entry.verifier))
+    return {"verifier": list(files) if len(files) > 1 else files[0]}
 
 
 def verifier_modules(entry: TaskEntry) -> Chosen:
-    """The file of a custom verifier, as code."""
-    return tuple(verifier_file(entry).values())
+    """The file of a custom verifier, as code; it stands for those that it imports."""
+    return (Path(own_file(entry.verifier)).as_posix(),) if is_own(entry.verifier) else ()
 
 
 def merge_modules(*groups: Chosen) -> Chosen:

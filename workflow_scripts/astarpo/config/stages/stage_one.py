@@ -12,7 +12,7 @@ from astarpo.config.stages.modules import (
     ESTIMATE_MODULES,
     sampling_modules,
     sampling_packages,
-    verifier_file,
+    verifier_files,
     verifier_modules,
 )
 from astarpo.config.stages.stage import Inputs, Stage, Wildcards
@@ -115,7 +115,7 @@ def _grade_inputs(config: Config, wildcards: Wildcards) -> Inputs:
     return {
         "generations": block_path(wildcards["reference"], dataset, wildcards["block"], "parquet"),
         "problems": dataset_path(dataset),
-        **verifier_file(config.datasets[dataset]),
+        **verifier_files(config.datasets[dataset]),
     }
 
 

@@ -14,7 +14,7 @@ from astarpo.config.stages.modules import (
     merge_modules,
     sampling_modules,
     sampling_packages,
-    verifier_file,
+    verifier_files,
     verifier_modules,
 )
 from astarpo.config.stages.stage import Inputs, Stage, Wildcards
@@ -60,11 +60,11 @@ def _inputs(config: Config, wildcards: Wildcards) -> Inputs:
     inputs: Inputs = {
         "reference": reference_path(run.reference),
         "dataset": dataset_path(run.dataset),
-        **verifier_file(config.datasets[run.dataset]),
+        **verifier_files(config.datasets[run.dataset]),
     }
     if run.validation is not None:
         inputs["validation"] = dataset_path(run.validation)
-        files = verifier_file(config.datasets[run.validation])
+        files = verifier_files(config.datasets[run.validation])
         inputs |= {f"validation_{name}": path for name, path in files.items()}
     if run.selection is not None:
         inputs["selection"] = selection_path(run.selection)
