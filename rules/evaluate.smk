@@ -2,6 +2,8 @@
 
 Comes in: reference policies and trained ones, benchmarks.
 Goes out: results/evaluations/{policy}/, where a policy is {reference} or {run}.seed-{n}.
+
+The finished answers of a killed job are in the folder `scratch`, as those of a block of samples (reference.smk).
 """
 
 
@@ -27,6 +29,7 @@ rule generate_answers:
         code=code("generate_answers"),
         settings=settings("generate_answers"),
         machine=machine,
+        scratch="results/parts/evaluations/{policy}/{benchmark}.{protocol}",
     shell:
         "python {params.launch}"
         " --log {log:q}"
@@ -36,6 +39,7 @@ rule generate_answers:
         " --machine {params.machine:q}"
         " --policy {input.policy:q}"
         " --benchmark {input.benchmark:q}"
+        " --scratch {params.scratch:q}"
         " --out {output:q}"
 
 

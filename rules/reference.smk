@@ -2,6 +2,9 @@
 
 Comes in: data sets; models from scratch, a folder or a hub.
 Goes out: results/references/{reference}/ and results/samples/{reference}/{dataset}/, one block of samples per job.
+
+What a killed job has finished is in the folder `scratch`, which is not an output, as Snakemake deletes those: the
+checkpoints of a warm start, and the responses of a block. The job deletes it when its outputs are in place.
 """
 
 
@@ -30,6 +33,7 @@ rule prepare_reference:
         options=options(["dataset", "model_files"]),
         model_content=model_content,
         lengths=reference_lengths,
+        scratch="results/checkpoints/{reference}/warm-start",
     shell:
         "python {params.launch}"
         " --log {log:q}"
@@ -39,6 +43,7 @@ rule prepare_reference:
         " --machine {params.machine:q}"
         " {params.options}"
         " --lengths {params.lengths:q}"
+        " --scratch {params.scratch:q}"
         " --out-model {output.model:q}"
         " --out-manifest {output.manifest:q}"
 
@@ -68,6 +73,7 @@ rule sample_reference:
         code=code("sample_reference"),
         settings=settings("sample_reference"),
         machine=machine,
+        scratch="results/parts/samples/{reference}/{dataset}/block-{block}",
     shell:
         "python {params.launch}"
         " --log {log:q}"
@@ -78,6 +84,7 @@ rule sample_reference:
         " --reference {input.reference:q}"
         " --dataset {input.dataset:q}"
         " --block {wildcards.block}"
+        " --scratch {params.scratch:q}"
         " --out {output.table:q}"
         " --out-manifest {output.manifest:q}"
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from astarpo.common import cli
 from astarpo.common.files import write_json
+from astarpo.common.origins import folder_of_origin, origin_of, remove_all, remove_older
 from astarpo.common.provenance import manifest, provenance
 from astarpo.model.lengths import Length
 
@@ -20,6 +21,9 @@ def main() -> None:
     parser.add_argument("--dataset", help="parquet with worked solutions, for the warm start")
     parser.add_argument("--model-files", nargs="*", default=[], help="files of a local model, for the record")
     parser.add_argument("--lengths", default="[]", metavar="JSON", help="longest inputs of later stages")
+    parser.add_argument(
+        "--scratch", help="folder of the warm start's checkpoints, until it ends (default: beside the model)"
+    )
     parser.add_argument("--out-model", required=True, help="model folder to write")
     parser.add_argument("--out-manifest", required=True, help="JSON written last")
     arguments = parser.parse_args()
@@ -37,7 +41,14 @@ def main() -> None:
         inputs["dataset"] = arguments.dataset
     made_from = provenance(__file__, arguments.settings, inputs)
     lengths = [Length(**length) for length in json.loads(arguments.lengths)]
-    policy, facts = prepare_reference(settings, arguments.dataset, machine.device, lengths)
+    scratch = Path(arguments.scratch or f"{arguments.out_model}.checkpoints")
+    folder = None
+    if settings.warm_start is not None:
+        folder = folder_of_origin(scratch, origin_of(made_from))
+        remove_older(scratch, folder)
+    policy, facts = prepare_reference(
+        settings, arguments.dataset, machine.device, lengths, folder, machine.checkpoint_every
+    )
     partial = Path(f"{arguments.out_model}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     policy.save(partial)
@@ -48,6 +59,7 @@ def main() -> None:
         arguments.out_manifest,
         manifest(made_from, {"model": arguments.out_model}, seconds, **facts),
     )
+    remove_all(scratch)
 
 
 if __name__ == "__main__":

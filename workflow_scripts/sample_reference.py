@@ -19,13 +19,16 @@ def main() -> None:
     parser.add_argument("--block", required=True, help="s<sample block>-p<prompt shard>")
     parser.add_argument("--out", required=True, help="parquet file, one row per response")
     parser.add_argument("--out-manifest", required=True, help="JSON: settings, inputs, seconds, tokens")
+    parser.add_argument("--scratch", help="folder of finished responses, until all are (default: OUT.parts)")
     arguments = parser.parse_args()
     sample_block, shard = cli.parse_block(arguments.block)
 
     from astarpo.common.machine import MachineSettings
+    from astarpo.common.parts import Parts
+    from astarpo.common.stopping import stopped_by_signals
     from astarpo.model.files import described_folder
     from astarpo.sampling.settings import SampleReferenceSettings, how_to_sample
-    from astarpo.sampling.stage import sample_rows
+    from astarpo.sampling.stage import kept_responses, sample_rows
 
     settings = SampleReferenceSettings.from_json(arguments.settings)
     machine = MachineSettings.from_json(arguments.machine, "--machine")
@@ -36,27 +39,31 @@ def main() -> None:
     sampling = settings.sampling
     first = sample_block * sampling.block_size
     rows = read_table(arguments.dataset, DATASET).to_pylist()
-    drawn = sample_rows(
-        described_folder(arguments.reference),
-        [row for row in rows if shard_of(row["prompt_id"], sampling.prompt_shards) == shard],
-        range(first, first + sampling.block_size),
-        lambda prompt_id, index: derive_seed(sampling.base_seed, "stage 1", prompt_id, index),
-        how_to_sample(sampling),
-        settings,
-        machine,
-        f"sample block {arguments.block}",
-    )
+    parts = Parts(arguments.scratch or f"{arguments.out}.parts", made_from, GENERATIONS)
+    with stopped_by_signals(lambda: kept_responses(parts.rows)), parts:
+        drawn = sample_rows(
+            described_folder(arguments.reference),
+            [row for row in rows if shard_of(row["prompt_id"], sampling.prompt_shards) == shard],
+            range(first, first + sampling.block_size),
+            lambda prompt_id, index: derive_seed(sampling.base_seed, "stage 1", prompt_id, index),
+            how_to_sample(sampling),
+            settings,
+            machine,
+            f"sample block {arguments.block}",
+            parts,
+        )
     write_table(arguments.out, drawn, GENERATIONS, {"provenance": made_from})
     write_json(
         arguments.out_manifest,
         manifest(
             made_from,
             {"generations": arguments.out},
-            time.monotonic() - started,
+            parts.found_s + time.monotonic() - started,
             responses=len(drawn),
             generated_tokens=sum(row["n_tokens"] for row in drawn),
         ),
     )
+    parts.remove()
 
 
 if __name__ == "__main__":

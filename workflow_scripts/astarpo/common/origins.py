@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import shutil
@@ -79,6 +80,14 @@ def remove_older(scratch: Path, folder: Path) -> None:
     for old in others[:-1]:
         print(f"{old}: deleted, unfinished work of older settings, inputs or code", flush=True)
         shutil.rmtree(old)
+
+
+def remove_all(scratch: Path) -> None:
+    """Delete the unfinished work of a job, of all origins, once its results are in place."""
+    for record in _records(scratch):
+        shutil.rmtree(record.parent)
+    with contextlib.suppress(OSError):  # something else is in it
+        scratch.rmdir()
 
 
 def _records(scratch: Path) -> list[Path]:

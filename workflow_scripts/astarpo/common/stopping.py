@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -10,6 +11,7 @@ from astarpo.common.errors import Interrupted
 
 # From a cluster's time limit or from Snakemake; from Ctrl-C.
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
+SECONDS_OF_ONE_REQUEST = 1.0
 
 
 @contextmanager
@@ -30,11 +32,12 @@ def stopped_by_signals(kept: Callable[[], str]) -> Iterator[None]:
     Raises:
         Interrupted: a signal arrived, and the block did not finish.
     """
-    received = []
+    received: list[float] = []
 
     def stop() -> None:
-        received.append(True)
-        if len(received) == 1:  # Ctrl-C and Snakemake's own signal arrive together; what is finished is being written
+        # Ctrl-C and Snakemake's own signal arrive together, and the first must be left to write what is finished.
+        if not received or time.monotonic() - received[-1] > SECONDS_OF_ONE_REQUEST:
+            received.append(time.monotonic())
             raise KeyboardInterrupt
 
     with _handled(stop):

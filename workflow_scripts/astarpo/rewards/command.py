@@ -6,6 +6,7 @@ from astarpo.common import cli
 from astarpo.common.columns import GRADED, GRADED_ANSWERS
 from astarpo.common.files import write_table
 from astarpo.common.provenance import provenance
+from astarpo.common.stopping import stopped_by_signals
 from astarpo.rewards.settings import GradingSettings
 from astarpo.rewards.stage import add_answer_classes, grade_table
 
@@ -29,9 +30,10 @@ def grade_responses(script: str, description: str | None, merge_answers: bool) -
     inputs = {"generations": arguments.generations, "problems": arguments.problems}
     inputs |= cli.one_or_numbered("verifier", arguments.verifier)
     origin = provenance(script, arguments.settings, inputs)
-    rows, counts = grade_table(arguments.generations, arguments.problems, settings, arguments.workers)
-    if merge_answers:
-        add_answer_classes(rows, arguments.problems, settings, arguments.workers)
+    with stopped_by_signals(lambda: f"no grade of {arguments.generations} is kept; run the same command again"):
+        rows, counts = grade_table(arguments.generations, arguments.problems, settings, arguments.workers)
+        if merge_answers:
+            add_answer_classes(rows, arguments.problems, settings, arguments.workers)
     schema = GRADED_ANSWERS if merge_answers else GRADED
     write_table(arguments.out, rows, schema, {"provenance": origin, "statuses": counts})
     print(

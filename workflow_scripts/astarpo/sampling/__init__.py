@@ -56,6 +56,10 @@ class Completion:
             raise FloatingPointError(f"token {place} of a response has a log-probability that is not finite")
 
 
+# Called after each batch with the places of its requests, in the order given, and their completions.
+OnBatch = Callable[[Sequence[int], Sequence[Completion]], None]
+
+
 class Sampler(Protocol):
     """A sampling engine: token ids in, token ids out."""
 
@@ -63,9 +67,13 @@ class Sampler(Protocol):
         self,
         requests: Sequence[Request],
         settings: SamplingSettings,
-        on_batch: Callable[[int], None] | None = None,
+        on_batch: OnBatch | None = None,
     ) -> list[Completion]:
-        """Draw one response for each request, in the order of the requests; ``on_batch`` is called for progress."""
+        """Draw one response for each request, in the order of the requests.
+
+        Requests are drawn in batches, and ``on_batch`` is called after each. If the requests of some whole batches are
+        left out, the others are drawn in the same batches as before, with the same numbers to the last bit.
+        """
         ...
 
     def weights_changed(self) -> None:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TypedDict
+from typing import TypedDict, cast
 
 import torch
 
 from astarpo.common.errors import InputError
 from astarpo.common.machine import MachineSettings
+from astarpo.common.parts import Parts
 from astarpo.common.progress import Progress
 from astarpo.data.prompts import encode_prompts
+from astarpo.data.settings import PromptSettings
 from astarpo.model.lengths import Length, check_folder
 from astarpo.model.loading import load_policy, load_policy_without_weights
 from astarpo.model.memory import LOADING, check_fits, parameters_of_folder
@@ -50,6 +52,7 @@ def sample_rows(
     policy_settings: GenerationSettings,
     machine: MachineSettings,
     title: str,
+    parts: Parts | None = None,
 ) -> list[GenerationRow]:
     """Draw the given samples of every prompt with the model of a folder.
 
@@ -62,6 +65,7 @@ def sample_rows(
         policy_settings: engine, precision and prompting, from the stage's settings.
         machine: ``device``, ``sampling_batch`` and the settings that begin with ``sampler_``.
         title: label of the progress bar.
+        parts: has the responses that are already drawn, and gets the new ones; None keeps nothing.
 
     Returns:
         Rows with the columns of `columns.GENERATIONS`, prompts in their order, samples in theirs.
@@ -79,29 +83,48 @@ def sample_rows(
         if policy_settings.sampling_engine == "transformers"
         else load_policy_without_weights(model_folder)
     )
-    encoded = encode_prompts(
-        policy.tokenizer,
-        [row["prompt_id"] for row in rows],
-        [row["prompt"] for row in rows],
-        policy_settings.prompting,
-    )
-    if encoded.too_long:
-        print(
-            f"{len(encoded.too_long)} prompts are longer than max_prompt_tokens and are left out",
-            flush=True,
-        )
-    if rows and not encoded.prompt_ids:
-        raise InputError(
-            f"all {len(rows)} prompts are longer than max_prompt_tokens "
-            f"({policy_settings.prompting.max_prompt_tokens}); raise it in the reference's entry"
-        )
     requests = [
         Request(prompt_id, sample_index, seed_of(prompt_id, sample_index), token_ids)
-        for prompt_id, token_ids in zip(encoded.prompt_ids, encoded.token_ids, strict=True)
+        for prompt_id, token_ids in _encode(policy, rows, policy_settings.prompting)
         for sample_index in sample_indices
     ]
-    completions = _draw(model_folder, policy, requests, sampling, policy_settings, machine, title)
-    return [_row(request, drawn) for request, drawn in zip(requests, completions, strict=True)]
+    drawn = {} if parts is None else {(row["prompt_id"], row["sample_index"]): row for row in _found(parts)}
+    missing = [request for request in requests if _key(request) not in drawn]
+    if drawn:
+        kept = len(requests) - len(missing)
+        print(f"{kept:,} of {len(requests):,} responses were drawn before and are kept", flush=True)
+    if missing:
+        with Progress(title, len(requests), "responses", done=len(requests) - len(missing)) as progress:
+            completions = _draw(model_folder, policy, missing, sampling, policy_settings, machine, progress, parts)
+        drawn.update({_key(one): _row(one, completion) for one, completion in zip(missing, completions, strict=True)})
+    return [drawn[_key(request)] for request in requests]
+
+
+def kept_responses(count: int) -> str:
+    """Say what is kept of a stage that was stopped, and how to go on."""
+    return f"{count:,} finished responses are kept; run the same command to draw the others"
+
+
+def _encode(policy: Policy, rows: Sequence[PromptRow], prompting: PromptSettings) -> list[tuple[str, list[int]]]:
+    """(prompt_id, token ids) of each prompt that is short enough."""
+    ids, prompts = [row["prompt_id"] for row in rows], [row["prompt"] for row in rows]
+    encoded = encode_prompts(policy.tokenizer, ids, prompts, prompting)
+    if encoded.too_long:
+        print(f"{len(encoded.too_long)} prompts are longer than max_prompt_tokens and are left out", flush=True)
+    if rows and not encoded.prompt_ids:
+        raise InputError(
+            f"all {len(rows)} prompts are longer than max_prompt_tokens ({prompting.max_prompt_tokens}); raise it in "
+            "the reference's entry"
+        )
+    return list(zip(encoded.prompt_ids, encoded.token_ids, strict=True))
+
+
+def _found(parts: Parts) -> list[GenerationRow]:
+    return [cast(GenerationRow, row) for row in parts.found]
+
+
+def _key(request: Request) -> tuple[str, int]:
+    return request.prompt_id, request.sample_index
 
 
 def _draw(
@@ -111,9 +134,16 @@ def _draw(
     sampling: SamplingSettings,
     policy_settings: GenerationSettings,
     machine: MachineSettings,
-    title: str,
+    progress: Progress,
+    parts: Parts | None,
 ) -> list[Completion]:
+    """Draw responses; ``parts`` gets those of each batch as soon as it is finished."""
     from astarpo.model.precision import autocast
+
+    def on_batch(places: Sequence[int], finished: Sequence[Completion]) -> None:
+        if parts is not None:
+            parts.add(_row(requests[place], drawn) for place, drawn in zip(places, finished, strict=True))
+        progress.advance(len(places))
 
     torch.set_num_threads(policy_settings.torch_threads)
     sampler = make_sampler(
@@ -125,12 +155,9 @@ def _draw(
         longest=policy_settings.prompting.max_prompt_tokens + sampling.max_new_tokens,
         trained=False,
     )
-    with (
-        Progress(title, len(requests), "responses") as progress,
-        autocast(machine.device, policy_settings.precision),
-    ):
+    with autocast(machine.device, policy_settings.precision):
         try:
-            return sampler.sample(requests, sampling, on_batch=progress.advance)
+            return sampler.sample(requests, sampling, on_batch)
         except FloatingPointError as error:
             raise InputError(f"{model_folder}: {error}; its weights are damaged, or its training diverged") from error
 

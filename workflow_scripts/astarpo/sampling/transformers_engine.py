@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -11,7 +11,7 @@ from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerB
 
 from astarpo.common.seeds import uniforms
 from astarpo.model.log_probs import response_length
-from astarpo.sampling import Completion, Request
+from astarpo.sampling import Completion, OnBatch, Request
 from astarpo.sampling.generation import Drawing
 from astarpo.sampling.grouped_query_attention import groups_together
 from astarpo.sampling.settings import SamplingSettings
@@ -41,15 +41,16 @@ class TransformersSampler:
         self,
         requests: Sequence[Request],
         settings: SamplingSettings,
-        on_batch: Callable[[int], None] | None = None,
+        on_batch: OnBatch | None = None,
     ) -> list[Completion]:
         """Draw one response for each request, in the order of the requests.
 
         Args:
             requests: what to draw; prompts of similar length are drawn together.
             settings: temperature, nucleus and the longest response.
-            on_batch: called with the number of responses after each batch, for progress.
+            on_batch: called after each batch.
         """
+        # The sort keeps the order of equal lengths, so leaving out whole batches changes no other batch.
         by_length = sorted(range(len(requests)), key=lambda i: len(requests[i].prompt_token_ids))
         completions: dict[int, Completion] = {}
         for start in range(0, len(by_length), self.batch_size):
@@ -57,7 +58,7 @@ class TransformersSampler:
             drawn = self._sample_batch([requests[i] for i in chosen], settings)
             completions.update(zip(chosen, drawn, strict=True))
             if on_batch is not None:
-                on_batch(len(chosen))
+                on_batch(chosen, drawn)
         return [completions[i] for i in range(len(requests))]
 
     def _sample_batch(self, requests: Sequence[Request], settings: SamplingSettings) -> list[Completion]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from astarpo.common.errors import InputError
 from astarpo.common.files import read_json
-from astarpo.sampling import Completion, Request
+from astarpo.sampling import Completion, OnBatch, Request
 from astarpo.sampling.settings import SamplingSettings
 from astarpo.sampling.vllm_weights import WeightLink
 
@@ -125,14 +125,14 @@ class VllmSampler:
         self,
         requests: Sequence[Request],
         settings: SamplingSettings,
-        on_batch: Callable[[int], None] | None = None,
+        on_batch: OnBatch | None = None,
     ) -> list[Completion]:
         """Draw one response for each request, in the order of the requests.
 
         Args:
             requests: what to draw.
             settings: temperature, nucleus and the longest response.
-            on_batch: called with the number of responses after each batch, for progress.
+            on_batch: called after each call of vLLM, which draws 16 batches.
 
         Raises:
             InputError: a prompt leaves no room for a response.
@@ -145,6 +145,9 @@ class VllmSampler:
         for start in range(0, len(requests), size):
             chosen = requests[start : start + size]
             self._check_lengths(chosen, settings)
+            # A prompt that is read from the cache is rounded in another way than one that is computed. Without this, a
+            # call would depend on the calls before it, and a job that resumes would draw other responses.
+            self.engine.reset_prefix_cache()
             # The engine has its own precision, whatever the trainer's autocast around us says.
             with torch.autocast(self.machine.device, enabled=False):
                 drawn = self.engine.generate(
@@ -152,9 +155,10 @@ class VllmSampler:
                     [SamplingParams(**self._params(request, settings)) for request in chosen],
                     use_tqdm=False,
                 )
-            completions += [self._completion(one.outputs[0]) for one in drawn]
+            finished = [self._completion(one.outputs[0]) for one in drawn]
+            completions += finished
             if on_batch is not None:
-                on_batch(len(chosen))
+                on_batch(range(start, start + len(chosen)), finished)
         return completions
 
     def weights_changed(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 
@@ -38,7 +39,12 @@ from astarpo.stage_one.warm_start import encode_solutions, warm_start
 
 
 def prepare_reference(
-    settings: ReferenceSettings, dataset: str | None, device: str, lengths: Sequence[Length] = ()
+    settings: ReferenceSettings,
+    dataset: str | None,
+    device: str,
+    lengths: Sequence[Length] = (),
+    folder: Path | None = None,
+    checkpoint_every: int = 25,
 ) -> tuple[Policy, dict[str, object]]:
     """Make or load a model, and warm-start it if the settings ask for that.
 
@@ -49,6 +55,7 @@ def prepare_reference(
         dataset: parquet file with worked solutions, for the warm start.
         device: where to train.
         lengths: the longest inputs that the configuration will give the model.
+        folder, checkpoint_every: of the warm start's checkpoints, see `warm_start`.
 
     Returns:
         The policy, and facts for its manifest: parameters, end tokens, warm-start loss, prompts left out.
@@ -56,6 +63,7 @@ def prepare_reference(
     Raises:
         InputError: the model is unavailable or cannot be used as the configuration asks, or the data set has no
             worked solutions.
+        Interrupted: the warm start was stopped by a signal, after a checkpoint.
     """
     if settings.torch_threads is not None:
         torch.set_num_threads(settings.torch_threads)
@@ -73,7 +81,7 @@ def prepare_reference(
     }
     if settings.warm_start is None:
         return policy, facts
-    return policy, {**facts, **_warm_start(policy, settings, dataset)}
+    return policy, {**facts, **_warm_start(policy, settings, dataset, folder, checkpoint_every)}
 
 
 def _check(source: ModelSource, attention: str, chat: ChatSettings, lengths: Sequence[Length]) -> list[int]:
@@ -143,7 +151,9 @@ def make_policy(source: ModelSource, device: str, attention: str = SDPA) -> Poli
     return load_policy(source.path, device, attention)
 
 
-def _warm_start(policy: Policy, settings: ReferenceSettings, dataset: str | None) -> dict[str, object]:
+def _warm_start(
+    policy: Policy, settings: ReferenceSettings, dataset: str | None, folder: Path | None, checkpoint_every: int
+) -> dict[str, object]:
     """Train the policy in place; return facts for the manifest."""
     if dataset is None:
         raise InputError("the warm start needs --dataset")
@@ -160,10 +170,12 @@ def _warm_start(policy: Policy, settings: ReferenceSettings, dataset: str | None
             flush=True,
         )
     prompts, solutions = [prompts[row] for row in fitting], [solutions[row] for row in fitting]
-    losses = warm_start(policy, prompts, solutions, settings.warm_start)
+    history = warm_start(policy, prompts, solutions, settings.warm_start, folder, checkpoint_every)
+    losses = history.losses
     tail = losses[-max(len(losses) // 20, 1) :]
     return {
         "warm_start_loss": sum(tail) / len(tail),
+        "warm_start_seconds": history.seconds,
         "warm_start_prompts": len(prompts),
         "warm_start_prompts_too_long": too_long,
         "warm_start_solutions_too_long": left_out,
