@@ -11,6 +11,7 @@ names of the rules: astarpo/config/stages/table.py.
 import json
 import shlex
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
@@ -123,7 +124,8 @@ def model_content(wildcards):
     source = CONFIG.references[wildcards.reference].source
     if source.kind != "local":
         return ""
-    HASHES.mkdir(parents=True, exist_ok=True)
+    with suppress(OSError):  # hashes of a folder that cannot be written to are computed each time
+        HASHES.mkdir(parents=True, exist_ok=True)
     return content_of(source.path)
 
 

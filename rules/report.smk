@@ -16,8 +16,11 @@ onstart:
     # What the tables are made of, and what each result must have been made from. It is a file because that of a sweep
     # of some hundred runs does not fit on a command line. It is no rule's output because its hash is already among the
     # settings of `summarize`, and a rule that takes no time would clutter the report's page of runtimes.
-    write_text("results/tables/plan.json", tables_plan(CONFIG))
-    remember(job.params.code for job in workflow.dag.needrun_jobs() if "code" in job.params.keys())
+    try:
+        write_text("results/tables/plan.json", tables_plan(CONFIG))
+        remember(job.params.code for job in workflow.dag.needrun_jobs() if "code" in job.params.keys())
+    except InputError as error:
+        raise WorkflowError(str(error)) from None
 
 
 if not workflow.modifier.is_main_snakefile():

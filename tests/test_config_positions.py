@@ -48,6 +48,24 @@ def test_a_key_given_twice_would_lose_the_first_value(tmp_path):
     )
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("runs:\n  steps: " + "1" * 5000, "2: an integer of 5000 characters, which is too long"),
+        ("runs:\n  " + "[" * 60 + "]" * 60, "2: nested more than 50 levels deep"),
+        ("runs:\n  " + "[" * 9000 + "]" * 9000, "2: nested more than 50 levels deep"),
+        ("runs:\n  a: &a\n    b: [1, *a]", "2: this list or mapping contains itself, by an alias"),
+    ],
+)
+def test_what_python_cannot_hold_is_named_with_its_line(text, expected, tmp_path):
+    assert refused(tmp_path / "my.yaml", text).startswith(expected)
+
+
+def test_an_alias_used_twice_is_not_circular(tmp_path):
+    (tmp_path / "my.yaml").write_text("a: &a {x: [1]}\nb: [*a, *a]\nc: {d: *a}\ne: " + "[" * 49 + "]" * 49)
+    check_files([tmp_path / "my.yaml"])
+
+
 def test_valid_and_missing_files_pass(tmp_path):
     check_files([ROOT / "config/config.yaml", *ROOT.glob("config/recipes/**/*.yaml"), tmp_path / "none.yaml"])
     (tmp_path / "my.json").write_text(json.dumps({"runs": {"a": [1, {"b": "\t"}]}}))

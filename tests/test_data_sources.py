@@ -98,6 +98,39 @@ def test_a_row_without_the_mark_is_an_error_that_names_it(tmp_path):
         prepare(settings(path, GSM8K, "gsm8k"), "gsm8k")
 
 
+@pytest.mark.parametrize(
+    ("row", "expected"),
+    [
+        (r'{"question": "\ud83d", "answer": "#### 2"}', r"\ud83d is half of a character (a lone surrogate)"),
+        (r'{"\udc00": 1, "question": "a", "answer": "#### 2"}', r"\udc00 is half of a character"),
+        (
+            '{"question": "a", "answer": ' + "1" * 5000 + "}",
+            "an integer has too many digits to be read; put it in quotes",
+        ),
+        ('{"question": ' + "[" * 100_000 + "]" * 100_000 + "}", "lists and objects are nested too deeply"),
+        ('{"question": "a"', "not valid JSON (Expecting"),
+    ],
+)
+def test_a_line_that_no_table_can_hold_is_one_line(row, expected, tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"question": "\\ud83d\\ude00 a pair", "answer": "#### 1"}\n' + row + "\n")
+    with pytest.raises(InputError) as caught:
+        prepare(settings(path, GSM8K, "gsm8k"), "gsm8k")
+    said = str(caught.value)
+    assert said.startswith(f"{path}, line 2: {expected}") and "\n" not in said and len(said) < 300
+
+
+@pytest.mark.parametrize(
+    "value", [json.loads("[" * 900 + "]" * 900), {"a": "x" * 5000}, ["long"] * 5000], ids=["nested", "long", "many"]
+)
+def test_a_value_in_a_message_is_cut(value, tmp_path):
+    path = write(tmp_path, [{"question": value, "answer": "#### 1"}])
+    with pytest.raises(InputError) as caught:
+        prepare(settings(path, GSM8K, "gsm8k"), "gsm8k")
+    assert "column 'question': must be a string or a number, but is" in str(caught.value)
+    assert len(str(caught.value)) < 500
+
+
 def test_a_source_is_named_in_messages():
     assert describe_source(HubData(kind="hub", id="openai/gsm8k", split="train")) == "openai/gsm8k"
     assert describe_source(ChainSums(kind="chain_sum", count=1)) == "chain_sum"

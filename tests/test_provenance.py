@@ -2,10 +2,18 @@
 
 import json
 import sys
+from functools import partial
 from pathlib import Path
 
+import pyarrow as pa
+import pytest
+
 from astarpo.common import provenance
+from astarpo.common.errors import InputError
 from astarpo.common.files import sha256, write_json, write_table
+from astarpo.model.files import described_folder
+from astarpo.tables.checks import check_manifest
+from astarpo.tables.trainings import _field
 
 SCRIPT = Path(__file__).parent.parent / "workflow_scripts" / "train_policy.py"
 
@@ -34,8 +42,6 @@ def test_a_manifest_says_what_it_ran_on(tmp_path):
 
 
 def test_provenance_is_read_from_json_and_parquet(tmp_path):
-    import pyarrow as pa
-
     write_json(tmp_path / "manifest.json", {"settings": "{}"})
     write_table(
         tmp_path / "t.parquet",
@@ -45,6 +51,60 @@ def test_provenance_is_read_from_json_and_parquet(tmp_path):
     )
     assert provenance.read_provenance(tmp_path / "manifest.json")["settings"] == "{}"
     assert provenance.read_provenance(tmp_path / "t.parquet") == {"settings": "1"}
+
+
+WHOLE = {"settings": "{}", "inputs": {"a": "1"}, "outputs": {"model": "2"}, "code": "3", "seconds": 1, "seed": 0}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        json.dumps(WHOLE)[:-9].encode(),
+        b"\x00\xff\xfe\x93",
+        b"[1, 2]",
+        b"null",
+        b'{"outputs": ' + b"[" * 99_999,
+        json.dumps({**WHOLE, "seconds": 0}).replace('"seconds": 0', '"seconds": ' + "1" * 5000).encode(),
+        *(
+            json.dumps({**WHOLE, key: wrong}).encode()
+            for key in WHOLE
+            for wrong in ("" if key == "seed" else None, [1], {"a": 1}, {"a": None})
+        ),
+    ],
+)
+def test_a_damaged_manifest_is_one_line_for_everyone_who_reads_it(content, tmp_path):
+    path = tmp_path / "manifest.json"
+    path.write_bytes(content)
+    (tmp_path / "model").mkdir()
+    for read in (
+        provenance.read_manifest,
+        provenance.read_provenance,
+        provenance.content_sha256,
+        described_folder,
+        partial(check_manifest, expected_settings="{}", actual_inputs={}, rule="train_policy"),
+        partial(_field, name="seconds"),
+    ):
+        with pytest.raises(
+            InputError, match=rf"^{path}: [^\n]{{9,400}}; if the workflow made it, delete it, and [^\n]*$"
+        ):
+            read(path)
+
+
+def test_a_manifest_without_outputs_is_damaged(tmp_path):
+    write_json(tmp_path / "manifest.json", {"settings": "{}"})
+    with pytest.raises(InputError, match="does not list any outputs"):
+        provenance.read_manifest(tmp_path / "manifest.json")
+    write_json(tmp_path / "manifest.json", {"outputs": {"table": "1"}})
+    (tmp_path / "model").mkdir()
+    with pytest.raises(InputError, match="its files are not those that"):
+        described_folder(tmp_path / "manifest.json")
+
+
+def test_a_table_with_a_damaged_record_is_refused(tmp_path):
+    write_table(tmp_path / "t", [], pa.schema([("a", pa.int64())]), {"provenance": {"inputs": {"a": 1}}})
+    with pytest.raises(InputError, match="t: damaged, its key 'inputs' is {'a': 1}"):
+        provenance.read_provenance(tmp_path / "t")
 
 
 def test_a_real_manifest_is_json(tmp_path):

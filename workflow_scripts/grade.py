@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from astarpo.common import cli
-from astarpo.common.errors import InputError
+from astarpo.common.errors import InputError, shortened
 from astarpo.common.progress import Progress
 
 CHUNK = 1000
@@ -107,12 +107,12 @@ def _read(path: str) -> list[dict[str, Any]]:
             if not isinstance(row[column], str):
                 hint = "; write a number as a string" if isinstance(row[column], (int, float)) else ""
                 raise InputError(
-                    f"{path}, row {number}, column {column!r}: must be a string, but is {row[column]!r}{hint}"
+                    f"{path}, row {number}, column {column!r}: must be a string, but is {shortened(row[column])}{hint}"
                 )
         if row.get("finish_reason") not in (None, "stop", "length"):
             raise InputError(
                 f"{path}, row {number}, column 'finish_reason': must be 'stop' or 'length', but is "
-                f"{row['finish_reason']!r}"
+                f"{shortened(row['finish_reason'])}"
             )
         rows.append(row)
     return rows

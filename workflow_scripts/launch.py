@@ -24,6 +24,7 @@ from astarpo.common.code import FINGERPRINT, SCRIPTS, check_planned
 from astarpo.common.devices import VISIBLE, claim, slurm_job
 from astarpo.common.locks import acquire
 from astarpo.common.progress import TERMINAL_FD
+from astarpo.common.writing import writing
 
 OPTIONS = ("--log", "--code", "--gpus", "--processes", "--nodes")
 LOCKS = Path("results/.locks")
@@ -35,7 +36,6 @@ def main(arguments: list[str]) -> None:
     if "--log" not in options or not script:
         print(__doc__, file=sys.stderr)
         sys.exit(0 if arguments in (["--help"], ["-h"]) else 2)
-    send_output_to(Path(options["--log"]))
     cli.run(lambda: start(options, script))
 
 
@@ -51,13 +51,14 @@ def split(arguments: list[str]) -> tuple[dict[str, str], list[str]]:
 
 def send_output_to(log: Path) -> None:
     """Redirect the standard output and error of this process, and of the script that replaces it, to a file."""
-    log.parent.mkdir(parents=True, exist_ok=True)
+    with writing(log):
+        log.parent.mkdir(parents=True, exist_ok=True)
+        # Append, as a job whose Snakemake died may still write here while its successor is refused.
+        stream = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o666)
     if sys.stderr.isatty() and TERMINAL_FD not in os.environ:
         terminal = os.dup(2)
         os.set_inheritable(terminal, True)
         os.environ[TERMINAL_FD] = str(terminal)
-    # Append, as a job whose Snakemake died may still write here while its successor is refused.
-    stream = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o666)
     os.dup2(stream, 1)
     os.dup2(stream, 2)
 
@@ -68,7 +69,8 @@ def lock_of(log: Path) -> Path:
 
 
 def start(options: dict[str, str], script: list[str]) -> None:
-    """Claim the devices and replace this process by the script, or by torchrun or srun."""
+    """Open the log, claim the devices and replace this process by the script, or by torchrun or srun."""
+    send_output_to(Path(options["--log"]))
     os.set_inheritable(acquire(lock_of(Path(options["--log"])), f"the job of {options['--log']}"), True)
     if not script[0].endswith(".py"):
         script = [str(SCRIPTS / f"{script[0]}.py"), *script[1:]]

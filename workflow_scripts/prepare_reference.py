@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import time
 from pathlib import Path
 
@@ -12,6 +10,7 @@ from astarpo.common import cli
 from astarpo.common.files import write_json
 from astarpo.common.origins import folder_of_origin, origin_of, remove_all, remove_older
 from astarpo.common.provenance import manifest, provenance
+from astarpo.common.writing import new_folder
 from astarpo.model.lengths import Length
 
 
@@ -49,11 +48,8 @@ def main() -> None:
     policy, facts = prepare_reference(
         settings, arguments.dataset, machine.device, lengths, folder, machine.checkpoint_every
     )
-    partial = Path(f"{arguments.out_model}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    policy.save(partial)
-    shutil.rmtree(arguments.out_model, ignore_errors=True)
-    os.replace(partial, arguments.out_model)
+    with new_folder(arguments.out_model) as partial:
+        policy.save(partial)
     seconds = time.monotonic() - started
     write_json(
         arguments.out_manifest,

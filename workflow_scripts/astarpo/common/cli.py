@@ -8,9 +8,11 @@ import re
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any
+from contextlib import suppress
+from typing import Any, NoReturn
 
-from astarpo.common.errors import InputError, Interrupted
+from astarpo.common.errors import InputError, Interrupted, shortened
+from astarpo.common.writing import failure
 
 EXIT_BAD_INPUT = 1
 EXIT_KEYBOARD = 128 + signal.SIGINT  # as a shell has it
@@ -39,8 +41,8 @@ def parse_settings(text: str) -> dict[str, Any]:
     """
     try:
         settings = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise InputError(f"--settings is not valid JSON ({error}): {text!r}") from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"--settings is not valid JSON ({error}): {shortened(text)}") from error
     if not isinstance(settings, dict):
         raise InputError(f"--settings must be a JSON object, but is: {text!r}")
     return settings
@@ -69,15 +71,23 @@ def one_or_numbered(name: str, paths: Sequence[str]) -> dict[str, str]:
 
 
 def run(main: Callable[[], None]) -> None:
-    """Run a script's ``main``; an `InputError` becomes a message and exit status 1."""
+    """Run a script's ``main``; an `InputError`, and an error of the operating system, become a message and status 1."""
     try:
         main()
     except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(EXIT_BAD_INPUT)
+        _end(f"error: {error}", EXIT_BAD_INPUT)
     except Interrupted as error:
-        print(f"stopped: {error}", file=sys.stderr)
-        sys.exit(EXIT_INTERRUPTED)
+        _end(f"stopped: {error}", EXIT_INTERRUPTED)
     except KeyboardInterrupt:
-        print("stopped: by Ctrl-C; run the same command again", file=sys.stderr)
-        sys.exit(EXIT_KEYBOARD)
+        _end("stopped: by Ctrl-C; run the same command again", EXIT_KEYBOARD)
+    except Exception as error:
+        reason = failure(error)
+        if reason is None:
+            raise
+        _end(f"error: {getattr(error, 'filename', None) or 'a file of this job'}: {reason}", EXIT_BAD_INPUT)
+
+
+def _end(message: str, status: int) -> NoReturn:
+    with suppress(OSError):  # of a log on a disk that is full
+        print(message, file=sys.stderr, flush=True)
+    sys.exit(status)

@@ -10,7 +10,7 @@ def flat_settings(text: str) -> dict[str, str]:
     """Flatten settings JSON to dotted key -> value as JSON, so that spaces and order do not matter."""
     try:
         return dict(_leaves("", json.loads(text)))
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):
         return {"settings": text}
 
 

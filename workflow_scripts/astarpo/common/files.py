@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from astarpo.common.errors import InputError
+from astarpo.common.errors import InputError, shortened
+from astarpo.common.writing import new_file
 
 FOOTER_SHA256 = "footer_sha256"
 AGAIN = "; if the workflow made it, delete it, and the stage that made it runs again"
@@ -66,6 +66,9 @@ def write_table(
         rows: dictionaries with the schema's keys, or a table.
         schema: columns and types, in the order of the file.
         metadata: JSON values stored in the file, to be read by `table_metadata`.
+
+    Raises:
+        InputError: the disk is full or the folder is not writable; what was there before stays.
     """
     import pyarrow.parquet as pq
 
@@ -75,9 +78,8 @@ def write_table(
     table = table.replace_schema_metadata(
         {**encoded, FOOTER_SHA256: json.dumps(_footer_sha256(table.schema, table.num_rows))}
     )
-    partial = _partial(path)
-    pq.write_table(table, partial, write_page_checksum=True)
-    os.replace(partial, path)
+    with new_file(path) as partial:
+        pq.write_table(table, partial, write_page_checksum=True)
 
 
 def table_metadata(path: str | Path) -> dict[str, Any]:
@@ -130,8 +132,20 @@ def read_json(path: str | Path) -> Any:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file; run the stage that writes it first") from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not a readable JSON file ({error})") from error
+    except (ValueError, RecursionError, OSError) as error:  # numbers that are too long are a ValueError
+        raise InputError(f"{path}: not a readable JSON file ({error}){AGAIN}") from error
+
+
+def read_json_object(path: str | Path) -> dict[str, Any]:
+    """Read a JSON file that holds one object.
+
+    Raises:
+        InputError: the file is missing, is not valid JSON or holds something else.
+    """
+    value = read_json(path)
+    if not isinstance(value, dict):
+        raise InputError(f"{path}: must hold a JSON object, but holds {shortened(value)}{AGAIN}")
+    return value
 
 
 def write_json(path: str | Path, value: object) -> None:
@@ -140,10 +154,13 @@ def write_json(path: str | Path, value: object) -> None:
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Write a text file atomically."""
-    partial = _partial(path)
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)
+    """Write a text file atomically.
+
+    Raises:
+        InputError: the disk is full or the folder is not writable; what was there before stays.
+    """
+    with new_file(path) as partial:
+        partial.write_text(text, encoding="utf-8")
 
 
 def sha256(path: str | Path) -> str:
@@ -163,9 +180,3 @@ def sha256(path: str | Path) -> str:
         while block := stream.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
-
-
-def _partial(path: str | Path) -> Path:
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return path.with_name(f"{path.name}.partial")

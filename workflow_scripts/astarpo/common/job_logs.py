@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from astarpo.common.writing import WAYS_OUT, free_space
 
 # As `Progress` prints them.
 PROGRESS_LINE = re.compile(
@@ -18,6 +21,7 @@ REASON_LINES = (
     re.compile(r"^(\w[\w.]*(?:Error|Exception|Interrupt|Exit)\b.*)$", re.MULTILINE),
 )
 TAIL_BYTES = 65_536
+LEAST_FREE = 1 << 20  # bytes; a disk with less counts as full
 
 
 @dataclass(frozen=True)
@@ -69,11 +73,15 @@ def failure_reason(log: Path) -> str:
 
     Returns:
         What follows the last ``error:`` or ``stopped:``; otherwise the last exception that a traceback names;
-        otherwise the last line. A log without lines is described instead.
+        otherwise the last line. A log without lines is described instead, and a full disk, which would explain that.
     """
     try:
         text = _tail(log)
     except OSError:
+        text = None
+    if not (text and text.strip()) and free_space(log) < LEAST_FREE:
+        return f"the disk of {log.parent} is full; {WAYS_OUT[errno.ENOSPC]}"
+    if text is None:
         return "no log was written"
     for pattern in REASON_LINES:
         matches = pattern.findall(text)

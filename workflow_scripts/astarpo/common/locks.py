@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from astarpo.common.errors import InputError
+from astarpo.common.writing import writing
 
 
 def acquire(path: str | Path, work: str) -> int:
@@ -23,11 +24,12 @@ def acquire(path: str | Path, work: str) -> int:
         A file descriptor.
 
     Raises:
-        InputError: another process has the lock.
+        InputError: another process has the lock, or the file cannot be written.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
@@ -39,7 +41,8 @@ def acquire(path: str | Path, work: str) -> int:
     job = os.environ.get("SLURM_JOB_ID")
     os.ftruncate(descriptor, 0)
     holder = f"process {os.getpid()} on {socket.gethostname()}" + (f", SLURM job {job}" if job else "")
-    os.pwrite(descriptor, holder.encode(), 0)
+    with writing(path):
+        os.pwrite(descriptor, holder.encode(), 0)
     return descriptor
 
 

@@ -11,8 +11,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from astarpo.common.differences import differing, flat_settings
-from astarpo.common.files import read_json, write_json
-from astarpo.common.provenance import Provenance, versions
+from astarpo.common.errors import InputError
+from astarpo.common.files import write_json
+from astarpo.common.provenance import Provenance, read_provenance, versions
 
 ORIGIN = "made_from.json"
 # Other versions of these packages may compute other numbers.
@@ -96,11 +97,14 @@ def _records(scratch: Path) -> list[Path]:
 
 
 def _what_differs(record: Path, origin: Origin) -> str:
-    other = read_json(record)
+    try:
+        other = read_provenance(record)
+    except InputError:
+        return "settings, inputs and code of which the record is damaged"
     differences = {
-        "other settings": differing(flat_settings(other["settings"]), flat_settings(origin.settings)),
-        "other inputs": differing(other["inputs"], origin.inputs),
-        "other code": differing(other["modules"], origin.modules),
-        "other versions": differing(other["versions"], origin.versions),
+        "other settings": differing(flat_settings(other.get("settings", "{}")), flat_settings(origin.settings)),
+        "other inputs": differing(other.get("inputs", {}), origin.inputs),
+        "other code": differing(other.get("modules", {}), origin.modules),
+        "other versions": differing(other.get("versions", {}), origin.versions),
     }
     return "; ".join(f"{what} ({', '.join(names)})" for what, names in differences.items() if names) or "another seed"

@@ -12,9 +12,18 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from astarpo.common.code import code_of_job, file_sha256
-from astarpo.common.files import read_json, sha256, table_metadata
+from astarpo.common.errors import InputError, shortened
+from astarpo.common.files import AGAIN, read_json_object, sha256, table_metadata
 from astarpo.common.hashes import remembered_sha256
 
+# Types in a record; every `dict` maps names to texts.
+KINDS: dict[str, type | tuple[type, ...]] = {
+    **dict.fromkeys(("settings", "code", "hardware"), str),
+    **dict.fromkeys(("inputs", "outputs", "modules", "versions"), dict),
+    "seconds": (int, float),
+    "seed": (int, type(None)),
+    "commit": (str, type(None)),
+}
 PACKAGES = (
     "torch",
     "vllm",
@@ -97,16 +106,50 @@ def content_sha256(path: str | Path) -> str:
     if path.suffix == ".py":
         return file_sha256(path)
     if path.name.endswith("manifest.json"):
-        outputs = read_json(path)["outputs"]
+        outputs = read_manifest(path)["outputs"]
         return outputs["model"] if "model" in outputs else "+".join(outputs[key] for key in sorted(outputs))
     return sha256(path) if path.is_dir() else remembered_sha256(path)
 
 
+def read_manifest(path: str | Path) -> dict[str, Any]:
+    """Read the manifest of a stage's outputs.
+
+    Returns:
+        The manifest; ``outputs`` is there, every other key may be missing, and those that are there have their type.
+
+    Raises:
+        InputError: the file is missing or damaged.
+    """
+    record = read_json_object(path)
+    _check_types(path, record)
+    if "outputs" not in record:
+        raise InputError(f"{path}: damaged, it does not list any outputs{AGAIN}")
+    return record
+
+
 def read_provenance(path: str | Path) -> dict[str, Any]:
-    """Read the provenance in a manifest or parquet file; empty if it has none."""
+    """Read the provenance in a manifest or parquet file; empty if it has none.
+
+    Raises:
+        InputError: the file is missing or damaged.
+    """
     path = Path(path)
-    record = read_json(path) if path.suffix == ".json" else table_metadata(path).get("provenance")
-    return dict(record or {})
+    record = read_json_object(path) if path.suffix == ".json" else table_metadata(path).get("provenance") or {}
+    _check_types(path, record)
+    return dict(record)
+
+
+def _check_types(path: str | Path, record: object) -> None:
+    """Refuse a record in which a key has another type than the stages write."""
+    if not isinstance(record, dict):
+        raise InputError(f"{path}: damaged, its provenance is {shortened(record)}{AGAIN}")
+    for key, value in record.items():
+        expected = KINDS.get(key)
+        fits = expected is None or isinstance(value, expected)
+        if expected is dict and fits:
+            fits = all(isinstance(text, str) for text in value.values())
+        if not fits:
+            raise InputError(f"{path}: damaged, its key {key!r} is {shortened(value)}{AGAIN}")
 
 
 def versions() -> dict[str, str]:

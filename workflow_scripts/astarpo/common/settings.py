@@ -14,7 +14,7 @@ from typing import Any, Self
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from pydantic_core import ErrorDetails, PydanticCustomError
 
-from astarpo.common.errors import InputError
+from astarpo.common.errors import InputError, shortened
 
 
 class Section(BaseModel):
@@ -52,10 +52,10 @@ class Section(BaseModel):
         """
         try:
             read = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise InputError(f"{option} is not a JSON object ({error}): {text!r}") from error
+        except (ValueError, RecursionError) as error:  # numbers that are too long are a ValueError
+            raise InputError(f"{option} is not a JSON object ({error}): {shortened(text)}") from error
         if not isinstance(read, dict):
-            raise InputError(f"{option} is not a JSON object: {text!r}")
+            raise InputError(f"{option} is not a JSON object: {shortened(text)}")
         try:
             return cls(**read)
         except ValidationError as error:
@@ -85,4 +85,4 @@ def _problem(key: str, one: ErrorDetails) -> str:
         return f"{key} is missing"
     if one["type"] == "unknown_key":
         return f"{key}: {one['msg']}" if key else str(one["msg"])
-    return f"{key}: {one['msg']}; it is {one['input']!r}"
+    return f"{key}: {one['msg']}; it is {shortened(one['input'])}"

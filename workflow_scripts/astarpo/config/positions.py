@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -11,11 +13,12 @@ import yaml
 
 from astarpo.common.errors import InputError
 
+DEEPEST = 50  # levels of lists and mappings
 UNKNOWN_KEY = re.compile(r"unknown key '([^']*)'")
 
 
 def check_files(paths: Iterable[str | Path]) -> None:
-    """Refuse files that are not valid YAML, and repeated keys in a mapping.
+    """Refuse files that are not valid YAML or that Python cannot hold, and repeated keys in a mapping.
 
     Args:
         paths: configuration files; missing ones are ignored here.
@@ -27,6 +30,8 @@ def check_files(paths: Iterable[str | Path]) -> None:
         if not Path(path).is_file():
             continue
         root = _compose(path)
+        for node, problem in _unreadable(root, set(), set()):
+            raise InputError(f"{_shown(path)}:{_line(node)}: {problem}")
         for first, again in _repeated(root):
             raise InputError(
                 f"{_shown(path)}:{_line(again)}: the key '{again.value}' is repeated; its first value, in "
@@ -95,6 +100,8 @@ def _compose(path: str | Path) -> yaml.Node | None:
         raise InputError(_describe(path, text, error)) from None
     except yaml.YAMLError as error:
         raise InputError(f"{_shown(path)}: not valid YAML: {' '.join(str(error).split())}") from None
+    except RecursionError:
+        raise InputError(f"{_shown(path)}: nested more than {DEEPEST} levels deep; no setting needs that") from None
 
 
 def _describe(path: str | Path, text: str, error: yaml.MarkedYAMLError) -> str:
@@ -107,6 +114,23 @@ def _describe(path: str | Path, text: str, error: yaml.MarkedYAMLError) -> str:
     if error.context_mark and error.context_mark.line != mark.line:
         context = f" ({error.context}, which begins in line {error.context_mark.line + 1})"
     return f"{_shown(path)}:{mark.line + 1}: not valid YAML: {problem}{context}"
+
+
+def _unreadable(node: yaml.Node | None, above: set[int], done: set[int]) -> Iterator[tuple[yaml.Node, str]]:
+    """Yield nodes that cannot become a value, and why: integers of too many digits, nodes that contain themselves."""
+    if isinstance(node, yaml.ScalarNode):
+        if node.tag.endswith(":int") and len(node.value) > sys.get_int_max_str_digits():
+            yield node, f"an integer of {len(node.value)} characters, which is too long; no setting needs that"
+    elif isinstance(node, yaml.CollectionNode):
+        if id(node) in above:
+            yield node, "this list or mapping contains itself, by an alias (`*`); remove the alias"
+        elif len(above) == DEEPEST:
+            yield node, f"nested more than {DEEPEST} levels deep; no setting needs that"
+        elif id(node) not in done:
+            done.add(id(node))
+            pairs = isinstance(node, yaml.MappingNode)
+            for below in itertools.chain.from_iterable(node.value) if pairs else node.value:
+                yield from _unreadable(below, above | {id(node)}, done)
 
 
 def _repeated(root: yaml.Node | None) -> Iterator[tuple[yaml.ScalarNode, yaml.ScalarNode]]:

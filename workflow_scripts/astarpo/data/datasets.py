@@ -245,13 +245,30 @@ def _read_json_lines(path: Path) -> Iterator[SourceRow]:
     for number, line in enumerate(text.split("\n"), start=1):  # splitlines would also split at U+2028
         if not line.strip():
             continue
-        try:
-            row = json.loads(line, parse_float=SpelledFloat)
-        except (ValueError, RecursionError) as error:
-            raise InputError(f"{path}, line {number}: not valid JSON ({error})") from error
+        row = _parse_json(line, f"{path}, line {number}")
         if not isinstance(row, dict):
             raise InputError(f"{path}, line {number}: must be a JSON object, but is {type(row).__name__}")
         yield row
+
+
+def _parse_json(line: str, place: str) -> object:
+    try:
+        row = json.loads(line, parse_float=SpelledFloat)
+        if "\\u" in line:
+            json.dumps(row, ensure_ascii=False).encode()
+    except json.JSONDecodeError as error:
+        raise InputError(f"{place}: not valid JSON ({error})") from error
+    except UnicodeEncodeError as error:
+        code = error.object[error.start].encode("unicode-escape").decode()
+        raise InputError(
+            f"{place}: {code} is half of a character (a lone surrogate), which no UTF-8 text can hold; correct "
+            "or delete it"
+        ) from error
+    except RecursionError as error:
+        raise InputError(f"{place}: lists and objects are nested too deeply to be read; flatten them") from error
+    except ValueError as error:  # Python limits how many digits it converts
+        raise InputError(f"{place}: an integer has too many digits to be read; put it in quotes") from error
+    return row
 
 
 def _read_hub(source: HubData) -> Iterable[SourceRow]:

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from decimal import Decimal
 
-from astarpo.common.errors import InputError
+from astarpo.common.errors import InputError, shortened
 from astarpo.data.boxed import last_boxed
 from astarpo.data.rows import Card, DifferingDuplicate, GoldEntries, UnreadableGold
 from astarpo.data.settings import Columns
@@ -58,7 +58,7 @@ def text_of(value: object, place: str) -> str:
     value = _only_item(value)
     spelling = _spelling(value)
     if spelling is None:
-        raise InputError(f"{place}: must be a string or a number, but is {value!r}")
+        raise InputError(f"{place}: must be a string or a number, but is {shortened(value)}")
     if not spelling.strip():
         raise InputError(f"{place}: is empty")
     return spelling

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar
 
 from astarpo.common.errors import InputError
+from astarpo.common.writing import new_file
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -120,6 +120,9 @@ def save(figure: Figure, png: str | Path, pdf: str | Path, dpi: int) -> None:
         figure: the figure.
         png, pdf: the files to write, each atomically.
         dpi: resolution of the PNG.
+
+    Raises:
+        InputError: the disk is full or the folder is not writable.
     """
     metadata: dict[str, dict[str, None]] = {
         "png": {"Software": None},
@@ -127,10 +130,8 @@ def save(figure: Figure, png: str | Path, pdf: str | Path, dpi: int) -> None:
     }
     with style():
         for path, kind in ((Path(png), "png"), (Path(pdf), "pdf")):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            partial = path.with_name(f"{path.name}.partial")
-            figure.savefig(partial, format=kind, dpi=dpi, metadata=metadata[kind])
-            os.replace(partial, path)
+            with new_file(path) as partial:
+                figure.savefig(partial, format=kind, dpi=dpi, metadata=metadata[kind])
 
 
 def chosen_runs(table: pd.DataFrame, wanted: Sequence[str] | None) -> dict[str, str]:

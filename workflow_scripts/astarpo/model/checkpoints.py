@@ -15,6 +15,7 @@ import torch
 from astarpo.common.differences import differing
 from astarpo.common.errors import InputError
 from astarpo.common.files import read_json, sha256, write_json
+from astarpo.common.writing import check_space, writing
 from astarpo.model.world import World
 
 ALONE = World()
@@ -32,7 +33,7 @@ def save(
     world: World = ALONE,
     save_shards: Callable[[Path], None] | None = None,
 ) -> None:
-    """Write the checkpoint of a step, then delete all but the newest two.
+    """Write the checkpoint of a step, then delete all but the newest two. While it is written there are three.
 
     Args:
         folder: the job's scratch folder for its origin, see `common.origins`.
@@ -40,32 +41,58 @@ def save(
         state: to be returned by `load_newest`; the first process writes it.
         world: the processes of the training.
         save_shards: writes each process's shards to the given folder.
+
+    Raises:
+        InputError: the disk is full, which is checked before anything is written, or not writable. Earlier checkpoints
+            stay.
     """
     final = folder_of(folder, step)
     partial = final.with_name(f"{final.name}.partial")
-    if world.is_first:
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        with (partial / STATE).open("wb") as stream:
-            torch.save(state, stream)
-            stream.flush()
-            os.fsync(stream.fileno())
-    world.wait()
-    if save_shards is not None:
-        save_shards(partial)
-    world.wait()
-    if world.is_first:
-        write_json(partial / CHECKSUMS, _checksums(partial))
-        shutil.rmtree(final, ignore_errors=True)
-        os.replace(partial, final)
-        complete, _ = _entries(folder)
-        for old in complete[:-KEPT]:
-            shutil.rmtree(old)
+    with writing(final, partial if world.is_first else None):
+        if world.is_first:
+            shutil.rmtree(partial, ignore_errors=True)
+            complete, _ = _entries(folder)
+            check_space(folder, _expected_size(state, complete), f"the checkpoint of step {step}")
+            partial.mkdir(parents=True)
+            with (partial / STATE).open("wb") as stream:
+                torch.save(state, stream)
+                stream.flush()
+                os.fsync(stream.fileno())
+        world.wait()
+        if save_shards is not None:
+            save_shards(partial)
+        world.wait()
+        if world.is_first:
+            write_json(partial / CHECKSUMS, _checksums(partial))
+            shutil.rmtree(final, ignore_errors=True)
+            os.replace(partial, final)
+            complete, _ = _entries(folder)
+            for old in complete[:-KEPT]:
+                shutil.rmtree(old)
+
+
+def _expected_size(state: object, earlier: Sequence[Path]) -> int:
+    """Bytes of a checkpoint: those of its tensors, or of the newest one before it, which has the shards as well."""
+    newest = sum(path.stat().st_size for path in earlier[-1].rglob("*") if path.is_file()) if earlier else 0
+    return max(_tensor_bytes(state), newest)
+
+
+def _tensor_bytes(value: object) -> int:
+    if isinstance(value, torch.Tensor):
+        return value.numel() * value.element_size()
+    items = value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else ()
+    return sum(map(_tensor_bytes, items))
 
 
 def folder_of(folder: Path, step: int) -> Path:
     """Return the folder of a step's checkpoint."""
     return folder / f"step-{step:06d}"
+
+
+def newest_folder(folder: Path) -> Path | None:
+    """The newest complete checkpoint; None if there is none."""
+    complete, _ = _entries(folder)
+    return complete[-1] if complete else None
 
 
 def finished(folder: Path) -> list[Path]:

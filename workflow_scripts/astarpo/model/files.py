@@ -8,8 +8,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from astarpo.common.errors import InputError
-from astarpo.common.files import read_json, sha256
+from astarpo.common.files import sha256
 from astarpo.common.hashes import HASHES, remembered_sha256
+from astarpo.common.provenance import read_manifest
 
 SMALL_SUFFIXES = {".json", ".jinja", ".model", ".spm", ".tiktoken", ".txt"}
 # In the order in which transformers tries them; the first that exists is read.
@@ -73,7 +74,7 @@ def described_folder(manifest: str | Path) -> Path:
         InputError: the folder is missing, or differs from what the stage wrote.
     """
     folder = Path(manifest).parent / "model"
-    recorded = read_json(manifest)["outputs"]["model"]
+    recorded = read_manifest(manifest)["outputs"].get("model")
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; delete {manifest}, and the stage that wrote it runs again")
     if sha256(folder) != recorded:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from astarpo.common.errors import InputError
-from astarpo.common.files import read_json
+from astarpo.common.files import read_json_object
 
 # Names of the limit in config.json, by architecture.
 POSITIONS = (
@@ -100,4 +100,4 @@ def check_lengths(model: str, limit: int | None, lengths: Iterable[Length]) -> N
 
 def check_folder(folder: str | Path, lengths: Iterable[Length]) -> None:
     """Apply `check_lengths` to a model folder, without reading its weights."""
-    check_lengths(str(folder), position_limit(read_json(Path(folder) / "config.json")), lengths)
+    check_lengths(str(folder), position_limit(read_json_object(Path(folder) / "config.json")), lengths)

@@ -9,7 +9,7 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GenerationConfig, PreTrainedTokenizerBase
 
 from astarpo.common.errors import InputError
-from astarpo.common.files import read_json
+from astarpo.common.files import read_json_object
 from astarpo.model.attention import SDPA, check_attention
 from astarpo.model.end_tokens import end_token_ids
 from astarpo.model.policy import ATTENTION_KEY, Policy, hide_progress_bars
@@ -34,7 +34,7 @@ def load_policy(folder: str | Path, device: str = "cpu", attention: str | None =
 
 
 def _saved_attention(folder: str | Path) -> str:
-    return str(read_json(Path(folder) / "config.json").get(ATTENTION_KEY) or SDPA)
+    return str(read_json_object(Path(folder) / "config.json").get(ATTENTION_KEY) or SDPA)
 
 
 def _check_folder(folder: str | Path) -> None:

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from astarpo.common.code import check_planned
-from astarpo.common.files import read_json, write_json
+from astarpo.common.errors import InputError
+from astarpo.common.files import read_json_object, write_json
 
 STORE = Path("results/.code")
 
@@ -21,6 +22,8 @@ def remember(fingerprints: Iterable[str]) -> None:
 
 
 def recall(fingerprint: str) -> dict[str, str] | None:
-    """The modules behind a fingerprint, file -> hash; None if they were not stored."""
-    path = STORE / f"{fingerprint.split()[0]}.json"
-    return dict(read_json(path)) if path.exists() else None
+    """The modules behind a fingerprint, file -> hash; None if they were not stored, or cannot be read any more."""
+    try:
+        return read_json_object(STORE / f"{fingerprint.split()[0]}.json")
+    except InputError:
+        return None

@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, TypedDict
 
-from astarpo.common.errors import InputError
+from astarpo.common.errors import InputError, shortened
 from astarpo.data.datasets import describe_source, normalise, read_rows
 from astarpo.sampling.settings import ImportedSamplesSettings
 
@@ -126,14 +126,16 @@ def _sample(raw: Row, columns: dict[str, str], place: str) -> Sample:
         _get(raw, columns[kind], place, kind) if kind in columns else None for kind in KINDS
     )
     if "response" in columns and not isinstance(response, str):
-        raise InputError(f"{place}, column {columns['response']!r}: must be a string, but is {response!r}")
+        raise InputError(f"{place}, column {columns['response']!r}: must be a string, but is {shortened(response)}")
     if "reward" in columns and reward not in (0, 1, None):
         raise InputError(
-            f"{place}, column {columns['reward']!r}: a reward must be 0 or 1 (or null if unknown), but is {reward!r}"
+            f"{place}, column {columns['reward']!r}: a reward must be 0 or 1 (or null if unknown), but is "
+            f"{shortened(reward)}"
         )
     if finish_reason not in ("stop", "length", None):
         raise InputError(
-            f"{place}, column {columns['finish_reason']!r}: must be 'stop' or 'length', but is {finish_reason!r}"
+            f"{place}, column {columns['finish_reason']!r}: must be 'stop' or 'length', but is "
+            f"{shortened(finish_reason)}"
         )
     return {"response": response, "reward": reward, "finish_reason": finish_reason}
 
@@ -149,7 +151,7 @@ def _text(value: object, place: str) -> str:
     if isinstance(value, list) and value and isinstance(value[-1], dict):
         value = value[-1].get("content")
     if not isinstance(value, str):
-        raise InputError(f"{place}: must be a string or a list of chat messages, but is {value!r}")
+        raise InputError(f"{place}: must be a string or a list of chat messages, but is {shortened(value)}")
     return value
 
 

@@ -14,7 +14,7 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from astarpo.common.errors import InputError
-from astarpo.common.files import read_json
+from astarpo.common.files import read_json_object
 from astarpo.sampling import Completion, OnBatch, Request
 from astarpo.sampling.settings import SamplingSettings
 from astarpo.sampling.vllm_weights import WeightLink
@@ -74,7 +74,7 @@ def check_can_load(folder: str | Path) -> None:
         from vllm import ModelRegistry
     except ImportError as error:
         raise InputError(f"sampling_engine is vllm, but vLLM cannot be imported ({error}): {INSTALL}") from error
-    wanted = read_json(Path(folder) / "config.json").get("architectures") or []
+    wanted = read_json_object(Path(folder) / "config.json").get("architectures") or []
     if not set(wanted) & set(ModelRegistry.get_supported_archs()):
         raise InputError(
             f"{folder}: this vLLM cannot load the architecture {', '.join(wanted) or '(none is named)'}: set "

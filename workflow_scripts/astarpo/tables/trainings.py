@@ -10,8 +10,9 @@ import pyarrow as pa
 
 from astarpo.common.columns import COST, CURVES
 from astarpo.common.errors import InputError
-from astarpo.common.files import read_json, read_table
+from astarpo.common.files import read_table
 from astarpo.common.frames import frame, read_frame
+from astarpo.common.provenance import read_manifest
 from astarpo.tables.plan import Training
 
 DISTANCES = ("kl_per_token", "kl_per_sequence", "log_ratio_per_token", "log_ratio")
@@ -104,7 +105,7 @@ def cost_table(trainings: Iterable[Training]) -> pd.DataFrame:
 
 
 def _cost(training: Training) -> CostRow:
-    manifest = read_json(training["manifest"])
+    manifest = read_manifest(training["manifest"])
     if manifest.get("seed", training["seed"]) != training["seed"]:
         raise InputError(
             f"{training['manifest']}: belongs to seed {manifest['seed']}, not to seed {training['seed']}; "
@@ -137,7 +138,7 @@ def _cost(training: Training) -> CostRow:
 
 def _stage1_seconds(manifests: list[str]) -> float | None:
     """Seconds of stage 1; None for imported samples, as the time to read them is not what they cost elsewhere."""
-    drawn_here = not any("imported" in read_json(path) for path in manifests)
+    drawn_here = not any("imported" in read_manifest(path) for path in manifests)
     seconds = [_field(path, "seconds") for path in manifests if drawn_here]
     return sum(seconds) if seconds else None
 
@@ -159,7 +160,7 @@ def _steps(training: Training) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 def _field(path: str, name: str) -> float:
-    manifest = read_json(path)
+    manifest = read_manifest(path)
     if name not in manifest:
         raise InputError(f"{path}: key {name!r} is missing; delete the file and run `snakemake` again")
     return float(manifest[name])

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +15,7 @@ from astarpo.common.machine import MachineSettings
 from astarpo.common.origins import folder_of_origin, origin_of
 from astarpo.common.packages import check_can_import
 from astarpo.common.provenance import TrainingProvenance, manifest
+from astarpo.common.writing import new_folder
 from astarpo.model.files import described_folder
 from astarpo.model.lengths import Length, check_folder
 from astarpo.model.loading import load_policy
@@ -236,13 +235,10 @@ def export(
     """
     if not finished.is_first:
         return
-    partial = Path(f"{outputs['model']}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    finished.policy.save(partial, finished.weights)
-    card = model_card(made_from, finished.history.metrics, finished.facts)
-    write_text(partial / "README.md", card)
-    shutil.rmtree(outputs["model"], ignore_errors=True)
-    os.replace(partial, outputs["model"])
+    with new_folder(outputs["model"]) as partial:
+        finished.policy.save(partial, finished.weights)
+        card = model_card(made_from, finished.history.metrics, finished.facts)
+        write_text(partial / "README.md", card)
     schema = metrics_schema(finished.history.method_metrics)
     write_table(outputs["metrics"], finished.history.metrics, schema)
     write_table(outputs["timings"], finished.history.timings, TIMINGS)

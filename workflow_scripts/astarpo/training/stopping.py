@@ -7,6 +7,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from astarpo.common.errors import InputError
+from astarpo.model import checkpoints
+
+
+def job_name(folder: Path) -> str:
+    """The run and the seed of a folder ``.../<run>/seed-<seed>/<origin>/world-<size>``, for messages and trackers."""
+    run, seed = folder.absolute().parts[-4:-2]
+    return f"{run} {seed}"
 
 
 @contextmanager
@@ -25,7 +32,11 @@ def divergence_explained(step: int, scratch: Path) -> Iterator[None]:
     except FloatingPointError as error:
         if step == 0:
             raise InputError(f"before the first step: {error}; the reference's weights are unusable") from error
+        newest = checkpoints.newest_folder(scratch)
+        kept = (
+            "there is no checkpoint of an earlier step" if newest is None else f"the last good checkpoint is {newest}"
+        )
         raise InputError(
-            f"the training diverged at step {step}: {error}. Lower lr or max_grad_norm, or lengthen lr_warmup_steps; "
-            f"checkpoints of earlier steps are in {scratch}"
+            f"the training of {job_name(scratch)} diverged at step {step}: {error}. The same settings "
+            f"would diverge again: lower lr or max_grad_norm, or lengthen lr_warmup_steps; {kept}"
         ) from error

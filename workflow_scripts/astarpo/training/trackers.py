@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from astarpo.common.errors import InputError
+from astarpo.training.stopping import job_name
 
 PACKAGES = {"tensorboard": "tensorboard", "wandb": "wandb"}
 
@@ -139,11 +140,11 @@ class WeightsAndBiases:
 
     def __init__(self, scratch: Path, first_step: int) -> None:
         wandb: Any = importlib.import_module("wandb")  # optional, so not in any environment's pins
-        seed, run = scratch.parent.parent.name, scratch.parent.parent.parent.name
+        name = job_name(scratch)
         self._run: Any = wandb.init(
             project="astarpo",
-            name=f"{run} {seed}",
-            id=f"{run}-{seed}-{scratch.parent.name}",
+            name=name,
+            id=f"{name.replace(' ', '-')}-{scratch.parent.name}",
             resume="allow",
             dir=str(scratch),
         )

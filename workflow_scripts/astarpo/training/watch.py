@@ -68,7 +68,7 @@ def _complete_lines(path: Path) -> list[dict[str, float | None]]:
     for line in path.read_text(encoding="utf-8").split("\n"):
         try:
             row = json.loads(line)
-        except json.JSONDecodeError:
+        except (ValueError, RecursionError):
             continue
         if isinstance(row, dict) and "step" in row:
             rows.append(row)
