@@ -23,6 +23,11 @@ if not SOURCE.is_dir():
         f"{SOURCE}: the workflow's scripts import one another, so it runs from a copy on disk: clone the repository, and "
         "name the Snakefile of that copy"
     )
+if "{" in str(SOURCE) or "}" in str(SOURCE):
+    raise WorkflowError(
+        f"{SOURCE}: Snakemake takes braces in the path of a workflow for names of wildcards; rename the folder. The working "
+        "directory may have them"
+    )
 sys.path.insert(0, str(SOURCE / "workflow_scripts"))
 
 from astarpo.common.code import SCRIPTS, read_code

@@ -74,11 +74,11 @@ rule check_contamination:
     input:
         unpack(inputs("check_contamination")),
     output:
-        "results/contamination/{dataset}--{benchmark}.json",
+        "results/contamination/{dataset}/{benchmark}.json",
     log:
-        "results/logs/check_contamination/{dataset}--{benchmark}.log",
+        "results/logs/check_contamination/{dataset}/{benchmark}.log",
     benchmark:
-        "results/usage/check_contamination/{dataset}--{benchmark}.tsv"
+        "results/usage/check_contamination/{dataset}/{benchmark}.tsv"
     wildcard_constraints:
         dataset=one_of(CONFIG.datasets),
         benchmark=one_of(CONFIG.benchmarks),

@@ -175,7 +175,6 @@ HELD_OUT = "benchmarks__held_dash_out"
         ({"machine__trackers": ["wandb", "wandb"]}, "machine.trackers = ['wandb', 'wandb']: 'wandb' is listed twice"),
         ({"references__Tiny": {}}, "references.Tiny: must be a name: lower-case letters, digits and '-', with a"),
         ({f"runs__{'x' * 101}": DEFAULT["runs"]["a-star-po"]}, "x: must have at most 100 characters"),
-        ({"benchmarks__a--b": DEFAULT["benchmarks"]["held-out"]}, "benchmarks.a--b: must not contain '--'"),
         ({"runs": {2024: {}}}, "runs.2024: must be a string; put it in quotes"),
         ({"datasets": {2024: {}}}, "datasets.2024: must be a string; put it in quotes"),
         ({f"{RUN}__base": ["x"]}, "runs.a-star-po.base: there is no entry '['x']'; there are a-star-po"),

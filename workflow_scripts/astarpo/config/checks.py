@@ -14,7 +14,8 @@ from astarpo.config.schema import DatasetEntry, SelectionEntry, ValueEntry
 from astarpo.config.size_checks import size_errors
 from astarpo.data.settings import HubData, LocalFile
 from astarpo.figures.settings import Ablation, Tradeoff, Values
-from astarpo.rewards.verifiers import problem_with
+from astarpo.rewards.verifiers import is_own, own_file, problem_with
+from astarpo.stage_one.settings import LocalModel
 
 
 def reference_errors(config: Config) -> list[str]:
@@ -25,6 +26,7 @@ def reference_errors(config: Config) -> list[str]:
     """
     return [*_dangling_names(config)] or [
         *_name_errors(config),
+        *_path_errors(config),
         *_task_errors(config),
         *_sampling_errors(config),
         *_stage_one_errors(config),
@@ -102,9 +104,33 @@ def _name_errors(config: Config) -> Iterator[str]:
     for name in config.references:
         if name in config.runs:
             yield f"runs.{name}: a reference already has this name; rename one of them"
-    for name in config.benchmarks:
-        if "--" in name:  # results/contamination/{dataset}--{benchmark}.json
-            yield f"benchmarks.{name}: must not contain '--', which separates two names in file names; rename it"
+
+
+def _path_errors(config: Config) -> Iterator[str]:
+    for key, path in _own_paths(config):
+        if "{" in path or "}" in path:
+            yield (
+                f"{key} = '{path}': must not contain '{{' or '}}', which Snakemake takes for the name of a wildcard; "
+                "rename the file or folder, or make a link to it with another name"
+            )
+
+
+def _own_paths(config: Config) -> Iterator[tuple[str, str]]:
+    """Yield every path of the user's that becomes the input of a job: (key, path)."""
+    for registry, entries in (("datasets", config.datasets), ("benchmarks", config.benchmarks)):
+        for name, entry in entries.items():
+            sources = {"source": entry.source}
+            if isinstance(entry, DatasetEntry) and entry.samples is not None:
+                sources["samples.source"] = entry.samples.source
+            for key, source in sources.items():
+                if isinstance(source, LocalFile):
+                    paths = (source.path,) if isinstance(source.path, str) else source.path
+                    yield from ((f"{registry}.{name}.{key}.path", path) for path in paths)
+            if is_own(entry.verifier):
+                yield f"{registry}.{name}.verifier", own_file(entry.verifier)
+    for name, reference in config.references.items():
+        if isinstance(reference.source, LocalModel):
+            yield f"references.{name}.source.path", reference.source.path
 
 
 def _task_errors(config: Config) -> Iterator[str]:

@@ -30,7 +30,7 @@ def benchmark_path(name: str) -> str:
 
 def contamination_path(dataset: str, benchmark: str) -> str:
     """The report on problems that a data set shares with a benchmark."""
-    return f"results/contamination/{dataset}--{benchmark}.json"
+    return f"results/contamination/{dataset}/{benchmark}.json"
 
 
 def reference_path(name: str) -> str:
