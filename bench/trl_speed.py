@@ -294,11 +294,11 @@ def their_trainer(
             times.append(time.perf_counter())
 
     return A2POTrainer(
-        model=AutoModelForCausalLM.from_pretrained(arguments.model, dtype=torch.float32),
+        model=AutoModelForCausalLM.from_pretrained(arguments.model, dtype=torch.float32, trust_remote_code=False),
         reward_funcs=their_reward(grader),
         args=their_config(arguments, folder),
         train_dataset=Dataset.from_list([{name: row[name] for name in ("prompt", "gold", "verifier")} for row in rows]),
-        processing_class=AutoTokenizer.from_pretrained(arguments.model, padding_side="left"),
+        processing_class=AutoTokenizer.from_pretrained(arguments.model, padding_side="left", trust_remote_code=False),
         callbacks=[Clock()],
     )
 

@@ -10,14 +10,33 @@ from astarpo.common.devices import check_enough, check_partitions, slurm_job
 from astarpo.common.errors import InputError
 from astarpo.common.job_logs import describe_failure
 from astarpo.common.packages import check_can_import
+from astarpo.config.expected import expected_results
 from astarpo.config.lengths import lengths_of
 from astarpo.config.paths import model_path
 from astarpo.config.stages.table import STAGES
 from astarpo.model.lengths import check_folder
+from astarpo.model.safety import check_safe
+from astarpo.reruns.unrecorded import describe, is_unrecorded, stale_results
 from astarpo.training.compilation import check_can_compile
 from astarpo.training.trackers import check_in_environment, check_installed
 from snakemake.exceptions import WorkflowError
 from snakemake.settings.types import DeploymentMethod
+
+
+# Snakemake looks at its own records before it plans; what it has none of is looked at here, each time. Two calls of stat
+# for each result, and nothing more as long as Snakemake has its records.
+STALE = stale_results(expected_results(CONFIG, is_unrecorded)) if workflow.is_main_process else []
+if STALE:
+    print(f"warning: {describe(STALE)}", file=sys.stderr)
+
+
+def check_stale():
+    """Refuse to start jobs beside stale results that will not run again: tables would mix the two."""
+    planned = {str(path) for job in workflow.dag.needrun_jobs() for path in job.output}
+    used = {str(path) for job in workflow.dag.jobs for path in job.output}
+    left = [one for one in STALE if one.file in used and one.file not in planned]
+    if left:
+        raise InputError(describe(left))
 
 
 def script_of(job):
@@ -25,8 +44,8 @@ def script_of(job):
     return job.params.code.split()[1] if "code" in job.params.keys() else job.rule.name
 
 
-def check_model_lengths(jobs):
-    """Check that models whose config.json is already here can take prompts and responses as long as configured.
+def check_models(jobs):
+    """Check that local models run no code, and that models which are already here take texts as long as configured.
 
     Others are checked when they are prepared. A scratch model's length is in the configuration, which was checked.
     """
@@ -35,6 +54,8 @@ def check_model_lengths(jobs):
         source, prepared = reference.source, model_path(name)
         if source.kind == "scratch" or (source.kind == "hub" and prepared in prepared_anew):
             continue
+        if source.kind == "local":
+            check_safe(source.path, source.trust_remote_code, f"references.{name}.source.trust_remote_code")
         folder = Path(source.path if source.kind == "local" else prepared)
         if (folder / "config.json").is_file():
             check_folder(folder, lengths_of(CONFIG, name))
@@ -46,10 +67,11 @@ def check_before_start():
         return
     jobs = list(workflow.dag.needrun_jobs())
     try:
+        check_stale()
         trainings = [job for job in jobs if script_of(job) == "train_policy"]
         if trainings:
             check_trainings(trainings)
-        check_model_lengths(jobs)
+        check_models(jobs)
         if workflow.executor_plugin.name == "slurm":
             sent = [job for job in jobs if not job.is_local]
             check_partitions({job.rule.name: job.resources.get("slurm_partition") for job in sent})

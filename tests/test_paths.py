@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parent.parent
 VERIFIER = """
 from astarpo.rewards.verdicts import Verdict
 
-def right(response, gold):
+def right(gold, response):
     return Verdict("correct", gold)
 """
 

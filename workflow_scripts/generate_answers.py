@@ -23,7 +23,7 @@ def main() -> None:
     from astarpo.common.machine import MachineSettings
     from astarpo.common.parts import Parts
     from astarpo.common.stopping import stopped_by_signals
-    from astarpo.model.files import described_folder
+    from astarpo.model.files import described_folder, trusts_remote_code
     from astarpo.sampling.settings import GenerateAnswersSettings, how_to_sample
     from astarpo.sampling.stage import kept_responses, sample_rows
 
@@ -47,6 +47,7 @@ def main() -> None:
             machine,
             f"answer {Path(arguments.out).name.removesuffix('.generations.parquet')}",
             parts,
+            trusts_remote_code(arguments.policy),
         )
     write_table(arguments.out, drawn, GENERATIONS, {"provenance": made_from})
     parts.remove()

@@ -39,6 +39,7 @@ def main() -> None:
     if arguments.dataset is not None:
         inputs["dataset"] = arguments.dataset
     made_from = provenance(__file__, arguments.settings, inputs)
+    name = Path(arguments.out_manifest).parent.name
     lengths = [Length(**length) for length in json.loads(arguments.lengths)]
     scratch = Path(arguments.scratch or f"{arguments.out_model}.checkpoints")
     folder = None
@@ -46,7 +47,7 @@ def main() -> None:
         folder = folder_of_origin(scratch, origin_of(made_from))
         remove_older(scratch, folder)
     policy, facts = prepare_reference(
-        settings, arguments.dataset, machine.device, lengths, folder, machine.checkpoint_every
+        settings, arguments.dataset, machine.device, lengths, folder, machine.checkpoint_every, name
     )
     with new_folder(arguments.out_model) as partial:
         policy.save(partial)

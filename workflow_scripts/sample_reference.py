@@ -26,7 +26,7 @@ def main() -> None:
     from astarpo.common.machine import MachineSettings
     from astarpo.common.parts import Parts
     from astarpo.common.stopping import stopped_by_signals
-    from astarpo.model.files import described_folder
+    from astarpo.model.files import described_folder, trusts_remote_code
     from astarpo.sampling.settings import SampleReferenceSettings, how_to_sample
     from astarpo.sampling.stage import kept_responses, sample_rows
 
@@ -51,6 +51,7 @@ def main() -> None:
             machine,
             f"sample block {arguments.block}",
             parts,
+            trusts_remote_code(arguments.reference),
         )
     write_table(arguments.out, drawn, GENERATIONS, {"provenance": made_from})
     write_json(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from astarpo.config.paths import block_path
@@ -20,9 +20,14 @@ if TYPE_CHECKING:
 STAGES: dict[str, Stage] = {**data.STAGES, **stage_one.STAGES, **training.STAGES, **evaluation.STAGES}
 
 
-def expected_results(config: Config) -> list[Expected]:
-    """List the results in use, each once: file, rule, settings, inputs and optional modules."""
-    return [_expected(config, rule, wildcards) for rule, wildcards in _jobs(config)]
+def expected_results(config: Config, wanted: Callable[[str], bool] = bool) -> list[Expected]:
+    """List the results in use, each once: file, rule, settings, inputs and optional modules.
+
+    Args:
+        config: the configuration.
+        wanted: of the file; the others are left out.
+    """
+    return [_expected(config, rule, wildcards) for rule, wildcards in _jobs(config) if wanted(_file(rule, wildcards))]
 
 
 def manifests_of_estimate(config: Config, name: str) -> list[str]:
@@ -45,14 +50,19 @@ def flat(inputs: Inputs) -> dict[str, str]:
 
 def _expected(config: Config, rule: str, wildcards: Wildcards) -> Expected:
     stage = STAGES[rule]
-    assert stage.record is not None, f"results of {rule} do not record what they were made from"
     return {
-        "file": stage.record(wildcards),
+        "file": _file(rule, wildcards),
         "rule": rule,
         "settings": stage.settings_json(config, wildcards),
         "inputs": flat(stage.inputs(config, wildcards)),
         "chosen": list(stage.modules(config, wildcards)),
     }
+
+
+def _file(rule: str, wildcards: Wildcards) -> str:
+    record = STAGES[rule].record
+    assert record is not None, f"results of {rule} do not record what they were made from"
+    return record(wildcards)
 
 
 def _jobs(config: Config) -> Iterator[tuple[str, Wildcards]]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from astarpo.config.lengths import lengths_of
 from astarpo.config.runs import Config
 from astarpo.model.lengths import length_problem
-from astarpo.stage_one.settings import Scratch
+from astarpo.stage_one.settings import HubModel, Scratch
 
 
 def model_errors(config: Config) -> Iterator[str]:
@@ -18,6 +18,8 @@ def model_errors(config: Config) -> Iterator[str]:
     """
     for name, reference in config.references.items():
         key, source = f"references.{name}", reference.source
+        if isinstance(source, HubModel) and source.trust_remote_code and source.revision is None:
+            yield f"{key}.source.trust_remote_code = True: needs {key}.source.revision, the commit whose code was read"
         if isinstance(source, Scratch):
             problems = [
                 length_problem(f"{key} (source.max_positions)", source.max_positions, length)

@@ -12,13 +12,14 @@ from astarpo.common.errors import InputError
 SDPA = "sdpa"
 
 
-def check_attention(model: str, config: PreTrainedConfig, attention: str) -> None:
+def check_attention(model: str, config: PreTrainedConfig, attention: str, trust_remote_code: bool = False) -> None:
     """Refuse an attention implementation that a model does not support, or that would ignore its score cap.
 
     Args:
         model: its name, for the message.
         config: the model's configuration (transformers).
         attention: ``sdpa``, ``eager``, ``flash_attention_2``, ...
+        trust_remote_code: whether the model's own code may run.
 
     Raises:
         InputError: the implementation is not installed, does not support the architecture, or ignores the score cap.
@@ -30,20 +31,22 @@ def check_attention(model: str, config: PreTrainedConfig, attention: str) -> Non
             f"attention = 'sdpa': {model} caps its attention scores (attn_logit_softcapping = {cap:g}), which sdpa "
             "ignores; set attention: eager in the reference's entry"
         )
-    problem = _cannot_be_built(config, attention)
+    problem = _cannot_be_built(config, attention, trust_remote_code)
     # A model that cannot be built even with eager attention has another problem, which loading reports.
-    if problem is not None and _cannot_be_built(config, "eager") is None:
+    if problem is not None and _cannot_be_built(config, "eager", trust_remote_code) is None:
         raise InputError(
             f"attention = {attention!r}: {model} cannot be computed with it ({problem}); choose another in the "
             "reference's entry: every model has eager"
         )
 
 
-def _cannot_be_built(config: PreTrainedConfig, attention: str) -> str | None:
+def _cannot_be_built(config: PreTrainedConfig, attention: str, trust_remote_code: bool) -> str | None:
     """Build the model without weights; return why that fails, or None."""
     try:
         with torch.device("meta"):
-            AutoModelForCausalLM.from_config(copy.deepcopy(config), attn_implementation=attention)
+            AutoModelForCausalLM.from_config(
+                copy.deepcopy(config), attn_implementation=attention, trust_remote_code=trust_remote_code
+            )
     except Exception as error:  # ImportError where a package is missing, ValueError, and others
         message = str(error).strip() or type(error).__name__
         return message.splitlines()[0].split(". ")[0].rstrip(".")

@@ -11,29 +11,24 @@ from astarpo.common.errors import InputError
 from astarpo.common.files import sha256
 from astarpo.common.hashes import HASHES, remembered_sha256
 from astarpo.common.provenance import read_manifest
+from astarpo.model.safety import SAFE_WEIGHTS, code_of_folder
 
 SMALL_SUFFIXES = {".json", ".jinja", ".model", ".spm", ".tiktoken", ".txt"}
-# In the order in which transformers tries them; the first that exists is read.
-WEIGHTS = (
-    "model.safetensors",
-    "model.safetensors.index.json",
-    "pytorch_model.bin",
-    "pytorch_model.bin.index.json",
-)
-ADAPTERS = ("adapter_model.safetensors", "adapter_model.bin")
+ADAPTERS = "adapter_model.safetensors"
 
 
 def weight_files(folder: str | Path) -> list[Path]:
     """List the files that hold a model's weights.
 
     Args:
-        folder: as written by `save_pretrained`; other formats in it (Mistral's ``consolidated``) are ignored.
+        folder: as written by `save_pretrained`; other formats in it (pickled, Mistral's ``consolidated``) are ignored.
 
     Returns:
         One file, or every shard named in an index, present or not; empty if there are no weights.
     """
     root = Path(folder)
-    chosen = next((name for name in WEIGHTS if (root / name).is_file()), None)
+    # In the order in which transformers tries them; the first that exists is read.
+    chosen = next((name for name in SAFE_WEIGHTS if (root / name).is_file()), None)
     if chosen is None:
         return []
     if not chosen.endswith(".index.json"):
@@ -46,7 +41,7 @@ def weight_files(folder: str | Path) -> list[Path]:
 
 
 def files_of(folder: str | Path) -> list[Path]:
-    """List every file that loading a model folder reads: configurations, tokenizer, templates, weights.
+    """List every file that loading a model folder reads: configurations, tokenizer, templates, weights, code.
 
     Returns:
         Paths, sorted; always includes config.json, even if it is missing.
@@ -60,8 +55,8 @@ def files_of(folder: str | Path) -> list[Path]:
         # Written by Snakemake or another tool, not by transformers.
         and not path.name.endswith("manifest.json")
     ]
-    adapters = [root / name for name in ADAPTERS if (root / name).is_file()]
-    return sorted({root / "config.json", *small, *weight_files(root), *adapters})
+    adapters = [root / ADAPTERS] if (root / ADAPTERS).is_file() else []
+    return sorted({root / "config.json", *small, *weight_files(root), *adapters, *code_of_folder(root)})
 
 
 def described_folder(manifest: str | Path) -> Path:
@@ -83,6 +78,11 @@ def described_folder(manifest: str | Path) -> Path:
             "wrote both runs again"
         )
     return folder
+
+
+def trusts_remote_code(manifest: str | Path) -> bool:
+    """Whether the reference that a model comes from may run code of its own, as the model's manifest records it."""
+    return read_manifest(manifest).get("trust_remote_code") is True
 
 
 def content_of(folder: str | Path, store: str | Path = HASHES) -> str:

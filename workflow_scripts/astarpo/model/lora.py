@@ -83,18 +83,19 @@ def adapters_off(model: torch.nn.Module) -> Iterator[None]:
             layer.enable_adapters(True)
 
 
-def merged(folder: str | Path, lora: Lora, weights: Mapping[str, Tensor]) -> Policy:
+def merged(folder: str | Path, lora: Lora, weights: Mapping[str, Tensor], trust_remote_code: bool = False) -> Policy:
     """Merge a reference and its trained adapters into an ordinary policy.
 
     Args:
         folder: the reference's model folder.
         lora: as for `inject`.
         weights: the trained policy's, by name; only those of the adapters are used.
+        trust_remote_code: whether the model's own code may run.
 
     Returns:
         The policy, with W + alpha / rank B A in place of each W that has adapters, in fp32 on the CPU.
     """
-    policy = load_policy(folder)
+    policy = load_policy(folder, trust_remote_code=trust_remote_code)
     inject(policy.model, lora, seed=0)
     parameters = dict(policy.model.named_parameters())
     with torch.no_grad():

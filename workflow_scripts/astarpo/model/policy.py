@@ -27,12 +27,14 @@ class Policy:
         tokenizer: its tokenizer.
         end_token_ids: ids that end a response; a warm start teaches the first.
         attention: transformers' attention implementation.
+        trust_remote_code: whether code of the model's own was allowed to run when it was loaded.
     """
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
     end_token_ids: list[int]
     attention: str = SDPA
+    trust_remote_code: bool = False
 
     def save(self, folder: str | Path, weights: Mapping[str, Tensor] | None = None) -> None:
         """Write an ordinary model folder: weights, config, generation config, tokenizer.

@@ -60,6 +60,7 @@ def make_sampler(
         1 if trained else machine.sampler_tensor_parallel,
         machine.sampler_memory_share,
         machine.sampler_sleep_level,
+        policy.trust_remote_code,
     )
     return VllmSampler(
         folder,

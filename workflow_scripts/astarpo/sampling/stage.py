@@ -53,6 +53,7 @@ def sample_rows(
     machine: MachineSettings,
     title: str,
     parts: Parts | None = None,
+    trust_remote_code: bool = False,
 ) -> list[GenerationRow]:
     """Draw the given samples of every prompt with the model of a folder.
 
@@ -66,6 +67,7 @@ def sample_rows(
         machine: ``device``, ``sampling_batch`` and the settings that begin with ``sampler_``.
         title: label of the progress bar.
         parts: has the responses that are already drawn, and gets the new ones; None keeps nothing.
+        trust_remote_code: whether the model's own code may run.
 
     Returns:
         Rows with the columns of `columns.GENERATIONS`, prompts in their order, samples in theirs.
@@ -79,9 +81,9 @@ def sample_rows(
     check_engine(policy_settings.sampling_engine, model_folder)
     check_fits(str(model_folder), parameters_of_folder(model_folder), LOADING, machine.device)
     policy = (
-        load_policy(model_folder, machine.device)
+        load_policy(model_folder, machine.device, trust_remote_code=trust_remote_code)
         if policy_settings.sampling_engine == "transformers"
-        else load_policy_without_weights(model_folder)
+        else load_policy_without_weights(model_folder, trust_remote_code=trust_remote_code)
     )
     requests = [
         Request(prompt_id, sample_index, seed_of(prompt_id, sample_index), token_ids)

@@ -44,6 +44,7 @@ class VllmMachine:
         memory_share: share of the GPU's memory, model included; on a CPU, share of the RAM for its cache alone.
         sleep_level: what it frees while the policy is trained: 0 nothing, 1 its cache, the weights going
             to the host, 2 both.
+        trust_remote_code: whether the model's own code may run.
     """
 
     device: str
@@ -51,6 +52,7 @@ class VllmMachine:
     tensor_parallel: int = 1
     memory_share: float = 0.5
     sleep_level: int = 0
+    trust_remote_code: bool = False
 
     @property
     def can_sleep(self) -> bool:
@@ -228,6 +230,8 @@ def _start(folder: str | Path, precision: str, longest: int, machine: VllmMachin
     try:
         engine = LLM(
             str(folder),
+            trust_remote_code=machine.trust_remote_code,
+            load_format="safetensors",
             dtype=precision,
             max_model_len=longest,
             seed=0,

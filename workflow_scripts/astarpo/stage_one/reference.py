@@ -18,6 +18,7 @@ from astarpo.model.chat_template import check_chat_template, turn_end_token
 from astarpo.model.end_tokens import describe_end_tokens, end_token_ids, tokenizer_end
 from astarpo.model.lengths import Length, check_lengths, position_limit
 from astarpo.model.loading import (
+    check_hub_code,
     hub_policy_without_weights,
     load_hub_policy,
     load_policy,
@@ -32,6 +33,7 @@ from astarpo.model.memory import (
     parameters_on_hub,
 )
 from astarpo.model.policy import Policy
+from astarpo.model.safety import check_safe
 from astarpo.model.saving import check_can_save, repair_generation_config
 from astarpo.model.scratch import build_scratch_policy
 from astarpo.stage_one.settings import HubModel, LocalModel, ModelSource, ReferenceSettings, Scratch
@@ -45,6 +47,7 @@ def prepare_reference(
     lengths: Sequence[Length] = (),
     folder: Path | None = None,
     checkpoint_every: int = 25,
+    name: str = "<name>",
 ) -> tuple[Policy, dict[str, object]]:
     """Make or load a model, and warm-start it if the settings ask for that.
 
@@ -56,6 +59,7 @@ def prepare_reference(
         device: where to train.
         lengths: the longest inputs that the configuration will give the model.
         folder, checkpoint_every: of the warm start's checkpoints, see `warm_start`.
+        name: of the reference, for messages.
 
     Returns:
         The policy, and facts for its manifest: parameters, end tokens, warm-start loss, prompts left out.
@@ -68,6 +72,7 @@ def prepare_reference(
     if settings.torch_threads is not None:
         torch.set_num_threads(settings.torch_threads)
     source, attention = settings.source, settings.attention
+    check_source(source, f"references.{name}.source.trust_remote_code")
     ends = _check(source, attention, settings, lengths)
     _check_fits(source, settings.warm_start is not None, device)
     policy = replace(make_policy(source, device, attention), end_token_ids=ends)
@@ -78,10 +83,27 @@ def prepare_reference(
     facts: dict[str, object] = {
         "parameters": sum(p.numel() for p in policy.model.parameters()),
         "end_token_ids": ends,
+        "trust_remote_code": policy.trust_remote_code,
     }
     if settings.warm_start is None:
         return policy, facts
     return policy, {**facts, **_warm_start(policy, settings, dataset, folder, checkpoint_every)}
+
+
+def check_source(source: ModelSource, setting: str) -> None:
+    """Refuse a model with code of its own that is not trusted; a local folder also because of pickled weights.
+
+    Args:
+        source: as in the configuration.
+        setting: the key that allows the code, for the message.
+
+    Raises:
+        InputError: the model would run code.
+    """
+    if isinstance(source, LocalModel):
+        check_safe(source.path, source.trust_remote_code, setting)
+    elif isinstance(source, HubModel):
+        check_hub_code(source.id, source.revision, source.trust_remote_code, setting)
 
 
 def _check(source: ModelSource, attention: str, chat: ChatSettings, lengths: Sequence[Length]) -> list[int]:
@@ -119,9 +141,9 @@ def _name(source: ModelSource) -> str:
 
 def _without_weights(source: ModelSource, attention: str) -> Policy:
     if isinstance(source, HubModel):
-        return hub_policy_without_weights(source.id, source.revision, attention)
+        return hub_policy_without_weights(source.id, source.revision, attention, source.trust_remote_code)
     if isinstance(source, LocalModel):
-        return load_policy_without_weights(source.path, attention)
+        return load_policy_without_weights(source.path, attention, source.trust_remote_code)
     return make_policy(source, "cpu", attention)
 
 
@@ -147,8 +169,8 @@ def make_policy(source: ModelSource, device: str, attention: str = SDPA) -> Poli
         policy = build_scratch_policy(**source.model_dump(exclude={"kind"}), attention=attention)
         return replace(policy, model=place(policy.model, device))
     if isinstance(source, HubModel):
-        return load_hub_policy(source.id, source.revision, device, attention)
-    return load_policy(source.path, device, attention)
+        return load_hub_policy(source.id, source.revision, device, attention, source.trust_remote_code)
+    return load_policy(source.path, device, attention, source.trust_remote_code)
 
 
 def _warm_start(

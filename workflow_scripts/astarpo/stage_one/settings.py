@@ -38,12 +38,16 @@ class Scratch(Section):
     whole_tokens: Texts = Field((), description="texts that become one token each")
 
 
+TRUST = "run Python files that come with the model (`auto_map` in its config.json); false: refuse such a model"
+
+
 class HubModel(Section):
     """A model on the Hugging Face hub."""
 
     kind: Literal["hub"]
     id: Text = Field(description="for example `Qwen/Qwen2.5-1.5B`")
     revision: Text | None = Field(None, description="commit or tag; null: the newest")
+    trust_remote_code: bool = Field(False, description=TRUST + "; needs `revision`, so that what was read is what runs")
 
 
 class LocalModel(Section):
@@ -51,6 +55,7 @@ class LocalModel(Section):
 
     kind: Literal["local"]
     path: Text = Field(description="the folder")
+    trust_remote_code: bool = Field(False, description=TRUST)
 
 
 ModelSource = Annotated[Scratch | HubModel | LocalModel, Field(discriminator="kind")]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -16,7 +17,7 @@ from astarpo.common.origins import folder_of_origin, origin_of
 from astarpo.common.packages import check_can_import
 from astarpo.common.provenance import TrainingProvenance, manifest
 from astarpo.common.writing import new_folder
-from astarpo.model.files import described_folder
+from astarpo.model.files import described_folder, trusts_remote_code
 from astarpo.model.lengths import Length, check_folder
 from astarpo.model.loading import load_policy
 from astarpo.model.lora import inject, merged
@@ -93,10 +94,11 @@ def train(
     check_installed(machine.trackers)
     torch.set_num_threads(settings.torch_threads)
     folder = described_folder(inputs["reference"])
+    trusted = trusts_remote_code(inputs["reference"])
     _check_can_start(folder, settings, machine)
     world = join_world(machine.device) if settings.engine == "deepspeed" else World()
     _check_memory(folder, settings, machine, world)
-    engine, sampled = make_engine(folder, settings, machine, world, seed)
+    engine, sampled = make_engine(folder, settings, machine, world, seed, trusted)
     policy = engine.policy
     prompts, validation, left_out = _load_prompts(policy, settings, inputs)
     sampler = make_sampler(
@@ -115,9 +117,9 @@ def train(
     history = Trainer(engine, sampler, prompts, validation, settings, machine, seed).run(of_world)
     weights = engine.full_weights()
     if settings.lora is not None:
-        policy = merged(folder, settings.lora, weights)
+        policy = merged(folder, settings.lora, weights, trusted)
         weights = policy.model.state_dict()
-    facts = {"prompts": len(prompts), "prompts_left_out": left_out}
+    facts = {"prompts": len(prompts), "prompts_left_out": left_out, "trust_remote_code": trusted}
     return FinishedRun(policy, weights, history, facts, world.is_first)
 
 
@@ -184,7 +186,12 @@ def _bytes_each(settings: TrainSettings, machine: MachineSettings, processes: in
 
 
 def make_engine(
-    folder: Path, settings: TrainSettings, machine: MachineSettings, world: World, seed: int
+    folder: Path,
+    settings: TrainSettings,
+    machine: MachineSettings,
+    world: World,
+    seed: int,
+    trust_remote_code: bool = False,
 ) -> tuple[TorchEngine, Policy]:
     """Load the models of a training and build its engine.
 
@@ -193,13 +200,15 @@ def make_engine(
         settings, machine: of the run.
         world: the processes that train it.
         seed: of the adapters' first matrices.
+        trust_remote_code: whether the model's own code may run.
 
     Returns:
         The engine, and the unsharded policy to sample from, which has the newest weights.
     """
-    policy = load_policy(folder, machine.device)
+    load = partial(load_policy, folder, machine.device, trust_remote_code=trust_remote_code)
+    policy = load()
     if settings.lora is None:
-        reference = load_policy(folder, machine.device)
+        reference = load()
     else:
         inject(policy.model, settings.lora, seed)
         reference = policy
@@ -210,7 +219,7 @@ def make_engine(
         return TorchEngine(policy, reference, settings, *budget), policy
     from astarpo.training.deepspeed.engine import DeepSpeedEngine
 
-    whole = load_policy(folder, machine.device) if machine.zero_stage == 3 else None
+    whole = load() if machine.zero_stage == 3 else None
     if whole is not None and settings.lora is not None:
         inject(whole.model, settings.lora, seed)
     engine = DeepSpeedEngine(policy, reference, settings, machine, world, whole)
