@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
+import training_case as case
 from config_case import DEFAULT, RUN, changed, message, with_run
 from pydantic import ValidationError
 
+from astarpo.common.errors import InputError
 from astarpo.common.settings import Section
 from astarpo.config import load_config
 from astarpo.config.figure_checks import _families
 from astarpo.config.runs import Config
 from astarpo.config.schema import BenchmarkEntry
 from astarpo.evaluation.scores import Answers, score
+from astarpo.stage_one.settings import ValueSettings, WarmStartSettings
+from astarpo.training.settings import TrainSettings
 
 INF, NAN = float("inf"), float("nan")
 
@@ -303,6 +308,48 @@ def test_nonsense_is_refused(changes, expected):
 )
 def test_nonsense_of_a_method_is_refused(keys, expected):
     assert expected in message(with_run(**keys))
+
+
+@pytest.mark.parametrize(
+    ("keys", "expected"),
+    [
+        ({"lr": INF}, "lr: .*finite"),
+        ({"lr": NAN}, "lr: .*finite"),
+        ({"adam_betas": [1, 1]}, "adam_betas.0: .*less than 1; .*adam_betas.1: .*less than 1"),
+        ({"adam_betas": [0.9, INF]}, "adam_betas.1: .*finite"),
+        ({"hyperparameters": {"beta2": INF}}, "hyperparameters.beta2"),
+        ({"hyperparameters": {"beta1": NAN}}, "hyperparameters.beta1"),
+        (
+            {"hyperparameters": {"scale_by_std": True, "std_epsilon": 0}},
+            "hyperparameters: std_epsilon must be at least 1e-30 with",
+        ),
+        ({"estimate": {"beta1": INF, "estimator": "mean"}}, "estimate.beta1: .*finite"),
+    ],
+)
+def test_a_training_refuses_them_in_the_json_of_another_origin(keys, expected):
+    """As a person gives it to the script by hand; JSON of Python has Infinity and NaN."""
+    whole = json.loads(case.SETTINGS.model_dump_json())
+    assert TrainSettings.from_json(json.dumps(whole)) == case.SETTINGS
+    with pytest.raises(InputError, match=f"^--settings: {expected}"):
+        TrainSettings.from_json(json.dumps({**whole, **keys}))
+
+
+@pytest.mark.parametrize(
+    ("section", "keys", "expected"),
+    [
+        (ValueSettings, {"beta1": INF}, "beta1: .*finite"),
+        (ValueSettings, {"beta1": 1e300}, "beta1: .*less than or equal to 1000000"),
+        (WarmStartSettings, {"steps": 1, "batch_size": 1, "lr": INF}, "lr: .*finite"),
+        (
+            WarmStartSettings,
+            {"steps": 1, "batch_size": 1, "lr": 0.1, "adam_betas": [1, 1]},
+            "adam_betas.0: .*less than 1",
+        ),
+    ],
+)
+def test_stage_one_refuses_them_as_well(section, keys, expected):
+    with pytest.raises(InputError, match=f"^--settings: {expected}"):
+        section.from_json(json.dumps(keys))
 
 
 @pytest.mark.parametrize(

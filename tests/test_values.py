@@ -2,9 +2,12 @@
 
 import math
 
+import mpmath
 import numpy as np
 import pytest
+import torch
 
+from astarpo.objectives.loss_terms import group_soft_value
 from astarpo.stage_one import values
 
 EIGHTHS = np.arange(9)
@@ -38,6 +41,39 @@ def test_log_mean_exp_is_finite_and_between_mean_and_one(beta1):
     assert (found >= EIGHTHS / 8 - 1e-6).all() and (found <= 1 + 1e-12).all()
 
 
+def closed_form(p: mpmath.mpf, beta1: float) -> mpmath.mpf:
+    """beta1 ln(1 - p + p e^{1/beta1}), divided by e^{1/beta1} inside, with so many digits that nothing is lost."""
+    mpmath.mp.dps = 60 + 2 * max(0, int(math.log10(beta1)))
+    return 1 + beta1 * mpmath.log(p + (1 - p) * mpmath.exp(-1 / mpmath.mpf(beta1))) if p else mpmath.mpf(0)
+
+
+BETAS = [float(f"1e{power}") for power in (*range(-9, 18), 30, 100, 299, 300)] + [0.7, 0.999, 1.001, 3.0]
+
+
+@pytest.mark.parametrize("beta1", BETAS)
+def test_every_estimate_is_the_closed_form_whatever_beta1(beta1):
+    """From nearly the maximum to nearly the mean, also for the fractional counts of estimates that are updated."""
+    for n in (1, 2, 8, 1000):
+        c = np.array([0, 1, 1.5, n / 3, n / 2, n - 0.25, n - 1, n]).clip(0, n)
+        counts = c, np.full(len(c), n)
+        with mpmath.workdps(60):
+            rates = [mpmath.mpf(float(one / n)) for one in c]
+            jeffreys = [mpmath.mpf(float(p)) for p in values.jeffreys_pass_rate(*counts)]
+            expected = [float(closed_form(p, beta1)) for p in rates]
+            assert values.log_mean_exp(*counts, beta1) == pytest.approx(expected, rel=2e-15, abs=1e-300)
+            expected = [float(closed_form(p, beta1)) for p in jeffreys]
+            assert values.jeffreys(*counts, beta1) == pytest.approx(expected, rel=2e-15)
+            slopes = [beta1 * -mpmath.expm1(-1 / mpmath.mpf(beta1)) for _ in jeffreys]
+            shrunk = mpmath.exp(-1 / mpmath.mpf(beta1))
+            errors = [
+                s / ((1 - p) * shrunk + p) * mpmath.sqrt(p * (1 - p) / n) for s, p in zip(slopes, jeffreys, strict=True)
+            ]
+            assert values.value_standard_error(*counts, beta1) == pytest.approx(list(map(float, errors)), rel=2e-15)
+        rewards = torch.tensor([1.0] * (n // 2) + [0.0] * (n - n // 2), dtype=torch.float64)
+        of_group = group_soft_value(rewards, torch.zeros(n, dtype=torch.long), beta1)
+        assert of_group.tolist() == pytest.approx([float(closed_form(mpmath.mpf(n // 2) / n, beta1))] * n, rel=2e-15)
+
+
 def test_limits_of_beta1():
     assert values.log_mean_exp(np.array([1]), np.array([8]), 1e-4)[0] == pytest.approx(1, abs=1e-3)
     assert values.log_mean_exp(np.array([1]), np.array([8]), 1e4)[0] == pytest.approx(1 / 8, abs=1e-4)
@@ -48,9 +84,9 @@ def test_log_mean_exp_falls_with_beta1():
     assert found == sorted(found, reverse=True)
 
 
-@pytest.mark.parametrize("beta1", [0.0, -1.0])
+@pytest.mark.parametrize("beta1", [0.0, -1.0, math.inf, math.nan])
 def test_beta1_must_be_above_zero(beta1):
-    with pytest.raises(ValueError, match="beta1 must be above 0"):
+    with pytest.raises(ValueError, match="beta1 must be above 0 and finite"):
         values.log_mean_exp(EIGHTHS, N, beta1)
 
 

@@ -81,7 +81,8 @@ OpenShare = Annotated[float, Field(gt=0, lt=1), _READ]
 PositiveShare = Annotated[float, Field(gt=0, le=1), _READ]
 # 1.0e6 in place of 1.0e-6 is a common slip, and AdamW moves each weight by up to the rate.
 LearningRate = Annotated[float, Field(gt=0, le=1), _READ]
-# Below, beta1 ln(...) is 1 for every prompt that was ever solved; far above, it loses its precision.
+LEAST_DIVISOR = 1e-30  # of advantages, in fp32
+# Below, beta1 ln(...) is 1 for every prompt that was ever solved; far above, it is the pass rate.
 Beta1 = Annotated[float, Field(ge=1e-6, le=1e6), _READ]
 # Far smaller ones are 0 in fp32, and 0/0 for a weight whose gradient is 0.
 AdamEpsilon = Annotated[float, Field(ge=1e-30, le=1), _READ]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from astarpo.common.kinds import LEAST_DIVISOR
 from astarpo.config.methods import GRPORun, PPORun, Run
 from astarpo.config.runs import Config
 from astarpo.config.schema import ReferenceEntry, TaskEntry, WarmStart
 from astarpo.data.settings import ChainSums, Countdowns, HubData, LocalFile
 from astarpo.stage_one.settings import Scratch
 
-LEAST_DIVISOR = 1e-30  # of advantages, in fp32
 RANGES = ("terms", "digits", "numbers")  # of generated problems: min_..., max_...
 
 

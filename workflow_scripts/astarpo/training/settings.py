@@ -4,9 +4,20 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
+from pydantic_core import PydanticCustomError
 
-from astarpo.common.kinds import AdamBetas, AdamEpsilon, Count, LearningRate, NotNegative, Positive, Schedule, Text
+from astarpo.common.kinds import (
+    LEAST_DIVISOR,
+    AdamBetas,
+    AdamEpsilon,
+    Count,
+    LearningRate,
+    NotNegative,
+    Positive,
+    Schedule,
+    Text,
+)
 from astarpo.common.settings import Section
 from astarpo.data.settings import PromptSettings
 from astarpo.model.settings import Lora
@@ -78,3 +89,15 @@ class TrainSettings(TrainingKeys, PolicySettings):
     sampling: SamplingSettings
     prompting: PromptSettings
     grading: GradingSettings
+
+    @field_validator("hyperparameters")
+    @classmethod
+    def _no_division_by_zero(cls, settings: dict[str, Hyperparameter]) -> dict[str, Hyperparameter]:
+        """As the configuration checks it; settings of another origin must not lead to 0/0 either."""
+        if settings.get("scale_by_std") and float(settings.get("std_epsilon", 1.0)) < LEAST_DIVISOR:
+            raise PydanticCustomError(
+                "divisor",
+                "std_epsilon must be at least {least} with scale_by_std: a group of equal rewards has no deviation",
+                {"least": LEAST_DIVISOR},
+            )
+        return settings
