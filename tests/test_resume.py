@@ -295,7 +295,7 @@ def test_the_seconds_of_a_block_are_those_of_all_its_processes(made, tmp_path, m
 
 
 def signalled_after(count: int, number: signal.Signals, work: Work) -> Work:
-    """The work, which gets a signal while it draws the batch after ``count`` others."""
+    """The work, which gets a signal while it draws the batch after ``count`` others, and Snakemake's own soon after."""
 
     def until_then() -> None:
         draw, drawn = generation.Drawing.run, 0
@@ -305,9 +305,13 @@ def signalled_after(count: int, number: signal.Signals, work: Work) -> Work:
             drawn += 1
             if drawn > count:
                 os.kill(os.getpid(), number)
-                os.kill(os.getpid(), signal.SIGTERM)  # Snakemake's own
             return draw(*arguments)
 
+        def write_table(*arguments: Any) -> None:
+            os.kill(os.getpid(), signal.SIGTERM)
+            write(*arguments)
+
+        write, parts.write_table = parts.write_table, write_table
         generation.Drawing.run = run
         work()
 

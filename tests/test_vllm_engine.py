@@ -33,6 +33,7 @@ os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
 os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
 pytest.importorskip("vllm", reason="vLLM is not installed; `make test-vllm` installs and tests it")
 
+from astarpo.sampling import vllm_engine
 from astarpo.sampling.vllm_engine import VllmMachine, VllmSampler, check_can_load
 from astarpo.sampling.vllm_weights import StaleWeights, WeightLink
 
@@ -239,6 +240,22 @@ def test_a_rest_changes_no_sample(pair):
     before = sampler.sample(asked, T1)
     sampler.rest()
     assert sampler.sample(asked, T1) == before
+
+
+def test_a_call_does_not_depend_on_the_calls_before_it(pair, monkeypatch):
+    """So a job that was killed between two calls draws, to the last bit, what it would have drawn."""
+    _, sampler = pair
+    monkeypatch.setattr(vllm_engine, "BATCHES_PER_CALL", 1)
+    asked = [Request(f"p{i}", 0, derive_seed(0, i), [*LONG, 5 + i % 3]) for i in range(40)]
+    finished: list[int] = []
+    resets: list[bool] = []
+    reset = sampler.engine.reset_prefix_cache
+    monkeypatch.setattr(sampler.engine, "reset_prefix_cache", lambda: resets.append(reset()) or resets[-1])
+    whole = sampler.sample(asked, T1, lambda places, _: finished.extend(places))
+    assert finished == list(range(40)) and resets == [True] * 3
+    for start in (16, 32):  # calls draw sixteen responses each
+        sampler.engine.reset_prefix_cache()  # as in a new process
+        assert sampler.sample(asked[start:], T1) == whole[start:]
 
 
 def test_a_prompt_without_room_for_its_response(pair):

@@ -134,7 +134,7 @@ class VllmSampler:
         Args:
             requests: what to draw.
             settings: temperature, nucleus and the longest response.
-            on_batch: called after each call of vLLM, which draws 16 batches.
+            on_batch: called after each call of vLLM, which draws several batches: they are mixed, and not exact alone.
 
         Raises:
             InputError: a prompt leaves no room for a response.
@@ -147,8 +147,8 @@ class VllmSampler:
         for start in range(0, len(requests), size):
             chosen = requests[start : start + size]
             self._check_lengths(chosen, settings)
-            # A prompt that is read from the cache is rounded in another way than one that is computed. Without this, a
-            # call would depend on the calls before it, and a job that resumes would draw other responses.
+            # A prompt that is read from the cache may be rounded in another way than one that is computed, so without
+            # this a call would depend on the calls before it, and a job that resumes might draw other responses.
             self.engine.reset_prefix_cache()
             # The engine has its own precision, whatever the trainer's autocast around us says.
             with torch.autocast(self.machine.device, enabled=False):

@@ -1,1 +1,1 @@
-"""Stage 2: the loop, the engine that holds the weights, checkpoints, and metrics."""
+"""Stage 2: the loop, the engine that holds the weights, and metrics."""
