@@ -1,4 +1,4 @@
-# Shortcuts; `make help` lists them. Everything is installed into .venv, from the versions in envs/pins/.
+# Shortcuts; `make help` lists them. Everything is installed into .venv, from the versions and hashes in envs/locks/.
 
 PYTHON ?= python3
 CORES ?= $(shell nproc 2>/dev/null || getconf _NPROCESSORS_ONLN)
@@ -15,8 +15,15 @@ check = @printf '%-32s' "$(1)"; \
 	if output=$$($(2) 2>&1); then echo ok; else echo FAILED; printf '%s\n' "$$output"; exit 1; fi
 LARGE = some minutes the first time
 TEST_PINS = $$(grep -E '^(hypothesis|pytest)==' envs/pins/test.txt)
+# $(call locked,BIN,NAME): install a file of envs/locks/, with uv, or with pip where uv cannot, as behind a mirror that only
+# pip knows. $(call torch,BIN): the build for CPUs where pip finds one.
+pip_locked = $(1)/pip install --require-hashes --no-deps -r envs/locks/$(2).txt
+locked = { $(1)/uv pip install --python $(1)/python --require-hashes --no-deps -r envs/locks/$(2).txt || $(call pip_locked,$(1),$(2)); }
+torch = { $(call pip_locked,$(1),torch-cpu) || $(call locked,$(1),torch-gpu); }
+# $(call from_locks,COMMAND,COMMAND): the second one, which takes what pip finds for the pins, if HASHES=no.
+from_locks = $(if $(filter no,$(HASHES)),$(2),$(1))
 
-.PHONY: help demo plan watch install test mutants test-vllm test-deepspeed test-slurm test-trl bench format
+.PHONY: help demo plan watch install test mutants test-vllm test-deepspeed test-slurm test-trl bench format audit sbom
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(firstword $(MAKEFILE_LIST))
@@ -32,7 +39,7 @@ plan: install ## say what would run and why, one line per job or group of jobs; 
 watch: install ## follow the running trainings
 	@python workflow_scripts/watch.py
 
-install: .venv/installed ## install what the workflow needs; PYTHON=NAME picks the Python
+install: .venv/installed ## install what the workflow needs; PYTHON=NAME picks the Python, HASHES=no any build of the pinned versions
 
 test: install .venv/installed-tests ## check formatting, style and types, then run the tests
 	$(call check,formatting,ruff format --check .)
@@ -70,6 +77,12 @@ test-slurm: install .venv/installed-tests ## install a one-node SLURM (Debian, a
 		|| [ "$(ASTARPO_TEST_SLURM)" = if-possible ]
 	ASTARPO_TEST_SLURM=$(or $(ASTARPO_TEST_SLURM),1) pytest -v -rs tests/test_slurm.py
 
+audit: install ## compare the locked packages with a stored list of advisories, offline; ADVISORIES=FOLDER names it
+	@python envs/audit.py $(if $(ADVISORIES),--advisories '$(ADVISORIES)') $(if $(IGNORE),--ignore $(IGNORE))
+
+sbom: .venv/installed-tests ## write a bill of materials (CycloneDX) of each environment to results/sbom/
+	@python envs/sbom.py --out results/sbom
+
 format: .venv/installed-tests ## format the code and write the generated files
 	ruff check --fix-only .
 	ruff format .
@@ -77,26 +90,34 @@ format: .venv/installed-tests ## format the code and write the generated files
 	python envs/generate.py
 	python config/document.py
 
-.venv/installed: envs/pins/light.txt envs/pins/torch.txt | .venv/bin/pip
-	$(call step,.venv,installing the workflow with torch ($(LARGE)),pip install -r envs/pins/torch.txt)
+TORCH_LOCKS = envs/locks/torch.txt envs/locks/torch-cpu.txt envs/locks/torch-gpu.txt
+.venv/installed: envs/locks/uv.txt $(TORCH_LOCKS) | .venv/bin/pip
+	$(call step,.venv,installing the workflow with torch ($(LARGE)),$(call from_locks,$(call pip_locked,.venv/bin,uv) \
+		&& $(call locked,.venv/bin,torch) && $(call torch,.venv/bin) && pip check,pip install -r envs/pins/torch.txt))
 	@touch $@
 
-.venv/installed-tests: envs/pins/test.txt | .venv/bin/pip
-	$(call step,.venv,installing the tools that tests need,pip install -r envs/pins/test.txt)
+.venv/installed-tests: envs/locks/test.txt .venv/installed
+	$(call step,.venv,installing the tools that tests need,$(call from_locks,\
+		$(call locked,.venv/bin,test) && pip check,pip install -r envs/pins/test.txt))
 	@touch $@
 
-# vLLM brings GPU builds of torchvision and others, with which transformers cannot be imported.
-.venv-engines/installed: envs/pins/engines.txt envs/pins/engines-cpu.txt envs/pins/test.txt
+# vLLM brings GPU builds of torchvision and others, with which transformers cannot be imported; the locks leave them out.
+.venv-engines/installed: envs/locks/uv.txt envs/locks/engines-cpu.txt envs/locks/torch-cpu.txt
 	@mkdir -p .venv-engines
 	$(call step,.venv-engines,creating .venv-engines,$(PYTHON) -m venv .venv-engines)
-	$(call step,.venv-engines,installing vLLM and DeepSpeed ($(LARGE)),.venv-engines/bin/pip install -r envs/pins/engines-cpu.txt $(TEST_PINS) \
-		&& .venv-engines/bin/pip uninstall --yes torchvision torchaudio torchcodec)
+	$(call step,.venv-engines,installing vLLM and DeepSpeed ($(LARGE)),$(call from_locks,\
+		$(call pip_locked,.venv-engines/bin,uv) && $(call locked,.venv-engines/bin,engines-cpu) \
+		&& $(call pip_locked,.venv-engines/bin,torch-cpu),\
+		.venv-engines/bin/pip install -r envs/pins/engines-cpu.txt $(TEST_PINS) \
+		&& .venv-engines/bin/pip uninstall --yes torchvision torchaudio torchcodec))
 	@touch $@
 
-.venv-trl/installed: envs/pins/trl.txt envs/pins/torch.txt envs/pins/test.txt
+.venv-trl/installed: envs/locks/uv.txt $(TORCH_LOCKS) envs/locks/trl.txt
 	@mkdir -p .venv-trl
 	$(call step,.venv-trl,creating .venv-trl,$(PYTHON) -m venv .venv-trl)
-	$(call step,.venv-trl,installing TRL ($(LARGE)),.venv-trl/bin/pip install -r envs/pins/trl.txt $(TEST_PINS))
+	$(call step,.venv-trl,installing TRL ($(LARGE)),$(call from_locks,$(call pip_locked,.venv-trl/bin,uv) \
+		&& $(call locked,.venv-trl/bin,torch) && $(call torch,.venv-trl/bin) && $(call locked,.venv-trl/bin,trl) \
+		&& .venv-trl/bin/pip check,.venv-trl/bin/pip install -r envs/pins/trl.txt $(TEST_PINS)))
 	@touch $@
 
 .venv/bin/pip:

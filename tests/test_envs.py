@@ -24,8 +24,20 @@ from generate import ENVIRONMENTS  # noqa: E402
 
 SCRIPTS = ROOT / "workflow_scripts"
 LOGGER = "snakemake_logger_plugin_stages"
-OWN = {"astarpo", "generate", LOGGER, *(path.stem for path in [*SCRIPTS.glob("*.py"), *(ROOT / "tests").rglob("*.py")])}
-DISTRIBUTION_OF = {"yaml": "pyyaml"}  # where the import's name is not the package's
+OWN = {
+    "astarpo",
+    "audit",
+    "generate",
+    "locked",
+    "sbom",
+    LOGGER,
+    *(path.stem for path in [*SCRIPTS.glob("*.py"), *(ROOT / "tests").rglob("*.py")]),
+}
+DISTRIBUTION_OF = {
+    "yaml": "pyyaml",
+    "cyclonedx": "cyclonedx-python-lib",
+    "packageurl": "packageurl-python",
+}  # where the import's name is not the package's
 
 
 def run_generate(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
@@ -111,6 +123,54 @@ def test_engines_have_the_versions_of_torch_but_for_numpy() -> None:
     assert others == {"numpy", "deepspeed", "ninja", "peft"}
     only_light = {"markupsafe", "matplotlib", "rich", "scipy", "snakemake-executor-plugin-slurm"}
     assert usual.keys() - engines.keys() == only_light
+
+
+# Files of pins -> the locks that must have them, with the versions that are installed together.
+LOCKED = {
+    "torch": ("torch", "torch-gpu"),
+    "test": ("torch", "torch-gpu", "test"),
+    "trl": ("torch", "torch-gpu", "trl"),
+    "tools": ("tools",),
+    "uv": ("uv",),
+    "engines-cpu": ("engines-cpu", "torch-cpu"),
+    "engines-cuda": ("engines-cuda",),
+}
+
+
+def pins_with_references(name: str) -> dict[str, str]:
+    text = (ROOT / "envs" / "pins" / f"{name}.txt").read_text()
+    found: dict[str, str] = {}
+    for other in re.findall(r"^-r ([\w-]+)\.txt", text, re.MULTILINE):
+        found |= pins_with_references(other)
+    return found | versions_pinned(name)
+
+
+@pytest.mark.parametrize("name", LOCKED)
+def test_the_locks_have_every_pin_in_its_version(name: str) -> None:
+    locks = "".join((ROOT / f"envs/locks/{lock}.txt").read_text() for lock in LOCKED[name])
+    versions = dict(re.findall(r"^([\w.-]+)==([^\s;\\+]+)", locks, re.MULTILINE))
+    stale = {pin: version for pin, version in pins_with_references(name).items() if versions.get(pin) != version}
+    assert not stale, "run: python envs/lock.py"
+
+
+def test_every_locked_package_has_a_hash_and_no_line_names_a_place() -> None:
+    files = sorted((ROOT / "envs/locks").glob("*.txt"))
+    assert len(files) == 9
+    for path in files:
+        entries = re.split(r"^(?=[\w.-]+==)", re.sub(r"^#.*\n", "", path.read_text(), flags=re.M), flags=re.M)[1:]
+        for entry in entries:
+            first, *hashes = entry.rstrip("\n").split(" \\\n")
+            assert re.fullmatch(r"[\w.-]+==[\w.+!]+( ; .+)?", first), (path.name, first)
+            assert hashes and all(re.fullmatch(r"    --hash=sha256:[0-9a-f]{64}", one) for one in hashes), first
+
+
+def test_a_torch_for_cpus_is_the_pinned_one_and_no_lock_beside_it_has_libraries_of_gpus() -> None:
+    torch = versions_pinned("torch")["torch"]
+    assert f"\ntorch=={torch}+cpu " in (ROOT / "envs/locks/torch-cpu.txt").read_text()
+    for name in ("torch", "test", "trl", "engines-cpu"):
+        assert not re.findall(r"^(?:nvidia|cuda|torch)\b.*==", (ROOT / f"envs/locks/{name}.txt").read_text(), re.M), (
+            name
+        )
 
 
 def third_party(files: Iterable[Path]) -> set[str]:

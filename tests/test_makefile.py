@@ -22,7 +22,7 @@ def project(tmp_path: Path) -> Path:
     shutil.copy(ROOT / "Makefile", tmp_path)
     shutil.copytree(ROOT / "envs", tmp_path / "envs")
     (tmp_path / ".venv/bin").mkdir(parents=True)
-    for name in ("pip", "ruff", "mypy", "snakefmt", "snakemake"):
+    for name in ("pip", "uv", "ruff", "mypy", "snakefmt", "snakemake"):
         tool(tmp_path, name, "echo noise")
     tool(tmp_path, "pytest", "echo ....; echo '7 passed in 1s'")
     return tmp_path
@@ -34,11 +34,11 @@ def tool(folder: Path, name: str, script: str) -> None:
     path.chmod(0o755)
 
 
-def make(folder: Path, target: str) -> tuple[int, list[str]]:
+def make(folder: Path, *targets: str) -> tuple[int, list[str]]:
     # Under `make test` these tests are started by make, and a make started by make prints the folders it enters.
     told_by_make = ("MAKELEVEL", "MAKEFLAGS", "MFLAGS")
     environment = {name: value for name, value in os.environ.items() if name not in told_by_make}
-    done = subprocess.run(["make", target], cwd=folder, env=environment, capture_output=True, text=True)
+    done = subprocess.run(["make", *targets], cwd=folder, env=environment, capture_output=True, text=True)
     return done.returncode, done.stdout.splitlines()
 
 
@@ -47,7 +47,8 @@ def test_a_line_for_each_step_and_check(project):
     assert status == 0 and "noise" not in " ".join(lines)
     assert [line.split()[-1] for line in lines] == ["done", "done", "ok", "ok", "ok", "ok", "ok", "1s"]
     assert lines[-1].split() == ["tests", "7", "passed", "in", "1s"]
-    assert (project / ".venv/install.log").read_text() == "noise\nnoise\n"
+    # uv is installed, packages, torch, a check; then the tools, a check.
+    assert (project / ".venv/install.log").read_text() == 6 * "noise\n"
 
 
 def test_a_check_that_fails_shows_its_output_and_ends_it(project):
@@ -69,3 +70,37 @@ def test_a_failed_installation_shows_its_end_and_the_log(project):
     assert status != 0 and not (project / ".venv/installed").exists()
     assert lines[-2:] == ["no such package", "The whole log: .venv/install.log"]
     assert len(lines) == 17
+
+
+def calls_of_install(project: Path, pip: str = "true", uv: str = "true", *options: str) -> list[str]:
+    """What `make install` calls pip and uv with."""
+    for name, script in (("pip", pip), ("uv", uv)):
+        tool(project, name, f'echo {name} "$@" >>"{project}/calls"; {script}')
+    assert make(project, "install", *options)[0] == 0
+    return (project / "calls").read_text().splitlines()
+
+
+def pip(name: str) -> str:
+    return f"pip install --require-hashes --no-deps -r envs/locks/{name}.txt"
+
+
+def uv(name: str) -> str:
+    return pip(name).replace("pip install", "uv pip install --python .venv/bin/python")
+
+
+def test_packages_are_installed_with_their_hashes(project):
+    assert calls_of_install(project) == [pip("uv"), uv("torch"), pip("torch-cpu"), "pip check"]
+
+
+def test_where_no_index_has_a_torch_for_cpus_the_usual_one_is_installed(project):
+    calls = calls_of_install(project, pip='case "$*" in *torch-cpu*) exit 1;; esac')
+    assert calls == [pip("uv"), uv("torch"), pip("torch-cpu"), uv("torch-gpu"), "pip check"]
+
+
+def test_pip_takes_the_place_of_uv_where_that_fails(project):
+    calls = calls_of_install(project, uv="exit 1")
+    assert calls == [pip("uv"), uv("torch"), pip("torch"), pip("torch-cpu"), "pip check"]
+
+
+def test_hashes_can_be_turned_off(project):
+    assert calls_of_install(project, "true", "true", "HASHES=no") == ["pip install -r envs/pins/torch.txt"]
