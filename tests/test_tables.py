@@ -135,7 +135,7 @@ def test_all_refused_results_are_named_at_once(tmp_path):
     entries = [expected(path, settings='{"beta1":1}') for path in paths]
     with pytest.raises(InputError) as error:
         tables.check_results(entries)
-    assert all(str(path) in str(error.value) for path in paths)
+    assert all(str(path) in str(error.value) for path in paths) and "\n" not in str(error.value)
 
 
 # Evaluations

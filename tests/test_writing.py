@@ -27,9 +27,12 @@ from astarpo.common import files
 from astarpo.common.errors import InputError
 from astarpo.common.job_logs import describe_failure
 from astarpo.common.locks import acquire
-from astarpo.common.writing import check_space, failure, free_space, new_folder, size_text
+from astarpo.common.writing import WAYS_OUT, check_space, failure, free_space, new_folder, size_text
 from astarpo.figures import style
 from astarpo.model import checkpoints
+from astarpo.model.loading import _cannot_load
+from astarpo.model.saving import check_can_save
+from astarpo.training.trackers import JsonLines
 
 ROOT = Path(__file__).resolve().parents[1]
 LAUNCH = ROOT / "workflow_scripts/launch.py"
@@ -199,6 +202,21 @@ def test_a_lock_that_cannot_be_written_is_one_line(tmp_path):
     (tmp_path / "locks").write_text("")
     with pytest.raises(InputError, match="locks/a.lock: cannot be written: .*move it away"):
         acquire(tmp_path / "locks/a.lock", "the job")
+
+
+def test_a_full_disk_is_not_blamed_on_the_model(tiny_policy):
+    with longest_file(500), pytest.raises(InputError, match=r"cannot be written: File too large; raise the limit"):
+        check_can_save(tiny_policy.model, tiny_policy.tokenizer)
+    full = OSError(28, "No space left on device")
+    assert _cannot_load("model", "me/own", full) == (
+        f"the model of 'me/own' cannot be loaded: No space left on device; {WAYS_OUT[28]}"
+    )
+
+
+def test_metrics_that_cannot_be_written_are_one_line(tmp_path):
+    lines = JsonLines(tmp_path, [])
+    with longest_file(20), pytest.raises(InputError, match="metrics.jsonl: cannot be written: File too large"):
+        lines.log(1, {f"metric {number}": 0.5 for number in range(9)})
 
 
 def launch(folder: Path, code: str) -> subprocess.CompletedProcess[str]:

@@ -12,6 +12,7 @@ from transformers.utils import cached_file
 
 from astarpo.common.errors import InputError
 from astarpo.common.files import read_json_object
+from astarpo.common.writing import failure
 from astarpo.model.attention import SDPA, check_attention
 from astarpo.model.end_tokens import end_token_ids
 from astarpo.model.policy import ATTENTION_KEY, Policy, hide_progress_bars
@@ -196,6 +197,9 @@ def _options(revision: str | None) -> dict[str, Any]:
 
 
 def _cannot_load(part: str, name: str, error: Exception) -> str:
+    reason = failure(error)
+    if reason is not None:  # of the disk, such as that of the hub's cache
+        return f"the {part} of {name!r} cannot be loaded: {reason}"
     first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
     if Path(name).is_dir():
         way_out = {

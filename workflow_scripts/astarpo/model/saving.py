@@ -7,6 +7,7 @@ import tempfile
 from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from astarpo.common.errors import InputError
+from astarpo.common.writing import writing
 
 
 def repair_generation_config(model: PreTrainedModel) -> str | None:
@@ -49,12 +50,15 @@ def check_can_save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -
     """Save everything but the weights to a temporary folder.
 
     Raises:
-        InputError: transformers refuses.
+        InputError: transformers refuses, or the temporary folder cannot be written to.
     """
     with tempfile.TemporaryDirectory() as folder:
         for item in (model.config, model.generation_config, tokenizer):
             try:
-                item.save_pretrained(folder)
+                with writing(folder):
+                    item.save_pretrained(folder)
+            except InputError:  # a full disk says nothing of the model
+                raise
             except Exception as error:
                 message = " ".join((str(error).strip() or type(error).__name__).split())
                 raise InputError(

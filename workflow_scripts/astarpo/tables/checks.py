@@ -90,20 +90,25 @@ def check_results(expected: Iterable[Expected]) -> pd.DataFrame:
         A table with the columns of `PROVENANCE`; different code is not an error, as most edits change no numbers.
 
     Raises:
-        InputError: one line for each result that `check_manifest` refuses.
+        InputError: `check_manifest` refuses a result; the message names all, and their reasons are printed.
     """
     digest = cache(content_sha256)
-    rows, refused = [], []
+    rows: list[dict[str, object]] = []
+    refused: dict[str, str] = {}
     for entry in expected:
         try:
             now = {name: _digest(digest, entry, path) for name, path in entry["inputs"].items()}
             recorded = check_manifest(entry["file"], entry["settings"], now, entry["rule"])
         except InputError as error:
-            refused.append(str(error))
+            refused[entry["file"]] = str(error)
             continue
         rows.append(_provenance_row(entry, recorded, read_code(entry["rule"], tuple(entry["chosen"]))))
     if refused:
-        raise InputError("\n".join(["some results do not belong to this configuration:", *refused]))
+        # All reasons are in the log; the error, which Snakemake shows, is one line.
+        print("\n".join(refused.values()), flush=True)
+        first, *others = refused
+        more = f" The log says what is wrong with {len(others)} more: {', '.join(others)}." if others else ""
+        raise InputError(f"results do not belong to this configuration: {refused[first]}{more}")
     return frame(rows, PROVENANCE)
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from astarpo.common.errors import InputError
+from astarpo.common.writing import writing
 from astarpo.training.stopping import job_name
 
 PACKAGES = {"tensorboard": "tensorboard", "wandb": "wandb"}
@@ -101,14 +102,17 @@ class JsonLines:
     """``metrics.jsonl``, one line per step, flushed each time, for `make watch` and other readers."""
 
     def __init__(self, scratch: Path, earlier: Sequence[Mapping[str, float | None]]) -> None:
-        self._stream = (scratch / "metrics.jsonl").open("w", encoding="utf-8")
+        self._path = scratch / "metrics.jsonl"
+        with writing(self._path):
+            self._stream = self._path.open("w", encoding="utf-8")
         for row in earlier:
             self.log(int(row["step"] or 0), row)
 
     def log(self, step: int, metrics: Mapping[str, float | None]) -> None:
         """Add a line."""
-        self._stream.write(json.dumps(metrics) + "\n")
-        self._stream.flush()
+        with writing(self._path):
+            self._stream.write(json.dumps(metrics) + "\n")
+            self._stream.flush()
 
     def close(self) -> None:
         """Close the file."""
