@@ -75,7 +75,7 @@ def read_advisories(folder: Path) -> list[Advisory]:
     Raises:
         ValueError: a file is not an OSV advisory; the message names it.
     """
-    advisories = []
+    advisories: list[Advisory] = []
     for path in sorted(folder.rglob("*.json")):
         try:
             advisory = json.loads(path.read_text(encoding="utf-8"))

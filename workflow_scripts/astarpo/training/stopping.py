@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from astarpo.common.errors import InputError
-from astarpo.model import checkpoints
 
 
 def job_name(folder: Path) -> str:
@@ -27,6 +26,8 @@ def divergence_explained(step: int, scratch: Path) -> Iterator[None]:
     Raises:
         InputError: the block raised FloatingPointError.
     """
+    from astarpo.model import checkpoints  # needs torch, which the configuration, which reads this file, must not need
+
     try:
         yield
     except FloatingPointError as error:
