@@ -23,7 +23,7 @@ torch = { $(call pip_locked,$(1),torch-cpu) || $(call locked,$(1),torch-gpu); }
 # $(call from_locks,COMMAND,COMMAND): the second one, which takes what pip finds for the pins, if HASHES=no.
 from_locks = $(if $(filter no,$(HASHES)),$(2),$(1))
 
-.PHONY: help demo plan watch install test mutants test-vllm test-deepspeed test-slurm test-trl bench format audit sbom
+.PHONY: help demo plan watch install test mutants faults test-vllm test-deepspeed test-slurm test-trl bench format audit sbom
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(firstword $(MAKEFILE_LIST))
@@ -53,6 +53,9 @@ test: install .venv/installed-tests ## check formatting, style and types, then r
 
 mutants: install .venv/installed-tests ## insert deliberate bugs, one at a time, and list those that no test detects; COUNT=N tries N
 	python tests/tools/mutants.py --jobs $(CORES) $(if $(COUNT),--count $(COUNT))
+
+faults: install .venv/installed-tests ## kill, disturb and damage every stage, and list what is lost or wrong without a word; COUNT=N tries N, SHARE=ci two minutes' worth
+	python tests/faults --jobs $(CORES) $(if $(COUNT),--count $(COUNT),$(if $(filter ci,$(SHARE)),--count 24))
 
 test-vllm: .venv-engines/installed ## test sampling with vLLM on this CPU, in a separate environment
 	OMP_NUM_THREADS=1 .venv-engines/bin/python -m pytest tests/test_vllm_engine.py

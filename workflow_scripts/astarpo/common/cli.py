@@ -9,6 +9,7 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from types import TracebackType
 from typing import Any, NoReturn
 
 from astarpo.common.errors import InputError, Interrupted, shortened
@@ -17,6 +18,7 @@ from astarpo.common.writing import failure
 EXIT_BAD_INPUT = 1
 EXIT_KEYBOARD = 128 + signal.SIGINT  # as a shell has it
 EXIT_INTERRUPTED = 75  # EX_TEMPFAIL: running the same command again continues
+BY_KEYBOARD = "stopped: by Ctrl-C; run the same command again"
 
 
 def parser(description: str | None) -> argparse.ArgumentParser:
@@ -79,7 +81,7 @@ def run(main: Callable[[], None]) -> None:
     except Interrupted as error:
         _end(f"stopped: {error}", EXIT_INTERRUPTED)
     except KeyboardInterrupt:
-        _end("stopped: by Ctrl-C; run the same command again", EXIT_KEYBOARD)
+        _end(BY_KEYBOARD, EXIT_KEYBOARD)
     except Exception as error:
         reason = failure(error)
         if reason is None:
@@ -91,3 +93,14 @@ def _end(message: str, status: int) -> NoReturn:
     with suppress(OSError):  # of a log on a disk that is full
         print(message, file=sys.stderr, flush=True)
     sys.exit(status)
+
+
+def _show_uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    if issubclass(kind, KeyboardInterrupt):
+        print(BY_KEYBOARD, file=sys.stderr)
+    else:
+        sys.__excepthook__(kind, error, trace)
+
+
+# For Ctrl-C while a script imports its modules, before `run`.
+sys.excepthook = _show_uncaught

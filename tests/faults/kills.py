@@ -1,0 +1,121 @@
+"""SIGKILL at a call that changes files, or at any other moment; then the same command again."""
+
+from __future__ import annotations
+
+import random
+import re
+import signal
+import time
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+
+from faults.cases import (
+    ANSWERS,
+    CONTAMINATION,
+    DATASET,
+    GRADES,
+    GRADING,
+    PAGE,
+    REFERENCE,
+    SAME,
+    SAMPLING,
+    SELECTION,
+    TABLES,
+    TRAININGS,
+    VALUES,
+    Case,
+    Outcome,
+    finished_well,
+    resumed,
+)
+from faults.lab import Lab
+from faults.processes import Moment
+
+AT_CHANGES = 9  # of each method's training
+AT_TIMES = 3
+OTHERS = {
+    DATASET: 3,
+    CONTAMINATION: 2,
+    REFERENCE: 6,
+    SAMPLING: 6,
+    ANSWERS: 6,
+    GRADING: 3,
+    GRADES: 2,
+    SELECTION: 2,
+    VALUES: 2,
+    TABLES: 4,
+    PAGE: 2,
+}
+
+
+def cases(seed: int) -> Iterator[Case]:
+    """Kills of every stage, of trainings by method; the moments are drawn with the seed."""
+    for method, job in TRAININGS.items():
+        draw = random.Random(f"{seed} {method}")
+        for share in _spread(draw, AT_CHANGES):
+            yield _at_change(f"train {method} (torch)", job, [share])
+        for _ in range(AT_TIMES):
+            yield _at_time(f"train {method} (torch)", job, draw.uniform(0.3, 1.0))
+        yield _at_change(f"train {method} (torch)", job, sorted(draw.uniform(0.3, 1.0) for _ in range(3)))
+    for job, count in OTHERS.items():
+        draw = random.Random(f"{seed} {job}")
+        for share in _spread(draw, count):
+            yield _at_change(job, job, [share])
+        for _ in range(2):
+            yield _at_time(job, job, draw.uniform(0.2, 1.0))
+
+
+def _spread(draw: random.Random, count: int) -> list[float]:
+    """One random place in each of ``count`` equal parts of [0, 1]."""
+    return [(part + draw.random()) / count for part in range(count)]
+
+
+def _at_change(stage: str, job: str, shares: Sequence[float]) -> Case:
+    moment = "at change " + ", ".join(f"{share:.0%}" for share in shares)
+    return Case("SIGKILL", stage, moment, SAME, partial(killed_at_changes, job=job, shares=tuple(shares)), (job,))
+
+
+def _at_time(stage: str, job: str, share: float) -> Case:
+    return Case("SIGKILL", stage, f"at time {share:.0%}", SAME, partial(killed_at_time, job=job, share=share), (job,))
+
+
+def killed_at_changes(lab: Lab, job: str, shares: Sequence[float]) -> Outcome:
+    """Kill a job before a call that changes files, its second start before a later one, and so on; then let it end."""
+    happened = []
+    with lab.project(job) as folder:
+        for share in shares:
+            ended = lab.run(job, folder, Moment(change=lab.change_at(job, share)))
+            if ended.status == -signal.SIGKILL:
+                happened.append(f"killed before {short(ended.changes[-1])}")
+        return _then(lab, job, folder, "; ".join(happened) or "ended before its moment")
+
+
+def killed_at_time(lab: Lab, job: str, share: float) -> Outcome:
+    """Kill a job after a share of the time that it takes when nothing disturbs it; then let it end."""
+    with lab.project(job) as folder:
+        with lab.start(job, folder) as running:
+            time.sleep(share * lab.ended[job].seconds)
+        killed = running.status == -signal.SIGKILL
+        return _then(lab, job, folder, f"killed at {share:.0%}" if killed else "ended before its moment")
+
+
+def _then(lab: Lab, job: str, folder: Path, happened: str) -> Outcome:
+    """Start a killed job again: it must go on from its newest checkpoint, and end as ever."""
+    newest = newest_checkpoint(folder, lab.jobs[job].scratch)
+    ended = lab.run(job, folder)
+    if newest is not None and resumed(ended) != f"resumed from step {newest}":
+        return Outcome(f"{happened} with a checkpoint of step {newest}, but {resumed(ended)}", good=False)
+    return finished_well(lab, job, folder, ended, happened)
+
+
+def newest_checkpoint(folder: Path, scratch: str | None) -> int | None:
+    """The step of the newest complete checkpoint; None: there is none."""
+    found = [] if scratch is None else (folder / scratch).glob("*/world-*/step-*/sha256.json")
+    names = [match for path in found if (match := re.fullmatch(r"step-(\d+)", path.parent.name))]
+    return max((int(match[1]) for match in names), default=None)
+
+
+def short(call: str) -> str:
+    """A call with only the end of its path."""
+    return f"{call.split()[0]} .../{'/'.join(call.split()[-1].split('/')[-2:])}"
