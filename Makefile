@@ -23,7 +23,7 @@ torch = { $(call pip_locked,$(1),torch-cpu) || $(call locked,$(1),torch-gpu); }
 # $(call from_locks,COMMAND,COMMAND): the second one, which takes what pip finds for the pins, if HASHES=no.
 from_locks = $(if $(filter no,$(HASHES)),$(2),$(1))
 
-.PHONY: help demo plan watch install test mutants faults test-vllm test-deepspeed test-slurm test-trl bench format audit sbom
+.PHONY: help demo plan watch install test mutants faults test-vllm test-deepspeed test-slurm test-trl bench load format audit sbom
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(firstword $(MAKEFILE_LIST))
@@ -74,6 +74,9 @@ bench: install ## measure speed against alternatives; writes results/bench/bench
 	$(MAKE) .venv-trl/installed
 	.venv-trl/bin/python bench/trl_speed.py
 	.venv-trl/bin/python bench/trl_speed.py --compile
+
+load: install ## measure seconds and peak memory of the stages on up to 1.6 million responses; writes results/bench/bench.json
+	python bench/load.py
 
 test-slurm: install .venv/installed-tests ## install a one-node SLURM (Debian, as root) and run the reduced demo on it
 	command -v slurmctld munged >/dev/null || { apt-get update && apt-get install -y --no-install-recommends slurm-wlm munge; } \

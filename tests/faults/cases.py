@@ -109,6 +109,9 @@ def finished_well(lab: Lab, name: str, folder: object, ended: Ended, happened: s
 
 
 def resumed(ended: Ended) -> str:
-    """From where a training went on, by its log."""
-    found = re.search(r"resuming from the checkpoint of step (\d+)", ended.output)
-    return f"resumed from step {found[1]}" if found else "began anew"
+    """From where a job went on, by its log."""
+    found = re.search(r"resuming (?:the warm start )?from the checkpoint of step (\d+)", ended.output)
+    if found:
+        return f"resumed from step {found[1]}"
+    kept = re.search(r"([\d,]+) of [\d,]+ responses were drawn before and are kept", ended.output)
+    return f"kept {kept[1]} responses" if kept else "began anew"

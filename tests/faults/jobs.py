@@ -79,12 +79,21 @@ def _data_and_model(config: Any) -> list[Job]:
     shared = {"out": "results/contamination/sums--held-out.json"}
     jobs.append(_job(config, "check_contamination", shared, **pair))
     model = {"out-model": "results/references/tiny/model", "out-manifest": "results/references/tiny/manifest.json"}
-    jobs.append(_job(config, "prepare_reference", model, {"machine": machine}, reference="tiny"))
+    jobs.append(
+        _job(
+            config,
+            "prepare_reference",
+            model,
+            {"machine": machine, "scratch": "results/checkpoints/tiny/warm-start"},
+            reference="tiny",
+        )
+    )
     for block in ("s0-p0", "s1-p0"):
         of = {"reference": "tiny", "dataset": "sums", "block": block}
         path = f"results/samples/tiny/sums/block-{block}"
         drawn = {"out": f"{path}.parquet", "out-manifest": f"{path}.manifest.json"}
-        jobs.append(_job(config, "sample_reference", drawn, {"machine": machine, "block": block}, **of))
+        more = {"machine": machine, "block": block, "scratch": f"results/parts/samples/tiny/sums/block-{block}"}
+        jobs.append(_job(config, "sample_reference", drawn, more, **of))
         jobs.append(_job(config, "grade_samples", {"out": f"{path}.graded.parquet"}, **of))
     jobs.append(_job(config, "select_prompts", {"out": "results/selections/solved.parquet"}, selection="solved"))
     jobs.append(_job(config, "estimate_values", {"out": "results/values/v-star.parquet"}, value="v-star"))
@@ -108,7 +117,8 @@ def _results(config: Any) -> list[Job]:
         of = {"policy": policy, "benchmark": "held-out", "protocol": "sampled"}
         path = f"results/evaluations/{policy}/held-out.sampled"
         made = {"out": f"{path}.generations.parquet"}
-        jobs.append(_job(config, "generate_answers", made, {"machine": machine}, **of))
+        more = {"machine": machine, "scratch": f"results/parts/evaluations/{policy}/held-out.sampled"}
+        jobs.append(_job(config, "generate_answers", made, more, **of))
         jobs.append(_job(config, "grade_answers", {"out": f"{path}.graded.parquet"}, **of))
     paper = str(CONFIG.parents[2] / "config/paper/main_table.csv")
     tables = {f"out-{name}": f"results/tables/{name}.csv" for name in TABLES}

@@ -10,6 +10,8 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
+import pyarrow.parquet as pq
+
 from faults.cases import (
     ANSWERS,
     CONTAMINATION,
@@ -101,19 +103,22 @@ def killed_at_time(lab: Lab, job: str, share: float) -> Outcome:
 
 
 def _then(lab: Lab, job: str, folder: Path, happened: str) -> Outcome:
-    """Start a killed job again: it must go on from its newest checkpoint, and end as ever."""
-    newest = newest_checkpoint(folder, lab.jobs[job].scratch)
+    """Start a killed job again: it must go on from what is finished, and end as ever."""
+    finished = what_is_finished(folder, lab.jobs[job].scratch)
     ended = lab.run(job, folder)
-    if newest is not None and resumed(ended) != f"resumed from step {newest}":
-        return Outcome(f"{happened} with a checkpoint of step {newest}, but {resumed(ended)}", good=False)
+    if finished is not None and resumed(ended) != finished:
+        return Outcome(f"{happened}, when it could have {finished}, but it {resumed(ended)}", good=False)
     return finished_well(lab, job, folder, ended, happened)
 
 
-def newest_checkpoint(folder: Path, scratch: str | None) -> int | None:
-    """The step of the newest complete checkpoint; None: there is none."""
-    found = [] if scratch is None else (folder / scratch).glob("*/world-*/step-*/sha256.json")
-    names = [match for path in found if (match := re.fullmatch(r"step-(\d+)", path.parent.name))]
-    return max((int(match[1]) for match in names), default=None)
+def what_is_finished(folder: Path, scratch: str | None) -> str | None:
+    """What a killed job left in its scratch folder, in the words of `resumed`; None: nothing."""
+    root = folder / (scratch or "there is none")
+    names = [match for path in root.rglob("sha256.json") if (match := re.fullmatch(r"step-(\d+)", path.parent.name))]
+    if names:
+        return f"resumed from step {max(int(match[1]) for match in names)}"
+    rows = sum(pq.read_metadata(path).num_rows for path in root.rglob("part-*.parquet"))
+    return f"kept {rows} responses" if rows else None
 
 
 def short(call: str) -> str:
