@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 
@@ -14,6 +14,8 @@ from astarpo.common.errors import InputError, shortened
 from astarpo.common.writing import new_file
 
 FOOTER_SHA256 = "footer_sha256"
+CONTENT_SHA256 = "content_sha256"  # of the whole file, with 64 zeros in place of this hash
+UNKNOWN_SHA256 = "0" * 64
 AGAIN = "; if the workflow made it, delete it, and the stage that made it runs again"
 
 
@@ -33,6 +35,8 @@ def read_table(path: str | Path, schema: pa.Schema | None = None) -> pa.Table:
     import pyarrow.parquet as pq
 
     try:
+        if schema is not None:
+            _check_content(path)
         table = pq.read_table(path, page_checksum_verification=True)
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file; run the stage that writes it first") from error
@@ -58,8 +62,8 @@ def write_table(
 ) -> None:
     """Write a parquet file under a temporary name and rename it, so that readers never see a partial file.
 
-    Pages carry checksums, and the metadata a hash of the column names, the number of rows and everything else there, so
-    that `read_table` with a schema and `table_metadata` refuse a file in which a bit has flipped.
+    The metadata have a hash of the whole file, which `read_table` with a schema checks, and one of the column names,
+    the number of rows and everything else there, which `table_metadata` checks, as it reads no more.
 
     Args:
         path: the file to write; missing folders are created.
@@ -79,7 +83,58 @@ def write_table(
         {**encoded, FOOTER_SHA256: json.dumps(_footer_sha256(table.schema, table.num_rows))}
     )
     with new_file(path) as partial:
-        pq.write_table(table, partial, write_page_checksum=True)
+        with pq.ParquetWriter(partial, table.schema, write_page_checksum=True) as writer:
+            writer.write_table(table)
+            writer.add_key_value_metadata({CONTENT_SHA256: UNKNOWN_SHA256})
+        _insert_content_sha256(partial)
+
+
+def _insert_content_sha256(path: Path) -> None:
+    """Replace the zeros in the metadata of a parquet file by the hash of the file."""
+    digest = sha256(path)
+    with path.open("r+b") as file:
+        file.seek(_place_of_digest(file, UNKNOWN_SHA256))
+        file.write(digest.encode())
+
+
+def _check_content(path: str | Path) -> None:
+    """Compare a file with the hash that was kept of it; files of other programs have none.
+
+    Page checksums leave out the headers of pages: one flipped bit there gave other rows.
+    """
+    import pyarrow.parquet as pq
+
+    kept = (pq.read_metadata(path).metadata or {}).get(CONTENT_SHA256.encode(), b"").decode("latin-1")
+    if not kept:
+        return
+    with Path(path).open("rb") as file:
+        try:
+            place = _place_of_digest(file, kept)
+        except ValueError:
+            place = 0
+        file.seek(0)
+        whole = hashlib.sha256(file.read(place))
+        file.seek(place + len(kept))
+        whole.update(UNKNOWN_SHA256.encode())
+        while chunk := file.read(1 << 20):
+            whole.update(chunk)
+    if whole.hexdigest() != kept:
+        raise InputError(f"{path}: damaged, its content is not what was written{AGAIN}")
+
+
+def _place_of_digest(file: BinaryIO, digest: str) -> int:
+    """Find the hash in the footer, whose length stands before the last four bytes.
+
+    Raises:
+        ValueError: it is not there exactly once.
+    """
+    end = file.seek(-8, 2)
+    start = max(end - int.from_bytes(file.read(4), "little"), 0)
+    file.seek(start)
+    footer = file.read(end - start)
+    if footer.count(digest.encode("latin-1")) != 1:
+        raise ValueError(f"the footer must hold {digest} once")
+    return start + footer.index(digest.encode("latin-1"))
 
 
 def table_metadata(path: str | Path) -> dict[str, Any]:
@@ -119,7 +174,11 @@ def _footer_sha256(schema: pa.Schema, rows: int) -> str:
 def _metadata(schema: pa.Schema) -> dict[str, str]:
     """The metadata of a schema without what Arrow and the check of it keep there."""
     texts = {key.decode(): text.decode() for key, text in (schema.metadata or {}).items()}
-    return {key: text for key, text in texts.items() if not key.startswith("ARROW:") and key != FOOTER_SHA256}
+    return {
+        key: text
+        for key, text in texts.items()
+        if not key.startswith("ARROW:") and key not in (FOOTER_SHA256, CONTENT_SHA256)
+    }
 
 
 def read_json(path: str | Path) -> Any:
