@@ -7,6 +7,7 @@ Goes out: results/tables/, results/figures/{figure}.{png,pdf} (one rule per kind
 from astarpo.reruns.code_store import remember
 from astarpo.common.files import write_text
 from astarpo.config.tables_plan import tables_plan
+from astarpo.config.targets import forecasts
 from astarpo.figures import TABLES as FIGURE_TABLES
 
 
@@ -223,6 +224,7 @@ for KIND in FIGURE_TABLES:
 rule report:
     """Snakemake's own report, made by Snakemake of the same configuration."""
     input:
+        forecasts(CONFIG),
         targets("figures"),
         targets("evaluate"),
         targets("validation"),

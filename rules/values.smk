@@ -1,7 +1,8 @@
 """What stage 1 tells us about each prompt: whether it is worth training on, and its optimal value V*.
 
 Comes in: graded samples of the reference policy.
-Goes out: results/selections/{selection}.parquet and results/values/{value}.parquet.
+Goes out: results/selections/{selection}.parquet, results/values/{value}.parquet, and the forecast of gradient noise in
+results/values/{value}.forecast.{parquet,csv,html}.
 """
 
 
@@ -60,4 +61,46 @@ rule estimate_values:
         " estimate_values"
         " --settings {params.settings:q}"
         " --graded {input.graded:q}"
+        " --generations {input.generations:q}"
         " --out {output:q}"
+
+
+rule forecast_noise:
+    input:
+        unpack(inputs("forecast_noise")),
+    output:
+        table="results/values/{value}.forecast.parquet",
+        csv="results/values/{value}.forecast.csv",
+        html=report(
+            "results/values/{value}.forecast.html",
+            caption="../report/forecast.rst",
+            category="Tables",
+            labels={"table": "forecast of noise, {value}"},
+        ),
+    log:
+        "results/logs/forecast_noise/{value}.log",
+    benchmark:
+        "results/usage/forecast_noise/{value}.tsv"
+    conda:
+        "../envs/values.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        launch=launch,
+        code=code("forecast_noise"),
+        settings=settings("forecast_noise"),
+        templates=TEMPLATES,
+    shell:
+        "python {params.launch}"
+        " --log {log:q}"
+        " --code {params.code:q}"
+        " forecast_noise"
+        " --settings {params.settings:q}"
+        " --graded {input.graded:q}"
+        " --generations {input.generations:q}"
+        " --name {wildcards.value:q}"
+        " --out {output.table:q}"
+        " --out-csv {output.csv:q}"
+        " --out-html {output.html:q}"

@@ -207,7 +207,7 @@ def training_files(run: str = "a-star-po", **changes: Any) -> set[str]:
 def test_a_training_depends_on_its_own_method_and_engines():
     usual = training_files()
     method = {name for name in usual if name.startswith("astarpo/objectives/")}
-    shared = {"__init__", "loss_terms", "method", "rollout"}
+    shared = {"__init__", "loss_terms", "method", "rollout", "value_scale"}
     assert method == {f"astarpo/objectives/{name}.py" for name in ("a_star_po", *shared)}
     # What is pushed into vLLM is taken from the model by lora.py, also where there are none.
     lora, vllm = {"astarpo/model/lora.py"}, {f"astarpo/sampling/vllm_{name}.py" for name in ("engine", "weights")}
@@ -290,7 +290,14 @@ def test_scripts_can_read_what_the_rules_give_them():
     config = load_config(DEFAULT)
     text = settings(config, "train_policy", run="a-star-po")
     read = TrainSettings.from_json(text)
-    assert read.hyperparameters == {"beta2": 1e-3, "value_update": "none"}
+    assert read.hyperparameters == {
+        "beta2": 1e-3,
+        "value_update": "none",
+        "value_scale": 1.0,
+        "value_scale_decay": 0.9,
+        "score_norm": "surprisal",
+        "score_norm_responses": 16,
+    }
     assert read.sampling.max_new_tokens == 40
     machine = MachineSettings.from_json(canonical_json(config.machine.settings()))
     assert machine == config.machine.settings() and machine.max_minutes is None
@@ -357,7 +364,8 @@ def test_estimates_of_v_star_have_grids_as_well():
     assert config.values["sweep-0p1-4"].beta1 == 0.1 and config.values["sweep-2-4"].n == 4
     assert config.runs["many-sweep-2-4"].value == "sweep-2-4"
     assert inputs(config, "estimate_values", value="sweep-0p1-4") == {
-        "graded": ["results/samples/tiny/sums/block-s0-p0.graded.parquet"]
+        "graded": ["results/samples/tiny/sums/block-s0-p0.graded.parquet"],
+        "generations": ["results/samples/tiny/sums/block-s0-p0.parquet"],
     }
 
 

@@ -92,6 +92,8 @@ def values():
             "pass_rate": 0.0,
             "v_star": 0.0,
             "v_star_se": 0.1,
+            "surprisal_sum": None,
+            "surprisal_of_correct": None,
         },
         {
             "prompt_id": "b",
@@ -100,6 +102,8 @@ def values():
             "pass_rate": 1.0,
             "v_star": 1.0,
             "v_star_se": 0.1,
+            "surprisal_sum": None,
+            "surprisal_of_correct": None,
         },
         {
             "prompt_id": "c",
@@ -108,6 +112,8 @@ def values():
             "pass_rate": 1.0,
             "v_star": 1.0,
             "v_star_se": 0.1,
+            "surprisal_sum": None,
+            "surprisal_of_correct": None,
         },
         dict.fromkeys(VALUES.names) | {"prompt_id": "d", "n": 0, "n_correct": 0},
     ]

@@ -348,8 +348,9 @@ def test_bias_and_spread_of_the_estimate(p, n, bias, deviation):
 
 
 # beta2, eta and the weights of the KL terms are large: what they multiply has a part in the numbers.
+SCALE = {"value_scale_decay": 0.5, "score_norm": "surprisal", "score_norm_responses": 4}
 SETTINGS = {
-    "a_star_po": {"beta2": 0.5, "value_update": "running"},
+    "a_star_po": {"beta2": 0.5, "value_update": "running", "value_scale": "adaptive", **SCALE},
     "grpo": {
         "clip": 0.2,
         "clip_high": 0.28,
@@ -360,7 +361,14 @@ SETTINGS = {
     },
     "ppo": {"critic_lr": 1e-2, "clip": 0.2, "value_clip": 0.5, "gamma": 1.0, "gae_lambda": 0.95, "kl_coefficient": 0.1},
     "rebel": {"eta": 1.0},
-    "reinforce": {"baseline": "running_mean", "beta2": 0.5, "kl_in_reward": True, "baseline_decay": 0.9},
+    "reinforce": {
+        "baseline": "running_mean",
+        "beta2": 0.5,
+        "kl_in_reward": True,
+        "baseline_decay": 0.9,
+        "value_scale": 1.0,
+        **SCALE,
+    },
     "oapl": {"beta1": 1.0, "beta2": 0.5, "sync_every": 2},
 }
 # Prompts in a batch, and responses to each: enough for groups with different rewards in each batch.

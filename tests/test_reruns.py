@@ -128,7 +128,9 @@ MAIN = ("a-star-po.seed-0", "a-star-po.seed-1")
 OTHERS = ("other.seed-0", "without.seed-0")
 TRAINED = (*MAIN, *OTHERS)
 EVERYONE = ("tiny", *TRAINED)
-BELOW_VALUES = {"select_prompts solved", "estimate_values v-star", "estimate_values first-four"}
+V_STAR = {"estimate_values v-star", "forecast_noise v-star", "plot_values values", "plot_forecast forecast"}
+FIRST_FOUR = {"estimate_values first-four", "forecast_noise first-four"}
+BELOW_VALUES = {"select_prompts solved", *V_STAR, *FIRST_FOUR}
 GRADED = {f"grade_samples tiny sums s{s}-p0" for s in (0, 1)}
 
 
@@ -251,23 +253,23 @@ SUMMARY_ONLY = {*TABLES, *FIGURES}
         pytest.param(put("runs/a-star-po/beta2", 2e-3), AFTER_MAIN, id="beta2 of one run"),
         pytest.param(
             put("values/v-star/beta1", 1.0),
-            {"estimate_values v-star", *AFTER_MAIN, "plot_values values"},
+            {*V_STAR, *AFTER_MAIN},
             id="beta1: runs on other values or on none stay",
         ),
         pytest.param(
             put("values/v-star/n", 6),
-            {"estimate_values v-star", *AFTER_MAIN, "plot_values values"},
+            {*V_STAR, *AFTER_MAIN},
             id="N 8 to 6",
         ),
         pytest.param(
             put("values/v-star/n", 4),
-            {"estimate_values v-star", *AFTER_MAIN, "plot_values values"},
+            {*V_STAR, *AFTER_MAIN},
             id="N 8 to 4",
         ),
         pytest.param(put("datasets/sums/sampling/max_samples", 16), set(), id="max_samples alone"),
         pytest.param(
             edit_config(raise_n_to_sixteen),
-            {*NEW_BLOCKS, "estimate_values v-star", *AFTER_MAIN, "plot_values values"},
+            {*NEW_BLOCKS, *V_STAR, *AFTER_MAIN},
             id="N to 16 draws the new blocks only",
         ),
         pytest.param(
@@ -301,7 +303,7 @@ SUMMARY_ONLY = {*TABLES, *FIGURES}
         pytest.param(put("machine/micro_batch", 8), set(), id="machine settings"),
         pytest.param(
             edit_config(swap_betas),
-            {"estimate_values v-star", *AFTER_MAIN, "plot_values values"},
+            {*V_STAR, *AFTER_MAIN},
             id="beta1 and beta2 swapped",
         ),
         pytest.param(
@@ -312,9 +314,8 @@ SUMMARY_ONLY = {*TABLES, *FIGURES}
         pytest.param(
             rewrite("workflow_scripts/astarpo/stage_one/values.py"),
             {
-                "estimate_values v-star",
-                "estimate_values first-four",
-                "plot_values values",
+                *V_STAR,
+                *FIRST_FOUR,
                 *training(*MAIN, "other.seed-0"),
                 *evaluation(*MAIN, "other.seed-0"),
                 *TABLES,
@@ -327,7 +328,6 @@ SUMMARY_ONLY = {*TABLES, *FIGURES}
             {
                 *GRADED,
                 *BELOW_VALUES,
-                "plot_values values",
                 *training(*TRAINED),
                 *evaluation(*TRAINED),
                 *(f"grade_answers tiny {b} sampled" for b in ("held-out", "one-more-term")),

@@ -96,6 +96,7 @@ def job(tmp_path, tiny_policy, tiny_folder) -> list[str]:
     ids = [row["prompt_id"] for row in rows]
     write_table(tmp_path / "d.parquet", rows, DATASET)
     value = {"n": 8, "n_correct": 4, "pass_rate": 0.5, "v_star": 0.7, "v_star_se": 0.1}
+    value |= {"surprisal_sum": 9.0, "surprisal_of_correct": 3.0}
     write_table(tmp_path / "v.parquet", [{"prompt_id": i, **value} for i in ids], VALUES)
     kept = [{"prompt_id": i, "n": 8, "n_correct": 4, "keep": True} for i in ids]
     write_table(tmp_path / "s.parquet", kept, SELECTIONS)
@@ -261,7 +262,7 @@ def test_an_edited_objective_trains_anew_and_a_comment_does_not(job, tmp_path):
     objective.write_text(objective.read_text() + "\n# A comment.\n")
     again, same = train()
     assert "resuming from the checkpoint of step 2" in again and same == weights
-    edited = objective.read_text().replace("rollout.reward_B - rollout.v_star_B", "rollout.v_star_B - rollout.reward_B")
+    edited = objective.read_text().replace("rollout.reward_B - rollout.value_scale", "1.0 - rollout.value_scale")
     assert edited != objective.read_text()
     objective.write_text(edited)
     anew, other = train()

@@ -15,7 +15,7 @@ import pytest
 from config_case import settings
 from safetensors.torch import load_file, save_file
 
-from astarpo.common.columns import GRADED
+from astarpo.common.columns import GENERATIONS, GRADED
 from astarpo.common.files import read_json, read_table, sha256, write_json, write_table
 from astarpo.config import load_config
 from astarpo.config.runs import Config
@@ -366,6 +366,16 @@ def graded(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
         ]
         paths.append(folder / f"{block}.parquet")
         write_table(paths[-1], rows, GRADED)
+        drawn = [
+            {
+                **dict.fromkeys(GENERATIONS.names),
+                "prompt_id": row["prompt_id"],
+                "sample_index": row["sample_index"],
+                "logprob_sum": -1.0 - row["sample_index"],
+            }
+            for row in reversed(rows)
+        ]
+        write_table(folder / f"{block}.generations.parquet", drawn, GENERATIONS)
     return [str(path) for path in paths]
 
 
@@ -389,6 +399,8 @@ def estimated(name: str, graded: list[str], out: Path) -> dict[str, dict[str, An
         settings(configured(), "estimate_values", value=name),
         "--graded",
         *graded,
+        "--generations",
+        *(path.replace(".parquet", ".generations.parquet") for path in graded),
         "--out",
         str(out),
     )
@@ -527,6 +539,8 @@ def test_what_was_drawn_is_graded_counted_and_valued(results, tmp_path, monkeypa
         settings(config, "estimate_values", value="paper"),
         "--graded",
         str(graded),
+        "--generations",
+        str(tmp_path / "block.parquet"),
         "--out",
         str(values),
     )

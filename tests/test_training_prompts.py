@@ -46,6 +46,7 @@ def files(tmp_path):
     paths = {name: str(tmp_path / f"{name}.parquet") for name in ("dataset", "values", "selection")}
     write_table(paths["dataset"], rows, DATASET)
     value = {"n": 8, "n_correct": 4, "pass_rate": 0.5, "v_star_se": 0.1}
+    value |= {"surprisal_sum": 9.0, "surprisal_of_correct": 3.0}
     # Another order than the data set's: the join must be by prompt_id.
     stars = {"c": 0.3, "b": None, "a": 0.1}
     write_table(paths["values"], [{"prompt_id": k, "v_star": v, **value} for k, v in stars.items()], VALUES)
@@ -60,6 +61,9 @@ def test_values_are_joined_by_prompt_id_and_unknown_ones_left_out(tiny_policy, f
         tiny_policy.tokenizer, files["dataset"], PROMPTING, files["values"], files["selection"]
     )
     assert [(prompt.prompt_id, prompt.v_star) for prompt in found] == [("a", 0.1), ("c", 0.3)]
+    assert {(prompt.n, prompt.n_correct, prompt.surprisal_sum, prompt.surprisal_of_correct) for prompt in found} == {
+        (8, 4, 9.0, 3.0)
+    }
     assert left_out == {"too_long": 1, "not_selected": 0, "no_value": 1}
 
 

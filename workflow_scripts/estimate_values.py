@@ -9,19 +9,25 @@ from astarpo.common.columns import VALUES
 from astarpo.common.files import write_table
 from astarpo.common.provenance import provenance
 from astarpo.stage_one.counts import count_correct
+from astarpo.stage_one.surprisals import read_samples, sums_by_prompt
 from astarpo.stage_one.values import ESTIMATORS, standard_error
 
 
 def main() -> None:
     parser = cli.parser(__doc__)
     parser.add_argument("--graded", required=True, nargs="+", help="parquet files of graded blocks")
+    parser.add_argument("--generations", required=True, nargs="+", help="parquet files of the same blocks' responses")
     parser.add_argument("--out", required=True, help="parquet file, one row per prompt")
     arguments = parser.parse_args()
     from astarpo.stage_one.settings import ValueSettings
 
     settings = ValueSettings.from_json(arguments.settings)
-    made_from = provenance(__file__, arguments.settings, cli.numbered("graded", arguments.graded))
+    inputs = cli.numbered("graded", arguments.graded) | cli.numbered("generations", arguments.generations)
+    made_from = provenance(__file__, arguments.settings, inputs)
     prompt_ids, n, n_correct = count_correct(arguments.graded, settings.n)
+    samples = read_samples(arguments.graded, arguments.generations, settings.n, prompt_ids)
+    no_sums = np.full(len(n), np.nan)
+    surprisal_sum, surprisal_of_correct = (no_sums, no_sums) if samples is None else sums_by_prompt(samples, len(n))
     estimator, beta1 = settings.estimator, settings.beta1
     columns = {
         "prompt_id": prompt_ids,
@@ -30,6 +36,8 @@ def main() -> None:
         "pass_rate": np.divide(n_correct, n, out=np.full(len(n), np.nan), where=n > 0),
         "v_star": ESTIMATORS[estimator](n_correct, n, beta1),
         "v_star_se": standard_error(estimator, n_correct, n, beta1),
+        "surprisal_sum": surprisal_sum,
+        "surprisal_of_correct": surprisal_of_correct,
     }
 
     import pyarrow as pa

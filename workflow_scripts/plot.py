@@ -10,6 +10,7 @@ def main() -> None:
     for table in ("summary", "cost", "curves"):
         parser.add_argument(f"--{table}", help="parquet file written by summarize")
     parser.add_argument("--values", help="parquet file written by estimate_values")
+    parser.add_argument("--forecast", help="parquet file written by forecast_noise")
     parser.add_argument("--out-png", required=True, help="the figure for the screen")
     parser.add_argument("--out-pdf", required=True, help="the figure for print")
     arguments = parser.parse_args()
@@ -19,7 +20,7 @@ def main() -> None:
     from astarpo.figures.style import save
 
     settings = read_settings(arguments.settings)
-    paths = {name: getattr(arguments, name) for name in ("summary", "cost", "curves", "values")}
+    paths = {name: getattr(arguments, name) for name in ("summary", "cost", "curves", "values", "forecast")}
     figure = plot(settings, {name: path for name, path in paths.items() if path is not None})
     save(figure, arguments.out_png, arguments.out_pdf, settings.dpi)
 

@@ -56,6 +56,23 @@ VALUES = pa.schema(
         ("pass_rate", pa.float64()),
         ("v_star", pa.float64()),
         ("v_star_se", pa.float64()),
+        # Of the graded responses, and of the correct ones: the sum of -ln pi_ref(y|x); null without log-probabilities.
+        ("surprisal_sum", pa.float64()),
+        ("surprisal_of_correct", pa.float64()),
+    ]
+)
+# The noise of the policy gradient with each baseline, relative to none, forecast from stage 1's samples.
+FORECAST = pa.schema(
+    [
+        ("prompts", pa.string()),  # "all", or "solved" by another of their samples
+        ("baseline", pa.string()),
+        ("beta1", pa.float64()),
+        ("scale", pa.float64()),
+        ("noise", pa.float64()),
+        ("ci_low", pa.float64()),
+        ("ci_high", pa.float64()),
+        ("n_prompts", pa.int64()),
+        ("n_samples", pa.int64()),
     ]
 )
 SUMMARY = pa.schema(

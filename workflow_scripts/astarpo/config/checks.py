@@ -13,7 +13,7 @@ from astarpo.config.runs import Config
 from astarpo.config.schema import DatasetEntry, SelectionEntry, ValueEntry
 from astarpo.config.size_checks import size_errors
 from astarpo.data.settings import HubData, LocalFile
-from astarpo.figures.settings import Ablation, Tradeoff, Values
+from astarpo.figures.settings import Ablation, OfEstimate, Tradeoff
 from astarpo.rewards.verifiers import is_own, own_file, problem_with
 from astarpo.stage_one.settings import LocalModel
 
@@ -70,7 +70,7 @@ def _references(config: Config) -> Iterator[tuple[str, str, str]]:
     for name, run in config.runs.items():
         yield from _run_references(name, run)
     for name, figure in config.figures.items():
-        if isinstance(figure, Values):
+        if isinstance(figure, OfEstimate):
             yield f"figures.{name}.value", figure.value, "values"
             continue
         for run_name in figure.runs or ():

@@ -49,7 +49,7 @@ def readme() -> str:
     """Return the text of config/README.md: a table per section, in the order in which sections are mentioned."""
     schema = Config.model_json_schema()
     sections = [INTRODUCTION, "## Sections\n\n" + _table(schema)]
-    shared = {kind.__name__: base for base in SHARED for kind in base.__subclasses__()}
+    shared = {kind.__name__: base for base in SHARED for kind in _descendants(base)}
     printed: set[type[Section]] = set()
     for name in _in_order(schema):
         section, base = schema["$defs"][name], shared.get(name)
@@ -58,6 +58,11 @@ def readme() -> str:
             sections.append(_section(base.__name__, base.model_json_schema()))
         sections.append(_section(name, section, base))
     return "\n".join(sections)
+
+
+def _descendants(base: type[Section]) -> list[type[Section]]:
+    """List the types that inherit the keys of a type, directly or not."""
+    return [one for kind in base.__subclasses__() for one in (kind, *_descendants(kind))]
 
 
 def _section(name: str, section: Schema, base: type[Section] | None = None) -> str:

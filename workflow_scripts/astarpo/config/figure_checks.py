@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from astarpo.config.ablations import MISSING, ablation_points, setting_of
 from astarpo.config.runs import Config
 from astarpo.config.schema import BenchmarkEntry
-from astarpo.figures.settings import Ablation, Accuracy, Figure, Tradeoff, Values
+from astarpo.figures.settings import Ablation, Accuracy, Figure, OfEstimate, Tradeoff
 
 MOST_PIXELS = 2**16 - 1  # per side, in matplotlib
 
@@ -21,7 +21,7 @@ def figure_errors(config: Config) -> Iterator[str]:
     for name, figure in config.figures.items():
         key = f"figures.{name}"
         yield from _pixel_errors(key, figure)
-        if isinstance(figure, Values):
+        if isinstance(figure, OfEstimate):
             continue
         if not config.runs:
             yield f"{key}: shows runs, but there are none; add one under runs, or remove the figure"

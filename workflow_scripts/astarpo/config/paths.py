@@ -55,6 +55,11 @@ def value_path(name: str) -> str:
     return f"results/values/{name}.parquet"
 
 
+def forecast_path(name: str, kind: Literal["parquet", "csv", "html"] = "parquet") -> str:
+    """The forecast noise of each baseline, from the samples of an estimate of V*."""
+    return f"results/values/{name}.forecast.{kind}"
+
+
 def training_folder(run: str, seed: int) -> str:
     """The results of a training."""
     return f"results/runs/{run}/seed-{seed}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from astarpo.common.machine import Machine
-from astarpo.config.methods import ReinforceRun, Run, RunEntry
+from astarpo.config.methods import AStarPORun, ReinforceRun, Run, RunEntry
 from astarpo.config.runs import Config
 from astarpo.config.schema import SelectionEntry, TaskEntry, ValueEntry
 from astarpo.objectives import responses_allowed
@@ -88,6 +88,17 @@ def _method_errors(key: str, run: RunEntry) -> Iterator[str]:
         yield f"{key}.responses_per_prompt = {n}: {run.method} takes {allowed}"
     if isinstance(run, ReinforceRun) and (run.baseline == "v_star") != (run.value is not None):
         yield f"{key}.value: required by baseline `v_star`, refused by all others"
+    if isinstance(run, AStarPORun | ReinforceRun):
+        yield from _value_scale_errors(key, run)
+
+
+def _value_scale_errors(key: str, run: AStarPORun | ReinforceRun) -> Iterator[str]:
+    if run.value_scale != 1 and run.value is None:
+        yield f"{key}.value_scale = {run.value_scale}: needs a `value`, which it scales"
+    if run.score_norm == "exact" and run.value_scale != "adaptive":
+        yield f"{key}.score_norm = 'exact': has no effect unless value_scale is `adaptive`; change one of them"
+    if run.score_norm == "exact" and run.engine == "deepspeed":
+        yield f"{key}.score_norm = 'exact': needs engine 'torch', whose gradients are whole; use `surprisal`"
 
 
 def leak_errors(config: Config) -> Iterator[str]:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from astarpo.config.paths import (
     benchmark_path,
     dataset_path,
+    forecast_path,
     model_path,
     reference_path,
     selection_path,
@@ -22,7 +23,7 @@ def all_results(config: Config) -> list[str]:
     """All results."""
     # List model folders too, because they may be missing even if later results exist.
     models = [model_path(name) for name in references_of_runs(config)]
-    presented = [*validation(config), *tables(config), *figures(config)]
+    presented = [*forecasts(config), *validation(config), *tables(config), *figures(config)]
     return [*data(config), *models, *train(config), *presented, "results/report.zip"]
 
 
@@ -41,8 +42,14 @@ def reference(config: Config) -> list[str]:
 
 
 def values(config: Config) -> list[str]:
-    """Every estimate of V* and every selection."""
-    return [*map(value_path, config.values), *map(selection_path, config.selections)]
+    """Every estimate of V*, the forecasts of noise, and every selection."""
+    return [*map(value_path, config.values), *forecasts(config), *map(selection_path, config.selections)]
+
+
+def forecasts(config: Config) -> list[str]:
+    """The forecast of noise from every estimate of V* that a run uses."""
+    used = {run.estimate_name() for run in config.runs.values()}
+    return [forecast_path(name, "html") for name in config.values if name in used]
 
 
 def train(config: Config) -> list[str]:

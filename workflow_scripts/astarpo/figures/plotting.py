@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from astarpo.common.columns import COST, CURVES, SUMMARY, VALUES
+from astarpo.common.columns import COST, CURVES, FORECAST, SUMMARY, VALUES
 from astarpo.common.errors import InputError
 from astarpo.common.frames import read_frame
 from astarpo.figures import PLOTS, TABLES
@@ -14,7 +14,7 @@ from astarpo.figures.settings import FigureSettings
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-COLUMNS = {"summary": SUMMARY, "cost": COST, "curves": CURVES, "values": VALUES}
+COLUMNS = {"summary": SUMMARY, "cost": COST, "curves": CURVES, "values": VALUES, "forecast": FORECAST}
 
 
 def plot(settings: FigureSettings, paths: Mapping[str, str]) -> Figure:

@@ -39,11 +39,25 @@ class Accuracy(Figure):
     runs: SomeNames | None = Field(None, description="runs to show; null: all")
 
 
-class Values(Figure):
+class OfEstimate(Figure):
+    """What the figures of an estimate of V* have."""
+
+    value: Name = Field(description="estimate to show")
+
+
+class Values(OfEstimate):
     """Histograms of pass rates and of V*."""
 
     kind: Literal["values"]
-    value: Name = Field(description="estimate to show")
+
+
+class Forecast(OfEstimate):
+    """Noise of the policy gradient with each baseline, forecast from stage 1's samples."""
+
+    kind: Literal["forecast"]
+    prompts: Literal["solved", "all"] = Field(
+        "solved", description="`solved`: responses to prompts that another of their samples solved; `all`"
+    )
 
 
 class TimeByPhase(Figure):
@@ -91,14 +105,17 @@ class AblationSettings(Ablation):
 
 
 FigureEntry = Annotated[
-    TrainingCurves | Accuracy | Values | TimeByPhase | TrainingTime | Tradeoff | Ablation,
+    TrainingCurves | Accuracy | Values | Forecast | TimeByPhase | TrainingTime | Tradeoff | Ablation,
     Field(discriminator="kind"),
 ]
-FigureSettings = TrainingCurves | Accuracy | Values | TimeByPhase | TrainingTime | Tradeoff | AblationSettings
+FigureSettings = (
+    TrainingCurves | Accuracy | Values | Forecast | TimeByPhase | TrainingTime | Tradeoff | AblationSettings
+)
 KINDS: dict[str, type[FigureSettings]] = {
     "training_curves": TrainingCurves,
     "accuracy": Accuracy,
     "values": Values,
+    "forecast": Forecast,
     "time": TimeByPhase,
     "training_time": TrainingTime,
     "tradeoff": Tradeoff,

@@ -32,7 +32,7 @@ def plot(values: pd.DataFrame, settings: Values) -> Figure:
     Raises:
         InputError: no prompt has a value.
     """
-    known = values.dropna()
+    known = values.dropna(subset=["pass_rate", "v_star"])
     if known.empty:
         raise InputError("no prompt has a value: every grade of stage 1 is null")
     n = int(known["n"].max())

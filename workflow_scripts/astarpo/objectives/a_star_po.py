@@ -1,4 +1,4 @@
-"""A*-PO, stage 2: regress beta2 ln(pi / pi_ref) onto the optimal advantage r - V*."""
+"""A*-PO, stage 2: regress beta2 ln(pi / pi_ref) onto the optimal advantage r - V*, or onto r - kappa V*."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from astarpo.common.kinds import Positive
-from astarpo.common.settings import Section
 from astarpo.objectives.method import Method
 from astarpo.objectives.rollout import Rollout
+from astarpo.objectives.value_scale import VALUE_SCALE_SETTINGS, ValueScaleSettings
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-class AStarPOSettings(Section):
+class AStarPOSettings(ValueScaleSettings):
     """Settings of A*-PO."""
 
     beta2: Positive = Field(1.0e-3, description="weight of the pull towards the reference")
@@ -28,15 +28,15 @@ def prepare(rollout: Rollout) -> dict[str, Tensor]:
     """Compute the regression targets, without gradient.
 
     Args:
-        rollout: the global batch, with ``v_star_B``.
+        rollout: the global batch, with ``v_star_B`` and its scale kappa, which is 1 in the paper.
 
     Returns:
-        ``advantage_B`` = r(x, y) - V*(x), and ``anchor_log_prob_B`` = sum_t ln pi_ref(y_t | .).
+        ``advantage_B`` = r(x, y) - kappa V*(x), and ``anchor_log_prob_B`` = sum_t ln pi_ref(y_t | .).
     """
     if rollout.v_star_B is None:
         raise ValueError("A*-PO needs V* of every prompt, but the rollout has none")
     return {
-        "advantage_B": rollout.reward_B - rollout.v_star_B,
+        "advantage_B": rollout.reward_B - rollout.value_scale * rollout.v_star_B,
         "anchor_log_prob_B": (rollout.anchor_log_probs_BT * rollout.mask_BT).sum(-1),
     }
 
@@ -73,4 +73,6 @@ def loss(
     return residual_B.square().sum() / normaliser, metric_sums
 
 
-METHOD = Method(prepare, loss, needs_v_star=True, responses=(1, 1), loop_settings=("value_update",))
+METHOD = Method(
+    prepare, loss, needs_v_star=True, responses=(1, 1), loop_settings=("value_update", *VALUE_SCALE_SETTINGS)
+)

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from astarpo.common.kinds import BelowOne, NotNegative
-from astarpo.common.settings import Section
 from astarpo.objectives.loss_terms import leave_one_out_mean
 from astarpo.objectives.method import Method
 from astarpo.objectives.rollout import Rollout
+from astarpo.objectives.value_scale import VALUE_SCALE_SETTINGS, ValueScaleSettings
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-class ReinforceSettings(Section):
+class ReinforceSettings(ValueScaleSettings):
     """Settings of REINFORCE."""
 
     baseline: Literal["v_star", "zero", "batch_mean", "running_mean", "leave_one_out"] = Field(
@@ -32,7 +32,7 @@ def prepare(rollout: Rollout, *, baseline: str) -> dict[str, Tensor]:
 
     Args:
         rollout: the global batch.
-        baseline: b is ``v_star`` (of stage 1), ``zero``, ``batch_mean`` (of this batch's rewards),
+        baseline: b is ``v_star`` (of stage 1, times its scale), ``zero``, ``batch_mean`` (of this batch's rewards),
             ``running_mean`` (of earlier rollouts) or ``leave_one_out`` (of the other responses to the prompt).
 
     Returns:
@@ -48,7 +48,7 @@ def _baseline(rollout: Rollout, baseline: str) -> Tensor | float:
     if baseline == "v_star":
         if rollout.v_star_B is None:
             raise ValueError("the baseline is V*, but the rollout has no V*")
-        return rollout.v_star_B
+        return rollout.value_scale * rollout.v_star_B
     if baseline == "leave_one_out":
         return leave_one_out_mean(rollout.reward_B, rollout.group_ids_B)
     if baseline == "batch_mean":
@@ -92,4 +92,6 @@ def loss(
     return -(weight_B * log_prob_B).sum() / normaliser, metric_sums
 
 
-METHOD = Method(prepare, loss, reference_only_if="kl_in_reward", loop_settings=("baseline_decay",))
+METHOD = Method(
+    prepare, loss, reference_only_if="kl_in_reward", loop_settings=("baseline_decay", *VALUE_SCALE_SETTINGS)
+)

@@ -24,6 +24,7 @@ class Rollout:
         reward_B: 1.0 or 0.0.
         old_values_BT: the critic's values before the first update on this batch; None without a critic.
         running_mean: mean reward of earlier rollouts, 0 before the first.
+        value_scale: kappa, by which V* is multiplied, see `value_scale`; 1 in the paper.
     """
 
     prompt_ids: list[str]
@@ -35,3 +36,4 @@ class Rollout:
     reward_B: Tensor
     old_values_BT: Tensor | None = None
     running_mean: float = 0.0
+    value_scale: float = 1.0

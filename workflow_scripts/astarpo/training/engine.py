@@ -145,6 +145,22 @@ class TorchEngine:
                     values_BT[micro_batch.rows, : critic_BT.shape[1]] = critic_BT
         return self.world.sum_into(values_BT)
 
+    def score_norms(self, prompts: Sequence[list[int]], responses: Sequence[list[int]]) -> list[float]:
+        """Compute |grad ln pi(y|x)|^2 of each response under the policy, over all trained weights.
+
+        Args:
+            prompts, responses: token ids; each takes a forward and a backward pass of its own.
+        """
+        trained = [weight for weight in self.policy.model.parameters() if weight.requires_grad]
+        norms = []
+        for row in range(len(responses)):
+            (micro_batch,) = self.micro_batches(prompts, responses, [row])
+            with self.autocast(), model_setup.recomputing(self.policy.model):
+                log_probs_BT, _ = self._score("policy", micro_batch.batch)
+            gradients = torch.autograd.grad((log_probs_BT * micro_batch.batch.mask_BT).sum(), trained)
+            norms.append(float(sum(one.float().square().sum() for one in gradients)))
+        return norms
+
     def synchronise(self) -> None:
         """Make the current policy the lagged one, if the method uses one."""
         if self.lagged is not None:

@@ -14,7 +14,7 @@ from astarpo.common.progress import Progress
 from astarpo.common.stopping import deferred_signals
 from astarpo.model import checkpoints
 from astarpo.model.finite import check_weights
-from astarpo.objectives import METHODS, build_loss, build_prepare
+from astarpo.objectives import METHODS, build_loss, build_prepare, uses_v_star
 from astarpo.rewards.grading import Grader
 from astarpo.sampling import Sampler
 from astarpo.training import sampler_gap
@@ -29,6 +29,7 @@ from astarpo.training.settings import TrainSettings
 from astarpo.training.states import TrainingState
 from astarpo.training.stopping import divergence_explained
 from astarpo.training.trackers import followers
+from astarpo.training.value_scale import surprisal_ratio
 
 SHOWN = {"reward": "reward", "kl": "kl_per_sequence"}  # on the progress line
 
@@ -132,13 +133,18 @@ class Trainer:
         rows = drawn.trainable_rows(settings.responses_per_prompt)
         if not rows:
             raise InputError(f"step {step}: every grade is null, so nothing is left to train on")
+        weights = self._value_weights(drawn, rows, clock)
+        scale = self.statistics.value_scale.factor
         updates = self._update(drawn, rows, step, clock)
         # Before the checkpoint: a run must not resume from a step on another policy's responses.
         sampler_gap.check(updates[0], settings.max_sampler_gap, step)
         self.sampler.weights_changed()
         # After the updates: a baseline that depends on these rewards would bias their gradient.
-        self.statistics.learn([drawn.prompts[row] for row in rows], [drawn.grades[row].reward or 0.0 for row in rows])
+        rewards = [drawn.grades[row].reward or 0.0 for row in rows]
+        self.statistics.learn([drawn.prompts[row] for row in rows], rewards, weights)
         metrics = step_metrics(drawn.grades, drawn.completions, updates, self.method.metrics)
+        metrics["value_scale"] = scale if uses_v_star(settings.method, settings.hyperparameters) else None
+        metrics["surprisal_ratio"] = surprisal_ratio(drawn.surprisals(rows), rewards)
         timings = {f"{phase}_seconds": clock.seconds[phase] for phase in PHASES}
         timings["step_seconds"] = sum(timings.values())
         generated = self.history.generated_tokens() + sum(len(completion.token_ids) for completion in drawn.completions)
@@ -169,6 +175,19 @@ class Trainer:
             )
         with clock.phase("generate"):  # includes waiting for processes with longer responses
             return drawn.of_all(self.world, prompts, settings.responses_per_prompt)
+
+    def _value_weights(self, drawn: Responses, rows: Sequence[int], clock: PhaseClock) -> list[float]:
+        """Weights of responses in an adaptive scale of V*; empty if the scale is fixed. Before the updates."""
+        scale = self.statistics.value_scale
+        if not scale.adaptive:
+            return []
+        if not scale.exact:
+            return drawn.surprisals(rows)
+        # The prompts are in random order, so the first rows are a random subset.
+        measured = rows[: int(self.settings.hyperparameters["score_norm_responses"])]
+        prompts = [drawn.prompts[row].token_ids for row in measured]
+        with clock.phase("reference"):
+            return self.engine.score_norms(prompts, [drawn.completions[row].token_ids for row in measured])
 
     def _update(self, drawn: Responses, rows: list[int], step: int, clock: PhaseClock) -> list[dict[str, float]]:
         """Make all optimizer steps on one rollout: passes, targets on the whole batch, then the updates."""

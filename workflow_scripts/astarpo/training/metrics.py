@@ -10,6 +10,7 @@ import pyarrow as pa
 from astarpo.training.sampler_gap import GAPS
 
 STATUSES = ("correct", "incorrect", "no_answer", "timeout", "error")
+SCALES = ("value_scale", "surprisal_ratio")  # see `training.value_scale`
 METRICS = pa.schema(
     [("step", pa.int64())]
     + [
@@ -32,7 +33,7 @@ METRICS = pa.schema(
         )
     ]
     + [(name, pa.int64()) for name in ("generated_tokens", "trained_tokens", *STATUSES)]
-    + [(name, pa.float64()) for name in ("advantage", "implicit_advantage", "validation_reward", *GAPS)]
+    + [(name, pa.float64()) for name in ("advantage", "implicit_advantage", *SCALES, "validation_reward", *GAPS)]
 )
 # ``clip_fraction`` is the share of updates whose gradient norm exceeded max_grad_norm; PPO and GRPO have an
 # additional column for clipped ratios, ``ratio_clip_fraction``.

@@ -16,12 +16,16 @@ from astarpo.common.files import read_table
 from astarpo.data.prompts import encode_prompts
 from astarpo.data.settings import PromptSettings
 
+STAGE_ONE = ("n", "n_correct", "surprisal_sum", "surprisal_of_correct")  # what stage 1 tells beside V*
+
 
 @dataclass(frozen=True)
 class TrainingPrompt:
     """A prompt: its tokens, gold answer and verifier, and its estimated optimal value, if any.
 
-    The value was estimated from ``n`` responses of the reference, ``n_correct`` of them correct.
+    The value was estimated from ``n`` responses of the reference, ``n_correct`` of them correct. ``surprisal_sum`` sums
+    their surprisals -ln pi_ref(y|x), and ``surprisal_of_correct`` those of the correct ones; None if they came without
+    log-probabilities.
     """
 
     prompt_id: str
@@ -31,6 +35,8 @@ class TrainingPrompt:
     v_star: float | None
     n: int | None = None
     n_correct: int | None = None
+    surprisal_sum: float | None = None
+    surprisal_of_correct: float | None = None
 
 
 def load_training_prompts(
@@ -55,7 +61,7 @@ def load_training_prompts(
     """
     rows = read_table(dataset, DATASET).to_pylist()
     keep = _column(selection, SELECTIONS, "keep")
-    v_star, n, n_correct = (_column(values, VALUES, name) for name in ("v_star", "n", "n_correct"))
+    v_star, *known = (_column(values, VALUES, name) for name in ("v_star", *STAGE_ONE))
     encoded = encode_prompts(tokenizer, [row["prompt_id"] for row in rows], [row["prompt"] for row in rows], prompting)
     tokens = dict(zip(encoded.prompt_ids, encoded.token_ids, strict=True))
     left_out = {"too_long": len(encoded.too_long), "not_selected": 0, "no_value": 0}
@@ -76,8 +82,7 @@ def load_training_prompts(
                     row["gold"],
                     row["verifier"],
                     v_star.get(prompt_id),
-                    n.get(prompt_id),
-                    n_correct.get(prompt_id),
+                    **{name: column.get(prompt_id) for name, column in zip(STAGE_ONE, known, strict=True)},
                 )
             )
     if not prompts:

@@ -70,6 +70,7 @@ def build_rollout(
         reward_B=torch.tensor([drawn.grades[row].reward for row in rows], device=device),
         old_values_BT=values_BT,
         running_mean=statistics.running_mean,
+        value_scale=statistics.value_scale.factor,
     )
     return rollout, reference_BT
 

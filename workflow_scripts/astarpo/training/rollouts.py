@@ -64,6 +64,10 @@ class Responses:
             [graded for _, graded in rows],
         )
 
+    def surprisals(self, rows: Sequence[int]) -> list[float]:
+        """Return -ln pi(y|x) of the rows under the distribution they were drawn from, in nats."""
+        return [-self.completions[row].logprob_sum for row in rows]
+
     def trainable_rows(self, responses_per_prompt: int) -> list[int]:
         """Return the rows to train on: without null grades, and without groups of which only one row is left."""
         known = [row for row, graded in enumerate(self.grades) if graded.reward is not None]

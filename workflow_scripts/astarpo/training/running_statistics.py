@@ -1,4 +1,4 @@
-"""State that some methods keep across rollouts: a running mean of rewards, and success counts for V*."""
+"""State that some methods keep across rollouts: a mean of rewards, success counts for V*, and the scale of V*."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from astarpo.stage_one.settings import EstimateSettings
 from astarpo.stage_one.values import ESTIMATORS
 from astarpo.training.prompts import TrainingPrompt
 from astarpo.training.states import StatisticsState
+from astarpo.training.value_scale import ValueScale
 
 
 class RunningStatistics:
@@ -34,6 +35,7 @@ class RunningStatistics:
         self.decay = float(hyperparameters.get("baseline_decay", 0.0))
         self.estimate = estimate
         self.reward_sum = self.reward_weight = 0.0
+        self.value_scale = ValueScale(hyperparameters, prompts)
         self.successes: dict[str, float] = {}
         if estimate is not None:
             self.successes = {p.prompt_id: float(p.n_correct or 0) for p in prompts}
@@ -52,12 +54,16 @@ class RunningStatistics:
         assert self.estimate is not None, "counts are kept only if V* is re-estimated"
         return float(ESTIMATORS[self.estimate.estimator](correct, n, self.estimate.beta1)[0])
 
-    def learn(self, prompts: Sequence[TrainingPrompt], rewards: Sequence[float]) -> None:
+    def learn(self, prompts: Sequence[TrainingPrompt], rewards: Sequence[float], weights: Sequence[float] = ()) -> None:
         """Add the rewards of a rollout, after its updates.
 
         Args:
             prompts, rewards: of its responses, without null grades.
+            weights: of the first of them, for the scale of V*, see `ValueScale.learn`.
         """
+        measured = len(weights)
+        v_star = [self.v_star(prompt) or 0.0 for prompt in prompts[:measured]]
+        self.value_scale.learn(weights, rewards[:measured], v_star)
         mean = sum(rewards) / len(rewards)
         self.reward_sum = self.decay * self.reward_sum + (1.0 - self.decay) * mean
         self.reward_weight = self.decay * self.reward_weight + (1.0 - self.decay)
@@ -73,9 +79,11 @@ class RunningStatistics:
             "reward_sum": self.reward_sum,
             "reward_weight": self.reward_weight,
             "successes": dict(self.successes),
+            "value_scale": self.value_scale.state(),
         }
 
     def load_state(self, state: StatisticsState) -> None:
         """Restore the state from a checkpoint."""
         self.reward_sum, self.reward_weight = state["reward_sum"], state["reward_weight"]
         self.successes = dict(state["successes"])
+        self.value_scale.load_state(state["value_scale"])

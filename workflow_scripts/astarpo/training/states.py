@@ -23,12 +23,21 @@ class EngineState(TypedDict, total=False):
     lagged: list[Tensor]
 
 
+class ValueScaleState(TypedDict):
+    """The state of `value_scale.ValueScale`."""
+
+    weighted_reward: float
+    weighted_value: float
+    rollouts: int
+
+
 class StatisticsState(TypedDict):
     """The state of `running_statistics.RunningStatistics`."""
 
     reward_sum: float
     reward_weight: float
     successes: dict[str, float]
+    value_scale: ValueScaleState
 
 
 class TrainingState(TypedDict):

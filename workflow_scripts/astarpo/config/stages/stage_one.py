@@ -144,7 +144,9 @@ def _value_settings(config: Config, wildcards: Wildcards) -> ValueSettings:
 
 
 def _value_inputs(config: Config, wildcards: Wildcards) -> Inputs:
-    return {"graded": graded_blocks(config, config.values[wildcards["value"]])}
+    """Grades, and the responses, whose log-probabilities are read."""
+    entry = config.values[wildcards["value"]]
+    return {"graded": graded_blocks(config, entry), "generations": sampled_blocks(config, entry)}
 
 
 def _value_modules(config: Config, wildcards: Wildcards) -> Chosen:
@@ -171,6 +173,12 @@ def graded_blocks(config: Config, entry: ValueEntry | SelectionEntry) -> list[st
     return [block_path(entry.reference, entry.dataset, block, "graded.parquet") for block in names]
 
 
+def sampled_blocks(config: Config, entry: ValueEntry) -> list[str]:
+    """List the blocks with the first N samples of every prompt."""
+    names = blocks(config, entry.dataset, entry.n)
+    return [block_path(entry.reference, entry.dataset, block, "parquet") for block in names]
+
+
 STAGES = {
     "prepare_reference": Stage(_reference_settings, _reference_inputs, record=_reference_record),
     "sample_reference": Stage(_sample_settings, _sample_inputs, _sample_modules, _sample_packages, _block_record),
@@ -178,4 +186,5 @@ STAGES = {
     "grade_samples": Stage(_grade_settings, _grade_inputs, _grade_modules, record=_grade_record),
     "select_prompts": Stage(_selection_settings, _selection_inputs, record=_selection_record),
     "estimate_values": Stage(_value_settings, _value_inputs, _value_modules, record=_value_record),
+    "forecast_noise": Stage(_value_settings, _value_inputs, _value_modules),
 }

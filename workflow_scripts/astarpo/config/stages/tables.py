@@ -9,14 +9,16 @@ from astarpo.common.kinds import Text
 from astarpo.common.settings import Section
 from astarpo.config.ablations import ablation_points
 from astarpo.config.expected import expected_results
-from astarpo.config.paths import benchmark_path, evaluation_path, table_path, training_folder, value_path
+from astarpo.config.paths import benchmark_path, evaluation_path, forecast_path, table_path, training_folder, value_path
 from astarpo.config.policies import evaluations, trainings, validated_trainings
 from astarpo.config.runs import Config
 from astarpo.config.stages.stage import Inputs, Stage, Wildcards
 from astarpo.config.tables_plan import tables_plan
 from astarpo.figures import PLOTS
 from astarpo.figures import TABLES as FIGURE_TABLES
-from astarpo.figures.settings import Ablation, AblationSettings, Figure, Values
+from astarpo.figures.settings import Ablation, AblationSettings, Figure, OfEstimate
+
+ESTIMATE_TABLES = {"values": value_path, "forecast": forecast_path}
 
 
 class PlanSettings(Section):
@@ -66,8 +68,8 @@ def _figure_settings(config: Config, wildcards: Wildcards) -> Figure:
 def _figure_inputs(config: Config, wildcards: Wildcards) -> Inputs:
     """The tables that the figure shows."""
     figure = config.figures[wildcards["figure"]]
-    if isinstance(figure, Values):
-        return {"values": value_path(figure.value)}
+    if isinstance(figure, OfEstimate):
+        return {table: ESTIMATE_TABLES[table](figure.value) for table in FIGURE_TABLES[figure.kind]}
     return {table: table_path(f"{table}.parquet") for table in FIGURE_TABLES[figure.kind]}
 
 
