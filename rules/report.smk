@@ -177,6 +177,45 @@ rule show_validation:
         " --out-html {output.html:q}"
 
 
+rule show_kinds:
+    input:
+        unpack(inputs("show_kinds")),
+    output:
+        csv="results/tables/kinds.csv",
+        markdown="results/tables/kinds.md",
+        html=report(
+            "results/tables/kinds.html",
+            caption="../report/kinds.rst",
+            category="Tables",
+            labels={"table": "by kind of problem"},
+        ),
+    log:
+        "results/logs/show_kinds.log",
+    benchmark:
+        "results/usage/show_kinds.tsv"
+    conda:
+        "../envs/evaluation.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    params:
+        launch=launch,
+        code=code("show_kinds"),
+        settings=settings("show_kinds"),
+        templates=TEMPLATES,
+    shell:
+        "python {params.launch}"
+        " --log {log:q}"
+        " --code {params.code:q}"
+        " show_kinds"
+        " --settings {params.settings:q}"
+        " --plan results/tables/plan.json"
+        " --out-csv {output.csv:q}"
+        " --out-markdown {output.markdown:q}"
+        " --out-html {output.html:q}"
+
+
 # plot_training_curves, plot_accuracy, ...: a rule for each kind.
 for KIND in FIGURE_TABLES:
 

@@ -101,6 +101,21 @@ def test_preparing_says_what_ends_a_response_and_writes_it_down(source, made, tm
     assert written["eos_token_id"] == [1, 7] == load_policy(tmp_path / "out").end_token_ids
 
 
+def test_texts_that_end_a_response_come_first_and_last(source, made, tmp_path):
+    settings = ReferenceSettings(source=source, warm_start=None, end_texts=["+", "&"])
+    policy, facts = prepare_reference(settings, None, "cpu")
+    (plus,) = made("+", add_special_tokens=False)["input_ids"]
+    assert facts["end_token_ids"] == [plus, 7, 1] and ids(made, "&") == [7]
+    policy.save(tmp_path / "out")
+    assert load_policy(tmp_path / "out").end_token_ids == [plus, 7, 1]
+    assert encode_solutions(policy, ["1"]) == [[*made("1")["input_ids"], plus]]
+
+
+def test_a_text_of_several_tokens_ends_nothing(source):
+    with pytest.raises(InputError, match=r"end_texts: '12' must be one token of the tokenizer, but is 2: \['1', '2'\]"):
+        prepare_reference(ReferenceSettings(source=source, warm_start=None, end_texts=["12"]), None, "cpu")
+
+
 def engine_of(folder):
     """The engine of a training as a run makes it, with no end tokens but the model's own."""
     engine, _ = make_engine(folder, training_case.SETTINGS, training_case.MACHINE, World(), 0)

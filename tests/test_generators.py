@@ -2,11 +2,16 @@
 
 import ast
 import json
+from collections import Counter
 from fractions import Fraction
 
 import pytest
 
-from astarpo.data.generators import chain_sums, countdowns, solve_chain_sum
+from astarpo.common.errors import InputError
+from astarpo.common.seeds import unit_hash
+from astarpo.data import datasets
+from astarpo.data.generators import arithmetic, chain_sums, countdowns, solve_chain_sum
+from astarpo.data.settings import DatasetSettings
 
 OPTIONS = {
     "count": 200,
@@ -95,3 +100,61 @@ def test_countdowns_have_a_solution_that_uses_every_number_once():
         assert sorted(used) == sorted(gold["numbers"]) and max(used) <= 20
         assert row["worked_solution"].endswith(f"\\boxed{{{gold['solution']}}}")
         assert f"Make {gold['target']} from {gold['numbers'][0]}, " in row["problem"]
+
+
+KINDS = ("one-digit sum", "times table", "two-digit sum", "two-digit difference")
+ARITHMETIC = {"count": 2000, "seed": 0, "kinds": KINDS, "leave_out": ()}
+
+
+def test_arithmetic_is_right_and_has_its_kind_and_level():
+    rows = list(arithmetic(**ARITHMETIC))
+    assert rows == list(arithmetic(**ARITHMETIC)) != list(arithmetic(**{**ARITHMETIC, "seed": 1}))
+    assert Counter(row["problem_kind"] for row in rows) == dict.fromkeys(KINDS, 500)
+    bounds = {
+        "one-digit sum": (0, 9),
+        "times table": (1, 9),
+        "two-digit sum": (10, 99),
+        "two-digit difference": (10, 99),
+    }
+    signs = {"one-digit sum": "+", "times table": "*", "two-digit sum": "+", "two-digit difference": "-"}
+    for row in rows:
+        kind = row["problem_kind"]
+        first, sign, second = row["problem"].removesuffix(" =").split(" ")
+        assert bounds[kind][0] <= min(int(first), int(second)) <= max(int(first), int(second)) <= bounds[kind][1]
+        assert sign == signs[kind] and int(row["gold"]) == eval(f"{first}{sign}{second}") >= 0
+        assert row["worked_solution"] == f" {row['gold']}" and row["level"] == ("2" if "two" in kind else "1")
+    for kind, (low, high) in bounds.items():
+        numbers = {int(row["problem"].split(" ")[0]) for row in rows if row["problem_kind"] == kind}
+        assert {low, high} <= numbers or kind == "two-digit difference"
+
+
+def test_problems_of_the_template_are_not_asked_in_either_order():
+    shown = ("3 + 6 = 9", "7 * 8 =", "23 + 45 = 68", "71 - 28 = 43")
+    asked = {row["problem"] for row in arithmetic(**{**ARITHMETIC, "count": 20_000})}
+    left = {row["problem"] for row in arithmetic(**{**ARITHMETIC, "count": 20_000, "leave_out": shown})}
+    both = {"3 + 6 =", "6 + 3 =", "7 * 8 =", "8 * 7 =", "23 + 45 =", "45 + 23 =", "71 - 28 ="}
+    assert len(asked & both) >= 4 and not left & both
+    with pytest.raises(InputError, match="leave_out: '3 plus 6' is not a problem of this task"):
+        list(arithmetic(**{**ARITHMETIC, "leave_out": ("3 plus 6",)}))
+    all_sums = tuple(f"{a} + {b} =" for a in range(10) for b in range(10))
+    with pytest.raises(InputError, match="leave_out: leaves no problem of kind 'one-digit sum'"):
+        list(arithmetic(**{**ARITHMETIC, "kinds": KINDS[:1], "leave_out": all_sums}))
+
+
+def test_a_problem_and_its_twin_are_in_the_same_hash_range():
+    """A model that has learnt 3 + 6 knows 6 + 3: that is no held-out problem."""
+
+    def numbers(hash_range):
+        entry = {
+            "source": {"kind": "arithmetic", "count": 4000},
+            "verifier": "gsm8k_flexible",
+            "hash_range": hash_range,
+        }
+        rows, _ = datasets.prepare(DatasetSettings(**entry), "d")
+        assert {row["problem_kind"] for row in rows} == set(KINDS) and {row["level"] for row in rows} == {"1", "2"}
+        parts = [row["problem"].split(" ") for row in rows]
+        return {(sign, frozenset((first, second))) for first, sign, second, _ in parts}
+
+    train, held_out = numbers([0.0, 0.8]), numbers([0.8, 1.0])
+    assert train and held_out and not train & held_out
+    assert unit_hash("3 + 6") != unit_hash("6 + 3")  # by their texts they would be apart

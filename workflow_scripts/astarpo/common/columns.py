@@ -13,6 +13,8 @@ DATASET = pa.schema(
         ("verifier", pa.string()),
         ("worked_solution", pa.string()),
         ("source_index", pa.int64()),
+        ("problem_kind", pa.string()),
+        ("level", pa.string()),
     ]
 )
 GENERATIONS = pa.schema(

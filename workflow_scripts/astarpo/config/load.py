@@ -19,6 +19,7 @@ from astarpo.config.runs import Config
 MOST_SHOWN = 20  # errors; a sweep may have the same error in every run
 LONGEST_SHOWN = 60  # characters of a value
 TAGS = {
+    "arithmetic",
     "chain_sum",
     "countdown",
     "local",
@@ -27,6 +28,7 @@ TAGS = {
     "training_curves",
     "accuracy",
     "values",
+    "forecast",
     "time",
     "training_time",
     "tradeoff",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from astarpo.config.paths import run_of
 from astarpo.config.runs import Config
+from astarpo.config.schema import TaskEntry
+from astarpo.data.settings import Arithmetic
 
 
 def trainings(config: Config) -> list[tuple[str, int]]:
@@ -48,6 +50,11 @@ def reference_of(config: Config, policy: str) -> str:
     """The reference that a policy was trained from, or the policy itself if it is a reference."""
     run = config.runs.get(run_of(policy))
     return policy if run is None else run.reference
+
+
+def has_kinds(entry: TaskEntry) -> bool:
+    """Whether the problems of a data set or benchmark have kinds."""
+    return isinstance(entry.source, Arithmetic) or entry.columns.problem_kind is not None
 
 
 def contamination_pairs(config: Config) -> list[tuple[str, str]]:

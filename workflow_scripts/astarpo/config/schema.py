@@ -15,6 +15,7 @@ from astarpo.rewards.settings import GradingSettings
 from astarpo.sampling.settings import BlockSampling, ImportedSamplesSettings, PolicySettings, Protocol
 from astarpo.stage_one.settings import (
     Attention,
+    EndTexts,
     ModelSource,
     SelectionSettings,
     ValueSettings,
@@ -79,6 +80,11 @@ class ReferenceEntry(PolicySettings, PromptSettings):
         "sdpa",
         description="transformers' attention implementation, for sampling and training; models that cap their "
         "attention scores, such as Gemma 2, need `eager`; flash attention needs its package; vLLM uses its own",
+    )
+    end_texts: EndTexts = Field(
+        (),
+        description="texts of one token each that also end a response, such as a line break after few-shot examples; a "
+        "warm start teaches the first",
     )
     torch_threads: Count = Field(
         1, description="CPU threads of warm start and sampling; can change the last bits of a result"

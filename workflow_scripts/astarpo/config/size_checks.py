@@ -8,7 +8,7 @@ from astarpo.common.kinds import LEAST_DIVISOR
 from astarpo.config.methods import GRPORun, PPORun, Run
 from astarpo.config.runs import Config
 from astarpo.config.schema import ReferenceEntry, TaskEntry, WarmStart
-from astarpo.data.settings import ChainSums, Countdowns, HubData, LocalFile
+from astarpo.data.settings import Arithmetic, ChainSums, Countdowns, HubData, LocalFile
 from astarpo.stage_one.settings import Scratch
 
 RANGES = ("terms", "digits", "numbers")  # of generated problems: min_..., max_...
@@ -113,7 +113,7 @@ def _decay_errors(key: str, weight_decay: float, rates: dict[str, float]) -> Ite
 
 
 def _batch_errors(key: str, size: int, dataset: str, entry: TaskEntry) -> Iterator[str]:
-    count = entry.source.count if isinstance(entry.source, ChainSums | Countdowns) else None
+    count = entry.source.count if isinstance(entry.source, Arithmetic | ChainSums | Countdowns) else None
     for limit, most in (("max_prompts", entry.max_prompts), ("source.count", count)):
         if most is not None and size > most:
             yield f"{key} = {size}: must not be above datasets.{dataset}.{limit} ({most})"

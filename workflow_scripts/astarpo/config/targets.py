@@ -15,7 +15,7 @@ from astarpo.config.paths import (
     training_folder,
     value_path,
 )
-from astarpo.config.policies import references_of_runs, trainings, validated_trainings
+from astarpo.config.policies import has_kinds, references_of_runs, trainings, validated_trainings
 from astarpo.config.runs import Config
 
 
@@ -64,8 +64,9 @@ def validation(config: Config) -> list[str]:
 
 
 def tables(config: Config) -> list[str]:
-    """The tables, which need every evaluation, and the page of responses."""
-    return [table_path(name) for name in ("summary.csv", "curves.csv", "cost.csv", "examples.html")]
+    """The tables, which need every evaluation, and the page of responses; scores by kind if problems have kinds."""
+    kinds = ("kinds.csv",) if any(has_kinds(entry) for entry in config.benchmarks.values()) else ()
+    return [table_path(name) for name in ("summary.csv", "curves.csv", "cost.csv", "examples.html", *kinds)]
 
 
 def figures(config: Config) -> list[str]:

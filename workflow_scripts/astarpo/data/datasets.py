@@ -18,6 +18,7 @@ from astarpo.data.golds import UNREADABLE, GoldLog, SpelledFloat, gold_of, text_
 from astarpo.data.prompts import render
 from astarpo.data.rows import Card, DatasetRow, GoldEntries, Problem, SourceRow
 from astarpo.data.settings import (
+    Arithmetic,
     ChainSums,
     Columns,
     Contamination,
@@ -105,13 +106,15 @@ def _finished_row(raw: Problem, index: int, occurrence: int, settings: DatasetSe
         "verifier": settings.verifier,
         "worked_solution": raw["worked_solution"],
         "source_index": index,
+        "problem_kind": raw.get("problem_kind"),
+        "level": raw.get("level"),
     }
 
 
 def _reason_to_drop(raw: Problem, number: int, settings: DatasetSettings, golds: GoldLog) -> str | None:
     """Return why a row is dropped, or None; records problems and gold answers."""
     low, high = settings.hash_range
-    if not low <= unit_hash(normalise(raw["problem"])) < high:
+    if not low <= unit_hash(normalise(raw.get("split_by", raw["problem"]))) < high:
         return "other hash range"
     if raw["gold"] is None:
         return "gold answer is missing"
@@ -188,7 +191,7 @@ def read_source(source: DataSource, columns: Columns) -> Iterator[Problem]:
     Raises:
         InputError: naming file, row and column.
     """
-    if isinstance(source, ChainSums | Countdowns):
+    if isinstance(source, Arithmetic | ChainSums | Countdowns):
         yield from GENERATORS[source.kind](**source.model_dump(exclude={"kind"}))
         return
     for index, raw in enumerate(read_rows(source), start=1):
@@ -293,6 +296,10 @@ def _pick(raw: SourceRow, columns: Columns, place: str) -> Problem:
             raise InputError(f"{place}: there is no column {column!r} (columns.{role}); it has {', '.join(raw)}")
         return raw[column]
 
+    def label(role: str, column: str | None) -> str | None:
+        value = None if column is None else cell(role, column)
+        return None if value is None else str(value)
+
     problem = text_of(cell("problem", columns.problem), f"{place}, column {columns.problem!r}")
     gold = gold_of(cell("gold", columns.gold), columns, place)
     worked_solution = None
@@ -303,4 +310,10 @@ def _pick(raw: SourceRow, columns: Columns, place: str) -> Problem:
             worked_solution = re.sub(columns.worked_solution_remove, "", worked_solution)
     if columns.verifier is not None and gold:
         gold = f"{cell('verifier', columns.verifier)}: {gold}"
-    return {"problem": problem, "gold": gold, "worked_solution": worked_solution}
+    return {
+        "problem": problem,
+        "gold": gold,
+        "worked_solution": worked_solution,
+        "problem_kind": label("problem_kind", columns.problem_kind),
+        "level": label("level", columns.level),
+    }

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import operator
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from random import Random
 
+from astarpo.common.errors import InputError
 from astarpo.data.rows import Problem
 
 
@@ -106,7 +109,70 @@ def countdowns(
         }
 
 
+def arithmetic(*, count: int, seed: int, kinds: Sequence[str], leave_out: Sequence[str]) -> Iterator[Problem]:
+    """Yield short arithmetic as the beginning of a line, such as ``3 + 6 =`` with the answer ``9``.
+
+    Args:
+        count: number of problems to generate; some may be equal.
+        seed: the same seed gives the same problems.
+        kinds: keys of `ARITHMETIC`, taken in turn.
+        leave_out: problems that are not generated, in either order of their numbers.
+
+    Yields:
+        Rows with ``problem``, ``gold``, ``worked_solution`` (the rest of the line), ``problem_kind``, ``level`` (digits
+        of the numbers) and ``split_by``, which is the same for both orders of the numbers.
+
+    Raises:
+        InputError: an entry of ``leave_out`` is no such problem.
+    """
+    random = Random(seed)
+    left_out = {_in_order(*_parse_arithmetic(text)) for text in leave_out}
+    made = missed = 0
+    while made < count:
+        kind = kinds[made % len(kinds)]
+        sign, low, high = ARITHMETIC[kind]
+        first, second = random.randint(low, high), random.randint(low, high)
+        if sign == "-":
+            first, second = max(first, second), min(first, second)
+        if _in_order(first, sign, second) in left_out:
+            missed += 1
+            if missed > MOST_MISSED:
+                raise InputError(f"leave_out: leaves no problem of kind {kind!r}; shorten it, or remove the kind")
+            continue
+        made, missed = made + 1, 0
+        gold = str(OPERATORS[sign](first, second))
+        yield {
+            "problem": f"{first} {sign} {second} =",
+            "gold": gold,
+            "worked_solution": f" {gold}",
+            "problem_kind": kind,
+            "level": str(len(str(high))),
+            "split_by": _in_order(first, sign, second),
+        }
+
+
+def _parse_arithmetic(text: str) -> tuple[int, str, int]:
+    parts = re.fullmatch(r"\s*(\d+) ([+*-]) (\d+) =.*", text, re.DOTALL)
+    if parts is None:
+        raise InputError(f"leave_out: {text!r} is not a problem of this task, such as '3 + 6 ='")
+    return int(parts[1]), parts[2], int(parts[3])
+
+
+def _in_order(first: int, sign: str, second: int) -> str:
+    return f"{min(first, second)} {sign} {max(first, second)}"
+
+
+# Kind -> operator, smallest and largest number.
+ARITHMETIC: dict[str, tuple[str, int, int]] = {
+    "one-digit sum": ("+", 0, 9),
+    "times table": ("*", 1, 9),
+    "two-digit sum": ("+", 10, 99),
+    "two-digit difference": ("-", 10, 99),
+}
+MOST_MISSED = 10_000  # in a row; the smallest kind has 55 different problems
+OPERATORS: dict[str, Callable[[int, int], int]] = {"+": operator.add, "-": operator.sub, "*": operator.mul}
 GENERATORS: dict[str, Callable[..., Iterator[Problem]]] = {
     "chain_sum": chain_sums,
     "countdown": countdowns,
+    "arithmetic": arithmetic,
 }

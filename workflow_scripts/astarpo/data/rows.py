@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 SourceRow = Mapping[str, object]  # any columns, as in a file or on the hub
 
 
 class Problem(TypedDict):
-    """The columns used from a source. ``gold`` is None if missing, and empty if no box holds an answer."""
+    """The columns used from a source. ``gold`` is None if missing, and empty if no box holds an answer.
+
+    Problems with the same ``split_by``, by default their text, are always in the same hash range.
+    """
 
     problem: str
     gold: str | None
     worked_solution: str | None
+    problem_kind: NotRequired[str | None]
+    level: NotRequired[str | None]
+    split_by: NotRequired[str]
 
 
 class DatasetRow(TypedDict):
@@ -26,6 +32,8 @@ class DatasetRow(TypedDict):
     verifier: str
     worked_solution: str | None
     source_index: int
+    problem_kind: str | None
+    level: str | None
 
 
 class UnreadableGold(TypedDict):

@@ -6,7 +6,18 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from astarpo.common.kinds import Count, DataFiles, Mark, PositiveShare, RegularExpression, Seed, Share, Text
+from astarpo.common.kinds import (
+    Count,
+    DataFiles,
+    Distinct,
+    Mark,
+    PositiveShare,
+    RegularExpression,
+    Seed,
+    Share,
+    Text,
+    Texts,
+)
 from astarpo.common.settings import Section
 
 
@@ -34,6 +45,27 @@ class Countdowns(Section):
     max_target: Count = Field(99, description="largest target")
 
 
+ArithmeticKind = Literal["one-digit sum", "times table", "two-digit sum", "two-digit difference"]
+
+
+class Arithmetic(Section):
+    """Generated problems of short arithmetic as the beginning of a line, such as `3 + 6 =`.
+
+    Problems that differ in the order of their numbers are always in the same hash range.
+    """
+
+    kind: Literal["arithmetic"]
+    count: Count = Field(description="number of problems, before duplicates are dropped")
+    seed: Seed = Field(0, description="the same seed gives the same problems")
+    kinds: Annotated[tuple[ArithmeticKind, ...], Field(min_length=1), Distinct] = Field(
+        ("one-digit sum", "times table", "two-digit sum", "two-digit difference"),
+        description="kinds of problems, in turn; also the column `problem_kind`",
+    )
+    leave_out: Texts = Field(
+        (), description="problems that are not generated, in either order, such as those that the template shows"
+    )
+
+
 class LocalFile(Section):
     """Local files: JSON Lines or parquet, one problem per row."""
 
@@ -51,7 +83,7 @@ class HubData(Section):
     revision: Text | None = Field(None, description="commit or tag; null takes the newest")
 
 
-DataSource = Annotated[ChainSums | Countdowns | LocalFile | HubData, Field(discriminator="kind")]
+DataSource = Annotated[Arithmetic | ChainSums | Countdowns | LocalFile | HubData, Field(discriminator="kind")]
 
 
 class Columns(Section):
@@ -63,6 +95,10 @@ class Columns(Section):
     worked_solution: Text | None = Field(
         None, description="column of a step-by-step solution, for a warm start; null if there is none"
     )
+    problem_kind: Text | None = Field(
+        None, description="column of the kind of problem, such as MATH's `subject`; scores are also shown by kind"
+    )
+    level: Text | None = Field(None, description="column of the difficulty, such as MATH's `level`")
     gold_after: Mark | None = Field(
         None, description="the answer follows the last occurrence of this mark; `####` for GSM8K"
     )

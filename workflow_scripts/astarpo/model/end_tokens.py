@@ -35,6 +35,28 @@ def end_token_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, fi
     )
 
 
+def tokens_of_texts(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[int]:
+    """Return the token of each text that ends a response.
+
+    Args:
+        tokenizer: of the model.
+        texts: each must be one token.
+
+    Raises:
+        InputError: a text is several tokens, so no single token could end a response with it.
+    """
+    ids = []
+    for text in texts:
+        tokens = list(tokenizer(text, add_special_tokens=False)["input_ids"])
+        if len(tokens) != 1:
+            shown = tokenizer.convert_ids_to_tokens(tokens)
+            raise InputError(
+                f"end_texts: {text!r} must be one token of the tokenizer, but is {len(tokens)}: {shown}; choose another"
+            )
+        ids.append(int(tokens[0]))
+    return ids
+
+
 def describe_end_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> str:
     """Describe the end tokens, id and text of each, and the ids that were ignored."""
     shown = ", ".join(f"{token} {tokenizer.convert_ids_to_tokens(token)!r}" for token in ids)

@@ -15,7 +15,7 @@ from astarpo.data.prompts import appended_tokens, encode_prompts
 from astarpo.data.settings import ChatSettings, PromptSettings
 from astarpo.model.attention import SDPA
 from astarpo.model.chat_template import check_chat_template, turn_end_token
-from astarpo.model.end_tokens import describe_end_tokens, end_token_ids, tokenizer_end
+from astarpo.model.end_tokens import describe_end_tokens, end_token_ids, tokenizer_end, tokens_of_texts
 from astarpo.model.lengths import Length, check_lengths, position_limit
 from astarpo.model.loading import (
     check_hub_code,
@@ -73,7 +73,7 @@ def prepare_reference(
         torch.set_num_threads(settings.torch_threads)
     source, attention = settings.source, settings.attention
     check_source(source, f"references.{name}.source.trust_remote_code")
-    ends = _check(source, attention, settings, lengths)
+    ends = _check(source, attention, settings, settings.end_texts, lengths)
     _check_fits(source, settings.warm_start is not None, device)
     policy = replace(make_policy(source, device, attention), end_token_ids=ends)
     repaired = repair_generation_config(policy.model)
@@ -106,7 +106,9 @@ def check_source(source: ModelSource, setting: str) -> None:
         check_hub_code(source.id, source.revision, source.trust_remote_code, setting)
 
 
-def _check(source: ModelSource, attention: str, chat: ChatSettings, lengths: Sequence[Length]) -> list[int]:
+def _check(
+    source: ModelSource, attention: str, chat: ChatSettings, end_texts: Sequence[str], lengths: Sequence[Length]
+) -> list[int]:
     """Check a model by its small files; print what ends its responses, and return those tokens."""
     bare = _without_weights(source, attention)
     limit = _positions(bare)
@@ -119,7 +121,8 @@ def _check(source: ModelSource, attention: str, chat: ChatSettings, lengths: Seq
         if of_turn is None:
             print("the chat template has no special token that ends an assistant's turn")
         first = first if of_turn is None else of_turn
-    ends = end_token_ids(bare.model, bare.tokenizer, first)
+    of_texts = tokens_of_texts(bare.tokenizer, end_texts)
+    ends = list(dict.fromkeys([*of_texts, *end_token_ids(bare.model, bare.tokenizer, first)]))
     print(describe_end_tokens(bare.model, bare.tokenizer, ends))
     appended = appended_tokens(bare.tokenizer)
     if appended:

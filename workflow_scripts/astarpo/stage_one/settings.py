@@ -10,7 +10,9 @@ from astarpo.common.kinds import (
     AdamBetas,
     Beta1,
     Count,
+    Distinct,
     LearningRate,
+    Mark,
     NotNegative,
     Positive,
     Schedule,
@@ -75,6 +77,7 @@ class WarmStartSettings(Section):
     seed: Seed = Field(0, description="seed of the order in which solutions are used")
 
 
+EndTexts = Annotated[tuple[Mark, ...], Distinct]
 Attention = Literal["sdpa", "eager", "flash_attention_2", "flash_attention_3"]
 
 
@@ -88,6 +91,7 @@ class ReferenceSettings(ChatSettings):
     source: ModelSource
     warm_start: WarmStartSettings | None = None
     attention: Attention = "sdpa"
+    end_texts: EndTexts = ()
     max_prompt_tokens: Count | None = None
     torch_threads: Count | None = None
 

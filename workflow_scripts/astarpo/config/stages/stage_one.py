@@ -39,7 +39,9 @@ from astarpo.stage_one.settings import (
 
 def _reference_settings(config: Config, wildcards: Wildcards) -> ReferenceSettings:
     entry = config.references[wildcards["reference"]]
-    settings = ReferenceSettings(**entry.only(ChatSettings), source=entry.source, attention=entry.attention)
+    settings = ReferenceSettings(
+        **entry.only(ChatSettings), source=entry.source, attention=entry.attention, end_texts=entry.end_texts
+    )
     if entry.warm_start is None:
         return settings
     return settings.changed(

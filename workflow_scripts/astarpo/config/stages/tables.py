@@ -81,6 +81,7 @@ def _figure_modules(config: Config, wildcards: Wildcards) -> Chosen:
 STAGES = {
     "summarize": Stage(_plan_settings, _results),
     "show_examples": Stage(_plan_settings, _answers),
+    "show_kinds": Stage(_plan_settings, _answers),
     "show_validation": Stage(_plan_settings, _validation_metrics),
     "plot": Stage(_figure_settings, _figure_inputs, _figure_modules),
 }
