@@ -69,6 +69,7 @@ test-trl: .venv-trl/installed ## test A*-PO and GRPO against TRL's trainers, in 
 bench: install ## measure speed against alternatives; writes results/bench/bench.json
 	python bench/grading.py
 	python bench/logprobs.py
+	python bench/prefix.py
 	python bench/limits.py
 	snakemake --cores $(CORES) --quiet rules host reason -- reference data
 	$(MAKE) .venv-trl/installed

@@ -10,7 +10,7 @@ from astarpo.common.seeds import derive_seed
 from astarpo.sampling import Request
 from astarpo.sampling.generation import SMALL_BATCH, HalfHaveEnded
 from astarpo.sampling.settings import SamplingSettings
-from astarpo.sampling.transformers_engine import TransformersSampler
+from astarpo.sampling.transformers_engine import TransformersSampler, shared_beginning
 
 # So many end tokens that responses of a random model end here and there.
 ENDS = list(range(3, 25))
@@ -83,6 +83,42 @@ def test_prompts_of_their_own_are_read_by_generate(tiny_policy):
     with shapes_read(tiny_policy) as shapes:
         drawn(tiny_policy, requests([[40, 41, 42, 43], [50, 51]], 1), 16)
     assert shapes[0] == (2, 4)
+
+
+SHOTS = [(7 * i) % 50 + 30 for i in range(40)]
+
+
+@pytest.mark.parametrize("each", [1, 8])
+@pytest.mark.parametrize(
+    "settings", [T1, SamplingSettings(temperature=0.0, top_p=1.0, max_new_tokens=8)], ids=["T1", "greedy"]
+)
+def test_few_shot_prompts_are_drawn_as_if_alone(tiny_policy, each, settings):
+    asked = requests([[*SHOTS, 40, 41, 42], [*SHOTS, 50], [*SHOTS, 60, 61, 62, 63, 64]], each)
+    together = drawn(tiny_policy, asked, len(asked), settings)
+    alone = drawn(tiny_policy, asked, 1, settings)
+    assert [one.token_ids for one in together] == [one.token_ids for one in alone]
+    for one, other in zip(together, alone, strict=True):
+        assert one.log_probs == pytest.approx(other.log_probs, abs=1e-5)
+
+
+@pytest.mark.parametrize(("each", "then"), [(1, [(3, 5)]), (8, [(3, 4), (24, 1)])])
+def test_what_all_prompts_share_is_read_by_one_row(tiny_policy, each, then):
+    asked = requests([[*SHOTS, 40, 41, 42], [*SHOTS, 50], [*SHOTS, 60, 61, 62, 63, 64]], each)
+    with shapes_read(tiny_policy) as shapes:
+        drawn(tiny_policy, asked, len(asked))
+    assert shapes[0] == (1, 40) and shapes[1 : 1 + len(then)] == then
+
+
+def test_one_prompt_for_all_rows_is_read_by_one_row(tiny_policy):
+    with shapes_read(tiny_policy) as shapes:
+        drawn(tiny_policy, requests([SHOTS], 8), 8)
+    assert shapes[:2] == [(1, 39), (8, 1)]
+
+
+def test_shared_beginnings_end_before_the_last_token():
+    assert shared_beginning([SHOTS, [*SHOTS, 1]]) == 39 and shared_beginning([[*SHOTS, 2], [*SHOTS, 1]]) == 40
+    assert shared_beginning([SHOTS]) == 0 == shared_beginning([[1, *SHOTS], SHOTS])
+    assert shared_beginning([[*SHOTS[:20], 1, 2], [*SHOTS[:20], 3, 2], [*SHOTS[:18], 3, 2]]) == 18
 
 
 def test_a_prompt_that_begins_with_the_pad_token_is_not_taken_for_padding(tiny_policy):

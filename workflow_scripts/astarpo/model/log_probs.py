@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor
+from transformers import PreTrainedModel
 
 from astarpo.model.causal_lm import CausalLM
 from astarpo.model.chunked_log_probs import SMALL_LOGITS, Chunking, Head
+from astarpo.model.shared_prefix import can_share, read_prefix, shared_length
 
 Entropy = Literal["none", "detached", "with_gradient"]
 
@@ -85,6 +87,7 @@ def token_log_probs(
     head: Head | None = None,
     chunk_tokens: int = 0,
     small_logits: int | None = None,
+    share_prefix: bool = False,
 ) -> tuple[Tensor, Tensor | None]:
     """Log-probability of each response token, ln softmax(logits / temperature)[token].
 
@@ -96,6 +99,8 @@ def token_log_probs(
         head: the model's, from `chunked_log_probs.find_head`, so that large logits are computed in chunks.
         chunk_tokens: with ``head``, number of response tokens per chunk.
         small_logits: up to this many logits are computed at once; None: `chunked_log_probs.SMALL_LOGITS`.
+        share_prefix: whether a beginning that all rows share is read once, where `shared_prefix.can_share`; results
+            then differ by rounding.
 
     Returns:
         ``log_probs_BT`` in fp32, 0 where masked, and ``entropy_BT`` in nats, 0 where masked (or None).
@@ -105,31 +110,55 @@ def token_log_probs(
     """
     first = int(batch.positions_BT[batch.mask_BT].min()) if bool(batch.mask_BT.any()) else 0
     kept = batch.input_ids_BS.shape[1] - first
+    rest = _Rest.of(model, batch, first if share_prefix else 0)
     limit = SMALL_LOGITS if small_logits is None else small_logits
     if head is not None and len(batch.input_ids_BS) * kept * head.vocabulary > limit:
         how = Chunking(temperature, chunk_tokens, entropy)
-        log_probs_N, entropy_N = _in_chunks(model, batch, head, how)
+        log_probs_N, entropy_N = _in_chunks(model, batch, rest, head, how)
     else:
-        log_probs_N, entropy_N = _at_once(model, batch, temperature, entropy, first, kept)
+        log_probs_N, entropy_N = _at_once(model, batch, rest, temperature, entropy, first, kept)
     if not torch.isfinite(log_probs_N).all():
         raise FloatingPointError("a response token has a log-probability that is not finite")
     entropy_BT = None if entropy == "none" else _scatter(entropy_N, batch.mask_BT)
     return _scatter(log_probs_N, batch.mask_BT), entropy_BT
 
 
-def _in_chunks(model: CausalLM, batch: Batch, head: Head, how: Chunking) -> tuple[Tensor, Tensor]:
+@dataclass(frozen=True)
+class _Rest:
+    """The part of a batch after the beginning that its rows share.
+
+    Attributes:
+        inputs: what the model is called with.
+        start: number of tokens before it.
+    """
+
+    inputs: dict[str, Any]
+    start: int
+
+    @classmethod
+    def of(cls, model: CausalLM, batch: Batch, limit: int) -> _Rest:
+        """Read the beginning of at most ``limit`` tokens, if there is one and the model can go on from it."""
+        ids_BS = batch.input_ids_BS
+        start = shared_length(ids_BS, limit)
+        if not start or not can_share(model):
+            return cls({"input_ids": ids_BS, "use_cache": False}, 0)
+        cache = read_prefix(cast(PreTrainedModel, model), ids_BS[0, :start], len(ids_BS))
+        return cls({"input_ids": ids_BS[:, start:], "use_cache": True, "past_key_values": cache}, start)
+
+
+def _in_chunks(model: CausalLM, batch: Batch, rest: _Rest, head: Head, how: Chunking) -> tuple[Tensor, Tensor]:
     """Pass only the hidden states that predict a response token through the head."""
-    hidden_BSH = model.base_model(input_ids=batch.input_ids_BS, use_cache=False).last_hidden_state
+    hidden_BSH = model.base_model(**rest.inputs).last_hidden_state
     rows, columns = batch.mask_BT.nonzero(as_tuple=True)
-    hidden_NH = hidden_BSH[rows, batch.positions_BT[rows, columns]]
+    hidden_NH = hidden_BSH[rows, batch.positions_BT[rows, columns] - rest.start]
     return head.log_probs(hidden_NH, batch.labels_BT[rows, columns], how)
 
 
 def _at_once(
-    model: CausalLM, batch: Batch, temperature: float, entropy: str, first: int, kept: int
+    model: CausalLM, batch: Batch, rest: _Rest, temperature: float, entropy: str, first: int, kept: int
 ) -> tuple[Tensor, Tensor]:
     """Use the logits of the last ``kept`` positions, from ``first`` on; without entropy, the second item is unused."""
-    logits_BKV = model(input_ids=batch.input_ids_BS, use_cache=False, logits_to_keep=kept).logits
+    logits_BKV = model(**rest.inputs, logits_to_keep=kept).logits
     rows, columns = batch.mask_BT.nonzero(as_tuple=True)
     logits_NV = logits_BKV[rows, batch.positions_BT[rows, columns] - first].float() / temperature
     all_log_probs_NV = logits_NV.log_softmax(-1)

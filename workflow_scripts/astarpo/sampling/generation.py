@@ -1,4 +1,4 @@
-"""One batch of responses: a prompt that several rows share is read once, and finished rows drop out."""
+"""One batch of responses: what prompts share is read once, and finished rows drop out."""
 
 from __future__ import annotations
 
@@ -25,8 +25,9 @@ class Drawing:
 
     Args:
         model: a causal language model, in eval mode.
-        prompt_ids_BP: prompts, padded on the left.
+        prompt_ids_BP: prompts, padded on the left, or after a beginning that all of them share.
         attention_mask_BP: 0 at padding.
+        shared: length of that beginning, which is read once; 0: none.
         noise_BT: uniforms in [0, 1), float64 [B, T]; None for greedy decoding.
         settings: temperature, nucleus and T, the longest response.
     """
@@ -38,9 +39,10 @@ class Drawing:
         attention_mask_BP: Tensor,
         noise_BT: np.ndarray | None,
         settings: SamplingSettings,
+        shared: int = 0,
     ) -> None:
         self.model, self.settings, self.noise_BT = model, settings, noise_BT
-        self.prompt_width = prompt_ids_BP.shape[1]
+        self.prompt_width, self.shared = prompt_ids_BP.shape[1], shared
         self.ids_BS, self.mask_BS = prompt_ids_BP, attention_mask_BP
         self.log_probs_BT = torch.zeros((len(prompt_ids_BP), 0), device=prompt_ids_BP.device)
         self.rows = list(range(len(prompt_ids_BP)))
@@ -68,24 +70,37 @@ class Drawing:
         return [finished[row] for row in range(len(finished))]
 
     def _read_prompts(self) -> None:
-        """Read each distinct prompt once if rows share prompts, all but the last token, which ``generate`` reads."""
+        """Read what all prompts share once, then each distinct prompt once if rows share prompts.
+
+        ``generate`` reads the rest: the last token, which gives it the first logits, or all that has not been read.
+        """
         if self.cache is None or self.prompt_width < 2:
             return
+        self._read(self.ids_BS[:1], self.mask_BS[:1], 0, self.shared)
         # The pad token may also occur in prompts; the mask tells them apart.
         both_B2P = torch.stack([self.ids_BS, self.mask_BS], dim=1)
         unique_U2P, which_B = torch.unique(both_B2P, dim=0, return_inverse=True)
         if len(unique_U2P) == len(which_B):
+            if self.shared:
+                self.cache.batch_repeat_interleave(len(which_B))
             return
-        ids_UP, mask_UP = unique_U2P.unbind(1)
+        if self.shared:
+            self.cache.batch_repeat_interleave(len(unique_U2P))
+        self._read(unique_U2P[:, 0], unique_U2P[:, 1], self.shared, self.prompt_width - 1)
+        self.cache.batch_select_indices(which_B)
+
+    def _read(self, ids_UP: Tensor, mask_UP: Tensor, start: int, end: int) -> None:
+        """Read columns ``start`` to ``end`` of prompts into the cache, which holds those before."""
+        if start >= end:
+            return
         self.model(
-            input_ids=ids_UP[:, :-1],
-            attention_mask=mask_UP[:, :-1],
+            input_ids=ids_UP[:, start:end],
+            attention_mask=mask_UP[:, :end],
             past_key_values=self.cache,
-            position_ids=(mask_UP.cumsum(-1) - 1).clamp(min=0)[:, :-1],
+            position_ids=(mask_UP.cumsum(-1) - 1).clamp(min=0)[:, start:end],
             use_cache=True,
             logits_to_keep=1,
         )
-        self.cache.batch_select_indices(which_B)
 
     def _draw(self, end_token_ids: Sequence[int], pad: int) -> Tensor:
         """Draw until half of the rows have ended or the token limit is reached; return which rows have ended."""

@@ -11,6 +11,7 @@ from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerB
 
 from astarpo.common.seeds import uniforms
 from astarpo.model.log_probs import response_length
+from astarpo.model.shared_prefix import LEAST_SHARED, can_share
 from astarpo.sampling import Completion, OnBatch, Request
 from astarpo.sampling.generation import Drawing
 from astarpo.sampling.grouped_query_attention import groups_together
@@ -62,12 +63,14 @@ class TransformersSampler:
         return [completions[i] for i in range(len(requests))]
 
     def _sample_batch(self, requests: Sequence[Request], settings: SamplingSettings) -> list[Completion]:
-        prompt_ids_BP, attention_mask_BP = self._left_pad([r.prompt_token_ids for r in requests])
+        prompts = [request.prompt_token_ids for request in requests]
+        shared = shared_beginning(prompts) if can_share(self.model) else 0
+        prompt_ids_BP, attention_mask_BP = self._pad_prompts(prompts, shared)
         noise_BT = None
         if settings.temperature > 0:
             noise_BT = uniforms([request.seed for request in requests], settings.max_new_tokens)
         with torch.inference_mode(), _isolated(self.model), groups_together(self.model):
-            drawing = Drawing(self.model, prompt_ids_BP, attention_mask_BP, noise_BT, settings)
+            drawing = Drawing(self.model, prompt_ids_BP, attention_mask_BP, noise_BT, settings, shared)
             drawn = drawing.run(self.end_token_ids, self._pad)
         return [self._completion(*one) for one in drawn]
 
@@ -90,12 +93,30 @@ class TransformersSampler:
         pad = self.tokenizer.pad_token_id
         return int(pad) if pad is not None else self.end_token_ids[0]
 
-    def _left_pad(self, prompts: list[list[int]]) -> tuple[Tensor, Tensor]:
+    def _pad_prompts(self, prompts: Sequence[list[int]], shared: int) -> tuple[Tensor, Tensor]:
+        """Lay prompts out in one width, padded after the ``shared`` tokens that they begin with."""
         width = max(map(len, prompts))
-        rows = [[self._pad] * (width - len(prompt)) + prompt for prompt in prompts]
-        masks = [[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts]
+        rows, masks = [], []
+        for prompt in prompts:
+            padding = width - len(prompt)
+            rows.append([*prompt[:shared], *[self._pad] * padding, *prompt[shared:]])
+            masks.append([1] * shared + [0] * padding + [1] * (len(prompt) - shared))
         device = self.model.device
         return torch.tensor(rows, device=device), torch.tensor(masks, device=device)
+
+
+def shared_beginning(prompts: Sequence[list[int]]) -> int:
+    """Count the tokens that all prompts begin with, without the last token of any of them.
+
+    Returns:
+        The number of tokens; 0 if it is below `shared_prefix.LEAST_SHARED`, or there is a single prompt.
+    """
+    if len(prompts) < 2:
+        return 0
+    first, last = min(prompts), max(prompts)  # in the order of their tokens, all others are between
+    limit = min(map(len, prompts)) - 1
+    length = next((i for i in range(limit) if first[i] != last[i]), limit)
+    return length if length >= LEAST_SHARED else 0
 
 
 @contextmanager

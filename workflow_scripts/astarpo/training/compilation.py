@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 from astarpo.common.errors import InputError
 
 if TYPE_CHECKING:
-    from torch import Tensor
     from transformers import PreTrainedModel
 
     from astarpo.model.causal_lm import HiddenStates, Logits
@@ -43,7 +42,7 @@ class CompiledModel:
 
         return torch.compile(self.model.base_model, dynamic=True)
 
-    def __call__(self, **inputs: Tensor | bool | int) -> Logits:
+    def __call__(self, **inputs: object) -> Logits:
         """Compute the original's output for these inputs, up to rounding."""
         return self._whole(**inputs)
 

@@ -131,7 +131,7 @@ class TorchEngine:
         name = which if which in self.called else "policy"  # which then has the lagged weights
         model, head, temperature = self.called[name], self.head_of.get(name), self.settings.sampling.temperature
         chunk_tokens = self.settings.log_prob_chunk_tokens or 0
-        return token_log_probs(model, batch, temperature, entropy, head, chunk_tokens, small_logits)
+        return token_log_probs(model, batch, temperature, entropy, head, chunk_tokens, small_logits, share_prefix=True)
 
     def values(self, micro_batches: Sequence[MicroBatch], count: int, width: int) -> Tensor | None:
         """Compute the critic's values of all rows, without gradient: fp32 [B, T], 0 where masked, or None."""

@@ -1,0 +1,64 @@
+"""The beginning that all rows of a batch share, such as few-shot examples, read once instead of once per row."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from transformers import PreTrainedModel
+from transformers.cache_utils import DynamicCache, DynamicLayer
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+LEAST_SHARED = 16  # tokens; for fewer, a second call of the model costs more than it saves
+
+
+def shared_length(input_ids_BS: Tensor, limit: int) -> int:
+    """Count the tokens that all rows begin with.
+
+    Args:
+        input_ids_BS: prompts and responses, padded on the right.
+        limit: count at most so many.
+
+    Returns:
+        The number of tokens; 0 if it is below `LEAST_SHARED` or there is a single row.
+    """
+    if len(input_ids_BS) < 2 or limit < LEAST_SHARED:
+        return 0
+    beginnings_BL = input_ids_BS[:, :limit]
+    differs_L = (beginnings_BL != beginnings_BL[:1]).any(0)
+    length = int(differs_L.int().argmax()) if bool(differs_L.any()) else beginnings_BL.shape[1]
+    return length if length >= LEAST_SHARED else 0
+
+
+def can_share(model: object) -> bool:
+    """Whether a model reads the rest of a batch as it would read the whole.
+
+    It must be a plain transformers model that caches just keys and values of all tokens, and must not recompute
+    activations, which transformers refuses to combine with a cache.
+    """
+    if not isinstance(model, PreTrainedModel) or model.is_gradient_checkpointing:
+        return False
+    if not getattr(model, "_supports_default_dynamic_cache", lambda: False)():
+        return False
+    layers = DynamicCache(config=model.config.get_text_config(decoder=True)).layers
+    return bool(layers) and all(type(layer) is DynamicLayer for layer in layers)
+
+
+def read_prefix(model: PreTrainedModel, prefix_ids_P: Tensor, rows: int) -> DynamicCache:
+    """Read a beginning once, with gradient where gradients are recorded.
+
+    Args:
+        model: for which `can_share` holds.
+        prefix_ids_P: the tokens.
+        rows: B, number of rows that share them.
+
+    Returns:
+        Keys and values of each layer, expanded to B rows without a copy; gradients of the rows add up.
+    """
+    cache: Any = DynamicCache(config=model.config.get_text_config(decoder=True))
+    model.base_model(input_ids=prefix_ids_P[None], past_key_values=cache, use_cache=True)
+    for layer in cache.layers:
+        layer.keys = layer.keys.expand(rows, -1, -1, -1)
+        layer.values = layer.values.expand(rows, -1, -1, -1)
+    return cache
