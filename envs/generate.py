@@ -40,7 +40,8 @@ MODEL = "huggingface-hub numpy pyarrow pydantic pydantic-core torch tqdm transfo
 VERIFIERS = "latex2sympy2-extended math-verify sympy"
 ENVIRONMENTS = {
     "data": Environment("light", f"{VERIFIERS} datasets numpy pyarrow pydantic pydantic-core reasoning-gym tqdm"),
-    "sampling": Environment("torch", f"{MODEL} tokenizers", "jinja2 safetensors"),
+    # transformers loads the first two to read GGUF files.
+    "sampling": Environment("torch", f"{MODEL} tokenizers", "accelerate gguf jinja2 safetensors"),
     "sampling-vllm": Environment("engines-cuda", f"{MODEL} peft vllm", "jinja2 safetensors tokenizers"),
     "grading": Environment("light", f"{VERIFIERS} pyarrow pydantic pydantic-core tqdm"),
     "values": Environment("light", "numpy pyarrow pydantic pydantic-core tqdm"),
@@ -50,7 +51,7 @@ ENVIRONMENTS = {
     ),
     # The rule `report` runs Snakemake itself, which loads the configuration.
     "evaluation": Environment(
-        "light", "jinja2 markupsafe numpy pandas pyarrow scipy tqdm", "pydantic pydantic-core snakemake"
+        "light", "jinja2 markupsafe numpy pandas pyarrow pydantic pydantic-core scipy tqdm", "snakemake"
     ),
     "plotting": Environment("light", "matplotlib numpy pandas pyarrow pydantic pydantic-core scipy tqdm"),
 }

@@ -86,13 +86,13 @@ def main() -> None:
     folder = FOLDER / "locks"
     usual = [folder / "torch.txt", folder / "torch-gpu.txt"]
     everywhere, one_kind = ["--universal"], ["--python-platform", "x86_64-manylinux_2_28"]
-    constraints = [part for name in ("test", "trl", "tools") for part in ("-c", str(FOLDER / "pins" / f"{name}.txt"))]
+    constraints = [part for name in ("test", "trl") for part in ("-c", str(FOLDER / "pins" / f"{name}.txt"))]
     torch = compile_pins(["torch"], [*everywhere, *constraints, *more], usual)
     write_lock("torch", "torch.txt, but for torch itself", without(torch, FOR_GPUS))
     write_lock("torch-gpu", "torch.txt: torch from PyPI", {n: t for n, t in torch.items() if FOR_GPUS.fullmatch(n)})
     pins = (FOLDER / "pins" / "test.txt").read_text(encoding="utf-8").splitlines()
     testing = "".join(f"{pin}\n" for pin in pins if pin.split("==")[0] in TESTING)
-    for name in ("test", "trl", "tools", "uv"):
+    for name in ("test", "trl", "uv"):
         lock = compile_pins(
             [name], everywhere + more, [*usual, folder / f"{name}.txt"], testing if name == "trl" else ""
         )

@@ -12,7 +12,6 @@ INSTALLED = {
     "workflow-gpu": ("torch", "torch-gpu", "uv"),
     "test": ("torch", "torch-cpu", "test", "uv"),
     "trl": ("torch", "torch-cpu", "trl", "uv"),
-    "tools": ("torch", "torch-cpu", "tools"),
     "engines-cpu": ("engines-cpu", "torch-cpu", "uv"),
     "engines-cuda": ("engines-cuda",),
 }

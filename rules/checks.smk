@@ -52,11 +52,12 @@ def check_models(jobs):
     prepared_anew = {job.output.model for job in jobs if script_of(job) == "prepare_reference"}
     for name, reference in CONFIG.references.items():
         source, prepared = reference.source, model_path(name)
-        if source.kind == "scratch" or (source.kind == "hub" and prepared in prepared_anew):
+        gguf = source.kind == "package" or (source.kind == "local" and source.gguf_file is not None)
+        if source.kind == "scratch" or ((source.kind == "hub" or gguf) and prepared in prepared_anew):
             continue
-        if source.kind == "local":
+        if source.kind == "local" and not gguf:
             check_safe(source.path, source.trust_remote_code, f"references.{name}.source.trust_remote_code")
-        folder = Path(source.path if source.kind == "local" else prepared)
+        folder = Path(source.path if source.kind == "local" and not gguf else prepared)
         if (folder / "config.json").is_file():
             check_folder(folder, lengths_of(CONFIG, name))
 

@@ -131,7 +131,7 @@ def model_content(wildcards):
         return ""
     with suppress(OSError):  # hashes of a folder that cannot be written to are computed each time
         HASHES.mkdir(parents=True, exist_ok=True)
-    return content_of(source.path)
+    return content_of(source.path, gguf_file=source.gguf_file)
 
 
 def reference_lengths(wildcards, resources):

@@ -82,7 +82,7 @@ rule forecast_noise:
     benchmark:
         "results/usage/forecast_noise/{value}.tsv"
     conda:
-        "../envs/values.yaml"
+        "../envs/evaluation.yaml"
     threads: 1
     resources:
         mem_mb=4000,

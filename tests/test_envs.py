@@ -26,6 +26,8 @@ SCRIPTS = ROOT / "workflow_scripts"
 LOGGER = "snakemake_logger_plugin_stages"
 OWN = {
     "astarpo",
+    "bench",
+    "faults",
     "audit",
     "generate",
     "locked",
@@ -121,7 +123,7 @@ def test_engines_have_the_versions_of_torch_but_for_numpy() -> None:
     usual, engines = versions_pinned("light", "torch"), versions_pinned("engines")
     others = {name for name, version in engines.items() if usual.get(name) != version}
     assert others == {"numpy", "deepspeed", "ninja", "peft"}
-    only_light = {"markupsafe", "matplotlib", "rich", "scipy", "snakemake-executor-plugin-slurm"}
+    only_light = {"accelerate", "gguf", "markupsafe", "matplotlib", "rich", "scipy", "snakemake-executor-plugin-slurm"}
     assert usual.keys() - engines.keys() == only_light
 
 
@@ -130,7 +132,6 @@ LOCKED = {
     "torch": ("torch", "torch-gpu"),
     "test": ("torch", "torch-gpu", "test"),
     "trl": ("torch", "torch-gpu", "trl"),
-    "tools": ("tools",),
     "uv": ("uv",),
     "engines-cpu": ("engines-cpu", "torch-cpu"),
     "engines-cuda": ("engines-cuda",),
@@ -155,7 +156,7 @@ def test_the_locks_have_every_pin_in_its_version(name: str) -> None:
 
 def test_every_locked_package_has_a_hash_and_no_line_names_a_place() -> None:
     files = sorted((ROOT / "envs/locks").glob("*.txt"))
-    assert len(files) == 9
+    assert len(files) == 8
     for path in files:
         entries = re.split(r"^(?=[\w.-]+==)", re.sub(r"^#.*\n", "", path.read_text(), flags=re.M), flags=re.M)[1:]
         for entry in entries:
@@ -293,4 +294,4 @@ def test_every_script_belongs_to_a_rule() -> None:
 
 def test_everything_that_the_tests_import_is_pinned() -> None:
     files = [*(ROOT / "tests").rglob("*.py"), *(ROOT / "envs").glob("*.py")]
-    assert third_party(files) <= set(names_pinned("test", "tools", "trl", "engines")) | {"vllm"}
+    assert third_party(files) <= set(names_pinned("test", "trl", "engines", "torch")) | {"vllm"}

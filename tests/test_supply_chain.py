@@ -115,7 +115,7 @@ def test_bills_of_materials_are_valid_repeatable_and_complete(tmp_path):
         components = json.loads((tmp_path / f"{name}.cdx.json").read_text())["components"]
         assert {(one["name"], one["version"]) for one in components} == set(locked.locked(name))
         assert all(one["purl"].startswith(f"pkg:pypi/{one['name']}@") for one in components)
-    assert (tmp_path / "tools.cdx.json").read_text() == bill_of_materials("tools")  # of another process
+    assert (tmp_path / "trl.cdx.json").read_text() == bill_of_materials("trl")  # of another process
 
 
 def test_every_lock_belongs_to_an_environment():

@@ -7,12 +7,15 @@ from collections.abc import Iterable
 
 from astarpo.common.errors import InputError
 
+ENGINES = "envs/pins/engines.txt, with engines-cuda.txt or engines-cpu.txt for vLLM,"
 
-def check_can_import(packages: Iterable[str]) -> None:
+
+def check_can_import(packages: Iterable[str], pins: str = ENGINES) -> None:
     """Refuse engines that are not installed, without importing them, which is slow.
 
     Args:
         packages: their names.
+        pins: the files that name their versions, for the message.
 
     Raises:
         InputError: names the missing ones and the command that installs them.
@@ -20,6 +23,6 @@ def check_can_import(packages: Iterable[str]) -> None:
     missing = [name for name in packages if importlib.util.find_spec(name) is None]
     if missing:
         raise InputError(
-            f"{' and '.join(missing)} cannot be imported here: pip install -r envs/pins/engines.txt, with "
-            "engines-cuda.txt or engines-cpu.txt for vLLM, or let Snakemake do that: --software-deployment-method conda"
+            f"{' and '.join(missing)} cannot be imported here: pip install -r {pins} "
+            "or let Snakemake do that: --software-deployment-method conda"
         )

@@ -25,6 +25,7 @@ TAGS = {
     "local",
     "hub",
     "scratch",
+    "package",
     "training_curves",
     "accuracy",
     "values",

@@ -40,13 +40,19 @@ def weight_files(folder: str | Path) -> list[Path]:
         return []  # loading says what is wrong with the index
 
 
-def files_of(folder: str | Path) -> list[Path]:
+def files_of(folder: str | Path, gguf_file: str | None = None) -> list[Path]:
     """List every file that loading a model folder reads: configurations, tokenizer, templates, weights, code.
 
+    Args:
+        folder: a model folder.
+        gguf_file: the one file of it that is read; None: the usual ones.
+
     Returns:
-        Paths, sorted; always includes config.json, even if it is missing.
+        Paths, sorted; always includes config.json or the GGUF file, even if it is missing.
     """
     root = Path(folder)
+    if gguf_file is not None:
+        return [root / gguf_file]
     small = [
         path
         for path in [*root.glob("*"), *root.glob("additional_chat_templates/*")]
@@ -85,11 +91,11 @@ def trusts_remote_code(manifest: str | Path) -> bool:
     return read_manifest(manifest).get("trust_remote_code") is True
 
 
-def content_of(folder: str | Path, store: str | Path = HASHES) -> str:
+def content_of(folder: str | Path, store: str | Path = HASHES, gguf_file: str | None = None) -> str:
     """Hash the files that loading a model folder reads.
 
     Args:
-        folder: a model folder.
+        folder, gguf_file: see `files_of`.
         store: cache of the hashes of large files, see `remembered_sha256`.
 
     Returns:
@@ -98,7 +104,7 @@ def content_of(folder: str | Path, store: str | Path = HASHES) -> str:
     root = Path(folder)
     return _digest(
         (str(path.relative_to(root)), remembered_sha256(path, store) if path.is_file() else "")
-        for path in files_of(root)
+        for path in files_of(root, gguf_file)
     )
 
 

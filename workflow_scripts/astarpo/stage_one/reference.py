@@ -36,7 +36,8 @@ from astarpo.model.policy import Policy
 from astarpo.model.safety import check_safe
 from astarpo.model.saving import check_can_save, repair_generation_config
 from astarpo.model.scratch import build_scratch_policy
-from astarpo.stage_one.settings import HubModel, LocalModel, ModelSource, ReferenceSettings, Scratch
+from astarpo.stage_one.gguf import as_folder
+from astarpo.stage_one.settings import HubModel, LocalModel, ModelSource, PackagedModel, ReferenceSettings, Scratch
 from astarpo.stage_one.warm_start import encode_solutions, warm_start
 
 
@@ -71,23 +72,30 @@ def prepare_reference(
     """
     if settings.torch_threads is not None:
         torch.set_num_threads(settings.torch_threads)
-    source, attention = settings.source, settings.attention
-    check_source(source, f"references.{name}.source.trust_remote_code")
-    ends = _check(source, attention, settings, settings.end_texts, lengths)
-    _check_fits(source, settings.warm_start is not None, device)
-    policy = replace(make_policy(source, device, attention), end_token_ids=ends)
+    with as_folder(settings.source) as source:
+        policy = _checked_policy(settings, source, device, lengths, f"references.{name}.source.trust_remote_code")
     repaired = repair_generation_config(policy.model)
     if repaired is not None:
         print(repaired, flush=True)
     check_can_save(policy.model, policy.tokenizer)
     facts: dict[str, object] = {
         "parameters": sum(p.numel() for p in policy.model.parameters()),
-        "end_token_ids": ends,
+        "end_token_ids": policy.end_token_ids,
         "trust_remote_code": policy.trust_remote_code,
     }
     if settings.warm_start is None:
         return policy, facts
     return policy, {**facts, **_warm_start(policy, settings, dataset, folder, checkpoint_every)}
+
+
+def _checked_policy(
+    settings: ReferenceSettings, source: ModelSource, device: str, lengths: Sequence[Length], trust_setting: str
+) -> Policy:
+    """Load or make the model after all checks, with the tokens that end its responses."""
+    check_source(source, trust_setting)
+    ends = _check(source, settings, lengths)
+    _check_fits(source, settings.warm_start is not None, device)
+    return replace(make_policy(source, device, settings.attention), end_token_ids=ends)
 
 
 def check_source(source: ModelSource, setting: str) -> None:
@@ -106,22 +114,20 @@ def check_source(source: ModelSource, setting: str) -> None:
         check_hub_code(source.id, source.revision, source.trust_remote_code, setting)
 
 
-def _check(
-    source: ModelSource, attention: str, chat: ChatSettings, end_texts: Sequence[str], lengths: Sequence[Length]
-) -> list[int]:
+def _check(source: ModelSource, settings: ReferenceSettings, lengths: Sequence[Length]) -> list[int]:
     """Check a model by its small files; print what ends its responses, and return those tokens."""
-    bare = _without_weights(source, attention)
+    bare = _without_weights(source, settings.attention)
     limit = _positions(bare)
     print(f"positions: {'no limit known, so none is checked' if limit is None else limit}")
     check_lengths(_name(source), limit, lengths)
     first = tokenizer_end(bare.tokenizer)
-    if chat.chat_template:
-        check_chat_template(bare.tokenizer, chat.system_prompt)
+    if settings.chat_template:
+        check_chat_template(bare.tokenizer, settings.system_prompt)
         of_turn = turn_end_token(bare.tokenizer, bare.end_token_ids)
         if of_turn is None:
             print("the chat template has no special token that ends an assistant's turn")
         first = first if of_turn is None else of_turn
-    of_texts = tokens_of_texts(bare.tokenizer, end_texts)
+    of_texts = tokens_of_texts(bare.tokenizer, settings.end_texts)
     ends = list(dict.fromkeys([*of_texts, *end_token_ids(bare.model, bare.tokenizer, first)]))
     print(describe_end_tokens(bare.model, bare.tokenizer, ends))
     appended = appended_tokens(bare.tokenizer)
@@ -173,6 +179,8 @@ def make_policy(source: ModelSource, device: str, attention: str = SDPA) -> Poli
         return replace(policy, model=place(policy.model, device))
     if isinstance(source, HubModel):
         return load_hub_policy(source.id, source.revision, device, attention, source.trust_remote_code)
+    if isinstance(source, PackagedModel):
+        raise TypeError("a packaged model is loaded from the folder that `as_folder` makes of it")
     return load_policy(source.path, device, attention, source.trust_remote_code)
 
 

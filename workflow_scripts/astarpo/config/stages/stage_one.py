@@ -58,7 +58,7 @@ def _reference_inputs(config: Config, wildcards: Wildcards) -> Inputs:
     if entry.warm_start is not None:
         inputs["dataset"] = dataset_path(entry.warm_start.dataset)
     if isinstance(entry.source, LocalModel):
-        inputs["model_files"] = [str(path) for path in files_of(entry.source.path)]
+        inputs["model_files"] = [str(path) for path in files_of(entry.source.path, entry.source.gguf_file)]
     return inputs
 
 
