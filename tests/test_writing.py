@@ -257,6 +257,24 @@ def test_a_job_without_room_for_its_log_is_explained(small_disk):
         while True:
             stream.write(b"x" * 512)
     command = [sys.executable, str(LAUNCH), "--log", "results/logs/a.log", "work.py"]
-    assert subprocess.run(command, cwd=small_disk, capture_output=True).returncode == 1
+    done = subprocess.run(command, cwd=small_disk, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.startswith(
+        "error: results/logs/a.log: cannot be written: No space left on device; free some space"
+    )
     said = describe_failure("train_policy a 0", [str(small_disk / "results/logs/a.log")])
     assert said.startswith(f"train_policy a 0 failed: the disk of {small_disk}/results/logs is full; free some space")
+
+
+def test_a_job_that_fills_the_disk_says_so_in_its_log(small_disk):
+    """An empty log has no block of its own yet; its space is reserved."""
+    fill = """
+def main():
+    with open("fill", "wb", buffering=0) as stream:
+        while True:
+            stream.write(b"x" * 512)
+"""
+    done = launch(small_disk, re.sub(r"(?s)\ndef main.*(?=cli.run)", fill, SCRIPT))
+    assert done.returncode == 1 and (small_disk / "fill").stat().st_size > 16_000
+    log = (small_disk / "results/logs/a.log").read_text()
+    assert re.fullmatch(r"error: [^\n]*No space left on device; free some space on this disk[^\n]*\n", log)

@@ -14,6 +14,8 @@ directly, and it holds the GPUs and the job's lock until it ends: a second start
 
 from __future__ import annotations
 
+import ctypes
+import errno
 import os
 import socket
 import sys
@@ -28,6 +30,8 @@ from astarpo.common.writing import writing
 
 OPTIONS = ("--log", "--code", "--gpus", "--processes", "--nodes")
 LOCKS = Path("results/.locks")
+MESSAGE_BYTES = 4096
+KEEP_SIZE = 1  # FALLOC_FL_KEEP_SIZE
 PORTS = (20000, 30000)  # range of ports for the rendezvous of a job's processes
 
 
@@ -55,12 +59,31 @@ def send_output_to(log: Path) -> None:
         log.parent.mkdir(parents=True, exist_ok=True)
         # Append, as a job whose Snakemake died may still write here while its successor is refused.
         stream = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o666)
+        reserve(stream, MESSAGE_BYTES)
     if sys.stderr.isatty() and TERMINAL_FD not in os.environ:
         terminal = os.dup(2)
         os.set_inheritable(terminal, True)
         os.environ[TERMINAL_FD] = str(terminal)
     os.dup2(stream, 1)
     os.dup2(stream, 2)
+
+
+def reserve(stream: int, size: int) -> None:
+    """Reserve space for a file beyond its end: a job that fills the disk can then still say so in its log.
+
+    Args:
+        stream: of the file.
+        size: in bytes.
+
+    Raises:
+        OSError: the disk is full already. File systems that cannot reserve space are left alone.
+    """
+    fallocate = getattr(ctypes.CDLL(None, use_errno=True), "fallocate", None)  # Linux only
+    if fallocate is None:
+        return
+    fallocate.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_long, ctypes.c_long]
+    if fallocate(stream, KEEP_SIZE, 0, size) and ctypes.get_errno() == errno.ENOSPC:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def lock_of(log: Path) -> Path:
