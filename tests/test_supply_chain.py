@@ -118,6 +118,11 @@ def test_bills_of_materials_are_valid_repeatable_and_complete(tmp_path):
     assert (tmp_path / "trl.cdx.json").read_text() == bill_of_materials("trl")  # of another process
 
 
+def test_an_environment_has_the_packages_of_all_its_locks():
+    names = {name for name, _ in locked.locked("test")}
+    assert {"transformers", "torch", "pytest", "uv"} <= names and "trl" not in names
+
+
 def test_every_lock_belongs_to_an_environment():
     names = {name for names in locked.INSTALLED.values() for name in names}
     assert names == {path.stem for path in (ROOT / "envs/locks").glob("*.txt")}
