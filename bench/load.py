@@ -140,6 +140,8 @@ def prepare(folder: Path, prompts: int) -> None:
         "verifier": ["integer"] * prompts,
         "worked_solution": [None] * prompts,
         "source_index": list(range(prompts)),
+        "problem_kind": [None] * prompts,
+        "level": [None] * prompts,
     }
     write_table(folder / "problems.parquet", pa.table(columns, schema=DATASET), DATASET)
     for shard in range(SHARDS):
@@ -238,7 +240,10 @@ def stages(folder: Path) -> dict[str, list[str]]:
             "--problems", "problems.parquet", "--settings", json.dumps(GRADING), "--out", "graded.parquet"),
         "select_prompts": _script("select_prompts", *counted, json.dumps({"n": EACH, "rule": "solved"}),
             "--out", "selected.parquet"),
-        "estimate_values": _script("estimate_values", *counted, value, "--out", "values.parquet"),
+        "estimate_values": _script("estimate_values", "--generations", "answers.parquet", *counted, value,
+            "--out", "values.parquet"),
+        "forecast_noise": _script("forecast_noise", "--generations", "answers.parquet", *counted, value, "--name", "v",
+            "--out", "forecast.parquet", "--out-csv", "forecast.csv", "--out-html", "forecast.html"),
         "summarize": _script("summarize", *planned, "--paper", str(ROOT / "config/paper/main_table.csv"), *tables),
         "show_examples": _script("show_examples", *planned, "--out", "examples.html"),
     }  # fmt: skip

@@ -22,7 +22,6 @@ from astarpo.training.trackers import check_in_environment, check_installed
 from snakemake.exceptions import WorkflowError
 from snakemake.settings.types import DeploymentMethod
 
-
 # Snakemake looks at its own records before it plans; what it has none of is looked at here, each time. Two calls of stat
 # for each result, and nothing more as long as Snakemake has its records.
 STALE = stale_results(expected_results(CONFIG, is_unrecorded)) if workflow.is_main_process else []

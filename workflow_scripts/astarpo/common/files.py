@@ -24,7 +24,7 @@ def read_table(path: str | Path, schema: pa.Schema | None = None) -> pa.Table:
 
     Args:
         path: the file.
-        schema: the required columns with their types; others are left out. None reads all.
+        schema: the required columns with their types; others are not read. None reads all.
 
     Returns:
         The table, with its metadata.
@@ -37,17 +37,19 @@ def read_table(path: str | Path, schema: pa.Schema | None = None) -> pa.Table:
     try:
         if schema is not None:
             _check_content(path)
-        table = pq.read_table(path, page_checksum_verification=True)
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            if schema is None:  # a file of the user's, who may have cut one of ours and kept our metadata
+                return file.read()
+            _check_footer(path, file.schema_arrow, file.metadata.num_rows)
+            missing = [name for name in schema.names if name not in file.schema_arrow.names]
+            if missing:
+                known = ", ".join(file.schema_arrow.names)
+                raise InputError(f"{path}: column {missing[0]!r} is missing; it has {known}")
+            table = file.read(columns=schema.names)
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file; run the stage that writes it first") from error
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not a readable parquet file ({error}){AGAIN}") from error
-    if schema is None:  # a file of the user's, who may have cut one of ours with a program that keeps our metadata
-        return table
-    _check_footer(path, table.schema, table.num_rows)
-    missing = [name for name in schema.names if name not in table.column_names]
-    if missing:
-        raise InputError(f"{path}: column {missing[0]!r} is missing; it has {', '.join(table.column_names)}")
     try:
         return table.select(schema.names).cast(schema.with_metadata(table.schema.metadata))
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:

@@ -28,10 +28,8 @@ def count_correct(graded: Sequence[str], n: int) -> tuple[list[str], np.ndarray,
     Raises:
         InputError: a prompt lacks some of its ``n`` samples, or has one twice.
     """
-    table = pa.concat_tables(
-        read_table(path, GRADED).select(["prompt_id", "sample_index", "reward"]).replace_schema_metadata()
-        for path in graded
-    )
+    needed = pa.schema([GRADED.field(name) for name in ("prompt_id", "sample_index", "reward")])
+    table = pa.concat_tables(read_table(path, needed).replace_schema_metadata() for path in graded)
     table = table.filter(pc.less(table["sample_index"], n))
     counts = (
         table.group_by("prompt_id")

@@ -63,6 +63,6 @@ def sums_by_prompt(samples: Samples, count: int) -> tuple[np.ndarray, np.ndarray
 
 
 def _read(paths: Sequence[str], schema: pa.Schema, column: str, n: int) -> pa.Table:
-    tables = [read_table(path, schema).select([*KEYS, column]).replace_schema_metadata() for path in paths]
-    table = pa.concat_tables(tables)
+    needed = pa.schema([schema.field(name) for name in (*KEYS, column)])
+    table = pa.concat_tables(read_table(path, needed).replace_schema_metadata() for path in paths)
     return table.filter(pc.less(table["sample_index"], n))
