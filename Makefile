@@ -23,7 +23,7 @@ torch = { $(call pip_locked,$(1),torch-cpu) || $(call locked,$(1),torch-gpu); }
 # $(call from_locks,COMMAND,COMMAND): the second one, which takes what pip finds for the pins, if HASHES=no.
 from_locks = $(if $(filter no,$(HASHES)),$(2),$(1))
 
-.PHONY: help demo plan watch install test mutants faults test-vllm test-deepspeed test-slurm test-trl bench load format audit sbom
+.PHONY: help demo demo-llm plan watch install test mutants faults test-vllm test-deepspeed test-slurm test-trl bench load format audit sbom
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(firstword $(MAKEFILE_LIST))
@@ -32,6 +32,12 @@ demo: install ## train, evaluate and show the summary; CORES=N sets the number o
 	PYTHONPATH=workflow_scripts snakemake --cores $(CORES) --logger stages
 	@echo; cat results/tables/summary.txt
 	@echo 'Figures: results/figures/   Tables: results/tables/   Report: results/report.zip   Models: results/runs/*/seed-*/model/'
+
+demo-llm: install ## train SmolLM2-135M-Instruct on short arithmetic, in the folder demo-llm; about half an hour on two cores
+	mkdir -p demo-llm
+	PYTHONPATH=workflow_scripts snakemake --cores $(CORES) --logger stages --directory demo-llm \
+		--configfile config/recipes/arithmetic_smollm2.yaml
+	@echo; cat demo-llm/results/tables/summary.txt demo-llm/results/tables/kinds.md
 
 plan: install ## say what would run and why, one line per job or group of jobs; TARGETS='train ...' limits it
 	@python workflow_scripts/plan.py $(TARGETS)

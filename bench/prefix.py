@@ -52,7 +52,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5, help="measurements of each way (default: %(default)s)")
     arguments = parser.parse_args()
     torch.manual_seed(0)
-    model = AutoModelForCausalLM.from_config(LlamaConfig(**SHAPE)).eval()
+    model = AutoModelForCausalLM.from_config(LlamaConfig(**SHAPE), trust_remote_code=False).eval()
     beginning = torch.randint(3, 40000, (arguments.shared,)).tolist()
     prompts = [[*beginning, *torch.randint(3, 40000, (OWN_TOKENS,)).tolist()] for _ in range(arguments.rows)]
     responses = [torch.randint(3, 40000, (NEW_TOKENS,)).tolist() for _ in prompts]

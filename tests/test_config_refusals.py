@@ -104,7 +104,7 @@ LISTS = fields(lambda schema: schema.get("type") == "array" and "prefixItems" no
 
 @pytest.mark.parametrize(
     ("section", "key", "schema"),
-    [p for p in LISTS if p.values[1] not in ("decontaminate", "whole_tokens", "trackers")],
+    [p for p in LISTS if p.values[1] not in ("decontaminate", "whole_tokens", "trackers", "leave_out", "end_texts")],
 )
 def test_a_list_is_empty_only_where_that_is_its_default(section, key, schema):
     assert set(errors(section, key, [])) & {"too_short", "no_file", "blank"}
@@ -114,7 +114,7 @@ def test_a_list_is_empty_only_where_that_is_its_default(section, key, schema):
     ("section", "key", "schema"), [p for p in LISTS if p.values[1] != "seeds"]
 )  # of seeds `test_config` sees to it
 def test_no_list_names_anything_twice(section, key, schema):
-    item = {"trackers": "wandb", "path": "a.jsonl"}.get(key, "a")
+    item = {"trackers": "wandb", "path": "a.jsonl", "kinds": "times table"}.get(key, "a")
     assert "repeated" in errors(section, key, [item, item])
 
 
