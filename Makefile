@@ -33,7 +33,7 @@ demo: install ## train, evaluate and show the summary; CORES=N sets the number o
 	@echo; cat results/tables/summary.txt
 	@echo 'Figures: results/figures/   Tables: results/tables/   Report: results/report.zip   Models: results/runs/*/seed-*/model/'
 
-demo-llm: install ## train SmolLM2-135M-Instruct on short arithmetic, in the folder demo-llm; about half an hour on two cores
+demo-llm: install ## train SmolLM2-135M-Instruct on short arithmetic, in the folder demo-llm
 	mkdir -p demo-llm
 	PYTHONPATH=workflow_scripts snakemake --cores $(CORES) --logger stages --directory demo-llm \
 		--configfile config/recipes/arithmetic_smollm2.yaml
