@@ -16,7 +16,7 @@ from faults.lab import Lab, differing, digests, planned
 from faults.processes import Moment, Running
 
 OBJECTIVE = "workflow_scripts/astarpo/objectives/a_star_po.py"
-REWARD = "rollout.reward_B - rollout.v_star_B"
+REWARD = "rollout.reward_B - rollout.value_scale * rollout.v_star_B"
 ANEW = "starts over and says why; ends as an undisturbed run of what was edited"
 RESUMES = "resumes; the same outputs"
 KILL = Moment(part="step-000003.partial")  # there are checkpoints of two steps
