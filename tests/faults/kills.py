@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import random
 import re
 import signal
@@ -36,6 +37,7 @@ from faults.processes import Moment
 
 AT_CHANGES = 9  # of each method's training
 AT_TIMES = 3
+DEEPSPEED = "train_policy deepspeed 0"
 OTHERS = {
     DATASET: 3,
     CONTAMINATION: 2,
@@ -60,12 +62,26 @@ def cases(seed: int) -> Iterator[Case]:
         for _ in range(AT_TIMES):
             yield _at_time(f"train {method} (torch)", job, draw.uniform(0.3, 1.0))
         yield _at_change(f"train {method} (torch)", job, sorted(draw.uniform(0.3, 1.0) for _ in range(3)))
+    yield from _with_deepspeed(seed)
     for job, count in OTHERS.items():
         draw = random.Random(f"{seed} {job}")
         for share in _spread(draw, count):
             yield _at_change(job, job, [share])
         for _ in range(2):
             yield _at_time(job, job, draw.uniform(0.2, 1.0))
+
+
+def _with_deepspeed(seed: int) -> Iterator[Case]:
+    """The same with the other engine, in the environment that has it: `make test-deepspeed`."""
+    stage, draw = "train a-star-po (deepspeed)", random.Random(f"{seed} deepspeed")
+    if importlib.util.find_spec("deepspeed") is None:
+        missing = Outcome("not installed here: .venv-engines/bin/python tests/faults --only deepspeed", good=None)
+        yield Case("SIGKILL", stage, "", SAME, lambda _: missing)
+        return
+    for share in _spread(draw, AT_CHANGES):
+        yield _at_change(stage, DEEPSPEED, [share])
+    for _ in range(AT_TIMES):
+        yield _at_time(stage, DEEPSPEED, draw.uniform(0.3, 1.0))
 
 
 def _spread(draw: random.Random, count: int) -> list[float]:
