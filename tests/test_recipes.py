@@ -39,6 +39,7 @@ ROOT = Path(__file__).resolve().parent.parent
 RECIPES = ROOT / "config" / "recipes"
 SIZES = ("1.5b", "3b", "7b")
 COMBINATIONS = [
+    ["arithmetic_smollm2"],
     ["smollm2_gsm8k"],
     ["smollm2_gsm8k", "smollm2_gsm8k_slice"],
     ["smollm2_gsm8k", "smollm2_gsm8k_slice", "local/smollm2_gsm8k"],
