@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+import training_case
 from test_generation import shapes_read
 from transformers import AutoModelForCausalLM, LlamaConfig, Qwen3Config
 
@@ -99,3 +100,21 @@ def test_models_that_cannot_go_on_from_a_cache_read_rows_apart(tiny_policy):
         assert not can_share(model)
     finally:
         model.gradient_checkpointing_disable()
+
+
+@pytest.mark.parametrize("recomputing", [False, True])
+def test_policy_and_reference_share_alike(tiny_folder, recomputing):
+    """With recomputed activations the policy cannot share, so the reference must not: else the first KL is not 0."""
+    trainer = training_case.trainer(
+        tiny_folder,
+        machine=training_case.MACHINE.changed(activation_checkpointing=recomputing),
+        log_prob_chunk_tokens=None,
+    )
+    engine = trainer.engine
+    micro_batches = engine.micro_batches(PROMPTS, RESPONSES, range(3))
+    with shapes_read(engine.reference) as of_reference:
+        reference_BT = engine.log_probs("reference", micro_batches, 3, 5)
+    with shapes_read(engine.policy) as of_policy:
+        policy_BT = engine.log_probs("policy", micro_batches, 3, 5)
+    assert of_reference == of_policy and torch.equal(reference_BT, policy_BT)
+    assert (of_policy[0] == (1, 40)) != recomputing

@@ -12,7 +12,7 @@ from transformers import PreTrainedModel
 
 from astarpo.model.causal_lm import CausalLM
 from astarpo.model.chunked_log_probs import SMALL_LOGITS, Chunking, Head
-from astarpo.model.shared_prefix import can_share, read_prefix, shared_length
+from astarpo.model.shared_prefix import read_prefix, shared_length
 
 Entropy = Literal["none", "detached", "with_gradient"]
 
@@ -99,7 +99,7 @@ def token_log_probs(
         head: the model's, from `chunked_log_probs.find_head`, so that large logits are computed in chunks.
         chunk_tokens: with ``head``, number of response tokens per chunk.
         small_logits: up to this many logits are computed at once; None: `chunked_log_probs.SMALL_LOGITS`.
-        share_prefix: whether a beginning that all rows share is read once, where `shared_prefix.can_share`; results
+        share_prefix: whether a beginning that all rows share is read once; only if `shared_prefix.can_share`. Results
             then differ by rounding.
 
     Returns:
@@ -137,10 +137,10 @@ class _Rest:
 
     @classmethod
     def of(cls, model: CausalLM, batch: Batch, limit: int) -> _Rest:
-        """Read the beginning of at most ``limit`` tokens, if there is one and the model can go on from it."""
+        """Read the beginning of at most ``limit`` tokens, if there is one."""
         ids_BS = batch.input_ids_BS
         start = shared_length(ids_BS, limit)
-        if not start or not can_share(model):
+        if not start:
             return cls({"input_ids": ids_BS, "use_cache": False}, 0)
         cache = read_prefix(cast(PreTrainedModel, model), ids_BS[0, :start], len(ids_BS))
         return cls({"input_ids": ids_BS[:, start:], "use_cache": True, "past_key_values": cache}, start)

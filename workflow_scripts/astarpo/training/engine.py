@@ -17,6 +17,7 @@ from astarpo.model.log_probs import Batch, Entropy, token_log_probs
 from astarpo.model.lora import adapters_off
 from astarpo.model.policy import Policy
 from astarpo.model.precision import autocast
+from astarpo.model.shared_prefix import can_share
 from astarpo.model.world import World
 from astarpo.objectives import METHODS, normaliser_of
 from astarpo.objectives.method import Loss
@@ -67,6 +68,8 @@ class TorchEngine:
         self.called: dict[str, CausalLM] = {"policy": policy.model, "reference": reference.model}
         if settings.compile_model:
             self.called = {"policy": CompiledModel(policy.model), "reference": CompiledModel(reference.model)}
+        # Both or neither: otherwise equal weights would give log-probabilities that differ by rounding.
+        self.share_prefix = all(map(can_share, self.called.values()))
         self.optimizer: torch.optim.Optimizer = adamw(trained, settings.lr, settings, policy.model.device)
         method = METHODS[settings.method]
         self.unit = normaliser_of(settings.method, settings.hyperparameters)
@@ -131,7 +134,12 @@ class TorchEngine:
         name = which if which in self.called else "policy"  # which then has the lagged weights
         model, head, temperature = self.called[name], self.head_of.get(name), self.settings.sampling.temperature
         chunk_tokens = self.settings.log_prob_chunk_tokens or 0
-        return token_log_probs(model, batch, temperature, entropy, head, chunk_tokens, small_logits, share_prefix=True)
+        return token_log_probs(model, batch, temperature, entropy, head, chunk_tokens, small_logits, self.share_prefix)
+
+    def score_policy(self, batch: Batch, entropy: Entropy = "none") -> tuple[Tensor, Tensor | None]:
+        """Compute the policy's log-probabilities of a batch with gradient, and on request entropies."""
+        with self.autocast(), model_setup.recomputing(self.policy.model):
+            return self._score("policy", batch, entropy)
 
     def values(self, micro_batches: Sequence[MicroBatch], count: int, width: int) -> Tensor | None:
         """Compute the critic's values of all rows, without gradient: fp32 [B, T], 0 where masked, or None."""
@@ -144,22 +152,6 @@ class TorchEngine:
                 if counts:
                     values_BT[micro_batch.rows, : critic_BT.shape[1]] = critic_BT
         return self.world.sum_into(values_BT)
-
-    def score_norms(self, prompts: Sequence[list[int]], responses: Sequence[list[int]]) -> list[float]:
-        """Compute |grad ln pi(y|x)|^2 of each response under the policy, over all trained weights.
-
-        Args:
-            prompts, responses: token ids; each takes a forward and a backward pass of its own.
-        """
-        trained = [weight for weight in self.policy.model.parameters() if weight.requires_grad]
-        norms = []
-        for row in range(len(responses)):
-            (micro_batch,) = self.micro_batches(prompts, responses, [row])
-            with self.autocast(), model_setup.recomputing(self.policy.model):
-                log_probs_BT, _ = self._score("policy", micro_batch.batch)
-            gradients = torch.autograd.grad((log_probs_BT * micro_batch.batch.mask_BT).sum(), trained)
-            norms.append(float(sum(one.float().square().sum() for one in gradients)))
-        return norms
 
     def synchronise(self) -> None:
         """Make the current policy the lagged one, if the method uses one."""
@@ -238,9 +230,9 @@ class TorchEngine:
         """Add a micro-batch's contribution to gradient and sums; 0 if it does not count."""
         batch, settings = micro_batch.batch, self.settings
         mask_BT = batch.mask_BT
-        with self.autocast(), model_setup.recomputing(self.policy.model):
-            entropy: Entropy = "with_gradient" if settings.entropy_coefficient else "detached"
-            log_probs_BT, entropy_BT = self._score("policy", batch, entropy)
+        log_probs_BT, entropy_BT = self.score_policy(
+            batch, "with_gradient" if settings.entropy_coefficient else "detached"
+        )
         assert entropy_BT is not None
         # Divide by the count of the whole step, not of this micro-batch: the gradients then add up to that of the mean
         # over the global batch, however the rows are divided among micro-batches and processes.

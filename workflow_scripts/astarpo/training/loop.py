@@ -22,6 +22,7 @@ from astarpo.training.engine import TorchEngine
 from astarpo.training.history import History, Row
 from astarpo.training.metrics import PHASES, peak_memory_bytes, step_metrics
 from astarpo.training.prompts import TrainingPrompt, prompts_of_step
+from astarpo.training.response_weights import response_weights
 from astarpo.training.rollout_scoring import build_rollout
 from astarpo.training.rollouts import PhaseClock, Responses, draw_responses, requests_for
 from astarpo.training.running_statistics import RunningStatistics
@@ -133,8 +134,9 @@ class Trainer:
         rows = drawn.trainable_rows(settings.responses_per_prompt)
         if not rows:
             raise InputError(f"step {step}: every grade is null, so nothing is left to train on")
-        weights = self._value_weights(drawn, rows, clock)
-        scale = self.statistics.value_scale.factor
+        value_scale = self.statistics.value_scale
+        with clock.phase("reference"):
+            weights, scale = response_weights(value_scale, self.engine, drawn, rows), value_scale.factor
         updates = self._update(drawn, rows, step, clock)
         # Before the checkpoint: a run must not resume from a step on another policy's responses.
         sampler_gap.check(updates[0], settings.max_sampler_gap, step)
@@ -175,19 +177,6 @@ class Trainer:
             )
         with clock.phase("generate"):  # includes waiting for processes with longer responses
             return drawn.of_all(self.world, prompts, settings.responses_per_prompt)
-
-    def _value_weights(self, drawn: Responses, rows: Sequence[int], clock: PhaseClock) -> list[float]:
-        """Weights of responses in an adaptive scale of V*; empty if the scale is fixed. Before the updates."""
-        scale = self.statistics.value_scale
-        if not scale.adaptive:
-            return []
-        if not scale.exact:
-            return drawn.surprisals(rows)
-        # The prompts are in random order, so the first rows are a random subset.
-        measured = rows[: int(self.settings.hyperparameters["score_norm_responses"])]
-        prompts = [drawn.prompts[row].token_ids for row in measured]
-        with clock.phase("reference"):
-            return self.engine.score_norms(prompts, [drawn.completions[row].token_ids for row in measured])
 
     def _update(self, drawn: Responses, rows: list[int], step: int, clock: PhaseClock) -> list[dict[str, float]]:
         """Make all optimizer steps on one rollout: passes, targets on the whole batch, then the updates."""

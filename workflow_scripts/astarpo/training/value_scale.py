@@ -16,8 +16,7 @@ class ValueScale:
     its own rewards, which would bias its gradient. Before the first rollout, the sums are those of stage 1's samples.
 
     Args:
-        hyperparameters: of the method, with ``value_scale``, ``value_scale_decay`` and ``score_norm``, see
-            `objectives.value_scale.ValueScaleSettings`.
+        hyperparameters: of the method, with those of `objectives.value_scale.ValueScaleSettings`.
         prompts: all training prompts of the run, with the surprisals of their samples in stage 1.
     """
 
@@ -27,6 +26,7 @@ class ValueScale:
         self.fixed = 1.0 if isinstance(scale, str) else float(scale)
         self.decay = float(hyperparameters.get("value_scale_decay", 0.0))
         self.exact = hyperparameters.get("score_norm") == "exact"
+        self.measured = int(hyperparameters.get("score_norm_responses", 0))
         self.rollouts = 0
         self.weighted_reward, self.weighted_value = _stage_one_sums(prompts) if self.adaptive else (0.0, 0.0)
         if self.adaptive and not self.weighted_value:

@@ -55,6 +55,7 @@ class DeepSpeedEngine(TorchEngine):
     ) -> None:
         super().__init__(policy, reference, settings, machine.micro_batch, machine.micro_batch_tokens)
         self.world, self.stage, self.whole = world, machine.zero_stage, whole
+        self.share_prefix = False  # the policy's passes go through DeepSpeed, which knows nothing of it
         self.in_bfloat16 = settings.precision == "bfloat16"
         model: torch.nn.Module = policy.model
         if self.stage == 3:
