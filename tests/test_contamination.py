@@ -25,8 +25,9 @@ from astarpo.data.contamination import (
     report,
     simplify,
 )
-from astarpo.data.datasets import prepare, read_source
+from astarpo.data.datasets import prepare
 from astarpo.data.settings import Contamination, Decontamination, LocalFile
+from astarpo.data.sources import read_source
 from astarpo.tables.contamination import contamination_page
 
 ROOT = Path(__file__).resolve().parent.parent

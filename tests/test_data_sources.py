@@ -10,8 +10,9 @@ import pytest
 from data_case import dataset_settings
 
 from astarpo.common.errors import InputError
-from astarpo.data.datasets import describe_source, prepare, read_source
+from astarpo.data.datasets import prepare
 from astarpo.data.settings import ChainSums, DatasetSettings, HubData
+from astarpo.data.sources import describe_source, read_source
 from astarpo.rewards.countdown import countdown
 from astarpo.rewards.verifiers import Response, math
 

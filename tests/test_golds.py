@@ -15,8 +15,9 @@ import pytest
 from data_case import dataset_settings
 
 from astarpo.common.settings import canonical_json
-from astarpo.data.datasets import prepare, read_file
+from astarpo.data.datasets import prepare
 from astarpo.data.golds import GoldLog, gold_warnings, is_missing
+from astarpo.data.sources import read_file
 
 SCRIPT = Path(__file__).parent.parent / "workflow_scripts/prepare_dataset.py"
 

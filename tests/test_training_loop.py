@@ -12,7 +12,7 @@ from astarpo.common.errors import InputError, Interrupted
 from astarpo.common.files import sha256
 from astarpo.rewards.grading import Grade
 from astarpo.training import loop
-from astarpo.training.loop import _shares
+from astarpo.training.microbatches import shares_of
 from astarpo.training.rollouts import Responses
 
 
@@ -210,8 +210,8 @@ def test_null_grades_are_left_out_of_training_and_of_the_mean(tiny_folder, tmp_p
 
 
 def test_groups_and_pairs_stay_together():
-    assert _shares([0, 0, 1, 1, 2, 2], 2) == [[0, 1], [2, 3, 4, 5]]
-    assert _shares([0, 1, 2, 3], 2) == [[0, 1], [2, 3]]
+    assert shares_of([0, 0, 1, 1, 2, 2], 2) == [[0, 1], [2, 3, 4, 5]]
+    assert shares_of([0, 1, 2, 3], 2) == [[0, 1], [2, 3]]
     null, known = Grade(None, "error", None), Grade(1.0, "correct", "1")
     drawn = Responses([], [0, 0, 1, 1], [], [known, null, known, known])
     assert drawn.trainable_rows(2) == [2, 3]

@@ -96,7 +96,7 @@ def main() -> None:
 
 
 def _read(path: str) -> list[dict[str, Any]]:
-    from astarpo.data.datasets import read_file
+    from astarpo.data.sources import read_file
 
     rows = []
     for number, raw in enumerate(read_file(path), start=1):

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, TypedDict
 
 from astarpo.common.errors import InputError, shortened
-from astarpo.data.datasets import describe_source, normalise, read_rows
+from astarpo.data.datasets import normalise
+from astarpo.data.sources import describe_source, read_rows
 from astarpo.sampling.settings import ImportedSamplesSettings
 
 Row = Mapping[str, Any]  # of the source: any columns

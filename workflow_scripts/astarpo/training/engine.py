@@ -12,7 +12,7 @@ from torch import Tensor
 
 from astarpo.model.causal_lm import CausalLM
 from astarpo.model.finite import clip_gradients
-from astarpo.model.learning_rate import learning_rate, set_learning_rate
+from astarpo.model.learning_rate import set_learning_rate
 from astarpo.model.log_probs import Batch, Entropy, token_log_probs
 from astarpo.model.lora import adapters_off
 from astarpo.model.policy import Policy
@@ -26,7 +26,7 @@ from astarpo.training.compilation import CompiledModel
 from astarpo.training.critic import Critic
 from astarpo.training.lagged_policy import LaggedWeights
 from astarpo.training.microbatches import MicroBatch, micro_batches
-from astarpo.training.optimizer import adamw
+from astarpo.training.optimizer import adamw, learning_rate_of
 from astarpo.training.settings import TrainSettings
 from astarpo.training.states import EngineState
 from astarpo.training.updates import UpdateRows, UpdateSums, log_ratio_sums
@@ -186,7 +186,7 @@ class TorchEngine:
         Returns:
             Sums over sequences or tokens, gradient norm and learning rate; see `training.metrics`.
         """
-        lr = self._learning_rate(self.settings.lr, update, left)
+        lr = learning_rate_of(self.settings, self.settings.lr, update, left)
         set_learning_rate(self.optimizer, lr)
         rows = UpdateRows(
             targets,
@@ -204,7 +204,7 @@ class TorchEngine:
             self._accumulate(micro_batch, counts, rows, sums)
         grad_norm = self._step()
         if self.critic is not None:
-            self.critic.step(self._learning_rate(self.critic.peak_lr, update, left))
+            self.critic.step(learning_rate_of(self.settings, self.critic.peak_lr, update, left))
         return {
             **sums.of_all(self.world),
             "sequences": rows.n_sequences,
@@ -255,17 +255,6 @@ class TorchEngine:
             return {}
         with self.autocast(), model_setup.recomputing(self.critic.module):
             return {"values_BT": self.critic.values(batch)}
-
-    def _learning_rate(self, peak: float, update: int, left: float | None) -> float:
-        settings = self.settings
-        return learning_rate(
-            peak,
-            settings.lr_schedule,
-            settings.lr_warmup_steps,
-            settings.steps * settings.updates_per_rollout,
-            update + 1,
-            left,
-        )
 
     def _step(self) -> float:
         norm = clip_gradients(self.policy.model.parameters(), self.settings.max_grad_norm)

@@ -21,6 +21,7 @@ from astarpo.training import sampler_gap
 from astarpo.training.engine import TorchEngine
 from astarpo.training.history import History, Row
 from astarpo.training.metrics import PHASES, peak_memory_bytes, step_metrics
+from astarpo.training.microbatches import shares_of
 from astarpo.training.prompts import TrainingPrompt, prompts_of_step
 from astarpo.training.response_weights import response_weights
 from astarpo.training.rollout_scoring import build_rollout
@@ -187,7 +188,7 @@ class Trainer:
         # Passes and updates share the micro-batches: in another one, a row's padding and last bits would differ.
         updates_micro_batches = [
             self.engine.micro_batches(prompts, responses, share, kept_groups)
-            for share in _shares(groups, self.settings.updates_per_rollout)
+            for share in shares_of(groups, self.settings.updates_per_rollout)
             if share
         ]
         rollout, reference_BT = build_rollout(
@@ -287,16 +288,6 @@ class Trainer:
         with divergence_explained(step, scratch):
             check_weights(self.engine.policy.model.state_dict())
         checkpoints.save(scratch, step, state, self.world, self.engine.save_shards)
-
-
-def _shares(group_ids: Sequence[int], count: int) -> list[list[int]]:
-    """Cut rows into ``count`` contiguous shares without splitting a group (a prompt's responses)."""
-    groups = list(dict.fromkeys(group_ids))
-    shares = []
-    for number in range(count):
-        chosen = set(groups[len(groups) * number // count : len(groups) * (number + 1) // count])
-        shares.append([row for row, group in enumerate(group_ids) if group in chosen])
-    return shares
 
 
 def _shown(metrics: Row) -> dict[str, float]:

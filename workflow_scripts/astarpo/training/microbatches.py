@@ -86,3 +86,13 @@ def cut(
             micro_batches.append([])
         micro_batches[-1] += unit
     return micro_batches
+
+
+def shares_of(group_ids: Sequence[int], count: int) -> list[list[int]]:
+    """Cut rows into ``count`` contiguous shares without splitting a group (a prompt's responses)."""
+    groups = list(dict.fromkeys(group_ids))
+    shares = []
+    for number in range(count):
+        chosen = set(groups[len(groups) * number // count : len(groups) * (number + 1) // count])
+        shares.append([row for row, group in enumerate(group_ids) if group in chosen])
+    return shares
