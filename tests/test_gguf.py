@@ -15,6 +15,7 @@ from config_case import changed
 
 from astarpo.common.errors import InputError
 from astarpo.config import load_config
+from astarpo.model.lengths import Length
 from astarpo.model.loading import load_policy
 from astarpo.stage_one import gguf as module
 from astarpo.stage_one.gguf import as_folder
@@ -158,6 +159,13 @@ def test_damaged_files_are_one_line(written, tmp_path, change, expected):
     with pytest.raises(InputError, match=expected) as caught:
         prepare_reference(ReferenceSettings(source=damaged(written[0], tmp_path, change)), None, "cpu")
     assert "\n" not in str(caught.value)
+
+
+def test_a_text_that_is_too_long_names_the_file_and_not_its_conversion(written):
+    settings = ReferenceSettings(source=LocalModel(kind="local", path=str(written[0]), gguf_file=FILE))
+    with pytest.raises(InputError, match=f"{written[0]}/{FILE}") as caught:
+        prepare_reference(settings, None, "cpu", [Length("benchmarks.b", 10_000, 10_000)])
+    assert "astarpo-gguf" not in str(caught.value)
 
 
 def test_a_missing_file_is_named(tmp_path):

@@ -8,6 +8,7 @@ from astarpo.common import cli
 from astarpo.common.columns import VALUES
 from astarpo.common.files import write_table
 from astarpo.common.provenance import provenance
+from astarpo.stage_one.command import add_sample_options, sample_inputs
 from astarpo.stage_one.counts import count_correct
 from astarpo.stage_one.surprisals import read_samples, sums_by_prompt
 from astarpo.stage_one.values import ESTIMATORS, standard_error
@@ -15,15 +16,13 @@ from astarpo.stage_one.values import ESTIMATORS, standard_error
 
 def main() -> None:
     parser = cli.parser(__doc__)
-    parser.add_argument("--graded", required=True, nargs="+", help="parquet files of graded blocks")
-    parser.add_argument("--generations", required=True, nargs="+", help="parquet files of the same blocks' responses")
+    add_sample_options(parser)
     parser.add_argument("--out", required=True, help="parquet file, one row per prompt")
     arguments = parser.parse_args()
     from astarpo.stage_one.settings import ValueSettings
 
     settings = ValueSettings.from_json(arguments.settings)
-    inputs = cli.numbered("graded", arguments.graded) | cli.numbered("generations", arguments.generations)
-    made_from = provenance(__file__, arguments.settings, inputs)
+    made_from = provenance(__file__, arguments.settings, sample_inputs(arguments))
     prompt_ids, n, n_correct = count_correct(arguments.graded, settings.n)
     samples = read_samples(arguments.graded, arguments.generations, settings.n, prompt_ids)
     no_sums = np.full(len(n), np.nan)

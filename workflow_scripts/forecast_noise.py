@@ -6,12 +6,12 @@ from astarpo.common import cli
 from astarpo.common.columns import FORECAST
 from astarpo.common.files import write_table, write_text
 from astarpo.common.provenance import provenance
+from astarpo.stage_one.command import add_sample_options, sample_inputs
 
 
 def main() -> None:
     parser = cli.parser(__doc__)
-    parser.add_argument("--graded", required=True, nargs="+", help="parquet files of graded blocks")
-    parser.add_argument("--generations", required=True, nargs="+", help="parquet files of the same blocks' responses")
+    add_sample_options(parser)
     parser.add_argument("--name", required=True, help="of the estimate, for the title")
     parser.add_argument("--out", required=True, help="parquet file, one row per baseline")
     parser.add_argument("--out-csv", required=True, help="the same as CSV")
@@ -27,8 +27,7 @@ def main() -> None:
     from astarpo.tables.forecast import forecast_tables
 
     settings = ValueSettings.from_json(arguments.settings)
-    inputs = cli.numbered("graded", arguments.graded) | cli.numbered("generations", arguments.generations)
-    made_from = provenance(__file__, arguments.settings, inputs)
+    made_from = provenance(__file__, arguments.settings, sample_inputs(arguments))
     prompt_ids, _, _ = count_correct(arguments.graded, settings.n)
     samples = read_samples(arguments.graded, arguments.generations, settings.n, prompt_ids)
     rows = [] if samples is None else [vars(one) for one in forecasts(samples, settings.beta1)]

@@ -8,10 +8,7 @@ from astarpo.common.files import write_text
 
 def main() -> None:
     parser = cli.parser(__doc__)
-    parser.add_argument("--plan", required=True, help="JSON: the evaluations and their files")
-    parser.add_argument("--out-csv", required=True, help="CSV: a row for each policy, kind and metric")
-    parser.add_argument("--out-markdown", required=True, help="the main metrics as Markdown tables")
-    parser.add_argument("--out-html", required=True, help="the same as a web page")
+    cli.add_page_options(parser, "a row for each policy, kind and metric")
     arguments = parser.parse_args()
     settings = cli.parse_settings(arguments.settings)
 

@@ -35,6 +35,19 @@ def parser(description: str | None) -> argparse.ArgumentParser:
     return options
 
 
+def add_page_options(parser: argparse.ArgumentParser, table: str) -> None:
+    """Add the options of a script that writes a table, and pages of it: ``--plan`` and its three outputs.
+
+    Args:
+        parser: of the script.
+        table: the rows of the CSV file, in words.
+    """
+    parser.add_argument("--plan", required=True, help="JSON: policies, evaluations, trainings and their files")
+    parser.add_argument("--out-csv", required=True, help=f"CSV: {table}")
+    parser.add_argument("--out-markdown", required=True, help="the main numbers as Markdown tables")
+    parser.add_argument("--out-html", required=True, help="the same as a web page")
+
+
 def parse_settings(text: str) -> dict[str, Any]:
     """Read a JSON object given on the command line.
 

@@ -127,6 +127,7 @@ class _Finder:
 
     @staticmethod
     def find_spec(name: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> ModuleSpec | None:
+        """Find a module of such a package, as `sys.meta_path` asks for it; None leaves others to the usual finders."""
         for folder in path or () if name.startswith(PREFIX) else ():
             spec = FileFinder(folder, (_Loader, SOURCE_SUFFIXES)).find_spec(name)
             if spec is not None:

@@ -93,8 +93,9 @@ def _checked_policy(
 ) -> Policy:
     """Load or make the model after all checks, with the tokens that end its responses."""
     check_source(source, trust_setting)
-    ends = _check(source, settings, lengths)
-    _check_fits(source, settings.warm_start is not None, device)
+    named = _name(settings.source)  # not the folder that a GGUF file was converted to
+    ends = _check(source, named, settings, lengths)
+    _check_fits(source, named, settings.warm_start is not None, device)
     return replace(make_policy(source, device, settings.attention), end_token_ids=ends)
 
 
@@ -114,12 +115,12 @@ def check_source(source: ModelSource, setting: str) -> None:
         check_hub_code(source.id, source.revision, source.trust_remote_code, setting)
 
 
-def _check(source: ModelSource, settings: ReferenceSettings, lengths: Sequence[Length]) -> list[int]:
+def _check(source: ModelSource, name: str, settings: ReferenceSettings, lengths: Sequence[Length]) -> list[int]:
     """Check a model by its small files; print what ends its responses, and return those tokens."""
     bare = _without_weights(source, settings.attention)
     limit = _positions(bare)
     print(f"positions: {'no limit known, so none is checked' if limit is None else limit}")
-    check_lengths(_name(source), limit, lengths)
+    check_lengths(name, limit, lengths)
     first = tokenizer_end(bare.tokenizer)
     if settings.chat_template:
         check_chat_template(bare.tokenizer, settings.system_prompt)
@@ -145,7 +146,11 @@ def _positions(policy: Policy) -> int | None:
 def _name(source: ModelSource) -> str:
     if isinstance(source, HubModel):
         return source.id
-    return source.path if isinstance(source, LocalModel) else "the model from scratch"
+    if isinstance(source, PackagedModel):
+        return source.name
+    if isinstance(source, LocalModel):
+        return source.path if source.gguf_file is None else f"{source.path}/{source.gguf_file}"
+    return "the model from scratch"
 
 
 def _without_weights(source: ModelSource, attention: str) -> Policy:
@@ -156,14 +161,14 @@ def _without_weights(source: ModelSource, attention: str) -> Policy:
     return make_policy(source, "cpu", attention)
 
 
-def _check_fits(source: ModelSource, warm_start: bool, device: str) -> None:
+def _check_fits(source: ModelSource, name: str, warm_start: bool, device: str) -> None:
     if isinstance(source, LocalModel):
         parameters = parameters_of_folder(source.path)
     elif isinstance(source, HubModel):
         parameters = parameters_on_hub(source.id, source.revision)
     else:
         return
-    check_fits(_name(source), parameters, WARM_START if warm_start else LOADING, device)
+    check_fits(name, parameters, WARM_START if warm_start else LOADING, device)
 
 
 def make_policy(source: ModelSource, device: str, attention: str = SDPA) -> Policy:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from astarpo.common.columns import DATASET
+from astarpo.common.columns import DATASET, SUMMARY
 from astarpo.common.files import read_table
 from astarpo.common.frames import frame
 from astarpo.evaluation.scores import Scores, score_rows
@@ -17,21 +17,12 @@ from astarpo.tables.plan import Evaluation, Policy
 from astarpo.tables.results import percent
 from astarpo.tables.shown import Cell, ShownTable
 
+SCORES = ("metric", "k", "value", "ci_low", "ci_high", "n_problems", "interval_over")
 KINDS = pa.schema(
     [
-        ("policy", pa.string()),
-        ("run", pa.string()),
-        ("seed", pa.int64()),
-        ("benchmark", pa.string()),
-        ("protocol", pa.string()),
+        *(SUMMARY.field(name) for name in ("policy", "run", "seed", "benchmark", "protocol")),
         ("problem_kind", pa.string()),
-        ("metric", pa.string()),
-        ("k", pa.int64()),
-        ("value", pa.float64()),
-        ("ci_low", pa.float64()),
-        ("ci_high", pa.float64()),
-        ("n_problems", pa.int64()),
-        ("interval_over", pa.string()),
+        *(SUMMARY.field(name) for name in SCORES),
     ]
 )
 
