@@ -175,5 +175,12 @@ def test_the_figure_puts_the_least_noise_first():
     assert labels[0] == "best constant (0.12)" and len(labels) == 11
     points = [line.get_xdata()[0] for line in axis.lines if line.get_marker() == "o"]
     assert points == sorted(points) and axis.yaxis_inverted()
-    with pytest.raises(InputError, match="no forecast of noise for solved prompts of v-star"):
-        plot(forecast=table, settings=ForecastSettings(kind="forecast", value="v-star"))
+
+
+def test_a_figure_without_a_forecast_says_why():
+    """A short trial whose prompts are solved once at most must not end in an error."""
+    table = frame([vars(one) for one in forecasts(BY_HAND, 0.5)], FORECAST)
+    (axis,) = plot(forecast=table, settings=ForecastSettings(kind="forecast", value="v-star")).axes
+    (said,) = axis.texts
+    assert said.get_text().startswith("v-star: no forecast, because no prompt of stage 1 has two correct responses")
+    assert not axis.lines and not axis.axison

@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from astarpo.common.errors import InputError
 from astarpo.figures.settings import Forecast
 from astarpo.figures.style import BLUE, GREY, VERMILLION, new_figure, styled
-from astarpo.stage_one.noise import baseline_name
+from astarpo.stage_one.noise import NO_FORECAST, baseline_name
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -26,19 +25,15 @@ def plot(forecast: pd.DataFrame, settings: Forecast) -> Figure:
         settings: ``width_in``, ``height_in``, ``value`` (its name, for the title) and ``prompts``.
 
     Returns:
-        The figure, the least noise at the top.
-
-    Raises:
-        InputError: there is no forecast for these prompts.
+        The figure, the least noise at the top; one that says why if there is no forecast for these prompts.
     """
     rows = forecast[forecast["prompts"] == settings.prompts].sort_values("noise", kind="stable", ignore_index=True)
-    if rows.empty:
-        raise InputError(
-            f"no forecast of noise for {settings.prompts} prompts of {settings.value}: no sample of stage 1 has both a "
-            "log-probability and a reward"
-        )
     figure = new_figure(settings)
     axis = figure.subplots()
+    if rows.empty:  # a short trial, or a weak reference: a table says the same, and nothing is wrong with the run
+        axis.set_axis_off()
+        axis.text(0.5, 0.5, f"{settings.value}: {NO_FORECAST[settings.prompts]}", ha="center", transform=axis.transAxes)
+        return figure
     labels = []
     for place, row in enumerate(rows.itertuples()):
         colour = COLOURS.get(row.baseline, GREY)

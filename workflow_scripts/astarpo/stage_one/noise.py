@@ -30,6 +30,11 @@ BASELINES = {
     "best_constant": "best constant",
 }  # as tables and figures name them
 
+NO_FORECAST: dict[Scope, str] = {
+    "all": "no forecast, because no response of stage 1 is correct and has a log-probability",
+    "solved": "no forecast, because no prompt of stage 1 has two correct responses with log-probabilities",
+}
+
 
 @dataclass(frozen=True)
 class Samples:

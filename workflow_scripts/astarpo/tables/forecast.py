@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from astarpo.stage_one.noise import baseline_name
+from astarpo.stage_one.noise import NO_FORECAST, baseline_name
 from astarpo.tables.shown import ShownTable
 
 SCOPES = {"all": "all prompts", "solved": "prompts that another of their samples solved"}
@@ -36,5 +36,5 @@ def forecast_tables(forecast: pd.DataFrame, value: str) -> list[ShownTable]:
             for row in rows.itertuples()
         ]
         tables.append(ShownTable.of(title, ["baseline", "constant or scale", "noise"], body))
-    none = f"{value}: no forecast, because no sample of stage 1 has both a log-probability and a reward"
+    none = f"{value}: {NO_FORECAST['all']}"
     return tables or [ShownTable.of(none, ["baseline", "constant or scale", "noise"], [])]
