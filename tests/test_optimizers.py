@@ -21,6 +21,7 @@ SETTINGS = {
     "adam_eps": 1e-3,
     "weight_decay": 0.3,
     "max_grad_norm": 0.01,
+    "grad_norm_of": "loss",
 }
 # Six updates: two of warm-up, then four that fall from the peak by a quarter of it each.
 SHARES_OF_PEAK = [0.5, 1.0, 1.0, 0.75, 0.5, 0.25]

@@ -136,6 +136,27 @@ def responses_allowed(name: str, hyperparameters: Mapping[str, Hyperparameter]) 
     return (max(least, 2) if hyperparameters.get("baseline") == "leave_one_out" else least), most
 
 
+def gradient_factor(name: str, hyperparameters: Mapping[str, Hyperparameter], max_new_tokens: int = 0) -> float:
+    """Return the constant by which a method's gradient exceeds the policy gradient.
+
+    Where policy and anchor are equal, the gradient of the loss is c times that of -mean over sequences of
+    A ln pi(y|x), the descent direction of the policy gradient, A being the method's advantage (no gradient). A norm
+    divided by c can be compared between methods.
+
+    c is 1 for losses that average over tokens (PPO, GRPO): they weight a response by its length, so there is no such
+    constant, and a norm is that of a token's mean, smaller by about the length of a response.
+
+    Args:
+        name: a key of `METHODS`.
+        hyperparameters: of the method.
+        max_new_tokens: maximum response length, for losses that divide by it.
+
+    Returns:
+        c > 0.
+    """
+    return _fix(METHODS[name].gradient_factor, {**hyperparameters, "max_new_tokens": max_new_tokens})()
+
+
 def normaliser_of(name: str, hyperparameters: Mapping[str, Hyperparameter]) -> Unit:
     """Return whether the loss is divided by the sequences or by the tokens of an optimizer step."""
     return "tokens" if hyperparameters.get("average") == "tokens" else METHODS[name].normaliser

@@ -73,6 +73,24 @@ def loss(
     return residual_B.square().sum() / normaliser, metric_sums
 
 
+def gradient_factor(*, beta2: float) -> float:
+    """Return 2 beta2, by which this gradient exceeds the policy gradient.
+
+    With d = ln pi(y|x)/pi_ref(y|x): grad (beta2 d - A)^2 = 2 (beta2 d - A) beta2 grad d = -2 beta2 (A - beta2 d)
+    grad ln pi(y|x). So the loss is 2 beta2 times REINFORCE's on the KL-penalised reward (the paper's loss, stage 2;
+    its released code clips the norm of this loss).
+
+    Args:
+        beta2: weight of the pull towards the reference policy.
+    """
+    return 2.0 * beta2
+
+
 METHOD = Method(
-    prepare, loss, needs_v_star=True, responses=(1, 1), loop_settings=("value_update", *VALUE_SCALE_SETTINGS)
+    prepare,
+    loss,
+    needs_v_star=True,
+    responses=(1, 1),
+    gradient_factor=gradient_factor,
+    loop_settings=("value_update", *VALUE_SCALE_SETTINGS),
 )

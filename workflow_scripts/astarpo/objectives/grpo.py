@@ -105,9 +105,24 @@ def loss(
     return sums_B.sum() / normaliser, metric_sums
 
 
+def gradient_factor(*, average: str, max_new_tokens: int) -> float:
+    """Return 1 / max_new_tokens for Dr. GRPO's average, by which its gradient is below the policy gradient; else 1.
+
+    At ratio 1 a token's gradient is -A grad ln pi(y_t | .), as grad rho = rho grad ln pi. Dr. GRPO divides their sum by
+    sequences times max_new_tokens (arXiv 2503.20783, eq. 3). The two others divide by lengths that differ between
+    responses and batches, so there is no constant; see `objectives.gradient_factor`.
+
+    Args:
+        average: as in `loss`.
+        max_new_tokens: maximum response length.
+    """
+    return 1.0 / max_new_tokens if average == "constant" else 1.0
+
+
 METHOD = Method(
     prepare,
     loss,
+    gradient_factor=gradient_factor,
     needs_old_log_probs=True,
     responses=(2, None),
     reference_only_if="kl_coefficient",

@@ -19,6 +19,11 @@ Prepare = Callable[..., "dict[str, Tensor]"]
 Loss = Callable[..., "tuple[Tensor, dict[str, Tensor]]"]
 
 
+def same_scale() -> float:
+    """Return 1: the loss's gradient has the scale of the policy gradient, or of no constant multiple of it."""
+    return 1.0
+
+
 @dataclass(frozen=True)
 class Method:
     """A training method.
@@ -38,6 +43,8 @@ class Method:
         responses: fewest and most responses per prompt; None: no bound.
         normaliser: what ``normaliser`` counts in an optimizer step, unless the setting ``average`` is ``tokens``.
         reference_only_if: a setting; if it is 0 or false, the loss does not use the reference's log-probabilities.
+        gradient_factor: ``gradient_factor(**settings)``: the loss's gradient at the anchor is this constant times the
+            policy gradient, the mean over sequences of A grad ln pi(y|x); see `objectives.gradient_factor`.
         loop_settings: settings that the loop reads instead of the two functions.
         metrics: the method's additional metrics: name of a sum that the loss returns -> its unit. The loss must
             return all of them, and no others except `SHARED_METRICS`.
@@ -53,6 +60,7 @@ class Method:
     responses: tuple[int, int | None] = (1, None)
     normaliser: Unit = "sequences"
     reference_only_if: str | None = None
+    gradient_factor: Callable[..., float] = same_scale
     loop_settings: tuple[str, ...] = ()
     metrics: Mapping[str, Unit] = field(default_factory=dict)
 

@@ -48,4 +48,11 @@ def prepare(rollout: Rollout, *, beta1: float) -> dict[str, Tensor]:
     }
 
 
-METHOD = Method(prepare, loss, anchor="lagged", responses=(2, None), loop_settings=("sync_every",))
+METHOD = Method(
+    prepare,
+    loss,
+    anchor="lagged",
+    responses=(2, None),
+    gradient_factor=a_star_po.gradient_factor,  # the same regression, with another anchor
+    loop_settings=("sync_every",),
+)

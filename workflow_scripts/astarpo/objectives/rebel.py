@@ -75,11 +75,26 @@ def loss(
     return residual_P.square().sum() / (normaliser / 2.0), metric_sums
 
 
+def gradient_factor(*, eta: float) -> float:
+    """Return 4 eta, by which this gradient exceeds the policy gradient with the other response as baseline.
+
+    A pair with scores s, s' and rewards r, r' contributes grad (d - d' - eta (r - r'))^2 = -2 eta (r - r') (s - s')
+    where d = d' = 0. In the policy gradient its two sequences have the advantages r - r' and r' - r (leave-one-out of
+    two, RLOO, arXiv 2402.14740), so they contribute (r - r') (s - s'). REBEL takes the mean over pairs, of which there
+    are half as many as sequences: 2 eta times 2.
+
+    Args:
+        eta: how strongly rewards move the policy away from the iterate.
+    """
+    return 4.0 * eta
+
+
 METHOD = Method(
     prepare,
     loss,
     anchor="iterate",
     pairs=True,
     responses=(2, 2),
+    gradient_factor=gradient_factor,
     metrics={"pair_reward_gap": "sequences"},
 )

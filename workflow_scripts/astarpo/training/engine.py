@@ -22,6 +22,7 @@ from astarpo.model.world import World
 from astarpo.objectives import METHODS, normaliser_of
 from astarpo.objectives.method import Loss
 from astarpo.training import model_setup
+from astarpo.training.clipping import norm_factor
 from astarpo.training.compilation import CompiledModel
 from astarpo.training.critic import Critic
 from astarpo.training.lagged_policy import LaggedWeights
@@ -73,6 +74,7 @@ class TorchEngine:
         self.optimizer: torch.optim.Optimizer = adamw(trained, settings.lr, settings, policy.model.device)
         method = METHODS[settings.method]
         self.unit = normaliser_of(settings.method, settings.hyperparameters)
+        self.norm_factor = norm_factor(settings)
         self.critic = Critic(reference.model, settings) if method.needs_critic else None
         if self.critic is not None and policy.model.is_gradient_checkpointing:
             model_setup.recompute_activations(self.critic.module.body)
@@ -257,9 +259,9 @@ class TorchEngine:
             return {"values_BT": self.critic.values(batch)}
 
     def _step(self) -> float:
-        norm = clip_gradients(self.policy.model.parameters(), self.settings.max_grad_norm)
+        norm = clip_gradients(self.policy.model.parameters(), self.settings.max_grad_norm * self.norm_factor)
         self.optimizer.step()
-        return norm
+        return norm / self.norm_factor
 
     def autocast(self) -> AbstractContextManager[None]:
         """Return a context with the precision of forward passes, the same for policy and reference."""

@@ -52,6 +52,12 @@ class TrainingKeys(Section):
         0.01, description="AdamW's weight decay; times each learning rate it must be below 1"
     )
     max_grad_norm: Positive = Field(1.0, description="gradients are clipped to this norm; 1e9 disables clipping")
+    grad_norm_of: Literal["policy_gradient", "loss"] = Field(
+        "policy_gradient",
+        description="the norm that `max_grad_norm` limits and that the metric `grad_norm` reports: of the loss's "
+        "gradient, as in the released code, or of that divided by the factor by which the method's loss exceeds the "
+        "policy gradient (2 beta2 for A\\*-PO), so that one limit means the same for all methods",
+    )
     entropy_coefficient: NotNegative = Field(0.0, description="entropy bonus; 0 in the paper, 1e-3 in its code")
     validate_every: Count = Field(25, description="steps between validation runs")
     lora: Lora | None = Field(None, description="train adapters only; null: all weights")

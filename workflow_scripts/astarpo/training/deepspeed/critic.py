@@ -27,7 +27,7 @@ class SpreadCritic(Critic):
     def __init__(self, plain: Critic, settings: TrainSettings, machine: MachineSettings) -> None:
         self.peak_lr, self.max_grad_norm = plain.peak_lr, plain.max_grad_norm
         self.module = plain.module
-        critic_settings = settings.changed(lr=self.peak_lr)
+        critic_settings = settings.changed(lr=self.peak_lr, grad_norm_of="loss")  # its own loss, not the policy's
         self.engine, self.optimizer = optimizer.initialize(self.module, critic_settings, machine)
         self._graphs: list[tuple[Tensor, Tensor]] = []
 

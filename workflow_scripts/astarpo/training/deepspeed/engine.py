@@ -127,7 +127,7 @@ class DeepSpeedEngine(TorchEngine):
     def _step(self) -> float:
         norm = optimizer.step(self.engine)
         self._refresh_whole()
-        return norm
+        return norm / self.norm_factor
 
     def _refresh_whole(self) -> None:
         if self.whole is None:

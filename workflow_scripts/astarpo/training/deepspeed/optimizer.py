@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from astarpo.common.machine import MachineSettings
+from astarpo.training.clipping import norm_factor
 from astarpo.training.settings import TrainSettings
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def deepspeed_config(settings: TrainSettings, machine: MachineSettings) -> dict[
     return {
         "train_micro_batch_size_per_gpu": 1,
         "gradient_accumulation_steps": 1,
-        "gradient_clipping": settings.max_grad_norm,
+        "gradient_clipping": settings.max_grad_norm * norm_factor(settings),
         "bf16": {"enabled": settings.precision == "bfloat16"},
         "zero_optimization": zero_settings,
         "zero_force_ds_cpu_optimizer": False,
