@@ -282,7 +282,7 @@ def step(engine: TorchEngine, settings: TrainSettings, arguments: argparse.Names
     micro_batches = engine.micro_batches([p.token_ids for p in repeated], answers, rows, pairs)
     statistics = RunningStatistics(prompts, settings.hyperparameters)
     with clock.phase("passes"):
-        rollout, _ = build_rollout(engine, settings, drawn, rows, micro_batches, statistics, clock)
+        rollout, reference_BT = build_rollout(engine, settings, drawn, rows, micro_batches, statistics, clock)
     targets = build_prepare(settings.method, settings.hyperparameters)(rollout)
     loss = build_loss(settings.method, settings.hyperparameters, arguments.response_tokens)
     width = max(map(len, answers))
@@ -290,7 +290,7 @@ def step(engine: TorchEngine, settings: TrainSettings, arguments: argparse.Names
         seconds = timed(lambda: engine.log_probs("reference", micro_batches, len(rows), width), arguments.device)
     clock.seconds["reference"] = seconds
     clock.seconds["update"] = timed(
-        lambda: engine.update(micro_batches, targets, rollout.anchor_log_probs_BT, loss, 0),
+        lambda: engine.update(micro_batches, targets, reference_BT, loss, 0),
         arguments.device,
     )
     return sum(len(p.token_ids) + len(a) for p, a in zip(repeated, answers, strict=True))

@@ -130,6 +130,15 @@ def uses_reference(name: str, hyperparameters: Mapping[str, Hyperparameter]) -> 
     return method.anchor == "reference" and needed
 
 
+def takes_old_from_update(name: str, updates_per_rollout: int) -> bool:
+    """Whether the iterate's log-probabilities come from the update itself instead of a pass before it.
+
+    The first update on a rollout begins with the iterate's weights, so its log-probabilities are the iterate's. With a
+    single update they are needed nowhere else, unless ``prepare`` uses them, as PPO's does for the KL in its reward.
+    """
+    return METHODS[name].old_from_update and updates_per_rollout == 1
+
+
 def responses_allowed(name: str, hyperparameters: Mapping[str, Hyperparameter]) -> tuple[int, int | None]:
     """Return the fewest and most responses per prompt that the method accepts with these settings; None: no bound."""
     least, most = METHODS[name].responses

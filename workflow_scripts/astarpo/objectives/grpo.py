@@ -8,7 +8,7 @@ from pydantic import Field
 
 from astarpo.common.kinds import NotNegative, Positive
 from astarpo.common.settings import Section
-from astarpo.objectives.loss_terms import clipped_objective, group_mean_and_std, k3
+from astarpo.objectives.loss_terms import clipped_objective, group_mean_and_std, k3, old_log_probs
 from astarpo.objectives.method import Method
 from astarpo.objectives.rollout import Rollout
 
@@ -39,22 +39,25 @@ def prepare(rollout: Rollout, *, scale_by_std: bool, std_epsilon: float) -> dict
     A_i = (r_i - mean) / (std + std_epsilon), over the responses to the same prompt; 0 if all rewards are equal.
 
     Args:
-        rollout: the global batch, with ``old_log_probs_BT`` and at least two responses per prompt.
+        rollout: the global batch, with at least two responses per prompt, and with ``old_log_probs_BT`` unless there
+            is a single update.
         scale_by_std: whether to divide; Dr. GRPO does not.
         std_epsilon: added to the (unbiased) standard deviation.
 
     Returns:
-        ``advantage_B``, ``old_log_probs_BT`` and the reference's ``anchor_log_probs_BT``.
+        ``advantage_B``, the reference's ``anchor_log_probs_BT``, and ``old_log_probs_BT`` if given.
     """
-    if rollout.old_log_probs_BT is None:
+    if rollout.old_log_probs_BT is None and not rollout.old_from_update:
         raise ValueError("GRPO needs the log-probabilities of the policy that sampled")
     mean_B, std_B = group_mean_and_std(rollout.reward_B, rollout.group_ids_B)
     advantage_B = rollout.reward_B - mean_B
-    return {
+    targets = {
         "advantage_B": advantage_B / (std_B + std_epsilon) if scale_by_std else advantage_B,
-        "old_log_probs_BT": rollout.old_log_probs_BT,
         "anchor_log_probs_BT": rollout.anchor_log_probs_BT,
     }
+    if rollout.old_log_probs_BT is not None:
+        targets["old_log_probs_BT"] = rollout.old_log_probs_BT
+    return targets
 
 
 def loss(
@@ -73,6 +76,8 @@ def loss(
 
     token loss = max( -A rho, -A clip(rho, 1 - clip, 1 + clip_high) ) + kl_coefficient k3
 
+    With a single update on the rollout rho is 1, so nothing is clipped, and the gradient is that of REINFORCE.
+
     Args:
         log_probs_BT: log-probabilities of the response tokens under the policy, with gradient.
         mask_BT: True at response tokens, the end token included.
@@ -89,7 +94,7 @@ def loss(
         The loss (a scalar), and sums for the metrics.
     """
     loss_BT, clipped_BT = clipped_objective(
-        log_probs_BT, targets["old_log_probs_BT"], targets["advantage_B"][:, None], clip, clip_high
+        log_probs_BT, old_log_probs(log_probs_BT, targets), targets["advantage_B"][:, None], clip, clip_high
     )
     if kl_coefficient:
         loss_BT = loss_BT + kl_coefficient * k3(log_probs_BT, targets["anchor_log_probs_BT"])
@@ -124,6 +129,7 @@ METHOD = Method(
     loss,
     gradient_factor=gradient_factor,
     needs_old_log_probs=True,
+    old_from_update=True,
     responses=(2, None),
     reference_only_if="kl_coefficient",
     metrics={"ratio_clip_fraction": "tokens"},

@@ -88,6 +88,17 @@ def whiten(values_BT: Tensor, mask_BT: Tensor) -> Tensor:
     return torch.zeros_like(values_BT).masked_scatter(mask_BT, scaled_N)
 
 
+def old_log_probs(log_probs_BT: Tensor, targets: dict[str, Tensor]) -> Tensor:
+    """Return the iterate's log-probabilities: those of the targets, or of this pass, without gradient.
+
+    Args:
+        log_probs_BT: under the policy, with gradient.
+        targets: without ``old_log_probs_BT`` if this is the only update on its rollout: the policy is then the iterate.
+    """
+    known_BT = targets.get("old_log_probs_BT")
+    return log_probs_BT.detach() if known_BT is None else known_BT
+
+
 def clipped_objective(
     log_probs_BT: Tensor,
     old_log_probs_BT: Tensor,

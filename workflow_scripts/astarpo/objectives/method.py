@@ -38,6 +38,8 @@ class Method:
             synchronisation (every ``sync_every`` steps), which then also samples the responses.
         needs_v_star: whether stage 1 must have estimated V* for each prompt; see also `uses_v_star`.
         needs_old_log_probs: whether the rollout needs the iterate's log-probabilities.
+        old_from_update: whether ``prepare`` and ``loss`` manage without the iterate's log-probabilities where a rollout
+            has a single update: they then equal those of the update's own pass, see `takes_old_from_update`.
         needs_critic: whether a critic is trained alongside the policy, at the rate ``critic_lr``.
         pairs: whether the responses to a prompt must be in the same micro-batch.
         responses: fewest and most responses per prompt; None: no bound.
@@ -55,6 +57,7 @@ class Method:
     anchor: Anchor = "reference"
     needs_v_star: bool = False
     needs_old_log_probs: bool = False
+    old_from_update: bool = False
     needs_critic: bool = False
     pairs: bool = False
     responses: tuple[int, int | None] = (1, None)

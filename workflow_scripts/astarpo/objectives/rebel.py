@@ -29,7 +29,7 @@ def prepare(rollout: Rollout) -> dict[str, Tensor]:
         rollout: the global batch, with exactly two responses per prompt; the anchor is the sampling iterate.
 
     Returns:
-        ``reward_B``, ``group_B`` and ``anchor_log_prob_B`` = sum_t ln pi_t(y_t | .).
+        ``reward_B``, ``group_B``, and, unless there is a single update, ``anchor_log_prob_B`` = sum_t ln pi_t(y_t | .).
 
     Raises:
         ValueError: a prompt does not have exactly two responses.
@@ -37,11 +37,10 @@ def prepare(rollout: Rollout) -> dict[str, Tensor]:
     _, sizes_B = group_sums(rollout.reward_B, rollout.group_ids_B)
     if bool((sizes_B != 2).any()):
         raise ValueError("REBEL needs exactly two responses per prompt")
-    return {
-        "reward_B": rollout.reward_B,
-        "group_B": rollout.group_ids_B,
-        "anchor_log_prob_B": (rollout.anchor_log_probs_BT * rollout.mask_BT).sum(-1),
-    }
+    targets = {"reward_B": rollout.reward_B, "group_B": rollout.group_ids_B}
+    if not rollout.old_from_update:
+        targets["anchor_log_prob_B"] = (rollout.anchor_log_probs_BT * rollout.mask_BT).sum(-1)
+    return targets
 
 
 def loss(
@@ -57,6 +56,9 @@ def loss(
     L = mean over pairs of ( [ln pi(y)/pi_t(y) - ln pi(y')/pi_t(y')] - eta [r(y) - r(y')] )^2    (REBEL, eq. 1; as in
     its code, log-probabilities are summed over the response)
 
+    With a single update on the rollout pi is pi_t: the log-ratios are 0, and the gradient is that of REINFORCE with the
+    other response as baseline, times 4 eta (see `gradient_factor`).
+
     Args:
         log_probs_BT: log-probabilities of the response tokens under the policy, with gradient.
         mask_BT: True at response tokens, the end token included.
@@ -67,7 +69,9 @@ def loss(
     Returns:
         The loss (a scalar), and sums over the micro-batch's sequences for the metrics.
     """
-    log_ratio_B = (log_probs_BT * mask_BT).sum(-1) - targets["anchor_log_prob_B"]
+    log_prob_B = (log_probs_BT * mask_BT).sum(-1)
+    anchor_B = targets.get("anchor_log_prob_B")
+    log_ratio_B = log_prob_B - (log_prob_B.detach() if anchor_B is None else anchor_B)
     by_pair_P2 = targets["group_B"].argsort(stable=True).view(-1, 2)
     ratio_P2, reward_P2 = log_ratio_B[by_pair_P2], targets["reward_B"][by_pair_P2]
     residual_P = ratio_P2[:, 0] - ratio_P2[:, 1] - eta * (reward_P2[:, 0] - reward_P2[:, 1])
@@ -93,6 +97,7 @@ METHOD = Method(
     prepare,
     loss,
     anchor="iterate",
+    old_from_update=True,
     pairs=True,
     responses=(2, 2),
     gradient_factor=gradient_factor,

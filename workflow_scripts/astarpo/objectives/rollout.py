@@ -18,13 +18,15 @@ class Rollout:
         group_ids_B: equal for responses to the same prompt.
         mask_BT: True at response tokens, the end token included.
         old_log_probs_BT: log-probabilities under the policy before the first update on this batch; None if the
-            method does not need them.
-        anchor_log_probs_BT: log-probabilities under the anchor (the reference policy for A*-PO).
+            method does not need them, or takes them from its only update.
+        anchor_log_probs_BT: log-probabilities under the anchor (the reference policy for A*-PO); NaN if the anchor is
+            the iterate and ``old_from_update``.
         v_star_B: estimated optimal values; None if the method uses none.
         reward_B: 1.0 or 0.0.
         old_values_BT: the critic's values before the first update on this batch; None without a critic.
         running_mean: mean reward of earlier rollouts, 0 before the first.
         value_scale: kappa, by which V* is multiplied, see `value_scale`; 1 in the paper.
+        old_from_update: the only update's own pass gives the iterate's log-probabilities, see `takes_old_from_update`.
     """
 
     prompt_ids: list[str]
@@ -37,3 +39,4 @@ class Rollout:
     old_values_BT: Tensor | None = None
     running_mean: float = 0.0
     value_scale: float = 1.0
+    old_from_update: bool = False

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from astarpo.objectives import METHODS, uses_reference, uses_v_star
+from astarpo.objectives import METHODS, takes_old_from_update, uses_reference, uses_v_star
 from astarpo.objectives.rollout import Rollout
 from astarpo.training.engine import TorchEngine
 from astarpo.training.microbatches import MicroBatch
@@ -46,15 +46,16 @@ def build_rollout(
     with clock.phase(phase):
         reference_BT = engine.log_probs("reference", micro_batches, *size)
     iterate_BT, anchor_BT = None, reference_BT
+    old_from_update = takes_old_from_update(settings.method, settings.updates_per_rollout)
     with clock.phase("reference"):
-        if method.needs_old_log_probs or method.anchor == "iterate":
+        if (method.needs_old_log_probs or method.anchor == "iterate") and not old_from_update:
             iterate_BT = engine.log_probs("policy", micro_batches, *size)
         if method.anchor == "lagged":
             anchor_BT = engine.log_probs("lagged", micro_batches, *size)
         values_BT = engine.values(micro_batches, *size)
     if method.anchor == "iterate":
-        assert iterate_BT is not None
-        anchor_BT = iterate_BT
+        # NaN where the update gives them: a method that used them would stop at once.
+        anchor_BT = torch.full_like(reference_BT, torch.nan) if iterate_BT is None else iterate_BT
     device = reference_BT.device
     v_star_B = None
     if uses_v_star(settings.method, settings.hyperparameters):
@@ -71,6 +72,7 @@ def build_rollout(
         old_values_BT=values_BT,
         running_mean=statistics.running_mean,
         value_scale=statistics.value_scale.factor,
+        old_from_update=old_from_update,
     )
     return rollout, reference_BT
 
