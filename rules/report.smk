@@ -177,6 +177,45 @@ rule show_validation:
         " --out-html {output.html:q}"
 
 
+rule show_rollouts:
+    input:
+        unpack(inputs("show_rollouts")),
+    output:
+        csv="results/tables/rollouts.csv",
+        markdown="results/tables/rollouts.md",
+        html=report(
+            "results/tables/rollouts.html",
+            caption="../report/rollouts.rst",
+            category="Responses",
+            labels={"what": "before and after training"},
+        ),
+    log:
+        "results/logs/show_rollouts.log",
+    benchmark:
+        "results/usage/show_rollouts.tsv"
+    conda:
+        "../envs/evaluation.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        launch=launch,
+        code=code("show_rollouts"),
+        settings=settings("show_rollouts"),
+        templates=TEMPLATES,
+    shell:
+        "python {params.launch}"
+        " --log {log:q}"
+        " --code {params.code:q}"
+        " show_rollouts"
+        " --settings {params.settings:q}"
+        " --plan results/tables/plan.json"
+        " --out-csv {output.csv:q}"
+        " --out-markdown {output.markdown:q}"
+        " --out-html {output.html:q}"
+
+
 rule show_kinds:
     input:
         unpack(inputs("show_kinds")),

@@ -1,7 +1,7 @@
 """Stage 2: one training for each run and seed.
 
 Comes in: a reference policy, prompts, and what the run uses besides: V*, a selection, validation prompts.
-Goes out: model/, metrics.parquet, timings.parquet and manifest.json in results/runs/{run}/seed-{seed}/.
+Goes out: model/, metrics.parquet, timings.parquet, rollouts.parquet and manifest.json in results/runs/{run}/seed-{seed}/.
 
 Checkpoints lie in results/checkpoints/{run}/seed-{seed}/, which is not an output: Snakemake deletes the outputs of
 a job that failed, and a training that was killed must resume from its last checkpoint.
@@ -16,6 +16,7 @@ rule train_policy:
         model=directory("results/runs/{run}/seed-{seed}/model"),
         metrics="results/runs/{run}/seed-{seed}/metrics.parquet",
         timings="results/runs/{run}/seed-{seed}/timings.parquet",
+        rollouts="results/runs/{run}/seed-{seed}/rollouts.parquet",
         manifest="results/runs/{run}/seed-{seed}/manifest.json",
     log:
         "results/logs/train_policy/{run}/seed-{seed}.log",
@@ -50,4 +51,5 @@ rule train_policy:
         " --out-model {output.model:q}"
         " --out-metrics {output.metrics:q}"
         " --out-timings {output.timings:q}"
+        " --out-rollouts {output.rollouts:q}"
         " --out-manifest {output.manifest:q}"

@@ -17,7 +17,7 @@ import pytest
 import training_case as case
 
 from astarpo.common.code import read_code
-from astarpo.common.columns import DATASET, SELECTIONS, VALUES
+from astarpo.common.columns import DATASET, ROLLOUTS, SELECTIONS, VALUES
 from astarpo.common.files import read_json, read_table, sha256, write_table
 from astarpo.common.provenance import manifest
 
@@ -184,6 +184,8 @@ def outputs(folder: str) -> list[str]:
         f"{folder}/metrics.parquet",
         "--out-timings",
         f"{folder}/timings.parquet",
+        "--out-rollouts",
+        f"{folder}/rollouts.parquet",
         "--out-manifest",
         f"{folder}/manifest.json",
     ]
@@ -219,9 +221,10 @@ def test_a_killed_training_goes_on_and_ends_as_it_would_have(job, tmp_path, numb
     again = run("train_policy", *job, *outputs("cut"), cwd=tmp_path)
     assert again.returncode == 0, again.stderr
     assert "resuming from the checkpoint of step" in again.stdout
-    for name in ("model", "metrics.parquet"):
+    for name in ("model", "metrics.parquet", "rollouts.parquet"):
         assert sha256(tmp_path / "whole" / name) == sha256(tmp_path / "cut" / name)
     assert read_table(tmp_path / "cut/timings.parquet").num_rows == 31
+    assert read_table(tmp_path / "cut/rollouts.parquet", ROLLOUTS).num_rows > 8
     described = read_json(tmp_path / "cut/manifest.json")
     assert described["outputs"]["model"] == sha256(tmp_path / "cut/model")
     assert described["settings"] == job[1] and described["seed"] == 0

@@ -35,7 +35,7 @@ def files(tmp_path):
         {
             "prompt_id": name,
             "problem": name,
-            "prompt": name,
+            "prompt": f" {name}",
             "gold": "1",
             "verifier": "integer",
             "worked_solution": None,
@@ -60,7 +60,7 @@ def test_values_are_joined_by_prompt_id_and_unknown_ones_left_out(tiny_policy, f
     found, left_out = load_training_prompts(
         tiny_policy.tokenizer, files["dataset"], PROMPTING, files["values"], files["selection"]
     )
-    assert [(prompt.prompt_id, prompt.v_star) for prompt in found] == [("a", 0.1), ("c", 0.3)]
+    assert [(prompt.prompt_id, prompt.text, prompt.v_star) for prompt in found] == [("a", " a", 0.1), ("c", " c", 0.3)]
     assert {(prompt.n, prompt.n_correct, prompt.surprisal_sum, prompt.surprisal_of_correct) for prompt in found} == {
         (8, 4, 9.0, 3.0)
     }

@@ -11,6 +11,8 @@ from astarpo.common import cli
 from astarpo.common.locks import only_one
 from astarpo.common.provenance import TrainingProvenance, provenance
 
+OUTPUTS = ("model", "metrics", "timings", "rollouts", "manifest")
+
 
 def main() -> None:
     parser = cli.parser(__doc__)
@@ -27,6 +29,7 @@ def main() -> None:
     parser.add_argument("--out-model", required=True, help="model folder to make")
     parser.add_argument("--out-metrics", required=True, help="parquet file, one row per step")
     parser.add_argument("--out-timings", required=True, help="parquet file, one row per step")
+    parser.add_argument("--out-rollouts", required=True, help="parquet file, responses to validation prompts")
     parser.add_argument("--out-manifest", required=True, help="JSON written last")
     arguments = parser.parse_args()
     names = ("reference", "dataset", "validation", "selection", "values")
@@ -43,7 +46,7 @@ def main() -> None:
 
     started = time.monotonic()
     made_from: TrainingProvenance = {**provenance(__file__, arguments.settings, inputs), "seed": arguments.seed}
-    outputs = {name: getattr(arguments, f"out_{name}") for name in ("model", "metrics", "timings", "manifest")}
+    outputs = {name: getattr(arguments, f"out_{name}") for name in OUTPUTS}
     # Of the processes of one training the first one writes. The launcher holds a lock as well, but not for processes
     # that outlive their torchrun.
     first = os.environ.get("RANK", "0") == "0"

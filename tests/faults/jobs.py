@@ -103,6 +103,7 @@ def _data_and_model(config: Any) -> list[Job]:
             "out-model": f"{folder}/model",
             "out-metrics": f"{folder}/metrics.parquet",
             "out-timings": f"{folder}/timings.parquet",
+            "out-rollouts": f"{folder}/rollouts.parquet",
             "out-manifest": f"{folder}/manifest.json",
         }
         more = {"machine": machine, "seed": "0", "scratch": f"results/checkpoints/{run}/seed-0"}

@@ -125,6 +125,20 @@ DIFFERENCES = pa.schema(
         ("interval_over", pa.string()),
     ]
 )
+# A training's responses to the first validation prompts, of each validation; step 0 is before training.
+ROLLOUTS = pa.schema(
+    [
+        ("step", pa.int64()),
+        ("prompt_id", pa.string()),
+        ("prompt", pa.string()),
+        ("gold", pa.string()),
+        ("response", pa.string()),
+        ("finish_reason", pa.string()),
+        ("n_tokens", pa.int64()),
+        ("reward", pa.float64()),
+        ("status", pa.string()),
+    ]
+)
 CURVES = pa.schema(
     [
         ("run", pa.string()),

@@ -18,6 +18,12 @@ def validated_trainings(config: Config) -> list[tuple[str, int]]:
     return [(run, seed) for run, seed in trainings(config) if config.runs[run].validation is not None]
 
 
+def kept_rollouts(config: Config) -> list[tuple[str, int]]:
+    """The first (run, seed) of every run that keeps rollouts of its validations."""
+    runs = {run: config.runs[run] for run, _ in validated_trainings(config)}
+    return [(name, run.seeds[0]) for name, run in runs.items() if run.kept_rollouts]
+
+
 def references_of_runs(config: Config) -> list[str]:
     """References that runs start from, in the order of the runs."""
     return list(dict.fromkeys(run.reference for run in config.runs.values()))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from astarpo.common.settings import canonical_json
 from astarpo.config.expected import expected_results, manifests_of_estimate
 from astarpo.config.paths import benchmark_path, evaluation_path, run_of, seed_of, training_folder
-from astarpo.config.policies import evaluations, policies, trainings
+from astarpo.config.policies import evaluations, kept_rollouts, policies, trainings
 from astarpo.config.runs import Config
 
 if TYPE_CHECKING:
@@ -63,6 +63,7 @@ def _training(config: Config, name: str, seed: int, family: str) -> Training:
         "manifest": f"{folder}/manifest.json",
         "metrics": f"{folder}/metrics.parquet",
         "timings": f"{folder}/timings.parquet",
+        "rollouts": f"{folder}/rollouts.parquet" if (name, seed) in kept_rollouts(config) else None,
         "stage1": [] if estimate is None else manifests_of_estimate(config, estimate),
         "terms": {
             "dataset": run.dataset,

@@ -15,7 +15,7 @@ from astarpo.config.paths import (
     training_folder,
     value_path,
 )
-from astarpo.config.policies import has_kinds, references_of_runs, trainings, validated_trainings
+from astarpo.config.policies import has_kinds, kept_rollouts, references_of_runs, trainings, validated_trainings
 from astarpo.config.runs import Config
 
 
@@ -59,8 +59,9 @@ def train(config: Config) -> list[str]:
 
 
 def validation(config: Config) -> list[str]:
-    """The table of validation rewards, which needs no evaluation; empty if no run has validation prompts."""
-    return [table_path("validation.csv")] if validated_trainings(config) else []
+    """The tables of validation rewards and kept rollouts, which need no evaluation; none without validation prompts."""
+    rewards = [table_path("validation.csv")] if validated_trainings(config) else []
+    return [*rewards, *([table_path("rollouts.csv")] if kept_rollouts(config) else [])]
 
 
 def tables(config: Config) -> list[str]:

@@ -47,8 +47,9 @@ class Terms(TypedDict):
 class Training(TypedDict):
     """One seed of a run.
 
-    ``manifest``, ``metrics``, ``timings`` and ``stage1`` (a manifest for each block of samples that V* was estimated
-    from) are files; runs that differ in the learning rate ``lr`` alone have the same ``family``.
+    ``manifest``, ``metrics``, ``timings``, ``rollouts`` (None where none are shown) and ``stage1`` (a manifest for each
+    block of samples that V* was estimated from) are files; runs that differ in the learning rate ``lr`` alone have the
+    same ``family``.
     """
 
     run: str
@@ -60,6 +61,7 @@ class Training(TypedDict):
     manifest: str
     metrics: str
     timings: str
+    rollouts: str | None
     stage1: list[str]
 
 

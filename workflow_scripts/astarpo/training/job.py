@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from astarpo.common.columns import ROLLOUTS
 from astarpo.common.errors import InputError
 from astarpo.common.files import write_json, write_table, write_text
 from astarpo.common.machine import MachineSettings
@@ -233,13 +234,13 @@ def export(
     outputs: dict[str, str],
     seconds: float,
 ) -> None:
-    """Write model folder, metrics and timings, and finally the manifest.
+    """Write model folder, metrics, timings and kept rollouts, and finally the manifest.
 
     Args:
         finished: result of `train`.
         made_from: provenance of the run.
         machine: recorded in the manifest.
-        outputs: paths of ``model``, ``metrics``, ``timings`` and ``manifest``.
+        outputs: paths of ``model``, ``metrics``, ``timings``, ``rollouts`` and ``manifest``.
         seconds: wall-clock time of this process; the timings also cover earlier processes of a resumed run.
     """
     if not finished.is_first:
@@ -251,7 +252,8 @@ def export(
     schema = metrics_schema(finished.history.method_metrics)
     write_table(outputs["metrics"], finished.history.metrics, schema)
     write_table(outputs["timings"], finished.history.timings, TIMINGS)
-    described = {name: outputs[name] for name in ("model", "metrics")}
+    write_table(outputs["rollouts"], finished.history.rollouts, ROLLOUTS)
+    described = {name: outputs[name] for name in ("model", "metrics", "rollouts")}
     write_json(
         outputs["manifest"],
         manifest(made_from, described, seconds, machine=machine.model_dump(mode="json"), **finished.facts),

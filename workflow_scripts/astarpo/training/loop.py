@@ -31,6 +31,7 @@ from astarpo.training.settings import TrainSettings
 from astarpo.training.states import TrainingState
 from astarpo.training.stopping import divergence_explained
 from astarpo.training.trackers import followers
+from astarpo.training.validation import Validated, Validation
 from astarpo.training.value_scale import surprisal_ratio
 
 SHOWN = {"reward": "reward", "kl": "kl_per_sequence"}  # on the progress line
@@ -63,13 +64,14 @@ class Trainer:
                 "on: lower prompts_per_batch, add prompts, or select less strictly"
             )
         self.settings, self.machine, self.seed = settings, machine, seed
-        self.prompts, self.validation, self.sampler = prompts, validation, sampler
+        self.prompts, self.sampler = prompts, sampler
         self.engine, self.world = engine, engine.world
         self.method = METHODS[settings.method]
         self.prepare = build_prepare(settings.method, settings.hyperparameters)
         self.loss = build_loss(settings.method, settings.hyperparameters, settings.sampling.max_new_tokens)
         self.statistics = RunningStatistics(prompts, settings.hyperparameters, settings.estimate)
         self.grader = Grader(settings.grading, machine.grading_workers)
+        self.validation = Validation(validation, engine, sampler, self.grader, settings, seed)
         self.history = History(tuple(self.method.metrics))
 
     def run(self, scratch: Path) -> History:
@@ -89,7 +91,7 @@ class Trainer:
         self.sampler.weights_changed()  # a sampler with its own copy, such as vLLM, still has the reference's
         deadline = time.monotonic() + 60 * (self.machine.max_minutes or float("inf"))
         settings = self.settings
-        self.grader.check_canaries(prompt.verifier for prompt in (*self.prompts, *self.validation))
+        self.grader.check_canaries(prompt.verifier for prompt in (*self.prompts, *self.validation.prompts))
         with (
             self.grader,
             deferred_signals() as stopping,
@@ -151,11 +153,13 @@ class Trainer:
         timings = {f"{phase}_seconds": clock.seconds[phase] for phase in PHASES}
         timings["step_seconds"] = sum(timings.values())
         generated = self.history.generated_tokens() + sum(len(completion.token_ids) for completion in drawn.completions)
+        validated = Validated()
         if step % settings.validate_every == 0 or self._ends(step, generated):
-            metrics["validation_reward"] = self._validate(clock)
+            validated = self.validation.run(step, clock)
         timings |= {f"{name}_seconds": clock.seconds[name] for name in ("validate", "metrics")}
         timings["peak_memory_bytes"] = max(self.world.gather(peak_memory_bytes()))
-        self.history.append(step, metrics, timings)
+        metrics["validation_reward"] = validated.reward
+        self.history.append(step, metrics, timings, validated.rollouts)
         return metrics
 
     def _followers(self, scratch: Path, first: int) -> AbstractContextManager[Callable[[Row], None]]:
@@ -225,29 +229,11 @@ class Trainer:
             ]
         return [{**updates[0], **lagged}, *updates[1:]]
 
-    def _validate(self, clock: PhaseClock) -> float | None:
-        """Compute the mean reward on the validation prompts, with the same seeds each time."""
-        if not self.validation:
-            return None
-        # Rollouts may come from a lagged policy, but validation uses the newest one.
-        self.sampler.weights_changed()
-        with clock.phase("validate"), self.engine.autocast():
-            drawn = draw_responses(
-                self.sampler,
-                self.world.share(self.validation),
-                1,
-                self.settings.sampling,
-                self.grader,
-                (self.seed, "validate"),
-                PhaseClock(),
-            )
-            rewards = self.world.interleave([graded.reward or 0.0 for graded in drawn.grades])
-        return sum(rewards) / len(rewards)
-
     def _validate_only(self) -> None:
         clock = PhaseClock()
-        metrics = {"validation_reward": self._validate(clock), **self._first_gaps()}
-        self.history.append(0, metrics, {"validate_seconds": clock.seconds["validate"]})
+        validated = self.validation.run(0, clock)
+        metrics = {"validation_reward": validated.reward, **self._first_gaps()}
+        self.history.append(0, metrics, {"validate_seconds": clock.seconds["validate"]}, validated.rollouts)
 
     def _first_gaps(self) -> dict[str, float]:
         """Measure the sampler gaps before training, on the beginning of the first rollout."""
@@ -279,7 +265,8 @@ class Trainer:
         return step
 
     def _save(self, scratch: Path, step: int) -> None:
-        history = json.dumps({"metrics": self.history.metrics, "timings": self.history.timings})
+        tables = ("metrics", "timings", "rollouts")
+        history = json.dumps({name: getattr(self.history, name) for name in tables})
         state: TrainingState = {
             "engine": self.engine.state(),
             "statistics": self.statistics.state(),

@@ -25,7 +25,7 @@ class TrainingPrompt:
 
     The value was estimated from ``n`` responses of the reference, ``n_correct`` of them correct. ``surprisal_sum`` sums
     their surprisals -ln pi_ref(y|x), and ``surprisal_of_correct`` those of the correct ones; None if they came without
-    log-probabilities.
+    log-probabilities. ``text`` is the prompt as in the data set, without a chat template.
     """
 
     prompt_id: str
@@ -37,6 +37,7 @@ class TrainingPrompt:
     n_correct: int | None = None
     surprisal_sum: float | None = None
     surprisal_of_correct: float | None = None
+    text: str = ""
 
 
 def load_training_prompts(
@@ -83,6 +84,7 @@ def load_training_prompts(
                     row["verifier"],
                     v_star.get(prompt_id),
                     **{name: column.get(prompt_id) for name, column in zip(STAGE_ONE, known, strict=True)},
+                    text=row["prompt"],
                 )
             )
     if not prompts:

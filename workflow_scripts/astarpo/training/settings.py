@@ -60,6 +60,12 @@ class TrainingKeys(Section):
     )
     entropy_coefficient: NotNegative = Field(0.0, description="entropy bonus; 0 in the paper, 1e-3 in its code")
     validate_every: Count = Field(25, description="steps between validation runs")
+    kept_rollouts: int = Field(
+        8,
+        ge=0,
+        description="validation prompts, from the first on, whose responses are kept in `rollouts.parquet` each time, "
+        "to be read; 0: none",
+    )
     lora: Lora | None = Field(None, description="train adapters only; null: all weights")
     engine: Literal["torch", "deepspeed"] = Field(
         "torch",

@@ -10,7 +10,7 @@ from astarpo.common.settings import Section
 from astarpo.config.ablations import ablation_points
 from astarpo.config.expected import expected_results
 from astarpo.config.paths import benchmark_path, evaluation_path, forecast_path, table_path, training_folder, value_path
-from astarpo.config.policies import evaluations, trainings, validated_trainings
+from astarpo.config.policies import evaluations, kept_rollouts, trainings, validated_trainings
 from astarpo.config.runs import Config
 from astarpo.config.stages.stage import Inputs, Stage, Wildcards
 from astarpo.config.tables_plan import tables_plan
@@ -57,6 +57,11 @@ def _validation_metrics(config: Config, wildcards: Wildcards) -> Inputs:
     return {"metrics": [f"{training_folder(run, seed)}/metrics.parquet" for run, seed in validated_trainings(config)]}
 
 
+def _kept_rollouts(config: Config, wildcards: Wildcards) -> Inputs:
+    """The kept rollouts that are shown."""
+    return {"rollouts": [f"{training_folder(run, seed)}/rollouts.parquet" for run, seed in kept_rollouts(config)]}
+
+
 def _figure_settings(config: Config, wildcards: Wildcards) -> Figure:
     """The figure's entry; for an ablation, also its setting's value in each run."""
     figure = config.figures[wildcards["figure"]]
@@ -83,5 +88,6 @@ STAGES = {
     "show_examples": Stage(_plan_settings, _answers),
     "show_kinds": Stage(_plan_settings, _answers),
     "show_validation": Stage(_plan_settings, _validation_metrics),
+    "show_rollouts": Stage(_plan_settings, _kept_rollouts),
     "plot": Stage(_figure_settings, _figure_inputs, _figure_modules),
 }

@@ -1,0 +1,88 @@
+"""Validation during training: the reward on prompts that are not trained on, and the first responses, to be read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from astarpo.rewards.grading import Grader
+from astarpo.sampling import Sampler
+from astarpo.training.engine import TorchEngine
+from astarpo.training.history import KeptRollout
+from astarpo.training.prompts import TrainingPrompt
+from astarpo.training.rollouts import PhaseClock, Responses, draw_responses
+from astarpo.training.settings import TrainSettings
+
+
+@dataclass(frozen=True)
+class Validated:
+    """The mean reward, None without validation prompts, and the responses to the first prompts."""
+
+    reward: float | None = None
+    rollouts: Sequence[KeptRollout] = ()
+
+
+class Validation:
+    """The validation prompts of a run, which are sampled with the same seeds each time.
+
+    Args:
+        prompts: may be empty.
+        engine, sampler, grader: of the training.
+        settings: of the run.
+        seed: of the run.
+    """
+
+    def __init__(
+        self,
+        prompts: Sequence[TrainingPrompt],
+        engine: TorchEngine,
+        sampler: Sampler,
+        grader: Grader,
+        settings: TrainSettings,
+        seed: int,
+    ) -> None:
+        self.prompts, self.engine, self.sampler, self.grader = prompts, engine, sampler, grader
+        self.settings, self.seed = settings, seed
+
+    def run(self, step: int, clock: PhaseClock) -> Validated:
+        """Sample and grade one response to each prompt; every process returns the same.
+
+        Args:
+            step: the last step; 0 before training.
+            clock: for the phase ``validate``.
+        """
+        if not self.prompts:
+            return Validated()
+        world = self.engine.world
+        # Rollouts may come from a lagged policy, but validation uses the newest one.
+        self.sampler.weights_changed()
+        with clock.phase("validate"), self.engine.autocast():
+            drawn = draw_responses(
+                self.sampler,
+                world.share(self.prompts),
+                1,
+                self.settings.sampling,
+                self.grader,
+                (self.seed, "validate"),
+                PhaseClock(),
+            )
+            rewards = world.interleave([graded.reward or 0.0 for graded in drawn.grades])
+            # Of the first prompts, this process has answered its share.
+            count = len(world.share(self.prompts[: self.settings.kept_rollouts]))
+            kept = world.interleave([_kept(step, drawn, row) for row in range(count)])
+        return Validated(sum(rewards) / len(rewards), kept)
+
+
+def _kept(step: int, drawn: Responses, row: int) -> KeptRollout:
+    prompt, completion, graded = drawn.prompts[row], drawn.completions[row], drawn.grades[row]
+    return {
+        "step": step,
+        "prompt_id": prompt.prompt_id,
+        "prompt": prompt.text,
+        "gold": prompt.gold,
+        "response": completion.text,
+        "finish_reason": completion.finish_reason,
+        "n_tokens": len(completion.token_ids),
+        "reward": graded.reward,
+        "status": graded.status,
+    }
