@@ -60,6 +60,7 @@ COMBINATIONS = [
     ["comparison", "learning_rates"],
     ["comparison", "comparison_tokens"],
     ["fresh_samples"],
+    ["pass_at_64"],
     ["ablations"],
     ["ablations", "ablations_full"],
     ["long_context_r1_distill_1.5b"],
@@ -69,6 +70,7 @@ COMBINATIONS = [
 AROUND_THE_DEFAULT = (
     "comparison",
     "fresh_samples",
+    "pass_at_64",
     "ablations",
     "ablations_full",
 )  # these change config/config.yaml
