@@ -40,6 +40,10 @@ from astarpo.training.settings import TrainSettings
         ({"values__v_dash_star__beta1": -0.5}, "values.v-star.beta1 = -0.5: must be at least 1e-06"),
         ({"values__v_dash_star__n": 9}, "values.v-star.n = 9: is above datasets.sums.sampling.max_samples (8)"),
         (
+            {"values__v_dash_star__first_sample": 1},
+            "values.v-star.first_sample + n = 9: is above datasets.sums.sampling.max_samples (8)",
+        ),
+        (
             {"datasets__sums__sampling__top_p": 0.9},
             "datasets.sums.sampling.top_p = 0.9: must be 1, so that the trained policy is the one that samples",
         ),
@@ -318,10 +322,29 @@ def test_walltime_leaves_time_to_save():
     assert machine.settings().max_minutes == 52 and machine.training_minutes() == 60
 
 
-def test_blocks_hold_the_first_n_samples():
-    config = load_config(changed(datasets__sums__sampling__prompt_shards=2))
-    assert blocks(config, "sums", 4) == ["s0-p0", "s0-p1"]
-    assert blocks(config, "sums", 5) == blocks(config, "sums", 8) == ["s0-p0", "s0-p1", "s1-p0", "s1-p1"]
+@pytest.mark.parametrize(
+    ("first", "n", "expected"),
+    [
+        (0, 4, [0]),
+        (0, 5, [0, 1]),
+        (0, 8, [0, 1]),
+        (3, 1, [0]),
+        (3, 2, [0, 1]),
+        (4, 4, [1]),
+        (5, 2, [1]),
+        (4, 8, [1, 2]),
+    ],
+)
+def test_blocks_hold_the_samples_of_an_entry(first, n, expected):
+    """Blocks have four samples of each prompt."""
+    raw = changed(
+        values__v_dash_star__n=n,
+        values__v_dash_star__first_sample=first,
+        datasets__sums__sampling__prompt_shards=2,
+        datasets__sums__sampling__max_samples=12,
+    )
+    config = load_config(raw)
+    assert blocks(config, config.values["v-star"]) == [f"s{s}-p{p}" for s in expected for p in (0, 1)]
 
 
 def test_policies_and_their_benchmarks():

@@ -41,6 +41,14 @@ def test_only_the_first_n_samples_count(blocks):
     assert (n.tolist(), correct.tolist()) == ([1, 2], [0, 2])
 
 
+def test_samples_from_a_later_one_on(blocks):
+    """Samples 2 and 3: a has 1 and 0, b has 1 and null."""
+    _, n, correct = count_correct(blocks, 2, first=2)
+    assert (n.tolist(), correct.tolist()) == ([2, 1], [1, 1])
+    with pytest.raises(InputError, match="prompt a has 3 samples instead of 4"):
+        count_correct(blocks, 4, first=1)
+
+
 def test_a_prompt_whose_grades_are_all_null_counts_nothing(tmp_path):
     _, n, correct = count_correct([block(tmp_path / "0", {("a", 0): None, ("a", 1): None})], 2)
     assert (n.tolist(), correct.tolist()) == ([0], [0])

@@ -144,6 +144,13 @@ def test_samples_are_joined_by_prompt_and_index(tmp_path):
     assert total.tolist() == [2.0, 6.0] and of_correct.tolist() == [0.0, 4.0]
 
 
+def test_samples_from_a_later_one_on(tmp_path):
+    graded, drawn = blocks(tmp_path)
+    samples = read_samples([graded], [drawn], 2, ["a", "b"], first=1)
+    assert samples is not None
+    assert samples.prompt_M.tolist() == [1, 1] and samples.weight_M.tolist() == [4.0, 6.0]
+
+
 def test_imported_samples_have_no_surprisals(tmp_path):
     graded, drawn = blocks(tmp_path, log_prob=None)
     assert read_samples([graded], [drawn], 2, ["a", "b"]) is None

@@ -23,8 +23,8 @@ def main() -> None:
 
     settings = ValueSettings.from_json(arguments.settings)
     made_from = provenance(__file__, arguments.settings, sample_inputs(arguments))
-    prompt_ids, n, n_correct = count_correct(arguments.graded, settings.n)
-    samples = read_samples(arguments.graded, arguments.generations, settings.n, prompt_ids)
+    prompt_ids, n, n_correct = count_correct(arguments.graded, settings.n, settings.first_sample)
+    samples = read_samples(arguments.graded, arguments.generations, settings.n, prompt_ids, settings.first_sample)
     no_sums = np.full(len(n), np.nan)
     surprisal_sum, surprisal_of_correct = (no_sums, no_sums) if samples is None else sums_by_prompt(samples, len(n))
     estimator, beta1 = settings.estimator, settings.beta1

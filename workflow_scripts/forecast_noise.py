@@ -28,8 +28,8 @@ def main() -> None:
 
     settings = ValueSettings.from_json(arguments.settings)
     made_from = provenance(__file__, arguments.settings, sample_inputs(arguments))
-    prompt_ids, _, _ = count_correct(arguments.graded, settings.n)
-    samples = read_samples(arguments.graded, arguments.generations, settings.n, prompt_ids)
+    prompt_ids, _, _ = count_correct(arguments.graded, settings.n, settings.first_sample)
+    samples = read_samples(arguments.graded, arguments.generations, settings.n, prompt_ids, settings.first_sample)
     rows = [] if samples is None else [vars(one) for one in forecasts(samples, settings.beta1)]
     table = frame(rows, FORECAST)
     shown = forecast_tables(table, arguments.name)

@@ -20,7 +20,7 @@ def main() -> None:
 
     settings = SelectionSettings.from_json(arguments.settings)
     made_from = provenance(__file__, arguments.settings, cli.numbered("graded", arguments.graded))
-    prompt_ids, n, n_correct = count_correct(arguments.graded, settings.n)
+    prompt_ids, n, n_correct = count_correct(arguments.graded, settings.n, settings.first_sample)
     keep = RULES[settings.rule](n_correct, n)
     if not keep.any():
         raise InputError(

@@ -211,8 +211,11 @@ def _stage_one_errors(config: Config) -> Iterator[str]:
         sampling = config.datasets[entry.dataset].sampling
         if sampling is None:
             yield f"{registry}.{name}.dataset = '{entry.dataset}': this data set has no `sampling`; add it"
-        elif entry.n > sampling.max_samples:
+        elif entry.n > sampling.max_samples - entry.first_sample:
+            given = (
+                f"n = {entry.n}" if entry.first_sample == 0 else f"first_sample + n = {entry.first_sample + entry.n}"
+            )
             yield (
-                f"{registry}.{name}.n = {entry.n}: is above datasets.{entry.dataset}.sampling.max_samples "
+                f"{registry}.{name}.{given}: is above datasets.{entry.dataset}.sampling.max_samples "
                 f"({sampling.max_samples}); raise that; finished samples are kept"
             )

@@ -33,7 +33,7 @@ def expected_results(config: Config, wanted: Callable[[str], bool] = bool) -> li
 def manifests_of_estimate(config: Config, name: str) -> list[str]:
     """List the manifests of the sample blocks behind an estimate of V*."""
     entry = config.values[name]
-    names = blocks(config, entry.dataset, entry.n)
+    names = blocks(config, entry)
     return [block_path(entry.reference, entry.dataset, block, "manifest.json") for block in names]
 
 
@@ -101,7 +101,7 @@ def _block_jobs(
 ) -> Iterator[tuple[str, Wildcards]]:
     """Yield samples and grades of an entry's blocks that were not yet listed."""
     imported = is_imported(config, entry.reference, entry.dataset)
-    for block in blocks(config, entry.dataset, entry.n):
+    for block in blocks(config, entry):
         if (entry.reference, entry.dataset, block) in seen:
             continue
         seen.add((entry.reference, entry.dataset, block))

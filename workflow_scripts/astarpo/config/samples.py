@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from astarpo.config.runs import Config
-from astarpo.config.schema import StageOneSampling
+from astarpo.config.schema import SelectionEntry, StageOneSampling, ValueEntry
 
 
 def sampling_of(config: Config, dataset: str) -> StageOneSampling:
@@ -13,11 +13,12 @@ def sampling_of(config: Config, dataset: str) -> StageOneSampling:
     return sampling
 
 
-def blocks(config: Config, dataset: str, n: int) -> list[str]:
-    """Name the blocks that hold samples 0 to n - 1 of every prompt."""
-    sampling = sampling_of(config, dataset)
-    sample_blocks = -(-n // sampling.block_size)
-    return [f"s{s}-p{p}" for s in range(sample_blocks) for p in range(sampling.prompt_shards)]
+def blocks(config: Config, entry: ValueEntry | SelectionEntry) -> list[str]:
+    """Name the blocks that hold the samples of an estimate or selection, of every prompt."""
+    sampling = sampling_of(config, entry.dataset)
+    size, end = sampling.block_size, entry.first_sample + entry.n
+    sample_blocks = range(entry.first_sample // size, -(-end // size))
+    return [f"s{s}-p{p}" for s in sample_blocks for p in range(sampling.prompt_shards)]
 
 
 def is_imported(config: Config, reference: str, dataset: str) -> bool:

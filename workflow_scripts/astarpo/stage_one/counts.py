@@ -13,14 +13,15 @@ from astarpo.common.errors import InputError
 from astarpo.common.files import read_table
 
 
-def count_correct(graded: Sequence[str], n: int) -> tuple[list[str], np.ndarray, np.ndarray]:
-    """Count graded and right responses of each prompt among its samples 0 to ``n - 1``.
+def count_correct(graded: Sequence[str], n: int, first: int = 0) -> tuple[list[str], np.ndarray, np.ndarray]:
+    """Count graded and right responses of each prompt among its samples ``first`` to ``first + n - 1``.
 
     Null grades (timeout, error) count as neither.
 
     Args:
         graded: parquet files of graded blocks.
         n: N, samples per prompt.
+        first: number of the first of them.
 
     Returns:
         Prompt ids (sorted), number of grades [P], number of right responses [P].
@@ -30,7 +31,7 @@ def count_correct(graded: Sequence[str], n: int) -> tuple[list[str], np.ndarray,
     """
     needed = pa.schema([GRADED.field(name) for name in ("prompt_id", "sample_index", "reward")])
     table = pa.concat_tables(read_table(path, needed).replace_schema_metadata() for path in graded)
-    table = table.filter(pc.less(table["sample_index"], n))
+    table = table.filter(among(table["sample_index"], n, first))
     counts = (
         table.group_by("prompt_id")
         .aggregate(
@@ -49,3 +50,8 @@ def count_correct(graded: Sequence[str], n: int) -> tuple[list[str], np.ndarray,
             )
     correct = np.nan_to_num(counts["reward_sum"].to_numpy(zero_copy_only=False)).astype(np.int64)
     return prompt_ids, counts["reward_count"].to_numpy().astype(np.int64), correct
+
+
+def among(sample_index: pa.ChunkedArray, n: int, first: int) -> pa.ChunkedArray:
+    """Whether each sample is one of the ``n`` from ``first`` on."""
+    return pc.and_(pc.greater_equal(sample_index, first), pc.less(sample_index, first + n))

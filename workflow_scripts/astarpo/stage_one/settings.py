@@ -121,16 +121,25 @@ class EstimateSettings(Section):
     )
 
 
+FirstSample = Annotated[int, Field(ge=0)]
+
+
 class ValueSettings(EstimateSettings):
     """Settings of `estimate_values`."""
 
     n: Count = Field(8, description="N, samples per prompt")
+    first_sample: FirstSample = Field(
+        0,
+        description="number of the first of these N samples, from 0; where a selection uses the samples before it, V* "
+        "is estimated from fresh ones, and is not too high for the selected prompts",
+    )
 
 
 class SelectionSettings(Section):
     """Settings of `select_prompts`."""
 
     n: Count = Field(8, description="samples per prompt to consider; `undecided` needs at least 2")
+    first_sample: FirstSample = Field(0, description="number of the first of these samples, from 0")
     rule: Literal["solved", "undecided"] = Field(
         "solved",
         description="`solved`: correct at least once; `undecided`: correct at least once, but not always",

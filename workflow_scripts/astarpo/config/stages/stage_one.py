@@ -170,14 +170,14 @@ def generation_settings(config: Config, reference: str) -> GenerationSettings:
 
 
 def graded_blocks(config: Config, entry: ValueEntry | SelectionEntry) -> list[str]:
-    """List the graded blocks with the first N samples of every prompt."""
-    names = blocks(config, entry.dataset, entry.n)
+    """List the graded blocks with the samples of an estimate or selection."""
+    names = blocks(config, entry)
     return [block_path(entry.reference, entry.dataset, block, "graded.parquet") for block in names]
 
 
 def sampled_blocks(config: Config, entry: ValueEntry) -> list[str]:
-    """List the blocks with the first N samples of every prompt."""
-    names = blocks(config, entry.dataset, entry.n)
+    """List the blocks with the samples of an estimate."""
+    names = blocks(config, entry)
     return [block_path(entry.reference, entry.dataset, block, "parquet") for block in names]
 
 
