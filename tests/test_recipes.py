@@ -40,6 +40,7 @@ RECIPES = ROOT / "config" / "recipes"
 SIZES = ("1.5b", "3b", "7b")
 COMBINATIONS = [
     ["arithmetic_smollm2"],
+    ["arithmetic_smollm2", "arithmetic_smollm2_controls"],
     ["arithmetic_smollm2", "comparison_llm"],
     ["smollm2_gsm8k"],
     ["smollm2_gsm8k", "smollm2_gsm8k_slice"],

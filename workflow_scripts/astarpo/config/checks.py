@@ -149,6 +149,8 @@ def _task_errors(config: Config) -> Iterator[str]:
                 entry.source, LocalFile | HubData
             ):
                 yield f"{key}.columns.verifier: required by verifier `multiple`, refused by all others"
+            if entry.random_reward is not None and entry.verifier != "random":
+                yield f"{key}.random_reward: has no effect with verifier '{entry.verifier}'; use `random`, or remove it"
             if entry.columns.problem == entry.columns.gold:
                 yield f"{key}.columns.gold = '{entry.columns.gold}': is also the problem's column; choose another"
             if entry.columns.gold_boxed and entry.columns.gold_after is not None:

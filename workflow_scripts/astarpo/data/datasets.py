@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 
 from astarpo.common.errors import InputError
 from astarpo.common.seeds import unit_hash
-from astarpo.data.golds import UNREADABLE, GoldLog, try_own_verifier
+from astarpo.data.golds import UNREADABLE, GoldLog, gold_of_coin, try_own_verifier
 from astarpo.data.prompts import render
 from astarpo.data.rows import Card, DatasetRow, GoldEntries, Problem
 from astarpo.data.settings import (
     Contamination,
     DatasetSettings,
     Decontamination,
+    RandomReward,
 )
 from astarpo.data.sources import describe_source, read_source
 
@@ -87,11 +88,14 @@ def _shared(
 
 def _finished_row(raw: Problem, index: int, occurrence: int, settings: DatasetSettings) -> DatasetRow:
     assert raw["gold"] is not None, "a row without a gold answer is dropped"
+    identifier, gold = prompt_id(raw["problem"], occurrence), raw["gold"]
+    if settings.verifier == "random":
+        gold = gold_of_coin(settings.random_reward or RandomReward(), identifier)
     return {
-        "prompt_id": prompt_id(raw["problem"], occurrence),
+        "prompt_id": identifier,
         "problem": raw["problem"],
         "prompt": render(settings.template, raw["problem"]),
-        "gold": raw["gold"],
+        "gold": gold,
         "verifier": settings.verifier,
         "worked_solution": raw["worked_solution"],
         "source_index": index,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import math
 from collections import Counter
 from collections.abc import Sequence
@@ -11,7 +12,7 @@ from decimal import Decimal
 from astarpo.common.errors import InputError, shortened
 from astarpo.data.boxed import last_boxed
 from astarpo.data.rows import Card, DifferingDuplicate, GoldEntries, UnreadableGold
-from astarpo.data.settings import Columns
+from astarpo.data.settings import Columns, RandomReward
 
 UNREADABLE = "gold answer does not verify against itself"
 SHOWN = 5  # rows of each kind on the terminal; the card lists all
@@ -122,7 +123,7 @@ def verifies(verifier: str, gold: str) -> bool:
     makes grading run again, but not sampling.
     """
     verifiers = importlib.import_module("astarpo.rewards.verifiers")
-    if verifiers.is_own(verifier):
+    if verifiers.is_own(verifier) or verifier == "random":
         return True  # the correct response to a gold answer is unknown
     try:
         verdict = verifiers.VERIFIERS[verifier](gold, verifiers.right_response(verifier, gold))
@@ -130,6 +131,16 @@ def verifies(verifier: str, gold: str) -> bool:
         # Whatever the verifier raises, a gold answer that it cannot read is dropped and counted.
         return False
     return bool(verdict.status == "correct")
+
+
+def gold_of_coin(coin: RandomReward, prompt_id: str) -> str:
+    """Write the gold answer of the verifier `random`: a verifier does not see the prompt, so this names it.
+
+    Args:
+        coin: share and seed.
+        prompt_id: of the prompt.
+    """
+    return json.dumps({"prompt": prompt_id, "seed": coin.seed, "share": coin.share}, sort_keys=True)
 
 
 def try_own_verifier(verifier: str, golds: Sequence[str]) -> None:

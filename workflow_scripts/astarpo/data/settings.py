@@ -118,6 +118,13 @@ class Contamination(Section):
     threshold: PositiveShare = Field(0.7, description="share of the shorter problem's n-grams that the other also has")
 
 
+class RandomReward(Section):
+    """The coin of the verifier `random`."""
+
+    share: PositiveShare = Field(0.5, description="probability that a response is correct, whatever it says")
+    seed: Seed = Field(0, description="other seeds make other responses correct")
+
+
 class TaskSettings(Section):
     """Settings of `prepare_benchmark`; those of `prepare_dataset` are `DatasetSettings`."""
 
@@ -132,8 +139,9 @@ class TaskSettings(Section):
     template: str = Field("{problem}", description="the prompt; `{problem}` stands for the problem")
     verifier: str = Field(
         description="what grades responses: `math`, `gsm8k`, `gsm8k_flexible`, `integer`, `countdown`, `multiple`, "
-        "or a custom function, `path/to/file.py:function`"
+        "`random` (a coin, as a control), or a custom function, `path/to/file.py:function`"
     )
+    random_reward: RandomReward | None = Field(None, description="the coin of verifier `random`; null: its defaults")
 
 
 class Decontamination(Contamination):

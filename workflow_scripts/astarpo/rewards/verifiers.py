@@ -14,6 +14,7 @@ from astarpo.common.own_files import load_own, own_files
 from astarpo.rewards.countdown import countdown, countdown_solution
 from astarpo.rewards.latex import math, math_quickly
 from astarpo.rewards.numbers import gsm8k, gsm8k_flexible, integer
+from astarpo.rewards.random_reward import random
 from astarpo.rewards.verdicts import Response, Status, Verdict, Verifier
 
 __all__ = ["VERIFIERS", "Entry", "Response", "Status", "Verdict", "Verifier"]
@@ -89,6 +90,7 @@ def _nothing_quickly(gold: str, response: Response) -> None:
     return None
 
 
+_COIN = '{"prompt": "a", "seed": 0, "share": 0.5}'
 _SUM = '{"numbers": [2, 3], "solution": "2+3", "target": 5}'
 REGISTRY: dict[str, Entry] = {
     "countdown": Entry(
@@ -157,6 +159,7 @@ REGISTRY: dict[str, Entry] = {
         _multiple_quickly,
         (("integer: 12", r"\boxed{12}", "correct"), ("math: 12", r"\boxed{13}", "incorrect")),
     ),
+    "random": Entry(random, None, random, ((_COIN, "8", "correct"), (_COIN, "7", "incorrect"))),
 }
 VERIFIERS: dict[str, Verifier] = {name: entry.judge for name, entry in REGISTRY.items()}
 
@@ -177,7 +180,7 @@ def right_response(verifier: str, gold: str) -> Response | None:
 
 def takes_answers(verifier: str) -> bool:
     """Whether an extracted answer can serve as a gold answer of this verifier."""
-    return verifier in REGISTRY and verifier not in ("countdown", "multiple")
+    return verifier in REGISTRY and verifier not in ("countdown", "multiple", "random")
 
 
 # Users' verifiers.
