@@ -455,6 +455,14 @@ def test_settings_of_each_method_are_those_of_its_functions(method):
             "runs.mine.value: required by baseline `v_star`",
         ),
         (
+            {"method": "reinforce", "baseline": "constant"},
+            "runs.mine.constant = 0: must be above 0 with baseline `constant`",
+        ),
+        (
+            {"method": "reinforce", "baseline": "zero", "constant": 0.25},
+            "runs.mine.constant = 0.25: must be above 0 with baseline `constant`, is refused by all others",
+        ),
+        (
             {"method": "a_star_po", "value": "v-star", "responses_per_prompt": 2},
             "a_star_po takes exactly 1",
         ),

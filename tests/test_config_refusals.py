@@ -114,7 +114,7 @@ def test_a_list_is_empty_only_where_that_is_its_default(section, key, schema):
     ("section", "key", "schema"), [p for p in LISTS if p.values[1] != "seeds"]
 )  # of seeds `test_config` sees to it
 def test_no_list_names_anything_twice(section, key, schema):
-    item = {"trackers": "wandb", "path": "a.jsonl", "kinds": "times table"}.get(key, "a")
+    item = {"trackers": "wandb", "path": "a.jsonl", "kinds": "times table", "factors": 7}.get(key, "a")
     assert "repeated" in errors(section, key, [item, item])
 
 
@@ -190,6 +190,14 @@ HELD_OUT = "benchmarks__held_dash_out"
         (
             {f"{SUMS}__source": {"kind": "countdown", "count": 9, "min_numbers": 5}},
             "datasets.sums.source.min_numbers = 5: must not be above max_numbers (4)",
+        ),
+        (
+            {f"{SUMS}__source": {"kind": "multiple_above", "count": 9, "factors": [100, 101]}},
+            "datasets.sums.source.factors = 101: must not be above span (100)",
+        ),
+        (
+            {f"{SUMS}__source": {"kind": "multiple_above", "count": 9, "largest": 99}},
+            "datasets.sums.source.span = 100: must not be above largest (99)",
         ),
         ({f"{SCRATCH}__kv_heads": 3}, "references.tiny.source.kv_heads = 3: must divide heads (4)"),
         ({f"{SCRATCH}__kv_heads": 8}, "references.tiny.source.kv_heads = 8: must divide heads (4)"),

@@ -10,7 +10,7 @@ import pytest
 from astarpo.common.errors import InputError
 from astarpo.common.seeds import unit_hash
 from astarpo.data import datasets
-from astarpo.data.generators import arithmetic, chain_sums, countdowns, solve_chain_sum
+from astarpo.data.generators import arithmetic, chain_sums, countdowns, multiples_above, solve_chain_sum
 from astarpo.data.settings import DatasetSettings
 
 OPTIONS = {
@@ -100,6 +100,48 @@ def test_countdowns_have_a_solution_that_uses_every_number_once():
         assert sorted(used) == sorted(gold["numbers"]) and max(used) <= 20
         assert row["worked_solution"].endswith(f"\\boxed{{{gold['solution']}}}")
         assert f"Make {gold['target']} from {gold['numbers'][0]}, " in row["problem"]
+
+
+MULTIPLES = {"count": 6000, "seed": 0, "factors": (2, 7, 13), "largest": 30, "span": 15}
+
+
+def right_answers(factor, above, at_most):
+    return {number for number in range(above + 1, at_most + 1) if number % factor == 0}
+
+
+def test_multiples_above_draw_every_right_answer_equally_often():
+    rows = list(multiples_above(**MULTIPLES))
+    assert rows == list(multiples_above(**MULTIPLES)) != list(multiples_above(**{**MULTIPLES, "seed": 1}))
+    assert Counter(row["level"] for row in rows) == {"2": 2000, "7": 2000, "13": 2000}
+    drawn: dict[str, Counter[int]] = {}
+    for row in rows:
+        gold = json.loads(row["gold"])
+        assert row["problem"] == f"a multiple of {gold['factor']} above {gold['above']}, at most {gold['at_most']}"
+        assert row["level"] == str(gold["factor"]) and 0 <= gold["above"] <= 15
+        assert gold["at_most"] == gold["above"] + 15
+        drawn.setdefault(row["gold"], Counter())[int(row["worked_solution"][len("\\boxed{") : -1])] += 1
+    assert len(drawn) == 3 * 16
+    for text, counts in drawn.items():
+        gold = json.loads(text)
+        assert set(counts) == right_answers(**gold)
+        expected = counts.total() / len(counts)
+        assert all(abs(count - expected) < 5 * expected**0.5 for count in counts.values())
+
+
+def test_a_warm_start_set_keeps_several_solutions_of_one_problem_and_another_set_none():
+    entry = {
+        "source": {"kind": "multiple_above", "count": 6000, "largest": 30, "span": 15},
+        "verifier": "multiple_above",
+    }
+    every, card = datasets.prepare(DatasetSettings(**entry, drop_duplicates=False), "d")
+    assert len(every) == 6000 and not card["unreadable_golds"] and not card["differing_duplicates"]
+    assert len({row["prompt_id"] for row in every}) == 6000
+    solutions: dict[str, set[str]] = {}
+    for row in every:
+        solutions.setdefault(row["problem"], set()).add(row["worked_solution"])
+    assert len(solutions["a multiple of 2 above 15, at most 30"]) == 8
+    once, _ = datasets.prepare(DatasetSettings(**entry), "d")
+    assert {row["problem"] for row in once} == set(solutions) and len(once) == len(solutions) == 5 * 16
 
 
 KINDS = ("one-digit sum", "times table", "two-digit sum", "two-digit difference")

@@ -241,11 +241,12 @@ def test_gradient_of_a_star_po_where_policy_and_reference_are_equal():
         ("running_mean", [0.6, -0.4, 0.6, 0.6]),
         ("leave_one_out", [1.0, -1.0, 0.0, 0.0]),
         ("v_star", [0.5, -0.5, 0.5, 0.5]),
+        ("constant", [0.8, -0.2, 0.8, 0.8]),
     ],
 )
 def test_baselines(baseline, expected):
     batch = rollout([1.0, 0.0, 1.0, 1.0], [0, 0, 1, 1], v_star_B=torch.full((4,), 0.5), running_mean=0.4)
-    found = reinforce.prepare(batch, baseline=baseline)["advantage_B"]
+    found = reinforce.prepare(batch, baseline=baseline, constant=0.2)["advantage_B"]
     assert found.tolist() == pytest.approx(expected)
 
 
@@ -366,6 +367,7 @@ SETTINGS = {
         "beta2": 0.5,
         "kl_in_reward": True,
         "baseline_decay": 0.9,
+        "constant": 0.0,
         "value_scale": 1.0,
         **SCALE,
     },

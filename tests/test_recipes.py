@@ -10,6 +10,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,8 @@ COMBINATIONS = [
     ["comparison"],
     ["comparison", "learning_rates"],
     ["comparison", "comparison_tokens"],
+    ["baseline_study"],
+    ["diverse_answers"],
     ["fresh_samples"],
     ["pass_at_64"],
     ["ablations"],
@@ -70,6 +73,7 @@ COMBINATIONS = [
 
 AROUND_THE_DEFAULT = (
     "comparison",
+    "baseline_study",
     "fresh_samples",
     "pass_at_64",
     "ablations",
@@ -380,6 +384,19 @@ def test_the_comparison_is_on_equal_terms(names):
         "reinforce",
         "oapl",
     }
+
+
+@pytest.mark.parametrize(("name", "seeds", "rates"), [("baseline_study", 10, 3), ("diverse_answers", 3, 1)])
+def test_baselines_are_compared_on_equal_terms(name, seeds, rates):
+    runs = list(configured([name]).runs.values())
+    same = [key for key in SAME if key not in ("lr", "prompts_per_batch")]
+    assert len({tuple(getattr(run, key) for key in same) for run in runs}) == 1
+    assert {run.prompts_per_batch * run.responses_per_prompt for run in runs} == {128}
+    assert {(len(run.seeds), run.beta2, run.validation, run.validate_every) for run in runs} == {
+        (seeds, 1e-3, runs[0].validation, runs[0].validate_every)
+    }
+    by_rate = Counter(run.lr for run in runs)
+    assert len(by_rate) == rates and len(set(by_rate.values())) == 1
 
 
 def test_every_method_has_the_same_three_rates_and_one_of_them_was_chosen():

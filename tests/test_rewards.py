@@ -190,6 +190,7 @@ def test_math_gives_up_in_time_and_the_next_item_still_works():
         ("math", r"\frac12"),
         ("multiple", "math: 2"),
         ("countdown", '{"numbers": [2, 3], "target": 6, "solution": "2*3"}'),
+        ("multiple_above", '{"factor": 7, "above": 28, "at_most": 35}'),
     ],
 )
 def test_every_verifier_accepts_its_own_spelling_of_a_right_answer(verifier, gold):

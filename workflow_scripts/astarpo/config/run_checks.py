@@ -88,6 +88,8 @@ def _method_errors(key: str, run: RunEntry) -> Iterator[str]:
         yield f"{key}.responses_per_prompt = {n}: {run.method} takes {allowed}"
     if isinstance(run, ReinforceRun) and (run.baseline == "v_star") != (run.value is not None):
         yield f"{key}.value: required by baseline `v_star`, refused by all others"
+    if isinstance(run, ReinforceRun) and (run.baseline == "constant") != (run.constant > 0):
+        yield f"{key}.constant = {run.constant:g}: must be above 0 with baseline `constant`, is refused by all others"
     if isinstance(run, AStarPORun | ReinforceRun):
         yield from _value_scale_errors(key, run)
 

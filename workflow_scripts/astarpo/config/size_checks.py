@@ -8,7 +8,7 @@ from astarpo.common.kinds import LEAST_DIVISOR
 from astarpo.config.methods import GRPORun, PPORun, Run
 from astarpo.config.runs import Config
 from astarpo.config.schema import ReferenceEntry, TaskEntry, WarmStart
-from astarpo.data.settings import Arithmetic, ChainSums, Countdowns, HubData, LocalFile
+from astarpo.data.settings import GeneratedTask, HubData, LocalFile, MultiplesAbove
 from astarpo.stage_one.settings import Scratch
 
 RANGES = ("terms", "digits", "numbers")  # of generated problems: min_..., max_...
@@ -41,6 +41,13 @@ def _range_errors(key: str, entry: TaskEntry) -> Iterator[str]:
         low, high = source.get(f"min_{quantity}"), source.get(f"max_{quantity}")
         if low is not None and high is not None and low > high:
             yield f"{key}.source.min_{quantity} = {low}: must not be above max_{quantity} ({high})"
+    if isinstance(entry.source, MultiplesAbove):
+        span, largest = entry.source.span, entry.source.largest
+        if span > largest:
+            yield f"{key}.source.span = {span}: must not be above largest ({largest})"
+        for factor in entry.source.factors:
+            if factor > span:
+                yield f"{key}.source.factors = {factor}: must not be above span ({span})"
 
 
 def _reference_errors(config: Config, key: str, entry: ReferenceEntry) -> Iterator[str]:
@@ -113,7 +120,7 @@ def _decay_errors(key: str, weight_decay: float, rates: dict[str, float]) -> Ite
 
 
 def _batch_errors(key: str, size: int, dataset: str, entry: TaskEntry) -> Iterator[str]:
-    count = entry.source.count if isinstance(entry.source, Arithmetic | ChainSums | Countdowns) else None
+    count = entry.source.count if isinstance(entry.source, GeneratedTask) else None
     for limit, most in (("max_prompts", entry.max_prompts), ("source.count", count)):
         if most is not None and size > most:
             yield f"{key} = {size}: must not be above datasets.{dataset}.{limit} ({most})"

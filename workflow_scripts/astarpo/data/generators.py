@@ -109,6 +109,34 @@ def countdowns(
         }
 
 
+def multiples_above(*, count: int, seed: int, factors: Sequence[int], largest: int, span: int) -> Iterator[Problem]:
+    """Yield problems with many right answers, such as ``a multiple of 7 above 23, at most 123``.
+
+    Args:
+        count: number of rows to generate; some problems may be equal, with different solutions.
+        seed: the same seed gives the same problems and solutions.
+        factors: whose multiples are asked for, taken in turn; none above ``span``, so that every problem has one.
+        largest: largest right answer of any problem.
+        span: difference of a problem's bounds; the lower one is drawn uniformly from 0 to ``largest - span``.
+
+    Yields:
+        Rows with ``problem``, ``gold`` (JSON: ``factor``, ``above``, ``at_most``), ``worked_solution`` (a right answer
+        in a box, each equally probable) and ``level`` (the factor).
+    """
+    random = Random(seed)
+    for number in range(count):
+        factor = factors[number % len(factors)]
+        above = random.randint(0, largest - span)
+        at_most = above + span
+        solution = factor * random.randint(above // factor + 1, at_most // factor)
+        yield {
+            "problem": f"a multiple of {factor} above {above}, at most {at_most}",
+            "gold": json.dumps({"above": above, "at_most": at_most, "factor": factor}),
+            "worked_solution": f"\\boxed{{{solution}}}",
+            "level": str(factor),
+        }
+
+
 def arithmetic(*, count: int, seed: int, kinds: Sequence[str], leave_out: Sequence[str]) -> Iterator[Problem]:
     """Yield short arithmetic as the beginning of a line, such as ``3 + 6 =`` with the answer ``9``.
 
@@ -175,4 +203,5 @@ GENERATORS: dict[str, Callable[..., Iterator[Problem]]] = {
     "chain_sum": chain_sums,
     "countdown": countdowns,
     "arithmetic": arithmetic,
+    "multiple_above": multiples_above,
 }

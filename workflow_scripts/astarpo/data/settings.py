@@ -66,6 +66,23 @@ class Arithmetic(Section):
     )
 
 
+class MultiplesAbove(Section):
+    """Generated problems with many right answers: `a multiple of 7 above 23, at most 123`.
+
+    The worked solution is one of the right answers, drawn at random for each row. With `drop_duplicates: false` a
+    problem keeps all its rows, and a warm start on them teaches many answers to it. The column `level` is the factor.
+    """
+
+    kind: Literal["multiple_above"]
+    count: Count = Field(description="number of rows, before duplicates are dropped")
+    seed: Seed = Field(0, description="the same seed gives the same problems and solutions")
+    factors: Annotated[tuple[Count, ...], Field(min_length=1), Distinct] = Field(
+        (2, 5, 3, 7, 13), description="whose multiples are asked for, in turn; the larger, the harder to guess"
+    )
+    largest: Count = Field(999, description="largest right answer of any problem")
+    span: Count = Field(100, description="difference of a problem's bounds; their place is drawn at random")
+
+
 class LocalFile(Section):
     """Local files: JSON Lines or parquet, one problem per row."""
 
@@ -83,7 +100,8 @@ class HubData(Section):
     revision: Text | None = Field(None, description="commit or tag; null takes the newest")
 
 
-DataSource = Annotated[Arithmetic | ChainSums | Countdowns | LocalFile | HubData, Field(discriminator="kind")]
+GeneratedTask = Arithmetic | ChainSums | Countdowns | MultiplesAbove
+DataSource = Annotated[GeneratedTask | LocalFile | HubData, Field(discriminator="kind")]
 
 
 class Columns(Section):
@@ -138,8 +156,8 @@ class TaskSettings(Section):
     drop_duplicates: bool = Field(True, description="drop problems whose text has occurred before")
     template: str = Field("{problem}", description="the prompt; `{problem}` stands for the problem")
     verifier: str = Field(
-        description="what grades responses: `math`, `gsm8k`, `gsm8k_flexible`, `integer`, `countdown`, `multiple`, "
-        "`random` (a coin, as a control), or a custom function, `path/to/file.py:function`"
+        description="what grades responses: `math`, `gsm8k`, `gsm8k_flexible`, `integer`, `countdown`, "
+        "`multiple_above`, `multiple`, `random` (a coin, as a control), or a custom function, `path/to/file.py:function`"
     )
     random_reward: RandomReward | None = Field(None, description="the coin of verifier `random`; null: its defaults")
 

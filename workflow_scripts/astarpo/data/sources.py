@@ -13,7 +13,7 @@ from astarpo.common.errors import InputError
 from astarpo.data.generators import GENERATORS
 from astarpo.data.golds import SpelledFloat, gold_of, text_of
 from astarpo.data.rows import Problem, SourceRow
-from astarpo.data.settings import Arithmetic, ChainSums, Columns, Countdowns, DataSource, HubData, LocalFile
+from astarpo.data.settings import Columns, DataSource, GeneratedTask, HubData, LocalFile
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -43,7 +43,7 @@ def read_source(source: DataSource, columns: Columns) -> Iterator[Problem]:
     Raises:
         InputError: naming file, row and column.
     """
-    if isinstance(source, Arithmetic | ChainSums | Countdowns):
+    if isinstance(source, GeneratedTask):
         yield from GENERATORS[source.kind](**source.model_dump(exclude={"kind"}))
         return
     for index, raw in enumerate(read_rows(source), start=1):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from astarpo.common.kinds import BelowOne, NotNegative
+from astarpo.common.kinds import BelowOne, NotNegative, Share
 from astarpo.objectives.loss_terms import leave_one_out_mean
 from astarpo.objectives.method import Method
 from astarpo.objectives.rollout import Rollout
@@ -19,32 +19,35 @@ if TYPE_CHECKING:
 class ReinforceSettings(ValueScaleSettings):
     """Settings of REINFORCE."""
 
-    baseline: Literal["v_star", "zero", "batch_mean", "running_mean", "leave_one_out"] = Field(
+    baseline: Literal["v_star", "zero", "constant", "batch_mean", "running_mean", "leave_one_out"] = Field(
         description="baseline subtracted from the reward"
     )
+    constant: Share = Field(0.0, description="the baseline `constant`; the forecast names the best one")
     beta2: NotNegative = Field(1.0e-3, description="weight of the pull towards the reference")
     kl_in_reward: bool = Field(True, description="false: no pull towards the reference")
     baseline_decay: BelowOne = Field(0.9, description="share of a `running_mean` kept at each step")
 
 
-def prepare(rollout: Rollout, *, baseline: str) -> dict[str, Tensor]:
+def prepare(rollout: Rollout, *, baseline: str, constant: float = 0.0) -> dict[str, Tensor]:
     """Compute r - b, without gradient.
 
     Args:
         rollout: the global batch.
-        baseline: b is ``v_star`` (of stage 1, times its scale), ``zero``, ``batch_mean`` (of this batch's rewards),
-            ``running_mean`` (of earlier rollouts) or ``leave_one_out`` (of the other responses to the prompt).
+        baseline: b is ``v_star`` (of stage 1, times its scale), ``zero``, ``constant``, ``batch_mean`` (of this
+            batch's rewards), ``running_mean`` (of earlier rollouts) or ``leave_one_out`` (of the other responses to the
+            prompt).
+        constant: b of ``constant``.
 
     Returns:
         ``advantage_B`` and ``anchor_log_prob_B`` = sum_t ln pi_ref(y_t | .).
     """
     return {
-        "advantage_B": rollout.reward_B - _baseline(rollout, baseline),
+        "advantage_B": rollout.reward_B - _baseline(rollout, baseline, constant),
         "anchor_log_prob_B": (rollout.anchor_log_probs_BT * rollout.mask_BT).sum(-1),
     }
 
 
-def _baseline(rollout: Rollout, baseline: str) -> Tensor | float:
+def _baseline(rollout: Rollout, baseline: str, constant: float) -> Tensor | float:
     if baseline == "v_star":
         if rollout.v_star_B is None:
             raise ValueError("the baseline is V*, but the rollout has no V*")
@@ -53,7 +56,7 @@ def _baseline(rollout: Rollout, baseline: str) -> Tensor | float:
         return leave_one_out_mean(rollout.reward_B, rollout.group_ids_B)
     if baseline == "batch_mean":
         return rollout.reward_B.mean()
-    return {"zero": 0.0, "running_mean": rollout.running_mean}[baseline]
+    return {"zero": 0.0, "constant": constant, "running_mean": rollout.running_mean}[baseline]
 
 
 def loss(

@@ -13,6 +13,7 @@ from astarpo.common.errors import InputError
 from astarpo.common.own_files import load_own, own_files
 from astarpo.rewards.countdown import countdown, countdown_solution
 from astarpo.rewards.latex import math, math_quickly
+from astarpo.rewards.multiple_above import multiple_above, smallest_multiple_above
 from astarpo.rewards.numbers import gsm8k, gsm8k_flexible, integer
 from astarpo.rewards.random_reward import random
 from astarpo.rewards.verdicts import Response, Status, Verdict, Verifier
@@ -91,6 +92,7 @@ def _nothing_quickly(gold: str, response: Response) -> None:
 
 
 _COIN = '{"prompt": "a", "seed": 0, "share": 0.5}'
+_MULTIPLE = '{"above": 23, "at_most": 99, "factor": 7}'
 _SUM = '{"numbers": [2, 3], "solution": "2+3", "target": 5}'
 REGISTRY: dict[str, Entry] = {
     "countdown": Entry(
@@ -160,6 +162,18 @@ REGISTRY: dict[str, Entry] = {
         (("integer: 12", r"\boxed{12}", "correct"), ("math: 12", r"\boxed{13}", "incorrect")),
     ),
     "random": Entry(random, None, random, ((_COIN, "8", "correct"), (_COIN, "7", "incorrect"))),
+    "multiple_above": Entry(
+        multiple_above,
+        smallest_multiple_above,
+        multiple_above,
+        (
+            (_MULTIPLE, r"\boxed{98}", "correct"),
+            (_MULTIPLE, r"\boxed{21}", "incorrect"),
+            (_MULTIPLE, r"\boxed{105}", "incorrect"),
+            (_MULTIPLE, r"\boxed{4*7}", "incorrect"),
+            (_MULTIPLE, "28", "no_answer"),
+        ),
+    ),
 }
 VERIFIERS: dict[str, Verifier] = {name: entry.judge for name, entry in REGISTRY.items()}
 
@@ -180,7 +194,7 @@ def right_response(verifier: str, gold: str) -> Response | None:
 
 def takes_answers(verifier: str) -> bool:
     """Whether an extracted answer can serve as a gold answer of this verifier."""
-    return verifier in REGISTRY and verifier not in ("countdown", "multiple", "random")
+    return verifier in REGISTRY and verifier not in ("countdown", "multiple", "multiple_above", "random")
 
 
 # Users' verifiers.
