@@ -285,6 +285,21 @@ HELD_OUT = "benchmarks__held_dash_out"
             },
             "figures.f.runs: 'b' has no key 'beta2'; remove it from the list",
         ),
+        (
+            {f"{RUN}__keep": {"best": "validation_reward"}, f"{RUN}__validation": None},
+            "runs.a-star-po.keep.best: needs validation prompts; set runs.a-star-po.validation, or leave it out",
+        ),
+        (
+            {f"{RUN}__stop_when": {"validation_below_best": 0.1}, f"{RUN}__validation": None},
+            "runs.a-star-po.stop_when.validation_below_best: needs validation prompts",
+        ),
+        ({f"{RUN}__stop_when": {}}, "runs.a-star-po.stop_when: has no effect; set `validation_below_best` or"),
+        (
+            {f"{RUN}__stop_when": {"kl_per_sequence": 9, "for_validations": 3}},
+            "runs.a-star-po.stop_when.for_validations = 3: has no effect without `validation_below_best`; set it",
+        ),
+        ({f"{RUN}__stop_when": {"validation_below_best": 10}}, "stop_when.validation_below_best = 10: must be"),
+        ({f"{RUN}__keep": {"best": "reward"}}, "runs.a-star-po.keep.best = 'reward': must be 'validation_reward'"),
         ({"figures__f": {"kind": "ablation", "x": "seeds"}}, "figures.f.x = 'seeds': has lists or mappings"),
         ({"figures__f": {"kind": "ablation", "x": "model_dump"}}, "figures.f.x = 'model_dump': no run has this key"),
         ({"figures__f": {"kind": "ablation", "x": "value.copy"}}, "figures.f.x = 'value.copy': no run has this key"),

@@ -23,15 +23,17 @@ MADE_FROM = {
 METRICS = [{"step": 0, "reward": None, "kl_per_sequence": None}] + [
     {"step": step, "reward": step / 20, "kl_per_sequence": 0.5} for step in range(1, 21)
 ]
+FACTS = {"prompts": 17, "exported_step": 12, "last_step": 20, "ended_by": "kl_per_sequence"}
 
 
 def test_the_card_says_what_the_run_was():
-    card = model_card(MADE_FROM, METRICS, {"prompts": 17})
+    card = model_card(MADE_FROM, METRICS, FACTS)
     assert card.startswith("---\nlibrary_name: transformers\n")
     for line in (
         "| method | a_star_po (beta2 = 0.001) |",
         "| seed | 3 |",
         "| training prompts | 17 |",
+        "| exported | the policy after step 12 of 20; the training ended by `kl_per_sequence` |",
         "| reward on training prompts | 0.075 in the first tenth of the steps, 0.975 in the last |",
         "| KL to the reference | 0.500 nats a response in the last tenth |",
         "| dataset | `cd` |\n| reference | `ab` |",
@@ -41,4 +43,4 @@ def test_the_card_says_what_the_run_was():
 
 
 def test_equal_runs_get_equal_cards():
-    assert model_card(MADE_FROM, METRICS, {"prompts": 1}) == model_card(MADE_FROM, METRICS, {"prompts": 1})
+    assert model_card(MADE_FROM, METRICS, FACTS) == model_card(MADE_FROM, METRICS, FACTS)

@@ -418,7 +418,25 @@ def test_cost(tmp_path):
         "log_ratio_per_token": pytest.approx(-1.95),
         "log_ratio": -19.5,
         "hardware": "1 x abacus",
+        "last_step": None,  # older manifests do not say
+        "exported_step": None,
+        "ended_by": None,
     }
+
+
+def test_trainings_that_ended_early_or_exported_another_step_are_listed():
+    def row(seed, last_step, exported_step, ended_by):
+        made = {"run": "go", "seed": seed, "last_step": last_step, "exported_step": exported_step, "ended_by": ended_by}
+        return {**dict.fromkeys(COST.names), **made}
+
+    planned = [row(0, 9, 9, "steps"), row(1, 7, 7, "max_generated_tokens"), row(2, None, None, None)]
+    assert tables.endings_table(frame(planned, COST)) is None
+    others = [row(3, 9, 4, "steps"), row(4, 6, 6, "kl_per_sequence"), row(5, 8, 2, "validation_below_best")]
+    assert tables.endings_table(frame(planned + others, COST)).texts == [
+        ["go", "3", "9", "as planned", "4"],
+        ["go", "4", "6", "early, by stop_when.kl_per_sequence", "6"],
+        ["go", "5", "8", "early, by stop_when.validation_below_best", "2"],
+    ]
 
 
 def test_cost_of_few_steps_without_stage_one(tmp_path):

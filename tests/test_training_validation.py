@@ -17,12 +17,12 @@ from astarpo.training.validation import Validation
 def validation(made, count, **changes):
     """The validation of a trainer, on the first ``count`` of its training prompts."""
     settings = made.settings.changed(**changes)
-    return Validation(made.prompts[:count], made.engine, made.sampler, made.grader, settings, made.seed)
+    return Validation(made.prompts[:count], made.engine, made.grader, settings, made.seed)
 
 
 def validated(made, count, **changes):
     with made.grader:
-        return validation(made, count, **changes).run(3, PhaseClock())
+        return validation(made, count, **changes).run(3, made.sampler, PhaseClock())
 
 
 def test_the_responses_to_the_first_prompts_are_kept_with_their_rewards(tiny_folder):

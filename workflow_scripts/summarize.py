@@ -52,6 +52,7 @@ def main() -> None:
     marks = tables.rank_runs(summary, differences)
     main_tables = tables.main_tables(summary, cost, differences, marks)
     others = (
+        tables.endings_table(cost),
         tables.terms_table(trainings, cost, curves),
         tables.race_table(cost, curves),
         tables.ratio_table(cost, tables.read_paper(arguments.paper)),

@@ -170,5 +170,9 @@ COST = pa.schema(
         ("log_ratio_per_token", pa.float64()),
         ("log_ratio", pa.float64()),
         ("hardware", pa.string()),
+        # The setting that ended the training, and the step whose weights are the policy; null in older manifests.
+        ("last_step", pa.int64()),
+        ("exported_step", pa.int64()),
+        ("ended_by", pa.string()),
     ]
 )

@@ -30,7 +30,22 @@ def run_errors(config: Config) -> Iterator[str]:
             yield from _origin_errors(f"{key}.selection = '{run.selection}'", config.selections[run.selection], run)
         if run.updates_per_rollout > run.prompts_per_batch:
             yield f"{key}.updates_per_rollout = {run.updates_per_rollout}: must not be above prompts_per_batch"
+        yield from _ending_errors(key, run)
         yield from _method_errors(key, run)
+
+
+def _ending_errors(key: str, run: Run) -> Iterator[str]:
+    """Find settings for the end of a training that cannot be judged or have no effect."""
+    if run.validation is None:
+        for setting in run.needs_validation():
+            yield f"{key}.{setting}: needs validation prompts; set {key}.validation, or leave it out"
+    stop = run.stop_when
+    if stop is not None and stop.validation_below_best is None:
+        if stop.kl_per_sequence is None:
+            yield f"{key}.stop_when: has no effect; set `validation_below_best` or `kl_per_sequence`"
+        elif "for_validations" in stop.model_fields_set:
+            count = stop.for_validations
+            yield f"{key}.stop_when.for_validations = {count}: has no effect without `validation_below_best`; set it"
 
 
 def _origin_errors(key: str, entry: ValueEntry | SelectionEntry, run: Run) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from astarpo.tables.checks import check_manifest, check_results
 from astarpo.tables.comparisons import differences
+from astarpo.tables.endings import endings_table
 from astarpo.tables.evaluations import read_answers, score_policies, summarize_scores
 from astarpo.tables.main import latex_table, main_tables
 from astarpo.tables.paper import ratio_table, read_paper
@@ -20,6 +21,7 @@ __all__ = [
     "cost_table",
     "curve_table",
     "differences",
+    "endings_table",
     "latex_table",
     "main_tables",
     "markdown_tables",

@@ -52,6 +52,9 @@ class CostRow(TypedDict):
     log_ratio_per_token: float | None
     log_ratio: float | None
     hardware: str | None
+    last_step: int | None
+    exported_step: int | None
+    ended_by: str | None
 
 
 def curve_table(trainings: Iterable[Training]) -> pd.DataFrame:
@@ -133,6 +136,9 @@ def _cost(training: Training) -> CostRow:
         "log_ratio_per_token": _mean(last, "log_ratio_per_token"),
         "log_ratio": _mean(last, "log_ratio"),
         "hardware": manifest.get("hardware"),
+        "last_step": manifest.get("last_step"),
+        "exported_step": manifest.get("exported_step"),
+        "ended_by": manifest.get("ended_by"),
     }
 
 

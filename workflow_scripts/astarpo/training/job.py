@@ -37,6 +37,7 @@ from astarpo.model.world import World, join_world
 from astarpo.objectives import METHODS, uses_v_star
 from astarpo.sampling.engines import check_engine, make_sampler
 from astarpo.training.compilation import check_can_compile
+from astarpo.training.endings import ending
 from astarpo.training.engine import TorchEngine
 from astarpo.training.history import History
 from astarpo.training.loop import Trainer
@@ -54,7 +55,7 @@ class FinishedRun:
 
     Attributes:
         policy: the trained policy; the engine may hold its weights in another precision, or sharded.
-        weights: the whole trained weights by name, in fp32.
+        weights: the whole weights to export by name, in fp32; needed in the first process only.
         history, facts: for the tables and the manifest.
         is_first: whether this process writes the results.
     """
@@ -115,12 +116,20 @@ def train(
     of_origin = folder_of_origin(Path(scratch), origin_of(made_from, made_from["seed"]), world.is_first)
     of_world = of_origin / f"world-{world.size}"
     of_world.mkdir(parents=True, exist_ok=True)
-    history = Trainer(engine, sampler, prompts, validation, settings, machine, seed).run(of_world)
-    weights = engine.full_weights()
-    if settings.lora is not None:
+    trainer = Trainer(engine, sampler, prompts, validation, settings, machine, seed)
+    history = trainer.run(of_world)
+    exported_step, weights = trainer.exported()
+    if settings.lora is not None and world.is_first:
         policy = merged(folder, settings.lora, weights, trusted)
         weights = policy.model.state_dict()
-    facts = {"prompts": len(prompts), "prompts_left_out": left_out, "trust_remote_code": trusted}
+    facts = {
+        "prompts": len(prompts),
+        "prompts_left_out": left_out,
+        "trust_remote_code": trusted,
+        "last_step": history.metrics[-1]["step"],
+        "exported_step": exported_step,
+        "ended_by": ending(history.metrics, settings),
+    }
     return FinishedRun(policy, weights, history, facts, world.is_first)
 
 
@@ -150,6 +159,8 @@ def _check_can_start(folder: Path, settings: TrainSettings, machine: MachineSett
 def _check_memory(folder: Path, settings: TrainSettings, machine: MachineSettings, world: World) -> None:
     """Refuse a model that does not fit together with its optimizer and the sampler."""
     bytes_each = _bytes_each(settings, machine, world.size)
+    if settings.keep is not None and machine.device == "cpu":
+        bytes_each += LOADING  # the copy of the best weights
     size = parameters_of_folder(folder)
     for_sampler = sampler_bytes(
         settings.sampling_engine,

@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
+from torch import Tensor
+
 from astarpo.common.errors import InputError, Interrupted
 from astarpo.common.machine import MachineSettings
 from astarpo.common.progress import Progress
@@ -18,22 +20,25 @@ from astarpo.objectives import METHODS, build_loss, build_prepare, uses_v_star
 from astarpo.rewards.grading import Grader
 from astarpo.sampling import Sampler
 from astarpo.training import sampler_gap
+from astarpo.training.best_weights import BestWeights
+from astarpo.training.endings import check_can_judge, ending
 from astarpo.training.engine import TorchEngine
 from astarpo.training.history import History, Row
 from astarpo.training.metrics import PHASES, peak_memory_bytes, step_metrics
 from astarpo.training.microbatches import shares_of
 from astarpo.training.prompts import TrainingPrompt, prompts_of_step
 from astarpo.training.response_weights import response_weights
-from astarpo.training.rollout_scoring import build_rollout
+from astarpo.training.rollout_scoring import build_rollout, first_gaps
 from astarpo.training.rollouts import PhaseClock, Responses, draw_responses, requests_for
 from astarpo.training.running_statistics import RunningStatistics
-from astarpo.training.settings import TrainSettings
+from astarpo.training.settings import EARLY, TrainSettings
 from astarpo.training.states import TrainingState
 from astarpo.training.stopping import divergence_explained
 from astarpo.training.trackers import followers
 from astarpo.training.validation import Validated, Validation
 from astarpo.training.value_scale import surprisal_ratio
 
+SCORED_FIRST = 16  # prompts of the first rollout whose sampler gaps are measured before training
 SHOWN = {"reward": "reward", "kl": "kl_per_sequence"}  # on the progress line
 
 
@@ -63,15 +68,17 @@ class Trainer:
                 f"a batch takes {settings.prompts_per_batch} prompts, but only {len(prompts)} are left to train "
                 "on: lower prompts_per_batch, add prompts, or select less strictly"
             )
+        check_can_judge(settings, bool(validation))
         self.settings, self.machine, self.seed = settings, machine, seed
         self.prompts, self.sampler = prompts, sampler
         self.engine, self.world = engine, engine.world
         self.method = METHODS[settings.method]
         self.prepare = build_prepare(settings.method, settings.hyperparameters)
         self.loss = build_loss(settings.method, settings.hyperparameters, settings.sampling.max_new_tokens)
+        self.best = BestWeights()
         self.statistics = RunningStatistics(prompts, settings.hyperparameters, settings.estimate)
         self.grader = Grader(settings.grading, machine.grading_workers)
-        self.validation = Validation(validation, engine, sampler, self.grader, settings, seed)
+        self.validation = Validation(validation, engine, self.grader, settings, seed)
         self.history = History(tuple(self.method.metrics))
 
     def run(self, scratch: Path) -> History:
@@ -103,7 +110,7 @@ class Trainer:
                     self._validate_only()
                 show(self.history.metrics[-1])
             step = first - 1
-            while not self._ends(step, self.history.generated_tokens()):
+            while ending(self.history.metrics, self.settings) is None:
                 step += 1
                 with divergence_explained(step, scratch):
                     metrics = self._step(step)
@@ -111,17 +118,28 @@ class Trainer:
                 progress.advance(1, **_shown(metrics))
                 # Every process must stop after the same step: a signal may reach only one of them, and clocks differ.
                 stop = self.world.any(stopping() or time.monotonic() > deadline)
-                last = self._ends(step, self.history.generated_tokens())
+                last = ending(self.history.metrics, self.settings)
                 if stop or last or step % self.machine.checkpoint_every == 0:
                     self._save(scratch, step)
+                if last in EARLY:
+                    print(f"ends early, after step {step} of {settings.steps}: stop_when.{last}", flush=True)
                 if stop and not last:
                     raise Interrupted(f"after step {step} of {settings.steps}; run the same command to resume")
         return self.history
 
-    def _ends(self, step: int, generated_tokens: int) -> bool:
-        """Whether the training ends with this step, given the tokens generated so far."""
-        limit = self.settings.max_generated_tokens
-        return step >= self.settings.steps or (limit is not None and generated_tokens >= limit)
+    def exported(self) -> tuple[int, dict[str, Tensor]]:
+        """Return the step to export and its whole weights by name; only the first process has those of an earlier one.
+
+        Every process must call this.
+        """
+        if self.best.step is not None:
+            return self.best.step, self.best.weights
+        return len(self.history.metrics) - 1, self.engine.full_weights()
+
+    def _record(self, step: int, metrics: Row, timings: Row, validated: Validated) -> None:
+        self.history.append(step, {**metrics, "validation_reward": validated.reward}, timings, validated.rollouts)
+        if self.settings.keep is not None:
+            self.best.update(self.history.metrics, self.engine)
 
     def _step(self, step: int) -> Row:
         settings, clock = self.settings, PhaseClock()
@@ -152,14 +170,12 @@ class Trainer:
         metrics["surprisal_ratio"] = surprisal_ratio(drawn.surprisals(rows), rewards)
         timings = {f"{phase}_seconds": clock.seconds[phase] for phase in PHASES}
         timings["step_seconds"] = sum(timings.values())
-        generated = self.history.generated_tokens() + sum(len(completion.token_ids) for completion in drawn.completions)
         validated = Validated()
-        if step % settings.validate_every == 0 or self._ends(step, generated):
-            validated = self.validation.run(step, clock)
+        if step % settings.validate_every == 0 or ending([*self.history.metrics, {"step": step, **metrics}], settings):
+            validated = self.validation.run(step, self.sampler, clock)
         timings |= {f"{name}_seconds": clock.seconds[name] for name in ("validate", "metrics")}
         timings["peak_memory_bytes"] = max(self.world.gather(peak_memory_bytes()))
-        metrics["validation_reward"] = validated.reward
-        self.history.append(step, metrics, timings, validated.rollouts)
+        self._record(step, metrics, timings, validated)
         return metrics
 
     def _followers(self, scratch: Path, first: int) -> AbstractContextManager[Callable[[Row], None]]:
@@ -231,26 +247,11 @@ class Trainer:
 
     def _validate_only(self) -> None:
         clock = PhaseClock()
-        validated = self.validation.run(0, clock)
-        metrics = {"validation_reward": validated.reward, **self._first_gaps()}
-        self.history.append(0, metrics, {"validate_seconds": clock.seconds["validate"]}, validated.rollouts)
-
-    def _first_gaps(self) -> dict[str, float]:
-        """Measure the sampler gaps before training, on the beginning of the first rollout."""
+        validated = self.validation.run(0, self.sampler, clock)
         indices = prompts_of_step(len(self.prompts), self.settings.prompts_per_batch, 1, self.seed)
-        requests = requests_for([self.prompts[i] for i in indices[:16]], 1, (self.seed, "train", 1))
-        with self.engine.autocast():
-            drawn = self.sampler.sample(requests, self.settings.sampling)
-        responses = [one.token_ids for one in drawn]
-        prompts = [one.prompt_token_ids for one in requests]
-        micro_batches = self.engine.micro_batches(prompts, responses, range(len(requests)))
-        width = max(map(len, responses))
-        log_probs_BT = self.engine.log_probs("policy", micro_batches, len(requests), width)
-        sampled_BT = sampler_gap.pad([one.log_probs for one in drawn], width)
-        mask_BT = sampler_gap.pad([[1.0] * len(one) for one in responses], width).bool()
-        gaps = sampler_gap.summarise([sampler_gap.token_gaps(log_probs_BT, sampled_BT, mask_BT)])
-        sampler_gap.check(gaps, self.settings.max_sampler_gap, 0)
-        return gaps
+        some = [self.prompts[index] for index in indices[:SCORED_FIRST]]
+        gaps = first_gaps(self.engine, self.sampler, requests_for(some, 1, (self.seed, "train", 1)), self.settings)
+        self._record(0, {**gaps}, {"validate_seconds": clock.seconds["validate"]}, validated)
 
     def _restore(self, scratch: Path) -> int:
         newest = checkpoints.load_newest(scratch, self.world)
@@ -260,6 +261,7 @@ class Trainer:
         self.engine.load_state(state["engine"])
         self.engine.load_shards(checkpoints.folder_of(scratch, step))
         self.statistics.load_state(state["statistics"])
+        self.best.load_state(state["best"], self.world.is_first)
         self.history = History(tuple(self.method.metrics), **json.loads(state["history"]))
         print(f"resuming from the checkpoint of step {step}", flush=True)
         return step
@@ -271,6 +273,7 @@ class Trainer:
             "engine": self.engine.state(),
             "statistics": self.statistics.state(),
             "history": history,
+            "best": self.best.state(),
         }
         with divergence_explained(step, scratch):
             check_weights(self.engine.policy.model.state_dict())

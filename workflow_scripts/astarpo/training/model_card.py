@@ -26,6 +26,7 @@ model that it started from.
 | seed | {seed} |
 | training prompts | {prompts} |
 | steps | {steps} of {prompts_per_batch} prompts, {updates_per_rollout} optimizer step(s) each |
+| exported | the policy after step {exported_step} of {last_step}; the training ended by `{ended_by}` |
 | learning rate | {lr}, {lr_schedule} |
 | sampling | temperature {temperature}, at most {max_new_tokens} tokens |
 | reward on training prompts | {first_reward} in the first tenth of the steps, {last_reward} in the last |
@@ -62,7 +63,7 @@ def model_card(made_from: TrainingProvenance, metrics: list[Row], facts: Mapping
     Args:
         made_from: provenance: ``settings``, ``inputs``, ``seed``.
         metrics: rows of the run, one per step; row 0 is the validation before training.
-        facts: ``prompts``, the number of training prompts.
+        facts: ``prompts``, the number of training prompts; ``exported_step``, ``last_step`` and ``ended_by``.
 
     Returns:
         Markdown with the front matter that model hubs read.
@@ -81,7 +82,7 @@ def model_card(made_from: TrainingProvenance, metrics: list[Row], facts: Mapping
         ),
         updates_per_rollout=settings["updates_per_rollout"],
         seed=made_from["seed"],
-        prompts=facts["prompts"],
+        **{name: facts[name] for name in ("prompts", "exported_step", "last_step", "ended_by")},
         temperature=settings["sampling"]["temperature"],
         max_new_tokens=settings["sampling"]["max_new_tokens"],
         first_reward=_mean(rows[:tenth], "reward"),

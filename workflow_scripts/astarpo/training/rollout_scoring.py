@@ -9,11 +9,43 @@ from torch import Tensor
 
 from astarpo.objectives import METHODS, takes_old_from_update, uses_reference, uses_v_star
 from astarpo.objectives.rollout import Rollout
+from astarpo.sampling import Request, Sampler
+from astarpo.training import sampler_gap
 from astarpo.training.engine import TorchEngine
 from astarpo.training.microbatches import MicroBatch
 from astarpo.training.rollouts import PhaseClock, Responses
 from astarpo.training.running_statistics import RunningStatistics
 from astarpo.training.settings import TrainSettings
+
+
+def first_gaps(
+    engine: TorchEngine, sampler: Sampler, requests: Sequence[Request], settings: TrainSettings
+) -> dict[str, float]:
+    """Measure the sampler gaps before training.
+
+    Args:
+        engine, sampler: with the same weights.
+        requests: some of the first rollout's.
+        settings: of the run.
+
+    Returns:
+        The gaps, see `sampler_gap.summarise`.
+
+    Raises:
+        InputError: they are above `max_sampler_gap`.
+    """
+    with engine.autocast():
+        drawn = sampler.sample(requests, settings.sampling)
+    responses = [one.token_ids for one in drawn]
+    prompts = [one.prompt_token_ids for one in requests]
+    micro_batches = engine.micro_batches(prompts, responses, range(len(requests)))
+    width = max(map(len, responses))
+    log_probs_BT = engine.log_probs("policy", micro_batches, len(requests), width)
+    sampled_BT = sampler_gap.pad([one.log_probs for one in drawn], width)
+    mask_BT = sampler_gap.pad([[1.0] * len(one) for one in responses], width).bool()
+    gaps = sampler_gap.summarise([sampler_gap.token_gaps(log_probs_BT, sampled_BT, mask_BT)])
+    sampler_gap.check(gaps, settings.max_sampler_gap, 0)
+    return gaps
 
 
 def build_rollout(

@@ -14,6 +14,7 @@ from astarpo.common.kinds import (
     Count,
     LearningRate,
     NotNegative,
+    OpenShare,
     Positive,
     Schedule,
     Text,
@@ -25,6 +26,34 @@ from astarpo.objectives.method import Hyperparameter
 from astarpo.rewards.settings import GradingSettings
 from astarpo.sampling.settings import PolicySettings, SamplingSettings
 from astarpo.stage_one.settings import EstimateSettings
+
+Ending = Literal["steps", "max_generated_tokens", "validation_below_best", "kl_per_sequence"]
+EARLY: tuple[Ending, ...] = ("validation_below_best", "kl_per_sequence")
+
+
+class Keep(Section):
+    """Which weights a training exports."""
+
+    best: Literal["validation_reward"] = Field(
+        description="export the weights of the best validation, of equal ones the earliest, in place of the last; "
+        "step 0, the reference, counts. The best of many noisy rewards is too high: compare runs on a benchmark"
+    )
+
+
+class StopWhen(Section):
+    """When a training counts as collapsed and ends early; its policy is exported and evaluated all the same."""
+
+    validation_below_best: OpenShare | None = Field(
+        None,
+        description="end when the validation reward is more than this below the best so far, `for_validations` times "
+        "in a row; 0.1 is ten points; null: never",
+    )
+    for_validations: Count = Field(2, description="validations in a row that must be that low")
+    kl_per_sequence: Positive | None = Field(
+        None,
+        description="end when the metric `kl_per_sequence` of a step is above this; single steps can be far above the "
+        "mean, so set it well above what a sound training reaches; null: never",
+    )
 
 
 class TrainingKeys(Section):
@@ -66,6 +95,8 @@ class TrainingKeys(Section):
         description="validation prompts, from the first on, whose responses are kept in `rollouts.parquet` each time, "
         "to be read; 0: none",
     )
+    keep: Keep | None = Field(None, description="which weights to export; null: the last")
+    stop_when: StopWhen | None = Field(None, description="end a training that has collapsed; null: never")
     lora: Lora | None = Field(None, description="train adapters only; null: all weights")
     engine: Literal["torch", "deepspeed"] = Field(
         "torch",
@@ -86,6 +117,11 @@ class TrainingKeys(Section):
         description="response tokens whose logits exist at the same time, if a micro-batch's take more than 64 MiB; "
         "null: all",
     )
+
+    def needs_validation(self) -> list[str]:
+        """Name the settings that need validation prompts."""
+        below = self.stop_when is not None and self.stop_when.validation_below_best is not None
+        return [*(["keep.best"] if self.keep else []), *(["stop_when.validation_below_best"] if below else [])]
 
 
 class TrainSettings(TrainingKeys, PolicySettings):

@@ -40,9 +40,17 @@ class StatisticsState(TypedDict):
     value_scale: ValueScaleState
 
 
+class BestState(TypedDict):
+    """The state of `best_weights.BestWeights`."""
+
+    step: int | None
+    weights: dict[str, Tensor]
+
+
 class TrainingState(TypedDict):
     """The complete state; ``history`` is JSON."""
 
     engine: EngineState
     statistics: StatisticsState
     history: str
+    best: BestState

@@ -27,7 +27,7 @@ class Validation:
 
     Args:
         prompts: may be empty.
-        engine, sampler, grader: of the training.
+        engine, grader: of the training.
         settings: of the run.
         seed: of the run.
     """
@@ -36,29 +36,29 @@ class Validation:
         self,
         prompts: Sequence[TrainingPrompt],
         engine: TorchEngine,
-        sampler: Sampler,
         grader: Grader,
         settings: TrainSettings,
         seed: int,
     ) -> None:
-        self.prompts, self.engine, self.sampler, self.grader = prompts, engine, sampler, grader
+        self.prompts, self.engine, self.grader = prompts, engine, grader
         self.settings, self.seed = settings, seed
 
-    def run(self, step: int, clock: PhaseClock) -> Validated:
+    def run(self, step: int, sampler: Sampler, clock: PhaseClock) -> Validated:
         """Sample and grade one response to each prompt; every process returns the same.
 
         Args:
             step: the last step; 0 before training.
+            sampler: samples from the policy's current weights.
             clock: for the phase ``validate``.
         """
         if not self.prompts:
             return Validated()
         world = self.engine.world
         # Rollouts may come from a lagged policy, but validation uses the newest one.
-        self.sampler.weights_changed()
+        sampler.weights_changed()
         with clock.phase("validate"), self.engine.autocast():
             drawn = draw_responses(
-                self.sampler,
+                sampler,
                 world.share(self.prompts),
                 1,
                 self.settings.sampling,
