@@ -157,7 +157,8 @@ class TaskSettings(Section):
     template: str = Field("{problem}", description="the prompt; `{problem}` stands for the problem")
     verifier: str = Field(
         description="what grades responses: `math`, `gsm8k`, `gsm8k_flexible`, `integer`, `countdown`, "
-        "`multiple_above`, `multiple`, `random` (a coin, as a control), or a custom function, `path/to/file.py:function`"
+        "`multiple_above`, `multiple`, `random` (a coin, as a control), or a custom function, "
+        "`path/to/file.py:function`"
     )
     random_reward: RandomReward | None = Field(None, description="the coin of verifier `random`; null: its defaults")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
@@ -136,7 +136,9 @@ class Trainer:
             return self.best.step, self.best.weights
         return len(self.history.metrics) - 1, self.engine.full_weights()
 
-    def _record(self, step: int, metrics: Row, timings: Row, validated: Validated) -> None:
+    def _record(
+        self, step: int, metrics: Mapping[str, float | None], timings: Mapping[str, float | None], validated: Validated
+    ) -> None:
         self.history.append(step, {**metrics, "validation_reward": validated.reward}, timings, validated.rollouts)
         if self.settings.keep is not None:
             self.best.update(self.history.metrics, self.engine)
