@@ -62,7 +62,7 @@ class AStarPORun(a_star_po.AStarPOSettings, Run):
 
 
 class GRPORun(grpo.GRPOSettings, Run):
-    """GRPO: the group's mean as baseline, a clipped ratio, a KL term; flags for Dr. GRPO and DAPO."""
+    """GRPO: the group's mean as baseline, a clipped ratio, KL; flags for Dr. GRPO and two of DAPO's four parts."""
 
     method_settings = grpo.GRPOSettings
     method: Literal["grpo"]

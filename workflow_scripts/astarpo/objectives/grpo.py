@@ -1,4 +1,8 @@
-"""GRPO (arXiv 2402.03300): the group's mean as baseline, a clipped ratio, a KL term; flags for Dr. GRPO and DAPO."""
+"""GRPO (arXiv 2402.03300): the group's mean as baseline, a clipped ratio, a KL term; flags for Dr. GRPO and DAPO.
+
+Of DAPO's four parts (arXiv 2503.14476) these are two, ``clip_high`` and the mean over tokens; dynamic sampling and the
+penalty of overlong responses are missing.
+"""
 
 from __future__ import annotations
 
