@@ -47,6 +47,23 @@ def test_the_same_prompts_at_the_first_the_middle_and_the_last_validation(traini
     assert a[4].startswith("… ") and a[4].endswith("word end [not known, cut off]") and len(a[4]) < 280
 
 
+@pytest.mark.parametrize(
+    ("prompts", "shown"),
+    [
+        (["1 + 1 = 2\n12 + 3 =", "1 + 1 = 2\n12 + 4 ="], ["12 + 3 =", "12 + 4 ="]),  # whole lines only
+        (["1 + 1 = 2\n12 + 3 ="], ["1 + 1 = 2\n12 + 3 ="]),
+        (["5 - 1 =", "5 - 2 ="], ["5 - 1 =", "5 - 2 ="]),
+    ],
+)
+def test_the_examples_that_all_prompts_share_are_left_out(tmp_path, prompts, shown):
+    rows = [rollout(step, str(index), prompt=prompt) for step in (0, 5) for index, prompt in enumerate(prompts)]
+    write_table(tmp_path / "rollouts.parquet", rows, ROLLOUTS)
+    (table,) = before_and_after(
+        rollouts_table([{"run": "a", "seed": 0, "rollouts": str(tmp_path / "rollouts.parquet")}])
+    )
+    assert [row[0] for row in table.texts] == shown
+
+
 def test_a_run_that_kept_nothing_has_no_table(tmp_path):
     write_table(tmp_path / "empty.parquet", [], ROLLOUTS)
     assert (

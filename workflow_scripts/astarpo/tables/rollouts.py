@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from os.path import commonprefix
 
 import pandas as pd
 import pyarrow as pa
@@ -44,22 +45,29 @@ def before_and_after(table: pd.DataFrame) -> list[ShownTable]:
         table: the result of `rollouts_table`.
 
     Returns:
-        A table for each run: a row for each prompt, responses with their reward.
+        A table for each run: a row for each prompt, without the lines that all prompts share, and responses with their
+        reward.
     """
     shown = []
     for (run, seed), rows in table.groupby(["run", "seed"], sort=False):
         steps = sorted(set(rows["step"]))
         chosen = sorted({steps[0], steps[len(steps) // 2], steps[-1]})
+        shared = _shared_lines(list(rows["prompt"]))
         body: list[list[str | Cell]] = []
         for _, of_prompt in rows.groupby("prompt_id", sort=False):
             columns = (of_prompt[name] for name in ("response", "reward", "finish_reason"))
             by_step = dict(zip(of_prompt["step"], zip(*columns, strict=True), strict=True))
             cells = [Cell(_ending(by_step[step][0]), _reward(*by_step[step][1:])) for step in chosen]
             prompt = of_prompt.iloc[0]
-            body.append([_ending(prompt["prompt"]), _ending(prompt["gold"]), *cells])
+            body.append([_ending(prompt["prompt"][shared:]), _ending(prompt["gold"]), *cells])
         title = f"{run}, seed {seed}: responses to the same validation prompts, with their rewards"
         shown.append(ShownTable.of(title, ["prompt", "gold", *(f"step {step}" for step in chosen)], body))
     return shown
+
+
+def _shared_lines(prompts: Sequence[str]) -> int:
+    """Count the characters of the whole lines with which all prompts begin, such as few-shot examples."""
+    return commonprefix(prompts).rfind("\n") + 1 if len(set(prompts)) > 1 else 0
 
 
 def _ending(text: str) -> str:
