@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from os.path import commonprefix
+from itertools import takewhile
 
 import pandas as pd
 import pyarrow as pa
@@ -67,7 +67,10 @@ def before_and_after(table: pd.DataFrame) -> list[ShownTable]:
 
 def _shared_lines(prompts: Sequence[str]) -> int:
     """Count the characters of the whole lines with which all prompts begin, such as few-shot examples."""
-    return commonprefix(prompts).rfind("\n") + 1 if len(set(prompts)) > 1 else 0
+    if len(set(prompts)) < 2:
+        return 0
+    lines = zip(*(prompt.split("\n")[:-1] for prompt in prompts), strict=False)
+    return sum(len(alike[0]) + 1 for alike in takewhile(lambda line: len(set(line)) == 1, lines))
 
 
 def _ending(text: str) -> str:
