@@ -61,6 +61,8 @@ COMBINATIONS = [
     ["comparison"],
     ["comparison", "learning_rates"],
     ["comparison", "comparison_tokens"],
+    ["comparison", "comparison_updates"],
+    ["comparison", "comparison_four_updates"],
     ["baseline_study"],
     ["diverse_answers"],
     ["fresh_samples"],
