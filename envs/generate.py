@@ -39,7 +39,7 @@ class Environment(NamedTuple):
 MODEL = "huggingface-hub numpy pyarrow pydantic pydantic-core torch tqdm transformers"
 VERIFIERS = "latex2sympy2-extended math-verify sympy"
 ENVIRONMENTS = {
-    "data": Environment("light", f"{VERIFIERS} datasets numpy pyarrow pydantic pydantic-core reasoning-gym tqdm"),
+    "data": Environment("light", f"{VERIFIERS} datasets pyarrow pydantic pydantic-core reasoning-gym tqdm"),
     # transformers loads the first two to read GGUF files.
     "sampling": Environment("torch", f"{MODEL} tokenizers", "accelerate gguf jinja2 safetensors"),
     "sampling-vllm": Environment("engines-cuda", f"{MODEL} peft vllm", "jinja2 safetensors tokenizers"),

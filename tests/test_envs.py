@@ -77,7 +77,7 @@ def test_a_changed_pin_reaches_every_environment_that_has_it(envs: Path) -> None
 
     assert run_generate(envs).returncode == 0
 
-    for name in ("data", "training", "plotting"):
+    for name in ("values", "training", "plotting"):
         assert (envs / f"{name}.yaml").read_text().count("- numpy==1.2.3\n") == 1
     assert run_generate(envs, "--check").returncode == 0
 

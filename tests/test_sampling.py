@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from astarpo.common.errors import InputError
-from astarpo.common.seeds import derive_seed, uniforms
+from astarpo.common.seeds import derive_seed
 from astarpo.model.loading import load_policy_without_weights
 from astarpo.model.log_probs import collate, token_log_probs
 from astarpo.sampling import Request
@@ -15,6 +15,7 @@ from astarpo.sampling.engines import check_engine
 from astarpo.sampling.seeded_choice import SeededChoice
 from astarpo.sampling.settings import SamplingSettings
 from astarpo.sampling.transformers_engine import TransformersSampler
+from astarpo.sampling.uniforms import uniforms
 
 T1 = SamplingSettings(temperature=1.0, top_p=1.0, max_new_tokens=12)
 

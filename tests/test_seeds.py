@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from astarpo.common.seeds import derive_seed, uniforms, unit_hash
+from astarpo.common.seeds import derive_seed, unit_hash
+from astarpo.sampling.uniforms import uniforms
 
 
 def test_a_seed_depends_on_every_part_its_type_and_its_place():

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 
-import numpy as np
-
 
 def derive_seed(*purpose: str | int) -> int:
     """Hash a purpose to a seed, so that draws do not depend on execution order, batch size or resumption.
@@ -18,22 +16,6 @@ def derive_seed(*purpose: str | int) -> int:
     """
     text = "\x1f".join(f"{type(item).__name__}:{item}" for item in purpose)
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") >> 1
-
-
-def uniforms(seeds: list[int], count: int) -> np.ndarray:
-    """Draw uniforms for several sequences, each row from its own counter-based (Philox) stream.
-
-    Args:
-        seeds: B seeds, one per sequence.
-        count: T draws per sequence; position t of a row depends only on the row's seed and t.
-
-    Returns:
-        float64 array [B, T] in [0, 1).
-    """
-    drawn_BT = np.empty((len(seeds), count))
-    for row, seed in enumerate(seeds):
-        drawn_BT[row] = np.random.Generator(np.random.Philox(key=seed)).random(count)
-    return drawn_BT
 
 
 def unit_hash(text: str) -> float:

@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-from astarpo.common.seeds import uniforms
 from astarpo.model.log_probs import response_length
 from astarpo.model.shared_prefix import LEAST_SHARED, can_share
 from astarpo.sampling import Completion, OnBatch, Request
 from astarpo.sampling.generation import Drawing
 from astarpo.sampling.grouped_query_attention import groups_together
 from astarpo.sampling.settings import SamplingSettings
+from astarpo.sampling.uniforms import uniforms
 
 
 class TransformersSampler:
