@@ -64,9 +64,7 @@ def run(one: dict[str, Any], folder: str, world: World, out: Path) -> None:
     scratch = out / f"{one['name']}-{world.size}"
     scratch.mkdir(parents=True, exist_ok=True)
     if "stop_after" in one:
-        stopped = trainer(folder, world, *told)
-        stopped._ends = lambda number, _: number >= one["stop_after"]  # type: ignore[method-assign]
-        stopped.run(scratch)
+        case.run_until(trainer(folder, world, *told), one["stop_after"], scratch)
     made = trainer(folder, world, *told)
     history = made.run(scratch)
     weights = made.engine.full_weights()

@@ -193,9 +193,7 @@ def test_a_resumed_training_ends_as_one_that_ran_through(folder, tmp_path, preci
         (tmp_path / name).mkdir()
     whole = case.trainer(folder, **how)
     expected = whole.run(tmp_path / "whole").metrics
-    stopped = case.trainer(folder, **how)
-    stopped._ends = lambda step, _: step >= 2  # type: ignore[method-assign]
-    stopped.run(tmp_path / "stopped")
+    case.run_until(case.trainer(folder, **how), 2, tmp_path / "stopped")
     resumed = case.trainer(folder, **how)
     found = resumed.run(tmp_path / "stopped").metrics
     assert [row["reward"] for row in found] == [row["reward"] for row in expected]

@@ -86,9 +86,7 @@ def test_stopped_and_resumed_ends_as_it_would_have(tiny_folder, trained, tmp_pat
     _, expected = trained
     folder = tmp_path / "again"
     folder.mkdir()
-    stopped = case.trainer(tiny_folder, lora=LORA, lr=1e-2)
-    stopped._ends = lambda step, _: step >= 2
-    stopped.run(folder)
+    case.run_until(case.trainer(tiny_folder, lora=LORA, lr=1e-2), 2, folder)
     found = case.trainer(tiny_folder, lora=LORA, lr=1e-2).run(folder).metrics
     wanted = [{**row, "validation_reward": None} for row in expected]
     assert [{**row, "validation_reward": None} for row in found] == wanted

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from astarpo.common.machine import MachineSettings
 from astarpo.data.settings import PromptSettings
@@ -12,6 +13,7 @@ from astarpo.model.world import World
 from astarpo.rewards.settings import GradingSettings
 from astarpo.sampling.settings import SamplingSettings
 from astarpo.sampling.transformers_engine import TransformersSampler
+from astarpo.training import loop
 from astarpo.training.job import make_engine
 from astarpo.training.loop import Trainer
 from astarpo.training.prompts import TrainingPrompt
@@ -156,6 +158,14 @@ def deepspeed_trainer(
     )
     some = prompts(sampled)
     return CheckedTrainer(engine, sampler, some, some[:2], settings, machine, 0)
+
+
+def run_until(made: Trainer, step: int, scratch: Path) -> None:
+    """Run a training as if it ended after a step, with a checkpoint from which another one can go on."""
+    ending = mock.patch.object(loop, "ending", lambda rows, _: "steps" if rows[-1]["step"] >= step else None)
+    with ending:
+        made.run(scratch)
+    assert made.history.metrics[-1]["step"] == step
 
 
 def weights(made: Trainer) -> Any:
