@@ -95,19 +95,6 @@ def exported(made):
     return step, torch.cat([named[name].reshape(-1) for name, _ in made.engine.policy.model.named_parameters()])
 
 
-def killed_in(number, made, scratch):
-    step_of = made._step
-
-    def die(step):
-        if step == number:
-            raise KeyboardInterrupt
-        return step_of(step)
-
-    made._step = die
-    with pytest.raises(KeyboardInterrupt):
-        made.run(scratch)
-
-
 @pytest.fixture(scope="module")
 def whole(tiny_folder, tmp_path_factory):
     """An undisturbed training."""
@@ -126,7 +113,7 @@ def test_the_best_weights_are_exported_and_outlive_their_checkpoint(whole):
 def test_a_kill_changes_no_exported_weight(whole, tiny_folder, tmp_path, every, kill):
     """From the newest checkpoint, from one of the best step, and from the beginning."""
     machine = case.MACHINE.changed(checkpoint_every=every)
-    killed_in(kill, trainer(tiny_folder, machine=machine), tmp_path)
+    case.kill_at(trainer(tiny_folder, machine=machine), kill, tmp_path)
     resumed = trainer(tiny_folder, machine=machine)
     history = resumed.run(tmp_path)
     assert json.dumps(history.metrics) == json.dumps(whole.history.metrics)

@@ -402,7 +402,7 @@ def test_every_method_has_settings_here_and_in_the_configuration(method):
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_a_training_killed_and_resumed_ends_as_it_would_have(tiny_folder, tmp_path, monkeypatch, method):
+def test_a_training_killed_and_resumed_ends_as_it_would_have(tiny_folder, tmp_path, method):
     whole = trainer(tiny_folder, method)
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
@@ -411,17 +411,7 @@ def test_a_training_killed_and_resumed_ends_as_it_would_have(tiny_folder, tmp_pa
     for row in expected[1:]:
         assert all(row[name] is not None for name in ("loss", "kl_per_token", "grad_norm", *METHODS[method].metrics))
     every_two = case.MACHINE.changed(checkpoint_every=2)
-    killed = trainer(tiny_folder, method, every_two)
-    original = killed._step
-
-    def die(step):
-        if step == 4:
-            raise KeyboardInterrupt
-        return original(step)
-
-    monkeypatch.setattr(killed, "_step", die)
-    with pytest.raises(KeyboardInterrupt):
-        killed.run(tmp_path / "b")
+    case.kill_at(trainer(tiny_folder, method, every_two), 4, tmp_path / "b")
     resumed = trainer(tiny_folder, method, every_two)
     assert deterministic(resumed.run(tmp_path / "b")) == expected
     assert torch.equal(case.weights(whole), case.weights(resumed))

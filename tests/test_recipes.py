@@ -388,6 +388,17 @@ def test_the_comparison_is_on_equal_terms(names):
     }
 
 
+@pytest.mark.parametrize(
+    ("names", "responses"),
+    [(["comparison", "comparison_updates"], 128), (["arithmetic_smollm2", "comparison_llm"], 32)],
+)
+def test_methods_are_compared_at_equal_tokens_and_updates(names, responses):
+    runs = configured(names).runs.values()
+    assert {run.prompts_per_batch * run.responses_per_prompt for run in runs} == {responses}
+    equal = {(run.steps, run.updates_per_rollout, run.grad_norm_of, run.lr, len(run.seeds)) for run in runs}
+    assert len(equal) == 1 and len(runs) >= 7
+
+
 @pytest.mark.parametrize(("name", "seeds", "rates"), [("baseline_study", 10, 3), ("diverse_answers", 3, 1)])
 def test_baselines_are_compared_on_equal_terms(name, seeds, rates):
     runs = list(configured([name]).runs.values())

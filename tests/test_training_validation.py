@@ -79,24 +79,14 @@ def test_several_processes_keep_what_one_keeps(tiny_folder, kept):
     assert found[0] == found[1] == alone and len(alone.rollouts) == kept
 
 
-def test_kept_rollouts_outlive_a_kill(tiny_folder, tmp_path, monkeypatch):
+def test_kept_rollouts_outlive_a_kill(tiny_folder, tmp_path):
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
     whole = case.trainer(tiny_folder).run(tmp_path / "a")
     assert [(row["step"], row["prompt_id"]) for row in whole.rollouts] == [
         (step, prompt) for step in (0, 2, 4) for prompt in ("p0", "p1")
     ]
-    killed = case.trainer(tiny_folder)
-    original = killed._step
-
-    def die(step):
-        if step == 4:
-            raise KeyboardInterrupt
-        return original(step)
-
-    monkeypatch.setattr(killed, "_step", die)
-    with pytest.raises(KeyboardInterrupt):
-        killed.run(tmp_path / "b")
+    case.kill_at(case.trainer(tiny_folder), 4, tmp_path / "b")
     resumed = case.trainer(tiny_folder).run(tmp_path / "b")
     assert json.dumps(resumed.rollouts) == json.dumps(whole.rollouts)
     write_table(tmp_path / "rollouts.parquet", resumed.rollouts, ROLLOUTS)

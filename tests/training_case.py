@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import pytest
+
 from astarpo.common.machine import MachineSettings
 from astarpo.data.settings import PromptSettings
 from astarpo.model.world import World
@@ -166,6 +168,19 @@ def run_until(made: Trainer, step: int, scratch: Path) -> None:
     with ending:
         made.run(scratch)
     assert made.history.metrics[-1]["step"] == step
+
+
+def kill_at(made: Trainer, step: int, scratch: Path) -> None:
+    """Run a training that dies when it begins a step, as if it were killed."""
+    original = made._step
+
+    def die(number: int) -> Any:
+        if number == step:
+            raise KeyboardInterrupt
+        return original(number)
+
+    with mock.patch.object(made, "_step", die), pytest.raises(KeyboardInterrupt):
+        made.run(scratch)
 
 
 def weights(made: Trainer) -> Any:

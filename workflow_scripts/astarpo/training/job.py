@@ -113,11 +113,8 @@ def train(
         trained=True,
     )
     print(f"training on {len(prompts)} prompts; left out: {left_out}", flush=True)
-    of_origin = folder_of_origin(Path(scratch), origin_of(made_from, made_from["seed"]), world.is_first)
-    of_world = of_origin / f"world-{world.size}"
-    of_world.mkdir(parents=True, exist_ok=True)
     trainer = Trainer(engine, sampler, prompts, validation, settings, machine, seed)
-    history = trainer.run(of_world)
+    history = trainer.run(_checkpoint_folder(scratch, made_from, world))
     exported_step, weights = trainer.exported()
     if settings.lora is not None and world.is_first:
         policy = merged(folder, settings.lora, weights, trusted)
@@ -131,6 +128,14 @@ def train(
         "ended_by": ending(history.metrics, settings),
     }
     return FinishedRun(policy, weights, history, facts, world.is_first)
+
+
+def _checkpoint_folder(scratch: str, made_from: TrainingProvenance, world: World) -> Path:
+    """Make the folder for checkpoints of this origin by this number of processes."""
+    of_origin = folder_of_origin(Path(scratch), origin_of(made_from, made_from["seed"]), world.is_first)
+    of_world = of_origin / f"world-{world.size}"
+    of_world.mkdir(parents=True, exist_ok=True)
+    return of_world
 
 
 def _load_prompts(
