@@ -138,6 +138,7 @@ def forget() -> None:
     read_code.cache_clear()
     own_files.cache_clear()
     _syntax.cache_clear()
+    _module_file.cache_clear()
 
 
 def _name(path: Path) -> str:
@@ -167,8 +168,11 @@ def _module_files(root: Path, name: str, chosen: Chosen | None) -> Iterator[Path
         dotted = ".".join(packages[:length])
         if dotted in OPTIONAL and not _counts(dotted, chosen):
             return
-        folder = root.joinpath(*packages[:length])
-        if (folder / "__init__.py").is_file():
-            yield folder / "__init__.py"
-        elif folder.with_suffix(".py").is_file():
-            yield folder.with_suffix(".py")
+        if (file := _module_file(root, dotted)) is not None:
+            yield file
+
+
+@cache
+def _module_file(root: Path, dotted: str) -> Path | None:
+    folder = root.joinpath(*dotted.split("."))
+    return next((file for file in (folder / "__init__.py", folder.with_suffix(".py")) if file.is_file()), None)

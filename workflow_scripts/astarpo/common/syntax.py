@@ -45,7 +45,19 @@ def read_syntax(path: Path) -> Syntax:
     """Parse a file."""
     syntax = Syntax()
     _write(ast.parse(path.read_text(encoding="utf-8")), syntax)
+    syntax.texts = _joined(syntax.texts)
     return syntax
+
+
+def _joined(texts: list[str | int]) -> list[str | int]:
+    """One text between two tables, as a file is hashed anew for every script that imports it."""
+    joined: list[list[str] | int] = []
+    for text in texts:
+        if isinstance(text, str) and joined and isinstance(joined[-1], list):
+            joined[-1].append(text)
+        else:
+            joined.append([text] if isinstance(text, str) else text)
+    return ["".join(text) if isinstance(text, list) else text for text in joined]
 
 
 def _write(node: object, syntax: Syntax) -> None:
