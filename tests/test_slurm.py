@@ -11,9 +11,11 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
+from snakemake.utils import update_config
 
 ROOT = Path(__file__).resolve().parent.parent
 CLUSTER = ROOT / "tests/slurm/cluster.sh"
@@ -39,26 +41,24 @@ def _cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 def command(*options: str) -> list[str]:
-    configs = ["config/config.yaml", "tests/configs/smoke.yaml", "changes.yaml"]
-    return [
-        sys.executable,
-        "-m",
-        "snakemake",
-        *options,
-        "--workflow-profile",
-        "profiles/slurm-ci",
-        "--configfile",
-        *configs,
-    ]
+    profile = ["--workflow-profile", "profiles/slurm-ci"]
+    return [sys.executable, "-m", "snakemake", *options, *profile, "--configfile", "slurm.yaml"]
 
 
 def snakemake(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command(*options), cwd=folder, env=ENVIRONMENT, capture_output=True, text=True)
 
 
-def change(folder: Path, **run: object) -> None:
-    changes = {"runs": {"a-star-po": run}, "machine": {"checkpoint_every": 5}} if run else {}
-    (folder / "changes.yaml").write_text(yaml.safe_dump(changes))
+def configure(folder: Path, **run: object) -> None:
+    """Write the configuration: the reduced demo with one run, one benchmark and one figure; ``run`` changes the run."""
+    config: dict[str, Any] = {}
+    for name in ("config/config.yaml", "tests/configs/smoke.yaml"):
+        update_config(config, yaml.safe_load((ROOT / name).read_text()))
+    for section, kept in (("runs", "a-star-po"), ("benchmarks", "held-out"), ("figures", "accuracy")):
+        config[section] = {kept: config[section][kept]}
+    if run:
+        update_config(config, {"runs": {"a-star-po": run}, "machine": {"checkpoint_every": 5}})
+    (folder / "slurm.yaml").write_text(yaml.safe_dump(config))
 
 
 def wait(condition: Callable[[], object], what: str) -> None:
@@ -80,7 +80,7 @@ def project(_cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("project") / "project"
     ignore = shutil.ignore_patterns(".git", ".venv*", ".snakemake", "results", "__pycache__", ".*_cache")
     shutil.copytree(ROOT, folder, ignore=ignore)
-    change(folder)
+    configure(folder)
     done = snakemake(folder, "train")
     assert done.returncode == 0, done.stdout + done.stderr
     return folder
@@ -114,7 +114,7 @@ def stop(main: subprocess.Popen[bytes], folder: Path) -> None:
 
 def test_a_training_that_met_its_walltime_is_sent_again_and_goes_on(project):
     """More steps than any machine makes in the minute that it is granted; stopped once it went on."""
-    change(project, steps=1000000, seeds=[2], validate_every=1000000)
+    configure(project, steps=1000000, seeds=[2], validate_every=1000000)
     limit = [
         "--set-resources",
         "train_policy:runtime=1",
@@ -143,7 +143,7 @@ def test_a_training_that_met_its_walltime_is_sent_again_and_goes_on(project):
 
 
 def test_after_a_killed_main_process_a_restart_starts_no_second_writer(project):
-    change(project, steps=100000, seeds=[3], validate_every=100000)
+    configure(project, steps=100000, seeds=[3], validate_every=100000)
     main = subprocess.Popen(
         command("train"),
         cwd=project,
@@ -167,7 +167,7 @@ def test_after_a_killed_main_process_a_restart_starts_no_second_writer(project):
 
 
 def test_the_rest_of_the_demo(project):
-    change(project)
+    configure(project)
     done = snakemake(project)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "a-star-po" in (project / "results/tables/summary.txt").read_text()
