@@ -68,7 +68,7 @@ test-vllm: .venv-engines/installed ## test sampling with vLLM on this CPU, in a 
 
 test-deepspeed: .venv-engines/installed ## test training with DeepSpeed in two processes on this CPU, in the environment of test-vllm
 	OMP_NUM_THREADS=1 .venv-engines/bin/python -m pytest tests/test_deepspeed.py tests/test_lora.py
-	.venv-engines/bin/python tests/faults --only deepspeed --count 3
+	.venv-engines/bin/python tests/faults --only deepspeed --count 2
 
 test-trl: .venv-trl/installed ## test A*-PO and GRPO against TRL's trainers, in a separate environment
 	.venv-trl/bin/python -m pytest tests/test_trl.py

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import test_reruns
+import warm_snakemake
 import yaml
 
 from astarpo.config import with_typed
@@ -40,11 +38,9 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def snakemake(folder: Path, *options: Any, status: int = 0) -> str:
-    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-    command = [sys.executable, "-m", "snakemake", "--cores", "2", *map(str, options)]
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == status, done.stdout + done.stderr
-    return done.stdout + done.stderr
+    done = warm_snakemake.snakemake(folder, "--cores", "2", *map(str, options))
+    assert done.returncode == status, done.stdout
+    return done.stdout
 
 
 def jobs(listed: str) -> set[str]:

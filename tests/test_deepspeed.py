@@ -44,11 +44,8 @@ OAPL = {
     "log_prob_chunk_tokens": 3,
 }
 OTHERS = [
-    {"name": "ppo-0", "settings": PPO, "machine": {"zero_stage": 0}},
-    {"name": "ppo-2", "settings": PPO, "machine": {"zero_stage": 2}},
     {"name": "ppo-3", "settings": PPO, "machine": {"zero_stage": 3}, "stop_after": 2},
     {"name": "ppo-lora", "settings": {**PPO, "lora": LORA}, "machine": {"zero_stage": 2}},
-    {"name": "oapl-0", "settings": OAPL, "machine": {"zero_stage": 0}},
     {"name": "oapl-2", "settings": OAPL, "machine": {"zero_stage": 2}},
     {"name": "oapl-3", "settings": OAPL, "machine": {"zero_stage": 3}, "stop_after": 2},
     {"name": "oapl-lora", "settings": {**OAPL, "lora": LORA}, "machine": {"zero_stage": 3}},
@@ -70,7 +67,6 @@ TWO = [
         },
     },
     {"name": "chunks", "settings": CHUNKS, "machine": {"zero_stage": 3, "micro_batch": 3}},
-    {"name": "chunks-stopped", "settings": CHUNKS, "machine": {"zero_stage": 3}, "stop_after": 2},
     {
         "name": "chunks-lora",
         "settings": {**CHUNKS, "lora": LORA},
@@ -82,7 +78,7 @@ TWO = [
         "name": "pairs",
         "settings": {"method": "rebel", "hyperparameters": {"eta": 1.0}, "responses_per_prompt": 2},
     },
-    *({"name": f"lora-{stage}", "settings": {"lora": LORA}, "machine": {"zero_stage": stage}} for stage in (2, 3)),
+    {"name": "lora-2", "settings": {"lora": LORA}, "machine": {"zero_stage": 2}},
     {"name": "bfloat16", "settings": {"precision": "bfloat16", "max_sampler_gap": None}},
     {
         "name": "bfloat16-3",
@@ -227,7 +223,7 @@ def test_stopped_and_resumed_ends_as_it_would_have(out, stage):
     assert_same(result(out, f"stopped-{stage}"), result(out, f"zero-{stage}"), 1e-6)
 
 
-@pytest.mark.parametrize("name", ["chunks", "chunks-stopped", "chunks-lora", "chunks-untied"])
+@pytest.mark.parametrize("name", ["chunks", "chunks-lora", "chunks-untied"])
 def test_spread_heads_are_used_in_chunks(out, tiny_folder, tmp_path, name):
     """The two processes cut their tokens into different numbers of chunks; neither waits for the other."""
     lora = LORA if name == "chunks-lora" else None
@@ -246,9 +242,8 @@ def test_chunks_of_spread_heads_have_the_gradient_of_all_logits_at_once(out):
         assert torch.allclose(cut[key], gradient, rtol=0, atol=1e-6), key
 
 
-@pytest.mark.parametrize("stage", [2, 3])
-def test_adapters_train_as_on_one_device(out, tiny_folder, tmp_path, stage):
-    found, expected = result(out, f"lora-{stage}"), plain(tiny_folder, tmp_path, lora=LORA)
+def test_adapters_train_as_on_one_device(out, tiny_folder, tmp_path):
+    found, expected = result(out, "lora-2"), plain(tiny_folder, tmp_path, lora=LORA)
     assert expected[0][-1]["kl_per_sequence"] > 5e-4
     assert_same(found, expected, 1e-4)
 

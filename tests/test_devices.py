@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+import warm_snakemake
 
 from astarpo.common.devices import LOCKS, VISIBLE, check_partitions, visible_devices
 from astarpo.common.errors import InputError
@@ -140,14 +141,9 @@ def test_partitions(tmp_path):
 
 
 def snakemake(*options: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "snakemake", "train", "--forceall", "--nolock", *options],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 1, done.stdout + done.stderr
-    return done.stdout + done.stderr
+    done = warm_snakemake.snakemake(ROOT, "train", "--forceall", "--nolock", *options)
+    assert done.returncode == 1, done.stdout
+    return done.stdout
 
 
 def test_the_workflow_says_so_before_its_first_job(tmp_path):

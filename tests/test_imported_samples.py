@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+import warm_snakemake
 import yaml
 
 from astarpo.common.errors import InputError
@@ -158,26 +156,10 @@ def test_contradictions_are_refused_at_the_start(samples, message):
 
 def snakemake(folder: Path, *options: str) -> str:
     files = [str(ROOT / "config/config.yaml"), str(ROOT / "tests/configs/smoke.yaml"), "mine.yaml"]
-    done = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "snakemake",
-            "--snakefile",
-            "Snakefile",
-            "--cores",
-            "1",
-            *options,
-            "--configfile",
-            *files,
-        ],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout + done.stderr
+    options = ("--snakefile", "Snakefile", "--cores", "1", *options, "--configfile", *files)
+    done = warm_snakemake.snakemake(folder, *options)
+    assert done.returncode == 0, done.stdout
+    return done.stdout
 
 
 def test_stage_one_from_imported_samples(tmp_path):

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
-import sys
 from pathlib import Path
 
+import warm_snakemake
 import yaml
 
 from astarpo.common.code import Code, check_planned, read_code
@@ -21,9 +20,7 @@ def right(gold, response):
 
 
 def snakemake(folder: Path, *options: str, snakefile: Path = ROOT / "Snakefile") -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-    command = [sys.executable, "-m", "snakemake", "--cores", "1", "-s", str(snakefile), *options]
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+    return warm_snakemake.snakemake(folder, "--cores", "1", "-s", str(snakefile), *options)
 
 
 def test_a_space_a_quote_and_braces_in_names(tmp_path: Path) -> None:

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
 import re
 import shlex
 import shutil
 import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
+import warm_snakemake
 import yaml
 from config_case import inputs, settings
 from snakemake.utils import update_config
@@ -98,15 +97,8 @@ def configured(names: list[str]) -> Config:
 
 
 def dry_run(options: list[str], folder: Path = ROOT) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "snakemake", "-n", "--nolock", *options],
-        cwd=folder,
-        env={**os.environ, "HF_HUB_OFFLINE": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    done = warm_snakemake.snakemake(folder, "-n", "--nolock", *options, HF_HUB_OFFLINE="1")
+    assert done.returncode == 0, done.stdout
     return done.stdout
 
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
+import warm_snakemake
 from config_case import DEFAULT
 
 from astarpo.common.code import read_code
@@ -77,10 +76,8 @@ def test_the_place_of_a_record_is_snakemakes(length, tmp_path, monkeypatch):
 
 
 def snakemake(folder: Path, *options: str) -> tuple[int, str]:
-    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-    command = [sys.executable, "-m", "snakemake", "--cores", "1", "-s", str(ROOT / "Snakefile"), *options]
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
-    return done.returncode, done.stdout + done.stderr
+    done = warm_snakemake.snakemake(folder, "--cores", "1", "-s", str(ROOT / "Snakefile"), *options)
+    return done.returncode, done.stdout
 
 
 def test_an_edit_after_the_records_were_deleted_is_not_silent(tmp_path):
