@@ -2,7 +2,9 @@
 
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 import training_case as case
@@ -32,8 +34,15 @@ def data(tmp_path, tiny_policy, tiny_folder):
     return tmp_path
 
 
-def train(data: Path, name: str, monkeypatch: pytest.MonkeyPatch, seed: int = 0, **changes: object) -> Path:
-    """Run the script in this process; return its folder of results."""
+def train(
+    data: Path,
+    name: str,
+    monkeypatch: pytest.MonkeyPatch,
+    seed: int = 0,
+    more: Mapping[str, str] = MappingProxyType({}),
+    **changes: object,
+) -> Path:
+    """Run the script in this process, with ``more`` options; return its folder of results."""
     import train_policy
 
     settings = case.SETTINGS.changed(validate_every=1, lr=0.01, lr_schedule="constant", **changes)
@@ -51,6 +60,7 @@ def train(data: Path, name: str, monkeypatch: pytest.MonkeyPatch, seed: int = 0,
         **{f"out-{one}": str(out / f"{one}.parquet") for one in ("metrics", "timings", "rollouts")},
         "out-model": str(out / "model"),
         "out-manifest": str(out / "manifest.json"),
+        **more,
     }
     options = [part for option, value in arguments.items() for part in (f"--{option}", value)]
     monkeypatch.setattr(sys, "argv", ["train_policy", *options])

@@ -8,10 +8,11 @@ from contextlib import nullcontext
 from pathlib import Path
 
 from astarpo.common import cli
+from astarpo.common.errors import InputError
 from astarpo.common.locks import only_one
 from astarpo.common.provenance import TrainingProvenance, provenance
 
-OUTPUTS = ("model", "metrics", "timings", "rollouts", "manifest")
+OUTPUTS = ("model", "metrics", "timings", "rollouts", "steps", "manifest")
 
 
 def main() -> None:
@@ -30,6 +31,7 @@ def main() -> None:
     parser.add_argument("--out-metrics", required=True, help="parquet file, one row per step")
     parser.add_argument("--out-timings", required=True, help="parquet file, one row per step")
     parser.add_argument("--out-rollouts", required=True, help="parquet file, responses to validation prompts")
+    parser.add_argument("--out-steps", help="folder for the steps that the settings keep")
     parser.add_argument("--out-manifest", required=True, help="JSON written last")
     arguments = parser.parse_args()
     names = ("reference", "dataset", "validation", "selection", "values")
@@ -38,15 +40,18 @@ def main() -> None:
         inputs |= cli.one_or_numbered(name, getattr(arguments, name))
 
     from astarpo.common.machine import MachineSettings
-    from astarpo.training.job import export, train
+    from astarpo.training.export import export
+    from astarpo.training.job import train
     from astarpo.training.settings import TrainSettings
 
     settings = TrainSettings.from_json(arguments.settings)
+    if settings.kept_steps() and arguments.out_steps is None:
+        raise InputError("the settings keep weights of some steps (keep.steps): give --out-steps FOLDER")
     machine = MachineSettings.from_json(arguments.machine, "--machine")
 
     started = time.monotonic()
     made_from: TrainingProvenance = {**provenance(__file__, arguments.settings, inputs), "seed": arguments.seed}
-    outputs = {name: getattr(arguments, f"out_{name}") for name in OUTPUTS}
+    outputs = {name: getattr(arguments, f"out_{name}") for name in OUTPUTS if getattr(arguments, f"out_{name}")}
     # Of the processes of one training the first one writes. The launcher holds a lock as well, but not for processes
     # that outlive their torchrun.
     first = os.environ.get("RANK", "0") == "0"

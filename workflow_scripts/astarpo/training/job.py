@@ -1,23 +1,18 @@
-"""A training as a job: from input files to a finished run, and from there to output files."""
+"""A training as a job: from input files to a finished run."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
-from astarpo.common.columns import ROLLOUTS
 from astarpo.common.errors import InputError
-from astarpo.common.files import write_json, write_table, write_text
 from astarpo.common.machine import MachineSettings
 from astarpo.common.origins import folder_of_origin, origin_of
 from astarpo.common.packages import check_can_import
-from astarpo.common.provenance import TrainingProvenance, manifest
-from astarpo.common.writing import new_folder
+from astarpo.common.provenance import TrainingProvenance
 from astarpo.model.files import described_folder, trusts_remote_code
 from astarpo.model.lengths import Length, check_folder
 from astarpo.model.loading import load_policy
@@ -39,32 +34,12 @@ from astarpo.sampling.engines import check_engine, make_sampler
 from astarpo.training.compilation import check_can_compile
 from astarpo.training.endings import ending
 from astarpo.training.engine import TorchEngine
-from astarpo.training.history import History
+from astarpo.training.export import FinishedRun, Weights
 from astarpo.training.loop import Trainer
-from astarpo.training.metrics import TIMINGS, metrics_schema
-from astarpo.training.model_card import model_card
 from astarpo.training.model_setup import recompute_activations
 from astarpo.training.prompts import TrainingPrompt, load_training_prompts
 from astarpo.training.settings import TrainSettings
 from astarpo.training.trackers import check_installed
-
-
-@dataclass(frozen=True)
-class FinishedRun:
-    """A trained policy with its history and facts about its prompts.
-
-    Attributes:
-        policy: the trained policy; the engine may hold its weights in another precision, or sharded.
-        weights: the whole weights to export by name, in fp32; needed in the first process only.
-        history, facts: for the tables and the manifest.
-        is_first: whether this process writes the results.
-    """
-
-    policy: Policy
-    weights: dict[str, Tensor]
-    history: History
-    facts: dict[str, object]
-    is_first: bool = True
 
 
 def train(
@@ -114,11 +89,16 @@ def train(
     )
     print(f"training on {len(prompts)} prompts; left out: {left_out}", flush=True)
     trainer = Trainer(engine, sampler, prompts, validation, settings, machine, seed)
-    history = trainer.run(_checkpoint_folder(scratch, made_from, world))
+    checkpoints = _checkpoint_folder(scratch, made_from, world)
+    history = trainer.run(checkpoints)
     exported_step, weights = trainer.exported()
-    if settings.lora is not None and world.is_first:
-        policy = merged(folder, settings.lora, weights, trusted)
-        weights = policy.model.state_dict()
+
+    def exportable(trained: Weights) -> tuple[Policy, Weights]:
+        if settings.lora is None:
+            return policy, trained
+        whole = merged(folder, settings.lora, trained, trusted)
+        return whole, whole.model.state_dict()
+
     facts = {
         "prompts": len(prompts),
         "prompts_left_out": left_out,
@@ -127,7 +107,7 @@ def train(
         "exported_step": exported_step,
         "ended_by": ending(history.metrics, settings),
     }
-    return FinishedRun(policy, weights, history, facts, world.is_first)
+    return FinishedRun(exportable, weights, history, facts, trainer.kept.files(checkpoints), world.is_first)
 
 
 def _checkpoint_folder(scratch: str, made_from: TrainingProvenance, world: World) -> Path:
@@ -164,7 +144,7 @@ def _check_can_start(folder: Path, settings: TrainSettings, machine: MachineSett
 def _check_memory(folder: Path, settings: TrainSettings, machine: MachineSettings, world: World) -> None:
     """Refuse a model that does not fit together with its optimizer and the sampler."""
     bytes_each = _bytes_each(settings, machine, world.size)
-    if settings.keep is not None and machine.device == "cpu":
+    if settings.keep is not None and settings.keep.best is not None and machine.device == "cpu":
         bytes_each += LOADING  # the copy of the best weights
     size = parameters_of_folder(folder)
     for_sampler = sampler_bytes(
@@ -241,36 +221,3 @@ def make_engine(
         inject(whole.model, settings.lora, seed)
     engine = DeepSpeedEngine(policy, reference, settings, machine, world, whole)
     return engine, whole or policy
-
-
-def export(
-    finished: FinishedRun,
-    made_from: TrainingProvenance,
-    machine: MachineSettings,
-    outputs: dict[str, str],
-    seconds: float,
-) -> None:
-    """Write model folder, metrics, timings and kept rollouts, and finally the manifest.
-
-    Args:
-        finished: result of `train`.
-        made_from: provenance of the run.
-        machine: recorded in the manifest.
-        outputs: paths of ``model``, ``metrics``, ``timings``, ``rollouts`` and ``manifest``.
-        seconds: wall-clock time of this process; the timings also cover earlier processes of a resumed run.
-    """
-    if not finished.is_first:
-        return
-    with new_folder(outputs["model"]) as partial:
-        finished.policy.save(partial, finished.weights)
-        card = model_card(made_from, finished.history.metrics, finished.facts)
-        write_text(partial / "README.md", card)
-    schema = metrics_schema(finished.history.method_metrics)
-    write_table(outputs["metrics"], finished.history.metrics, schema)
-    write_table(outputs["timings"], finished.history.timings, TIMINGS)
-    write_table(outputs["rollouts"], finished.history.rollouts, ROLLOUTS)
-    described = {name: outputs[name] for name in ("model", "metrics", "rollouts")}
-    write_json(
-        outputs["manifest"],
-        manifest(made_from, described, seconds, machine=machine.model_dump(mode="json"), **finished.facts),
-    )

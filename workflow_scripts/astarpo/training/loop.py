@@ -24,6 +24,7 @@ from astarpo.training.best_weights import BestWeights
 from astarpo.training.endings import check_can_judge, ending
 from astarpo.training.engine import TorchEngine
 from astarpo.training.history import History, Row
+from astarpo.training.kept_steps import KeptSteps
 from astarpo.training.metrics import PHASES, peak_memory_bytes, step_metrics
 from astarpo.training.microbatches import shares_of
 from astarpo.training.prompts import TrainingPrompt, prompts_of_step
@@ -76,6 +77,7 @@ class Trainer:
         self.prepare = build_prepare(settings.method, settings.hyperparameters)
         self.loss = build_loss(settings.method, settings.hyperparameters, settings.sampling.max_new_tokens)
         self.best = BestWeights()
+        self.kept = KeptSteps(settings.kept_steps(), adapters_only=settings.lora is not None)
         self.statistics = RunningStatistics(prompts, settings.hyperparameters, settings.estimate)
         self.grader = Grader(settings.grading, machine.grading_workers)
         self.validation = Validation(validation, engine, self.grader, settings, seed)
@@ -114,6 +116,7 @@ class Trainer:
                 step += 1
                 with divergence_explained(step, scratch):
                     metrics = self._step(step)
+                    self.kept.update(step, self.engine, scratch)
                 show(self.history.metrics[-1])
                 progress.advance(1, **_shown(metrics))
                 # Every process must stop after the same step: a signal may reach only one of them, and clocks differ.
@@ -140,7 +143,7 @@ class Trainer:
         self, step: int, metrics: Mapping[str, float | None], timings: Mapping[str, float | None], validated: Validated
     ) -> None:
         self.history.append(step, {**metrics, "validation_reward": validated.reward}, timings, validated.rollouts)
-        if self.settings.keep is not None:
+        if self.settings.keep is not None and self.settings.keep.best is not None:
             self.best.update(self.history.metrics, self.engine)
 
     def _step(self, step: int) -> Row:
@@ -264,6 +267,7 @@ class Trainer:
         self.engine.load_shards(checkpoints.folder_of(scratch, step))
         self.statistics.load_state(state["statistics"])
         self.best.load_state(state["best"], self.world.is_first)
+        self.kept.load_state(state["kept"], scratch, self.world.is_first)
         self.history = History(tuple(self.method.metrics), **json.loads(state["history"]))
         print(f"resuming from the checkpoint of step {step}", flush=True)
         return step
@@ -276,6 +280,7 @@ class Trainer:
             "statistics": self.statistics.state(),
             "history": history,
             "best": self.best.state(),
+            "kept": self.kept.state(),
         }
         with divergence_explained(step, scratch):
             check_weights(self.engine.policy.model.state_dict())

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from itertools import pairwise
+from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import AfterValidator, Field, SerializerFunctionWrapHandler, field_validator, model_serializer
 from pydantic_core import PydanticCustomError
 
 from astarpo.common.kinds import (
@@ -31,13 +32,34 @@ Ending = Literal["steps", "max_generated_tokens", "validation_below_best", "kl_p
 EARLY: tuple[Ending, ...] = ("validation_below_best", "kl_per_sequence")
 
 
+def _ascending(steps: tuple[int, ...]) -> tuple[int, ...]:
+    if not steps or steps[0] < 1 or any(later <= step for step, later in pairwise(steps)):
+        raise PydanticCustomError(
+            "ascending",
+            "must be steps from 1 on, each later than the one before it; step 0 is the reference, which is evaluated "
+            "in any case",
+        )
+    return steps
+
+
 class Keep(Section):
     """Which weights a training exports."""
 
-    best: Literal["validation_reward"] = Field(
+    best: Literal["validation_reward"] | None = Field(
+        None,
         description="export the weights of the best validation, of equal ones the earliest, in place of the last; "
-        "step 0, the reference, counts. The best of many noisy rewards is too high: compare runs on a benchmark"
+        "step 0, the reference, counts. The best of many noisy rewards is too high: compare runs on a benchmark",
     )
+    steps: Annotated[tuple[int, ...], AfterValidator(_ascending)] | None = Field(
+        None,
+        description="also export the weights after each of these steps and evaluate them on the run's benchmarks; "
+        "ascending, at most the run's `steps`. Each takes the disk space of two models",
+    )
+
+    @model_serializer(mode="wrap")
+    def _without_null(self, dump: SerializerFunctionWrapHandler) -> dict[str, object]:
+        """Leave out what is not set, so that settings without `steps` are the same text as before there were any."""
+        return {key: value for key, value in dump(self).items() if value is not None}
 
 
 class StopWhen(Section):
@@ -118,10 +140,15 @@ class TrainingKeys(Section):
         "null: all",
     )
 
+    def kept_steps(self) -> tuple[int, ...]:
+        """The steps whose weights are exported besides."""
+        return (self.keep.steps if self.keep is not None else None) or ()
+
     def needs_validation(self) -> list[str]:
         """Name the settings that need validation prompts."""
         below = self.stop_when is not None and self.stop_when.validation_below_best is not None
-        return [*(["keep.best"] if self.keep else []), *(["stop_when.validation_below_best"] if below else [])]
+        best = self.keep is not None and self.keep.best is not None
+        return [*(["keep.best"] if best else []), *(["stop_when.validation_below_best"] if below else [])]
 
 
 class TrainSettings(TrainingKeys, PolicySettings):

@@ -48,9 +48,10 @@ class BestState(TypedDict):
 
 
 class TrainingState(TypedDict):
-    """The complete state; ``history`` is JSON."""
+    """The complete state; ``history`` is JSON, ``kept`` the checksums of `kept_steps.KeptSteps` by step."""
 
     engine: EngineState
     statistics: StatisticsState
     history: str
     best: BestState
+    kept: dict[int, str]
