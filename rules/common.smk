@@ -38,8 +38,8 @@ from astarpo.common.settings import canonical_json
 from astarpo.config import load_config, with_typed
 from astarpo.config.lengths import lengths_json
 from astarpo.config.paths import model_path
-from astarpo.config.patterns import NAME, figure_pattern, one_of, samples_pattern
-from astarpo.config.policies import reference_of
+from astarpo.config.patterns import NAME, figure_pattern, one_of, samples_pattern, training_pattern
+from astarpo.config.policies import lists_of_steps, reference_of
 from astarpo.config.stages.table import find_stage
 from astarpo.config.targets import TARGETS
 from astarpo.model.files import content_of
@@ -66,7 +66,7 @@ wildcard_constraints:
     value=NAME,
     run=NAME,
     seed=r"\d+",
-    policy=rf"{NAME}(\.seed-\d+)?",
+    policy=rf"{NAME}(\.seed-\d+(\.step-\d+)?)?",
     protocol=NAME,
     figure=NAME,
 
@@ -176,16 +176,17 @@ def launch_training(wildcards, resources):
     return f"{launch_with_gpu(wildcards, resources)} --processes {MACHINE.devices} --nodes {MACHINE.nodes}"
 
 
-def options(names):
-    """A params function: the options of those inputs that a job has, `--name path ...`."""
+def options(names, more=""):
+    """A params function: the options of those inputs that a job has, `--name path ...`, and `more` with its wildcards."""
 
     def of(wildcards, input):
         given = [(name, input.get(name)) for name in names]
-        return " ".join(
+        listed = [
             f"--{name.replace('_', '-')} {shlex.join([path] if isinstance(path, str) else path)}"
             for name, path in given
             if path
-        )
+        ]
+        return " ".join([*listed, more.format(**wildcards)] if more else listed)
 
     return of
 

@@ -255,6 +255,47 @@ rule show_kinds:
         " --out-html {output.html:q}"
 
 
+rule show_kept_steps:
+    input:
+        unpack(inputs("show_kept_steps")),
+    output:
+        csv="results/tables/kept_steps.csv",
+        parquet="results/tables/kept_steps.parquet",
+        markdown="results/tables/kept_steps.md",
+        html=report(
+            "results/tables/kept_steps.html",
+            caption="../report/kept_steps.rst",
+            category="Tables",
+            labels={"table": "kept steps"},
+        ),
+    log:
+        "results/logs/show_kept_steps.log",
+    benchmark:
+        "results/usage/show_kept_steps.tsv"
+    conda:
+        "../envs/evaluation.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    params:
+        launch=launch,
+        code=code("show_kept_steps"),
+        settings=settings("show_kept_steps"),
+        templates=TEMPLATES,
+    shell:
+        "python {params.launch}"
+        " --log {log:q}"
+        " --code {params.code:q}"
+        " show_kept_steps"
+        " --settings {params.settings:q}"
+        " --plan results/tables/plan.json"
+        " --out-csv {output.csv:q}"
+        " --out-parquet {output.parquet:q}"
+        " --out-markdown {output.markdown:q}"
+        " --out-html {output.html:q}"
+
+
 # plot_training_curves, plot_accuracy, ...: a rule for each kind.
 for KIND in FIGURE_TABLES:
 

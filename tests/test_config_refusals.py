@@ -299,6 +299,33 @@ HELD_OUT = "benchmarks__held_dash_out"
             "runs.a-star-po.stop_when.for_validations = 3: has no effect without `validation_below_best`; set it",
         ),
         ({f"{RUN}__stop_when": {"validation_below_best": 10}}, "stop_when.validation_below_best = 10: must be"),
+        ({f"{RUN}__keep": {}}, "runs.a-star-po.keep: has no effect; set `best` or `steps`, or leave it out"),
+        (
+            {f"{RUN}__keep": {"steps": [5, 41, 50]}, f"{RUN}__steps": 40},
+            "runs.a-star-po.keep.steps = [5, 41, 50]: 41 is above runs.a-star-po.steps, 40; leave it out, or",
+        ),
+        ({f"{RUN}__keep": {"steps": [0, 5]}}, "keep.steps = [0, 5]: must be steps from 1 on, each later than the one"),
+        ({f"{RUN}__keep": {"steps": [5, 5]}}, "keep.steps = [5, 5]: must be steps from 1 on, each later than the one"),
+        ({f"{RUN}__keep": {"steps": [6, 5]}}, "keep.steps = [6, 5]: must be steps from 1 on, each later than the one"),
+        (
+            {"figures__f": {"kind": "kept_steps"}},
+            "figures.f: shows kept steps, but no run keeps any; set `keep: {steps: [...]}` in a run",
+        ),
+        (
+            {
+                f"{RUN}__keep": {"steps": [5]},
+                "figures__f": {"kind": "kept_steps", "benchmark": "one-more-term", "x": "k"},
+            },
+            "figures.f.x = 'k': must be 'step', 'trained_tokens' or 'seconds'",
+        ),
+        (
+            {
+                f"{RUN}__keep": {"steps": [5]},
+                "runs__b": DEFAULT["runs"]["a-star-po"],
+                "figures__f": {"kind": "kept_steps", "runs": ["b"]},
+            },
+            "figures.f.runs: b keeps no steps; set `keep: {steps: [...]}` there, or remove it",
+        ),
         ({f"{RUN}__keep": {"best": "reward"}}, "runs.a-star-po.keep.best = 'reward': must be 'validation_reward'"),
         ({"figures__f": {"kind": "ablation", "x": "seeds"}}, "figures.f.x = 'seeds': has lists or mappings"),
         ({"figures__f": {"kind": "ablation", "x": "model_dump"}}, "figures.f.x = 'model_dump': no run has this key"),

@@ -23,7 +23,7 @@ def rules() -> Iterator[tuple[str, str]]:
     """(name, text) of every rule; those that plot share the name of their script."""
     for path in sorted((ROOT / "rules").glob("*.smk")):
         for text in re.split(r"^(?= *rule\b)", path.read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]:
-            name = re.search(r'rule (\w+):|rule:\s+name:\s+f"(\w+)_\{', text)
+            name = re.search(r'rule (\w+):|rule:\s+name:\s+f"(\w+?)_?\{', text)
             assert name, text.split("\n")[0]
             yield name[1] or name[2], text
 

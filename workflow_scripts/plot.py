@@ -9,6 +9,7 @@ def main() -> None:
     parser = cli.parser(__doc__)
     for table in ("summary", "cost", "curves"):
         parser.add_argument(f"--{table}", help="parquet file written by summarize")
+    parser.add_argument("--kept-steps", help="parquet file written by show_kept_steps")
     parser.add_argument("--values", help="parquet file written by estimate_values")
     parser.add_argument("--forecast", help="parquet file written by forecast_noise")
     parser.add_argument("--out-png", required=True, help="the figure for the screen")
@@ -20,7 +21,8 @@ def main() -> None:
     from astarpo.figures.style import save
 
     settings = read_settings(arguments.settings)
-    paths = {name: getattr(arguments, name) for name in ("summary", "cost", "curves", "values", "forecast")}
+    names = ("summary", "cost", "curves", "kept_steps", "values", "forecast")
+    paths = {name: getattr(arguments, name) for name in names}
     figure = plot(settings, {name: path for name, path in paths.items() if path is not None})
     save(figure, arguments.out_png, arguments.out_pdf, settings.dpi)
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from astarpo.config.paths import block_path
-from astarpo.config.policies import evaluations, references_of_runs, trainings
+from astarpo.config.policies import evaluations, evaluations_of_steps, kept_steps, references_of_runs, trainings
 from astarpo.config.runs import Config
 from astarpo.config.samples import blocks, is_imported
 from astarpo.config.schema import SelectionEntry, ValueEntry
@@ -75,7 +75,9 @@ def _jobs(config: Config) -> Iterator[tuple[str, Wildcards]]:
     yield from _stage_one_jobs(config)
     for run, seed in trainings(config):
         yield "train_policy", {"run": run, "seed": str(seed)}
-    for policy, benchmark, protocol in evaluations(config):
+    for run, seed, step in kept_steps(config):
+        yield "train_policy", {"run": run, "seed": str(seed), "step": str(step)}
+    for policy, benchmark, protocol in [*evaluations(config), *evaluations_of_steps(config)]:
         names: Wildcards = {"policy": policy, "benchmark": benchmark, "protocol": protocol}
         yield "generate_answers", names
         yield "grade_answers", names

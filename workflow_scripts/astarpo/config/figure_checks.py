@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from astarpo.config.ablations import MISSING, ablation_points, setting_of
 from astarpo.config.runs import Config
 from astarpo.config.schema import BenchmarkEntry
-from astarpo.figures.settings import Ablation, Accuracy, Figure, OfEstimate, Tradeoff
+from astarpo.figures.settings import Ablation, Accuracy, Figure, KeptSteps, OfEstimate, Tradeoff
 
 MOST_PIXELS = 2**16 - 1  # per side, in matplotlib
 
@@ -25,12 +25,26 @@ def figure_errors(config: Config) -> Iterator[str]:
             continue
         if not config.runs:
             yield f"{key}: shows runs, but there are none; add one under runs, or remove the figure"
-        elif isinstance(figure, Accuracy | Tradeoff | Ablation) and not config.benchmarks:
+        elif isinstance(figure, Accuracy | Tradeoff | KeptSteps | Ablation) and not config.benchmarks:
             yield f"{key}: shows scores, but there are no benchmarks; add one, or remove the figure"
         elif isinstance(figure, Tradeoff):
             yield from _score_errors(config, key, figure, list(figure.runs or config.runs))
+        elif isinstance(figure, KeptSteps):
+            yield from _kept_steps_errors(config, key, figure)
         elif isinstance(figure, Ablation):
             yield from _axis_errors(config, key, figure)
+
+
+def _kept_steps_errors(config: Config, key: str, figure: KeptSteps) -> Iterator[str]:
+    keeping = [name for name, run in config.runs.items() if run.kept_steps()]
+    if not keeping:
+        yield f"{key}: shows kept steps, but no run keeps any; set `keep: {{steps: [...]}}` in a run"
+        return
+    without = [name for name in figure.runs or () if name not in keeping]
+    if without:
+        yield f"{key}.runs: {', '.join(without)} keeps no steps; set `keep: {{steps: [...]}}` there, or remove it"
+        return
+    yield from _score_errors(config, key, figure, list(figure.runs or keeping))
 
 
 def _pixel_errors(key: str, figure: Figure) -> Iterator[str]:
@@ -55,7 +69,7 @@ def _axis_errors(config: Config, key: str, figure: Ablation) -> Iterator[str]:
     yield from _score_errors(config, key, figure, list(points))
 
 
-def _score_errors(config: Config, key: str, figure: Tradeoff | Ablation, runs: list[str]) -> Iterator[str]:
+def _score_errors(config: Config, key: str, figure: Tradeoff | KeptSteps | Ablation, runs: list[str]) -> Iterator[str]:
     """Find a benchmark that no run of the figure is evaluated on, or that lacks the metric."""
     evaluated = {name: config.runs[name].benchmarks or tuple(config.benchmarks) for name in runs}
     shown = figure.benchmark or _first_benchmark(config)

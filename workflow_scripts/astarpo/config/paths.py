@@ -1,6 +1,7 @@
 """The paths of results, relative to the working directory, and the components of a policy's name.
 
-A policy is a reference, named like its entry, or a trained one, named ``{run}.seed-{n}``.
+A policy is a reference, named like its entry, or a trained one, named ``{run}.seed-{n}``; with the weights after a kept
+step, ``{run}.seed-{n}.step-{k}``.
 """
 
 from __future__ import annotations
@@ -15,7 +16,13 @@ def run_of(policy: str) -> str:
 
 def seed_of(policy: str) -> int:
     """Return the seed of a trained policy."""
-    return int(policy.rsplit(".seed-", 1)[1])
+    return int(policy.rsplit(".seed-", 1)[1].split(".")[0])
+
+
+def step_of(policy: str) -> int | None:
+    """Return the kept step of a trained policy; None if it is the one that the training exported."""
+    _, _, step = policy.partition(".step-")
+    return int(step) if step else None
 
 
 def dataset_path(name: str) -> str:
@@ -65,12 +72,18 @@ def training_folder(run: str, seed: int) -> str:
     return f"results/runs/{run}/seed-{seed}"
 
 
+def step_folder(run: str, seed: int, step: int) -> str:
+    """The weights of a training after a kept step."""
+    return f"{training_folder(run, seed)}/steps/{step}"
+
+
 def policy_path(policy: str) -> str:
     """A policy's manifest."""
-    is_reference = run_of(policy) == policy
-    return (
-        reference_path(policy) if is_reference else f"{training_folder(run_of(policy), seed_of(policy))}/manifest.json"
-    )
+    if run_of(policy) == policy:
+        return reference_path(policy)
+    run, seed, step = run_of(policy), seed_of(policy), step_of(policy)
+    folder = training_folder(run, seed) if step is None else step_folder(run, seed, step)
+    return f"{folder}/manifest.json"
 
 
 def model_path(policy: str) -> str:

@@ -17,6 +17,11 @@ def one_of(names: Iterable[str]) -> str:
     return "|".join(map(re.escape, names)) or NOTHING
 
 
+def training_pattern(config: Config, steps: tuple[int, ...]) -> str:
+    """Match the runs that keep just these steps."""
+    return one_of(name for name, run in config.runs.items() if run.kept_steps() == steps)
+
+
 def figure_pattern(config: Config, kind: str) -> str:
     """Match the figures of one kind."""
     return one_of(name for name, figure in config.figures.items() if figure.kind == kind)

@@ -24,6 +24,16 @@ def kept_rollouts(config: Config) -> list[tuple[str, int]]:
     return [(name, run.seeds[0]) for name, run in runs.items() if run.kept_rollouts]
 
 
+def kept_steps(config: Config) -> list[tuple[str, int, int]]:
+    """Every (run, seed, step) whose weights are exported besides."""
+    return [(run, seed, step) for run, seed in trainings(config) for step in config.runs[run].kept_steps()]
+
+
+def lists_of_steps(config: Config) -> list[tuple[int, ...]]:
+    """Every list of kept steps, each once; the empty one, of runs without, is the first."""
+    return list(dict.fromkeys([(), *(run.kept_steps() for run in config.runs.values())]))
+
+
 def references_of_runs(config: Config) -> list[str]:
     """References that runs start from, in the order of the runs."""
     return list(dict.fromkeys(run.reference for run in config.runs.values()))
@@ -34,11 +44,25 @@ def policies(config: Config) -> list[str]:
     return [*references_of_runs(config), *(f"{run}.seed-{seed}" for run, seed in trainings(config))]
 
 
+def policy_of_step(run: str, seed: int, step: int) -> str:
+    """The policy with the weights after a kept step."""
+    return f"{run}.seed-{seed}.step-{step}"
+
+
 def evaluations(config: Config) -> list[tuple[str, str, str]]:
-    """Every (policy, benchmark, protocol)."""
+    """Every (policy, benchmark, protocol) of the main tables."""
+    return _evaluations(config, policies(config))
+
+
+def evaluations_of_steps(config: Config) -> list[tuple[str, str, str]]:
+    """Every (policy, benchmark, protocol) of kept steps."""
+    return _evaluations(config, [policy_of_step(*one) for one in kept_steps(config)])
+
+
+def _evaluations(config: Config, wanted: list[str]) -> list[tuple[str, str, str]]:
     return [
         (policy, benchmark, protocol)
-        for policy in policies(config)
+        for policy in wanted
         for benchmark in benchmarks_of(config, policy)
         for protocol in config.benchmarks[benchmark].protocols
     ]

@@ -39,6 +39,12 @@ def _ending_errors(key: str, run: Run) -> Iterator[str]:
     if run.validation is None:
         for setting in run.needs_validation():
             yield f"{key}.{setting}: needs validation prompts; set {key}.validation, or leave it out"
+    if run.keep is not None and run.keep.best is None and run.keep.steps is None:
+        yield f"{key}.keep: has no effect; set `best` or `steps`, or leave it out"
+    late = [step for step in run.kept_steps() if step > run.steps]
+    if late:
+        steps = list(run.kept_steps())
+        yield f"{key}.keep.steps = {steps}: {late[0]} is above {key}.steps, {run.steps}; leave it out, or raise that"
     stop = run.stop_when
     if stop is not None and stop.validation_below_best is None:
         if stop.kl_per_sequence is None:

@@ -7,24 +7,43 @@ from typing import TYPE_CHECKING
 
 from astarpo.common.settings import canonical_json
 from astarpo.config.expected import expected_results, manifests_of_estimate
-from astarpo.config.paths import benchmark_path, evaluation_path, run_of, seed_of, training_folder
-from astarpo.config.policies import evaluations, kept_rollouts, policies, trainings
+from astarpo.config.paths import benchmark_path, evaluation_path, policy_path, run_of, seed_of, training_folder
+from astarpo.config.policies import (
+    evaluations,
+    evaluations_of_steps,
+    kept_rollouts,
+    kept_steps,
+    policies,
+    policy_of_step,
+    trainings,
+)
 from astarpo.config.runs import Config
 
 if TYPE_CHECKING:
+    from astarpo.tables.kept_steps import KeptStep, PlanWithSteps
     from astarpo.tables.plan import Evaluation, Policy, TablesPlan, Training
 
 
 def tables_plan(config: Config) -> str:
     """Return the plan as JSON for `summarize`."""
     families = _families(config)
+    steps: list[KeptStep] = [_kept_step(*one) for one in kept_steps(config)]
     plan: TablesPlan = {
         "policies": [_policy(config, policy) for policy in policies(config)],
         "evaluations": [_evaluation(config, *names) for names in evaluations(config)],
         "runs": [_training(config, run, seed, families[run]) for run, seed in trainings(config)],
         "expected": expected_results(config),
     }
-    return canonical_json(plan)
+    if not steps:  # a plan without any is the text that it was before there were any
+        return canonical_json(plan)
+    evaluated = [_evaluation(config, *names) for names in evaluations_of_steps(config)]
+    with_steps: PlanWithSteps = {**plan, "kept_steps": steps, "evaluations_of_steps": evaluated}
+    return canonical_json(with_steps)
+
+
+def _kept_step(run: str, seed: int, step: int) -> KeptStep:
+    policy = policy_of_step(run, seed, step)
+    return {"policy": policy, "run": run, "seed": seed, "step": step, "manifest": policy_path(policy)}
 
 
 def _policy(config: Config, policy: str) -> Policy:

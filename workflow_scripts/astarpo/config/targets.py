@@ -11,11 +11,20 @@ from astarpo.config.paths import (
     model_path,
     reference_path,
     selection_path,
+    step_folder,
     table_path,
     training_folder,
     value_path,
 )
-from astarpo.config.policies import has_kinds, kept_rollouts, references_of_runs, trainings, validated_trainings
+from astarpo.config.policies import (
+    evaluations_of_steps,
+    has_kinds,
+    kept_rollouts,
+    kept_steps,
+    references_of_runs,
+    trainings,
+    validated_trainings,
+)
 from astarpo.config.runs import Config
 
 
@@ -53,9 +62,11 @@ def forecasts(config: Config) -> list[str]:
 
 
 def train(config: Config) -> list[str]:
-    """The manifest and the model folder of every training."""
+    """The manifest and the model folder of every training and of every kept step."""
     names = ("manifest.json", "model")
-    return [f"{training_folder(run, seed)}/{name}" for run, seed in trainings(config) for name in names]
+    folders = [training_folder(run, seed) for run, seed in trainings(config)]
+    folders += [step_folder(run, seed, step) for run, seed, step in kept_steps(config)]
+    return [f"{folder}/{name}" for folder in folders for name in names]
 
 
 def validation(config: Config) -> list[str]:
@@ -65,9 +76,13 @@ def validation(config: Config) -> list[str]:
 
 
 def tables(config: Config) -> list[str]:
-    """The tables, which need every evaluation, and the page of responses; scores by kind if problems have kinds."""
+    """The tables, which need every evaluation, and the page of responses.
+
+    Scores by kind if problems have kinds, and those of kept steps if there are any.
+    """
     kinds = ("kinds.csv",) if any(has_kinds(entry) for entry in config.benchmarks.values()) else ()
-    return [table_path(name) for name in ("summary.csv", "curves.csv", "cost.csv", "examples.html", *kinds)]
+    steps = ("kept_steps.csv",) if evaluations_of_steps(config) else ()
+    return [table_path(name) for name in ("summary.csv", "curves.csv", "cost.csv", "examples.html", *kinds, *steps)]
 
 
 def figures(config: Config) -> list[str]:

@@ -23,6 +23,7 @@ TABLES: dict[str, tuple[str, ...]] = {
     "time": ("cost",),
     "training_time": ("cost",),
     "tradeoff": ("summary", "cost"),
+    "kept_steps": ("kept_steps",),
     "ablation": ("summary", "cost"),
 }
 # Each is called with its tables, named as in `TABLES`, and its settings, and returns a matplotlib figure.
@@ -35,6 +36,7 @@ PLOTS: Choices[Callable[..., Figure]] = Choices(
         "time": "astarpo.figures.time",
         "training_time": "astarpo.figures.training_time",
         "tradeoff": "astarpo.figures.tradeoff",
+        "kept_steps": "astarpo.figures.kept_steps",
         "ablation": "astarpo.figures.ablation",
     },
     "plot",

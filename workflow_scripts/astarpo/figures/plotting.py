@@ -8,13 +8,21 @@ from typing import TYPE_CHECKING
 from astarpo.common.columns import COST, CURVES, FORECAST, SUMMARY, VALUES
 from astarpo.common.errors import InputError
 from astarpo.common.frames import read_frame
+from astarpo.common.kept_steps import KEPT_STEPS
 from astarpo.figures import PLOTS, TABLES
 from astarpo.figures.settings import FigureSettings
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-COLUMNS = {"summary": SUMMARY, "cost": COST, "curves": CURVES, "values": VALUES, "forecast": FORECAST}
+COLUMNS = {
+    "summary": SUMMARY,
+    "cost": COST,
+    "curves": CURVES,
+    "kept_steps": KEPT_STEPS,
+    "values": VALUES,
+    "forecast": FORECAST,
+}
 
 
 def plot(settings: FigureSettings, paths: Mapping[str, str]) -> Figure:
@@ -33,6 +41,8 @@ def plot(settings: FigureSettings, paths: Mapping[str, str]) -> Figure:
     kind = settings.kind
     missing = [name for name in TABLES[kind] if name not in paths]
     if missing:
-        raise InputError(f"a figure of kind {kind!r} shows the table {missing[0]!r}: give --{missing[0]} FILE")
+        raise InputError(
+            f"a figure of kind {kind!r} shows the table {missing[0]!r}: give --{missing[0].replace('_', '-')} FILE"
+        )
     tables = {name: read_frame(paths[name], COLUMNS[name]) for name in TABLES[kind]}
     return PLOTS[kind](**tables, settings=settings)

@@ -86,6 +86,18 @@ class Tradeoff(Figure):
     metric: Family = Field("avg", description="family of metrics; of several k the largest is shown")
 
 
+class KeptSteps(Figure):
+    """Accuracy after the kept steps of trainings, from the reference to the exported policy."""
+
+    kind: Literal["kept_steps"]
+    runs: SomeNames | None = Field(None, description="runs to show; null: all that keep steps")
+    x: Literal["step", "trained_tokens", "seconds"] = Field(
+        "step", description="the horizontal axis; tokens and seconds are the training's, without stage 1"
+    )
+    benchmark: Name | None = Field(None, description="benchmark to show; null: the first")
+    metric: Family = Field("avg", description="family of metrics; of several k the largest is shown")
+
+
 class Ablation(Figure):
     """Accuracy and KL against the value of a setting."""
 
@@ -105,11 +117,11 @@ class AblationSettings(Ablation):
 
 
 FigureEntry = Annotated[
-    TrainingCurves | Accuracy | Values | Forecast | TimeByPhase | TrainingTime | Tradeoff | Ablation,
+    TrainingCurves | Accuracy | Values | Forecast | TimeByPhase | TrainingTime | Tradeoff | KeptSteps | Ablation,
     Field(discriminator="kind"),
 ]
 FigureSettings = (
-    TrainingCurves | Accuracy | Values | Forecast | TimeByPhase | TrainingTime | Tradeoff | AblationSettings
+    TrainingCurves | Accuracy | Values | Forecast | TimeByPhase | TrainingTime | Tradeoff | KeptSteps | AblationSettings
 )
 KINDS: dict[str, type[FigureSettings]] = {
     "training_curves": TrainingCurves,
@@ -119,6 +131,7 @@ KINDS: dict[str, type[FigureSettings]] = {
     "time": TimeByPhase,
     "training_time": TrainingTime,
     "tradeoff": Tradeoff,
+    "kept_steps": KeptSteps,
     "ablation": AblationSettings,
 }
 

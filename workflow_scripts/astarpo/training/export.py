@@ -65,11 +65,9 @@ def export(
     folders = {step: Path(outputs["steps"]) / str(step) for step in finished.kept}
     recorded = {"machine": machine.model_dump(mode="json")}
     for step, folder in folders.items():
-        facts = _facts_of_step(finished, step)
-        path = finished.kept[step]
-        _write_model(
-            folder / "model", finished, finished.weights if path is None else load_weights(path), made_from, facts
-        )
+        path, facts = finished.kept[step], _facts_of_step(finished, step)
+        weights = finished.weights if path is None else load_weights(path)
+        _write_model(folder / "model", finished, weights, made_from, facts)
         described = manifest(made_from, {"model": folder / "model"}, seconds, **recorded, **facts)
         write_json(folder / "manifest.json", described)
     _write_model(outputs["model"], finished, finished.weights, made_from, finished.facts)

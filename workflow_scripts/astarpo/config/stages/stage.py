@@ -25,6 +25,7 @@ class Wildcards(TypedDict, total=False):
     policy: str
     protocol: str
     figure: str
+    step: str  # of no rule: a kept step of a training
 
 
 Inputs = dict[str, str | list[str]]  # name -> path or paths, as the rule declares them and its results record them

@@ -9,8 +9,25 @@ from astarpo.common.kinds import Text
 from astarpo.common.settings import Section
 from astarpo.config.ablations import ablation_points
 from astarpo.config.expected import expected_results
-from astarpo.config.paths import benchmark_path, evaluation_path, forecast_path, table_path, training_folder, value_path
-from astarpo.config.policies import evaluations, kept_rollouts, trainings, validated_trainings
+from astarpo.config.paths import (
+    benchmark_path,
+    evaluation_path,
+    forecast_path,
+    policy_path,
+    run_of,
+    table_path,
+    training_folder,
+    value_path,
+)
+from astarpo.config.policies import (
+    evaluations,
+    evaluations_of_steps,
+    kept_rollouts,
+    kept_steps,
+    policy_of_step,
+    trainings,
+    validated_trainings,
+)
 from astarpo.config.runs import Config
 from astarpo.config.stages.stage import Inputs, Stage, Wildcards
 from astarpo.config.tables_plan import tables_plan
@@ -18,6 +35,7 @@ from astarpo.figures import PLOTS
 from astarpo.figures import TABLES as FIGURE_TABLES
 from astarpo.figures.settings import Ablation, AblationSettings, Figure, OfEstimate
 
+STEP_RECORDS = ("manifest.json", "metrics.parquet", "timings.parquet")
 ESTIMATE_TABLES = {"values": value_path, "forecast": forecast_path}
 
 
@@ -50,6 +68,20 @@ def _answers(config: Config, wildcards: Wildcards) -> Inputs:
         files.append(evaluation_path(policy, benchmark, protocol, "graded"))
         files.append(benchmark_path(benchmark))
     return {"answers": list(dict.fromkeys(files))}
+
+
+def _steps(config: Config, wildcards: Wildcards) -> Inputs:
+    """What the kept steps and their trainings recorded, and the answers of all policies on a curve."""
+    runs = {run for run, _, _ in kept_steps(config)}
+    files = [policy_path(policy_of_step(*one)) for one in kept_steps(config)]
+    for run, seed in trainings(config):
+        if run in runs:
+            files += [f"{training_folder(run, seed)}/{name}" for name in STEP_RECORDS]
+    on_curves = {*(config.runs[run].reference for run in runs), *runs}
+    others = [names for names in evaluations(config) if run_of(names[0]) in on_curves]
+    for policy, benchmark, protocol in [*others, *evaluations_of_steps(config)]:
+        files += [evaluation_path(policy, benchmark, protocol, kind) for kind in ("generations", "graded")]
+    return {"results": list(dict.fromkeys(files))}
 
 
 def _validation_metrics(config: Config, wildcards: Wildcards) -> Inputs:
@@ -87,6 +119,7 @@ STAGES = {
     "summarize": Stage(_plan_settings, _results),
     "show_examples": Stage(_plan_settings, _answers),
     "show_kinds": Stage(_plan_settings, _answers),
+    "show_kept_steps": Stage(_plan_settings, _steps),
     "show_validation": Stage(_plan_settings, _validation_metrics),
     "show_rollouts": Stage(_plan_settings, _kept_rollouts),
     "plot": Stage(_figure_settings, _figure_inputs, _figure_modules),

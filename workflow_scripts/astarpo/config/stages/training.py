@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from astarpo.common.code import Chosen
 from astarpo.config.methods import RunEntry
-from astarpo.config.paths import dataset_path, reference_path, selection_path, training_folder, value_path
+from astarpo.config.paths import (
+    dataset_path,
+    reference_path,
+    selection_path,
+    step_folder,
+    training_folder,
+    value_path,
+)
 from astarpo.config.runs import Config
 from astarpo.config.samples import sampling_of
 from astarpo.config.stages.modules import (
@@ -98,7 +105,10 @@ def _packages(config: Config, wildcards: Wildcards) -> tuple[str, ...]:
 
 
 def _record(wildcards: Wildcards) -> str:
-    return f"{training_folder(wildcards['run'], int(wildcards['seed']))}/manifest.json"
+    """The manifest of the training, or that of a kept step, which is made from the same."""
+    run, seed = wildcards["run"], int(wildcards["seed"])
+    folder = step_folder(run, seed, int(wildcards["step"])) if "step" in wildcards else training_folder(run, seed)
+    return f"{folder}/manifest.json"
 
 
 STAGES = {"train_policy": Stage(_settings, _inputs, _modules, _packages, _record)}
