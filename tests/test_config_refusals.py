@@ -314,13 +314,6 @@ HELD_OUT = "benchmarks__held_dash_out"
         (
             {
                 f"{RUN}__keep": {"steps": [5]},
-                "figures__f": {"kind": "kept_steps", "benchmark": "one-more-term", "x": "k"},
-            },
-            "figures.f.x = 'k': must be 'step', 'trained_tokens' or 'seconds'",
-        ),
-        (
-            {
-                f"{RUN}__keep": {"steps": [5]},
                 "runs__b": DEFAULT["runs"]["a-star-po"],
                 "figures__f": {"kind": "kept_steps", "runs": ["b"]},
             },

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from astarpo.common.errors import InputError
+from astarpo.evaluation.intervals import OVER_BOTH, OVER_PROBLEMS
 from astarpo.evaluation.scores import family, interval_note
 from astarpo.figures.settings import KeptSteps
 from astarpo.figures.style import (
@@ -53,16 +54,21 @@ def plot(kept_steps: pd.DataFrame, settings: KeptSteps) -> Figure:
         of_run = rows[rows["run"] == run]
         _plot_run(axis, of_run.assign(x=_places(of_run, settings.x) / unit, y=100 * of_run["value"]), look)
     title = f"{rows['benchmark'].iloc[0]}, {rows['metric'].iloc[0]} (%)"
-    pooled = rows[rows["seed"].isna()]
-    axis.set_ylabel("\n".join(wrapped(line, settings.height_in) for line in (title, interval_note(pooled))))
+    axis.set_ylabel("\n".join(wrapped(line, settings.height_in) for line in (title, _note(rows))))
     axis.set_xlabel(label)
-    axis.set_xlim(left=0 - 0.02 * axis.get_xlim()[1])
+    axis.set_xlim(left=-0.02 * axis.get_xlim()[1])
     _legend(figure, runs, rows.loc[rows["point"] == "reference", "policy"].drop_duplicates().tolist())
     return figure
 
 
+def _note(rows: pd.DataFrame) -> str:
+    """What the intervals are over, including those of references."""
+    note = interval_note(rows[rows["seed"].isna() & (rows["point"] != "reference")])
+    return f"{note} (of references: over {OVER_PROBLEMS})" if (rows["interval_over"] == OVER_BOTH).any() else note
+
+
 def _main_rows(table: pd.DataFrame, settings: KeptSteps) -> pd.DataFrame:
-    """The rows of one metric on one benchmark; of several k, the largest."""
+    """The rows of one metric on one benchmark; of several k, the largest, and of several protocols, the first."""
     scored = table[table["metric"].notna()]
     benchmark = settings.benchmark or (scored["benchmark"].iloc[0] if len(scored) else None)
     families = scored["metric"].map(family)
@@ -70,7 +76,8 @@ def _main_rows(table: pd.DataFrame, settings: KeptSteps) -> pd.DataFrame:
     if chosen.empty:
         there = ", ".join(sorted(set(scored["benchmark"] + " " + families))) or "nothing"
         raise InputError(f"the kept steps have no {settings.metric!r} of benchmark {benchmark!r}; they have {there}")
-    return chosen[chosen["k"] == chosen["k"].max()]
+    chosen = chosen[chosen["k"] == chosen["k"].max()]
+    return chosen[chosen["protocol"] == chosen["protocol"].iloc[0]]
 
 
 def _axis(rows: pd.DataFrame, x: str) -> tuple[float, str]:

@@ -240,7 +240,8 @@ def shown_steps(table: pd.DataFrame) -> list[ShownTable]:
         reached = {row.step for row in rows[rows["point"] == "kept"].itertuples()}
         for step in sorted(step for name, step in missed if name == run and step not in reached):
             body.insert(-1, [f"step {step}: {NOT_REACHED}", *([""] * (2 + len(columns)))])
-        title = f"{run} on {benchmark}: percent right over the training [{interval_note(rows)}], means over the seeds"
+        note = interval_note(rows[rows["point"] != "reference"])
+        title = f"{run} on {benchmark}: percent right over the training [{note}], means over the seeds"
         heads: list[Head] = [
             "policy",
             "tokens trained on",
