@@ -44,6 +44,8 @@ rule summarize:
         differences_parquet="results/tables/differences.parquet",
         curves="results/tables/curves.csv",
         curves_parquet="results/tables/curves.parquet",
+        crossings="results/tables/crossings.csv",
+        crossings_parquet="results/tables/crossings.parquet",
         cost=report(
             "results/tables/cost.csv",
             caption="../report/cost.rst",
@@ -94,6 +96,8 @@ rule summarize:
         " --out-differences-parquet {output.differences_parquet:q}"
         " --out-curves {output.curves:q}"
         " --out-curves-parquet {output.curves_parquet:q}"
+        " --out-crossings {output.crossings:q}"
+        " --out-crossings-parquet {output.crossings_parquet:q}"
         " --out-cost {output.cost:q}"
         " --out-cost-parquet {output.cost_parquet:q}"
         " --out-markdown {output.markdown:q}"

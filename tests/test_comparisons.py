@@ -9,14 +9,16 @@ import sys
 from math import sqrt
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from answers_case import policy, records, write_answers
 
 import astarpo
 from astarpo import tables
-from astarpo.common.columns import DIFFERENCES
+from astarpo.common.columns import CROSSINGS, DIFFERENCES
 from astarpo.common.files import write_json, write_table
 from astarpo.tables.ranking import Mark
+from astarpo.tables.trainings import TIMINGS
 from astarpo.tables.validation import NEEDED
 
 T_63 = 1.998341  # the 97.5 % point of Student's t
@@ -196,17 +198,23 @@ def test_a_finished_folder_is_compared_anew(tmp_path):
         policies.append(policy(label, seed, name))
         rewards = [1.0, 1.0, float(name == "go"), float(seed)] * 16
         entries.append({"policy": label, **write_answers(folder, label, rewards)})
-        metrics = folder / f"{label}.metrics.parquet"
         reward = 0.5 + 0.1 * (name == "go") + 0.01 * seed * (name == "go")
-        write_table(metrics, [{"step": 5, "validation_reward": reward}], NEEDED)
+        steps = [{"step": 0, "generated_tokens": 0, "validation_reward": 0.4}]
+        steps += [{"step": 5, "generated_tokens": 100, "validation_reward": reward}]
+        metrics, timings = (folder / f"{label}.{part}.parquet" for part in ("metrics", "timings"))
+        write_table(metrics, steps, pa.schema([*NEEDED, ("generated_tokens", pa.int64())]))
+        spent = [{**dict.fromkeys(TIMINGS.names), "step": step, "step_seconds": float(step)} for step in (0, 5)]
+        write_table(timings, spent, TIMINGS)
         runs.append(
             {
                 "run": name,
+                "method": {"go": "a_star_po", "stay": "grpo"}[name],
                 "family": name,
                 "seed": seed,
                 "lr": 1e-3,
-                "terms": TERMS,
+                "terms": {**TERMS, "updates_per_rollout": 1},
                 "metrics": str(metrics),
+                "timings": str(timings),
             }
         )
     plan = {"policies": policies, "evaluations": entries, "runs": runs}
@@ -215,7 +223,9 @@ def test_a_finished_folder_is_compared_anew(tmp_path):
         *runs,
     ):  # as the workflow writes them: from the folder that `results` is in
         entry |= {
-            key: f"results/{Path(entry[key]).name}" for key in ("generations", "graded", "metrics") if key in entry
+            key: f"results/{Path(entry[key]).name}"
+            for key in ("generations", "graded", "metrics", "timings")
+            if key in entry
         }
     write_json(folder / "tables" / "plan.json", plan)
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
@@ -230,6 +240,9 @@ def test_a_finished_folder_is_compared_anew(tmp_path):
     assert done.stdout == (tmp_path / "out" / "main.md").read_text()
     # +10 and +11 points by seed.
     assert "| stay | 50.0 | -10.5 [-16.9, -4.1] |" in done.stdout
+    # From 40 to 60.5 on average in 5 s: at 50 after 5 / 2.05.
+    assert "| go | stay | 50.0 | 2 of 2 | 2 | 5 | 0.49 [" in done.stdout
+    assert (tmp_path / "out" / "crossings.csv").read_text().splitlines()[0].split(",") == CROSSINGS.names
 
 
 def test_a_folder_without_a_plan_is_refused(tmp_path):

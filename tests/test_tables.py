@@ -14,7 +14,7 @@ from answers_case import policy, records, write_answers
 import astarpo
 from astarpo import tables
 from astarpo.common.code import read_code
-from astarpo.common.columns import COST, CURVES, DIFFERENCES, GRADED, SUMMARY
+from astarpo.common.columns import COST, CROSSINGS, CURVES, DIFFERENCES, GRADED, SUMMARY
 from astarpo.common.errors import InputError
 from astarpo.common.files import read_table, sha256, write_json, write_table
 from astarpo.common.frames import csv_text, frame, read_frame, write_frame
@@ -580,7 +580,7 @@ def run_summarize(folder, plan, plan_sha256=None):
         "plan_sha256": plan_sha256 or sha256(folder / "plan.json"),
     }
     options = ["--settings", json.dumps(settings), "--plan", folder / "plan.json"]
-    for table in ("summary", "differences", "curves", "cost"):
+    for table in ("summary", "differences", "curves", "crossings", "cost"):
         options += [f"--out-{table}", folder / f"{table}.csv"]
         options += [f"--out-{table}-parquet", folder / f"{table}.parquet"]
     options += ["--paper", SCRIPTS.parent / "config/paper/main_table.csv"]
@@ -599,7 +599,8 @@ def test_summarize(tmp_path):
     assert done.returncode == 0, done.stderr
     assert done.stdout.endswith((tmp_path / "terminal").read_text())
     assert "results made by other code: 1 (which was not recorded)," in done.stdout
-    for name, schema in (("summary", SUMMARY), ("differences", DIFFERENCES), ("curves", CURVES), ("cost", COST)):
+    schemas = {"summary": SUMMARY, "differences": DIFFERENCES, "curves": CURVES, "crossings": CROSSINGS, "cost": COST}
+    for name, schema in schemas.items():
         table = read_table(tmp_path / f"{name}.parquet", schema)
         assert table.num_rows == len((tmp_path / f"{name}.csv").read_text().splitlines()) - 1
         assert b"provenance" in pq.read_schema(tmp_path / f"{name}.parquet").metadata

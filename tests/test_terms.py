@@ -1,9 +1,9 @@
-"""The tables of terms and of the time to an accuracy, computed by hand."""
+"""The table of terms, computed by hand."""
 
 import pandas as pd
 import pytest
 
-from astarpo.tables import race_table, terms_table
+from astarpo.tables import terms_table
 
 
 def run(name, seed, responses=1, **changes):
@@ -69,28 +69,3 @@ def test_other_prompts_are_told(change):
 
 def test_a_run_alone_has_no_terms():
     assert terms_table([run("ours", 0)], pd.DataFrame(), pd.DataFrame()) is None
-
-
-def test_the_race():
-    """Means over the seeds: ours 0.1, 0.4, 0.6 after 0, 50, 100 s; grpo ends with 0.4 after 150 s."""
-    costs = [cost(n, m, s, 1) for n, m in (("ours", "a_star_po"), ("grpo", "grpo"), ("ppo", "ppo")) for s in (0, 1)]
-    curves = [
-        *looks("ours", 0, [0.1, 0.3, 0.5]),
-        *looks("ours", 1, [0.1, 0.5, 0.7]),
-        *looks("grpo", 0, [0.1, 0.2, 0.3, 0.3]),
-        *looks("grpo", 1, [0.1, 0.2, 0.3, 0.5]),
-        *looks("ppo", 0, [0.1, 0.9]),
-        *looks("ppo", 1, [0.1, 0.9]),
-    ]
-    made = race_table(pd.DataFrame(costs), pd.DataFrame(curves))
-    assert made.texts == [
-        ["grpo", "40.0", "150", "50", "0.33"],
-        ["ppo", "90.0", "50", "never", ""],
-    ]
-    assert "ends with 60.0 % after 100 s" in made.title
-
-
-def test_no_race_without_validation_or_another_run():
-    costs = [cost("ours", "a_star_po", 0, 1), cost("grpo", "grpo", 0, 1)]
-    assert race_table(pd.DataFrame(costs), pd.DataFrame(looks("ours", 0, [0.1, 0.2]))) is None
-    assert race_table(pd.DataFrame(costs[1:]), pd.DataFrame(looks("grpo", 0, [0.1, 0.2]))) is None

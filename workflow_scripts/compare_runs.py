@@ -1,8 +1,8 @@
-"""Compare the runs of a finished results folder again: scores, differences and validation, without Snakemake.
+"""Compare the runs of a finished results folder again: scores, differences, validation, crossings; without Snakemake.
 
-Reads FOLDER/tables/plan.json, which the workflow wrote, and the answers, grades and metrics that it lists. Nothing runs
-again and nothing in FOLDER is changed. This is useful for results of older code. Unlike `summarize`, it does not check
-what the files were made from.
+Reads FOLDER/tables/plan.json, which the workflow wrote, and the answers, grades, metrics and timings that it lists.
+Nothing runs again and nothing in FOLDER is changed. This is useful for results of older code. Unlike `summarize`, it
+does not check what the files were made from.
 """
 
 from __future__ import annotations
@@ -39,7 +39,10 @@ def main() -> None:
         """A file of the plan, which begins with ``results/``, in the folder that was given."""
         return str(folder / Path(file).relative_to("results"))
 
-    trainings: list[Training] = [{**training, "metrics": moved(training["metrics"])} for training in plan["runs"]]
+    trainings: list[Training] = [
+        {**training, "metrics": moved(training["metrics"]), "timings": moved(training["timings"])}
+        for training in plan["runs"]
+    ]
     evaluations: list[Evaluation] = [
         {**entry, "generations": moved(entry["generations"]), "graded": moved(entry["graded"])}
         for entry in plan["evaluations"]
@@ -52,8 +55,11 @@ def main() -> None:
     validation = validation_table(trainings)
     if len(validation):
         shown += filter(None, [rate_table(validation), difference_table(validation, trainings)])
+    crossings = tables.crossing_table(trainings, tables.curve_table(trainings))
+    shown += filter(None, [tables.race_table(trainings, crossings)])
     write_text(out / "summary.csv", csv_text(summary))
     write_text(out / "differences.csv", csv_text(differences))
+    write_text(out / "crossings.csv", csv_text(crossings))
     write_text(out / "main.md", tables.markdown_tables(shown))
     print(tables.markdown_tables(shown), end="")
 

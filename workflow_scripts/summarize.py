@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from astarpo.common import cli
-from astarpo.common.columns import COST, CURVES, DIFFERENCES, SUMMARY
+from astarpo.common.columns import COST, CROSSINGS, CURVES, DIFFERENCES, SUMMARY
 from astarpo.common.files import write_text
 from astarpo.common.provenance import provenance
 
@@ -18,7 +18,7 @@ def main() -> None:
     parser = cli.parser(__doc__)
     parser.add_argument("--plan", required=True, help="JSON: policies, evaluations, runs, expected")
     parser.add_argument("--paper", required=True, help="CSV: the paper's main table")
-    for table in ("summary", "differences", "curves", "cost"):
+    for table in ("summary", "differences", "curves", "crossings", "cost"):
         parser.add_argument(f"--out-{table}", required=True, help="CSV file")
         parser.add_argument(f"--out-{table}-parquet", required=True, help="the same table")
     parser.add_argument("--out-markdown", required=True, help="main results as a Markdown table")
@@ -41,10 +41,12 @@ def main() -> None:
     summary = tables.summarize_scores(plan["policies"], scores)
     differences = tables.differences(plan["policies"], scores, trainings)
     cost, curves = tables.cost_table(trainings), tables.curve_table(trainings)
+    crossings = tables.crossing_table(trainings, curves)
     for name, table, schema in (
         ("summary", summary, SUMMARY),
         ("differences", differences, DIFFERENCES),
         ("curves", curves, CURVES),
+        ("crossings", crossings, CROSSINGS),
         ("cost", cost, COST),
     ):
         parquet, csv = getattr(arguments, f"out_{name}_parquet"), getattr(arguments, f"out_{name}")
@@ -54,7 +56,7 @@ def main() -> None:
     others = (
         tables.endings_table(cost),
         tables.terms_table(trainings, cost, curves),
-        tables.race_table(cost, curves),
+        tables.race_table(trainings, crossings),
         tables.ratio_table(cost, tables.read_paper(arguments.paper)),
     )
     shown_tables = [*main_tables, *filter(None, others)]

@@ -151,6 +151,30 @@ CURVES = pa.schema(
         ("value", pa.float64()),
     ]
 )
+# What each run spends to reach the smoothed end of each other run with the same metric, in seconds of stage 2, in
+# generated tokens and in updates, beside what the other one spends to get there itself. `outcome` is reached,
+# not_reached, or nothing_to_reach if the target's curves never rise. If only the upper limit is null, it is beyond the
+# end of the training; if both are, there is no interval (one seed, or nothing varies).
+CROSSINGS = pa.schema(
+    [
+        ("run", pa.string()),
+        ("target", pa.string()),
+        ("metric", pa.string()),
+        ("unit", pa.string()),
+        ("level", pa.float64()),
+        ("outcome", pa.string()),
+        ("amount", pa.float64()),
+        ("target_amount", pa.float64()),
+        ("ratio", pa.float64()),
+        ("ratio_low", pa.float64()),
+        ("ratio_high", pa.float64()),
+        ("n_seeds", pa.int64()),
+        ("n_reached", pa.int64()),
+        ("n_seeds_target", pa.int64()),
+        ("n_flat_target", pa.int64()),
+        ("paired_by_seed", pa.bool_()),
+    ]
+)
 COST = pa.schema(
     [
         ("run", pa.string()),

@@ -2,6 +2,7 @@
 
 from astarpo.tables.checks import check_manifest, check_results
 from astarpo.tables.comparisons import differences
+from astarpo.tables.crossings import crossing_table, race_table
 from astarpo.tables.endings import endings_table
 from astarpo.tables.evaluations import read_answers, score_policies, summarize_scores
 from astarpo.tables.main import latex_table, main_tables
@@ -11,7 +12,7 @@ from astarpo.tables.ranking import rank_runs
 from astarpo.tables.rendering import markdown_tables, tables_page
 from astarpo.tables.shown import ShownTable
 from astarpo.tables.terminal import terminal_table
-from astarpo.tables.terms import race_table, terms_table
+from astarpo.tables.terms import terms_table
 from astarpo.tables.trainings import cost_table, curve_table
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "check_manifest",
     "check_results",
     "cost_table",
+    "crossing_table",
     "curve_table",
     "differences",
     "endings_table",

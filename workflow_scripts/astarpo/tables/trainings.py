@@ -17,11 +17,9 @@ from astarpo.tables.plan import Training
 
 DISTANCES = ("kl_per_token", "kl_per_sequence", "log_ratio_per_token", "log_ratio")
 PHASES = ("generate_seconds", "grade_seconds", "reference_seconds", "update_seconds")
+NEEDED_FOR_CURVES = pa.schema([("step", pa.int64()), ("generated_tokens", pa.int64())])
 NEEDED_METRICS = pa.schema(
-    [
-        *((name, pa.int64()) for name in ("step", "generated_tokens", "trained_tokens")),
-        *((name, pa.float64()) for name in DISTANCES),
-    ]
+    [*NEEDED_FOR_CURVES, ("trained_tokens", pa.int64()), *((name, pa.float64()) for name in DISTANCES)]
 )
 TIMINGS = pa.schema(
     [
@@ -74,7 +72,7 @@ def curve_table(trainings: Iterable[Training]) -> pd.DataFrame:
 
 
 def _curves(training: Training) -> pd.DataFrame:
-    metrics, timings = _steps(training)
+    metrics, timings = _steps(training, NEEDED_FOR_CURVES)
     steps = pd.DataFrame(
         {
             "run": training["run"],
@@ -114,7 +112,7 @@ def _cost(training: Training) -> CostRow:
             f"{training['manifest']}: belongs to seed {manifest['seed']}, not to seed {training['seed']}; "
             "delete the file and run `snakemake` again"
         )
-    metrics, timings = _steps(training)
+    metrics, timings = _steps(training, NEEDED_METRICS)
     trained = metrics[metrics["step"] > 0]
     last = trained.tail(max(1, len(trained) // 10))
     peaks = timings["peak_memory_bytes"].dropna()
@@ -149,9 +147,9 @@ def _stage1_seconds(manifests: list[str]) -> float | None:
     return sum(seconds) if seconds else None
 
 
-def _steps(training: Training) -> tuple[pd.DataFrame, pd.DataFrame]:
+def _steps(training: Training, needed: pa.Schema) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Metrics and timings, one row per step, in the order of the steps."""
-    read_table(training["metrics"], NEEDED_METRICS)  # for its error message if a column is missing
+    read_table(training["metrics"], needed)  # for its error message if a column is missing
     metrics, timings = (
         table.sort_values("step", ignore_index=True)
         for table in (read_frame(training["metrics"]), read_frame(training["timings"], TIMINGS))
