@@ -1,4 +1,5 @@
-"""Time sampling and training passes on few-shot prompts, with their shared beginning read once and by every row.
+"""Time sampling and training passes on few-shot prompts, with their shared beginning read once and by every row, and
+passes on groups of responses, with the prompt of a group read once and by every row.
 
 Both ways run in turn, in one process, on a random model of SmolLM2-135M's shape; prints the ratio of the medians.
 """
@@ -49,6 +50,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=32, help="prompts in a batch (default: %(default)s)")
     parser.add_argument("--shared", type=int, default=60, help="tokens that they share (default: %(default)s)")
+    parser.add_argument("--group", type=int, default=8, help="responses to a prompt (default: %(default)s)")
     parser.add_argument("--repeats", type=int, default=5, help="measurements of each way (default: %(default)s)")
     arguments = parser.parse_args()
     torch.manual_seed(0)
@@ -56,10 +58,14 @@ def main() -> None:
     beginning = torch.randint(3, 40000, (arguments.shared,)).tolist()
     prompts = [[*beginning, *torch.randint(3, 40000, (OWN_TOKENS,)).tolist()] for _ in range(arguments.rows)]
     responses = [torch.randint(3, 40000, (NEW_TOKENS,)).tolist() for _ in prompts]
-    batch, head = log_probs.collate(prompts, responses, [1]), find_head(model)
+    # As long as the prompts above, but with nothing in common.
+    lone = [torch.randint(3, 40000, (len(prompts[0]),)).tolist() for _ in range(arguments.rows // arguments.group)]
+    groups = [prompt for prompt in lone for _ in range(arguments.group)]
+    few_shot, head = log_probs.collate(prompts, responses, [1]), find_head(model)
+    grouped = log_probs.collate(groups, responses[: len(groups)], [1])
     assert not isinstance(head, str), head
 
-    def score(gradient: bool, share: bool) -> None:
+    def score(batch: log_probs.Batch, gradient: bool, share: bool) -> None:
         with torch.set_grad_enabled(gradient):
             found_BT, _ = log_probs.token_log_probs(model, batch, 1.0, "none", head, 512, None, share)
         if gradient:
@@ -75,10 +81,13 @@ def main() -> None:
 
     work: dict[str, Callable[[bool], None]] = {
         "sampling": draw,
-        "pass of the reference": lambda share: score(False, share),
-        "pass of the policy, with gradient": lambda share: score(True, share),
+        "pass of the reference": lambda share: score(few_shot, False, share),
+        "pass of the policy, with gradient": lambda share: score(few_shot, True, share),
+        "pass of the reference, groups": lambda share: score(grouped, False, share),
+        "pass of the policy, with gradient, groups": lambda share: score(grouped, True, share),
     }
     print(f"{arguments.rows} prompts, {arguments.shared} shared tokens and {OWN_TOKENS} more, {NEW_TOKENS} new tokens")
+    print(f"groups: {len(lone)} prompts of {len(prompts[0])} tokens, {arguments.group} responses each")
     for name, run in work.items():
         seconds: dict[bool, list[float]] = {True: [], False: []}
         for number in range(arguments.repeats + 1):

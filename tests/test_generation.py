@@ -21,7 +21,7 @@ T1 = SamplingSettings(temperature=1.0, top_p=1.0, max_new_tokens=30)
 def shapes_read(policy):
     """The shapes of what the model is given, rows by tokens."""
     shapes = []
-    hook = policy.model.model.embed_tokens.register_forward_pre_hook(
+    hook = policy.model.get_input_embeddings().register_forward_pre_hook(
         lambda _, given: shapes.append(tuple(given[0].shape))
     )
     try:

@@ -13,6 +13,7 @@ from transformers import PreTrainedModel
 from astarpo.model.causal_lm import CausalLM
 from astarpo.model.chunked_log_probs import SMALL_LOGITS, Chunking, Head
 from astarpo.model.shared_prefix import read_prefix, shared_length
+from astarpo.model.shared_prompts import can_share_prompts, find_contexts, read_contexts
 
 Entropy = Literal["none", "detached", "with_gradient"]
 
@@ -99,8 +100,8 @@ def token_log_probs(
         head: the model's, from `chunked_log_probs.find_head`, so that large logits are computed in chunks.
         chunk_tokens: with ``head``, number of response tokens per chunk.
         small_logits: up to this many logits are computed at once; None: `chunked_log_probs.SMALL_LOGITS`.
-        share_prefix: whether a beginning that all rows share is read once; only if `shared_prefix.can_share`. Results
-            then differ by rounding.
+        share_prefix: whether what rows share is read once, a common beginning and common prompts; only if
+            `shared_prefix.can_share`. Results then differ by rounding.
 
     Returns:
         ``log_probs_BT`` in fp32, 0 where masked, and ``entropy_BT`` in nats, 0 where masked (or None).
@@ -108,15 +109,12 @@ def token_log_probs(
     Raises:
         FloatingPointError: a log-probability is not finite.
     """
-    first = int(batch.positions_BT[batch.mask_BT].min()) if bool(batch.mask_BT.any()) else 0
-    kept = batch.input_ids_BS.shape[1] - first
-    rest = _Rest.of(model, batch, first if share_prefix else 0)
+    rest = _Rest.of(model, batch, share_prefix)
     limit = SMALL_LOGITS if small_logits is None else small_logits
-    if head is not None and len(batch.input_ids_BS) * kept * head.vocabulary > limit:
-        how = Chunking(temperature, chunk_tokens, entropy)
-        log_probs_N, entropy_N = _in_chunks(model, batch, rest, head, how)
+    if head is not None and len(batch.input_ids_BS) * rest.kept * head.vocabulary > limit:
+        log_probs_N, entropy_N = _in_chunks(model, batch, rest, head, Chunking(temperature, chunk_tokens, entropy))
     else:
-        log_probs_N, entropy_N = _at_once(model, batch, rest, temperature, entropy, first, kept)
+        log_probs_N, entropy_N = _at_once(model, batch, rest, temperature, entropy)
     if not torch.isfinite(log_probs_N).all():
         raise FloatingPointError("a response token has a log-probability that is not finite")
     entropy_BT = None if entropy == "none" else _scatter(entropy_N, batch.mask_BT)
@@ -125,42 +123,52 @@ def token_log_probs(
 
 @dataclass(frozen=True)
 class _Rest:
-    """The part of a batch after the beginning that its rows share.
+    """The part of a batch after what its rows share.
 
     Attributes:
         inputs: what the model is called with.
-        start: number of tokens before it.
+        places_N: index in the rest of the token that predicts each response token.
+        kept: number of the last positions that predict response tokens.
     """
 
     inputs: dict[str, Any]
-    start: int
+    places_N: Tensor
+    kept: int
 
     @classmethod
-    def of(cls, model: CausalLM, batch: Batch, limit: int) -> _Rest:
-        """Read the beginning of at most ``limit`` tokens, if there is one."""
-        ids_BS = batch.input_ids_BS
-        start = shared_length(ids_BS, limit)
-        if not start:
-            return cls({"input_ids": ids_BS, "use_cache": False}, 0)
-        cache = read_prefix(cast(PreTrainedModel, model), ids_BS[0, :start], len(ids_BS))
-        return cls({"input_ids": ids_BS[:, start:], "use_cache": True, "past_key_values": cache}, start)
+    def of(cls, model: CausalLM, batch: Batch, share: bool) -> _Rest:
+        """Read what rows share, a common beginning and common prompts, if there is enough of it."""
+        ids_BS, mask_BT = batch.input_ids_BS, batch.mask_BT
+        first = int(batch.positions_BT[mask_BT].min()) if bool(mask_BT.any()) else 0
+        start = shared_length(ids_BS, first) if share else 0
+        starts_B = torch.full((len(ids_BS),), start, device=ids_BS.device)
+        inputs: dict[str, Any] = {"input_ids": ids_BS[:, start:], "use_cache": bool(start)}
+        contexts = None
+        if share and can_share_prompts(cast(PreTrainedModel, model)):
+            contexts = find_contexts(ids_BS, batch.positions_BT[:, 0], mask_BT, start)
+        if contexts is not None:
+            starts_B = contexts.lengths_B
+            inputs = read_contexts(cast(PreTrainedModel, model), ids_BS, contexts, start)
+        elif start:
+            inputs["past_key_values"] = read_prefix(cast(PreTrainedModel, model), ids_BS[0, :start], len(ids_BS))
+        places_N = (batch.positions_BT - starts_B[:, None])[mask_BT]
+        unused = int(places_N.min()) if len(places_N) else 0
+        return cls(inputs, places_N, inputs["input_ids"].shape[1] - unused)
 
 
 def _in_chunks(model: CausalLM, batch: Batch, rest: _Rest, head: Head, how: Chunking) -> tuple[Tensor, Tensor]:
     """Pass only the hidden states that predict a response token through the head."""
     hidden_BSH = model.base_model(**rest.inputs).last_hidden_state
     rows, columns = batch.mask_BT.nonzero(as_tuple=True)
-    hidden_NH = hidden_BSH[rows, batch.positions_BT[rows, columns] - rest.start]
-    return head.log_probs(hidden_NH, batch.labels_BT[rows, columns], how)
+    return head.log_probs(hidden_BSH[rows, rest.places_N], batch.labels_BT[rows, columns], how)
 
 
-def _at_once(
-    model: CausalLM, batch: Batch, rest: _Rest, temperature: float, entropy: str, first: int, kept: int
-) -> tuple[Tensor, Tensor]:
-    """Use the logits of the last ``kept`` positions, from ``first`` on; without entropy, the second item is unused."""
-    logits_BKV = model(**rest.inputs, logits_to_keep=kept).logits
+def _at_once(model: CausalLM, batch: Batch, rest: _Rest, temperature: float, entropy: str) -> tuple[Tensor, Tensor]:
+    """Use the logits of the last positions alone; without entropy, the second item is unused."""
+    logits_BKV = model(**rest.inputs, logits_to_keep=rest.kept).logits
     rows, columns = batch.mask_BT.nonzero(as_tuple=True)
-    logits_NV = logits_BKV[rows, batch.positions_BT[rows, columns] - first].float() / temperature
+    unused = rest.inputs["input_ids"].shape[1] - rest.kept
+    logits_NV = logits_BKV[rows, rest.places_N - unused].float() / temperature
     all_log_probs_NV = logits_NV.log_softmax(-1)
     log_probs_N = all_log_probs_NV.gather(-1, batch.labels_BT[rows, columns][:, None])[:, 0]
     if entropy == "none":
