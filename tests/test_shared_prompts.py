@@ -130,7 +130,9 @@ def test_policy_and_reference_share_alike(tiny_folder):
     assert [one.rows for one in micro_batches] == [[5, 1, 3, 4], [2, 0]]
     with shapes_read(engine.policy) as shapes:
         policy_BT = engine.log_probs("policy", micro_batches, 6, 5)
-    assert torch.equal(engine.log_probs("reference", micro_batches, 6, 5), policy_BT)
+    with shapes_read(engine.reference) as of_reference:
+        reference_BT = engine.log_probs("reference", micro_batches, 6, 5)
+    assert of_reference == shapes and torch.equal(reference_BT, policy_BT)
     assert shapes == [(3, 44), (4, 5), (1, 44), (2, micro_batches[1].batch.input_ids_BS.shape[1] - 44)]
     engine.share_prefix = False
     assert torch.allclose(engine.log_probs("policy", micro_batches, 6, 5), policy_BT, atol=1e-5)
