@@ -224,7 +224,7 @@ def stages(folder: Path) -> dict[str, list[str]]:
     generating = {**SAMPLING, "base_seed": 0, "block_size": BLOCK, "prompt_shards": SHARDS}
     plan = hashlib.sha256((folder / "plan.json").read_bytes()).hexdigest()
     planned = ["--plan", "plan.json", "--settings", json.dumps({"plan_sha256": plan})]
-    tables = [word for name in ("summary", "differences", "curves", "cost")
+    tables = [word for name in ("summary", "differences", "curves", "crossings", "cost")
               for word in (f"--out-{name}", f"{name}.csv", f"--out-{name}-parquet", f"{name}.parquet")]  # fmt: skip
     for name in ("markdown", "latex", "main-csv", "html", "terminal", "provenance"):
         tables += [f"--out-{name}", f"out.{name}"]

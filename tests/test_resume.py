@@ -287,7 +287,7 @@ def test_the_seconds_of_a_block_are_those_of_all_its_processes(made, tmp_path, m
     killed = killed_before(6, sample(made, tmp_path))
     with monkeypatch.context() as patch:
         now = time.monotonic
-        patch.setattr(time, "monotonic", lambda: 1000 * now())
+        patch.setattr(time, "monotonic", lambda: 1e5 * now())
         assert in_a_child(killed) == -signal.SIGKILL
     kept_s = sum(table_metadata(part_of(tmp_path, number))["seconds"] for number in (1, 2))
     sample(made, tmp_path)()
