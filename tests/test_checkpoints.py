@@ -31,6 +31,20 @@ def test_a_broken_or_half_written_checkpoint_is_passed_over(tmp_path, capsys):
     )
 
 
+def test_damaged_checkpoints_of_later_steps_do_not_cost_the_new_ones(tmp_path):
+    """Both were damaged, so the training began anew: its checkpoints are of earlier steps than theirs."""
+    for step in (8, 9):
+        checkpoints.save(tmp_path, step, {"step": step})
+        (tmp_path / f"step-{step:06d}" / checkpoints.STATE).write_bytes(b"half")
+    for step in (1, 2, 3):
+        checkpoints.save(tmp_path, step, {"step": step})
+        assert checkpoints.load_newest(tmp_path) == (step, {"step": step})
+    assert [path.name[-1] for path in checkpoints.finished(tmp_path)] == ["2", "3", "8", "9"]
+    for step in (8, 9):
+        checkpoints.save(tmp_path, step, {"step": step})
+    assert [path.name[-1] for path in checkpoints.finished(tmp_path)] == ["8", "9"]
+
+
 def test_a_flipped_bit_anywhere_in_a_checkpoint_is_noticed(tmp_path):
     """Also one that leaves a file that can be read, and in what engines write beside the state."""
     weights = torch.arange(64, dtype=torch.float32)

@@ -11,7 +11,7 @@ from typing import Any
 
 CONFIG = Path(__file__).with_name("config.yaml")
 PLAN = "results/tables/plan.json"
-TABLES = ("summary", "differences", "curves", "cost")
+TABLES = ("summary", "differences", "curves", "crossings", "cost")
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ def save(
     world: World = ALONE,
     save_shards: Callable[[Path], None] | None = None,
 ) -> None:
-    """Write the checkpoint of a step, then delete all but the newest two. While it is written there are three.
+    """Write the checkpoint of a step, then delete all but it and the one before; while it is written there are three.
 
     Args:
         folder: the job's scratch folder for its origin, see `common.origins`.
@@ -66,8 +66,9 @@ def save(
             write_json(partial / CHECKSUMS, _checksums(partial))
             shutil.rmtree(final, ignore_errors=True)
             os.replace(partial, final)
-            complete, _ = _entries(folder)
-            for old in complete[:-KEPT]:
+            # Those of later steps could not be read, or the training would have resumed from them.
+            earlier = [path for path in _entries(folder)[0] if _step_of(path) <= step]
+            for old in earlier[:-KEPT]:
                 shutil.rmtree(old)
 
 
@@ -87,6 +88,10 @@ def _tensor_bytes(value: object) -> int:
 def folder_of(folder: Path, step: int) -> Path:
     """Return the folder of a step's checkpoint."""
     return folder / f"step-{step:06d}"
+
+
+def _step_of(checkpoint: Path) -> int:
+    return int(checkpoint.name.removeprefix("step-"))
 
 
 def newest_folder(folder: Path) -> Path | None:
@@ -141,7 +146,7 @@ def _newest(checkpoints: Sequence[Path]) -> tuple[int, State] | None:
             # Damaged files raise many kinds of errors; an older checkpoint may be readable.
             print(f"{path}: damaged, trying an older checkpoint ({error})", flush=True)
             continue
-        return int(path.name.removeprefix("step-")), state
+        return _step_of(path), state
     return None
 
 
