@@ -78,15 +78,7 @@ def trainer(folder, rewards=REWARDS, **changes):
     settings = {"keep": BEST, "steps": len(rewards) - 1, "validate_every": 1, **changes}
     made = case.trainer(folder, **settings)
     made.validation.run = lambda step, *_: Validated(rewards[step])
-    made.weights_after = {}
-    step_of = made._step
-
-    def step(number):
-        metrics = step_of(number)
-        made.weights_after[number] = case.weights(made).clone()
-        return metrics
-
-    made._step = step
+    made.weights_after = case.remember_weights(made)
     return made
 
 

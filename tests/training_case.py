@@ -188,3 +188,17 @@ def weights(made: Trainer) -> Any:
     import torch
 
     return torch.cat([p.detach().reshape(-1) for p in made.engine.policy.model.parameters()])
+
+
+def remember_weights(made: Trainer) -> dict[int, Any]:
+    """Step -> the trainer's weights after it, filled in as it trains."""
+    weights_after: dict[int, Any] = {}
+    step_of = made._step
+
+    def step(number: int) -> Any:
+        metrics = step_of(number)
+        weights_after[number] = weights(made).clone()
+        return metrics
+
+    made._step = step
+    return weights_after

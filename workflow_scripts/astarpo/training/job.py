@@ -28,6 +28,7 @@ from astarpo.model.memory import (
     sampler_bytes,
 )
 from astarpo.model.policy import Policy
+from astarpo.model.settings import Lora
 from astarpo.model.world import World, join_world
 from astarpo.objectives import METHODS, uses_v_star
 from astarpo.sampling.engines import check_engine, make_sampler
@@ -92,13 +93,6 @@ def train(
     checkpoints = _checkpoint_folder(scratch, made_from, world)
     history = trainer.run(checkpoints)
     exported_step, weights = trainer.exported()
-
-    def exportable(trained: Weights) -> tuple[Policy, Weights]:
-        if settings.lora is None:
-            return policy, trained
-        whole = merged(folder, settings.lora, trained, trusted)
-        return whole, whole.model.state_dict()
-
     facts = {
         "prompts": len(prompts),
         "prompts_left_out": left_out,
@@ -107,7 +101,18 @@ def train(
         "exported_step": exported_step,
         "ended_by": ending(history.metrics, settings),
     }
+    exportable = partial(_exportable, policy, folder, settings.lora, trusted)
     return FinishedRun(exportable, weights, history, facts, trainer.kept.files(checkpoints), world.is_first)
+
+
+def _exportable(
+    policy: Policy, folder: Path, lora: Lora | None, trusted: bool, trained: Weights
+) -> tuple[Policy, Weights]:
+    """A policy and its whole weights, from trained ones: adapters are merged into the reference's."""
+    if lora is None:
+        return policy, trained
+    whole = merged(folder, lora, trained, trusted)
+    return whole, whole.model.state_dict()
 
 
 def _checkpoint_folder(scratch: str, made_from: TrainingProvenance, world: World) -> Path:
