@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 import training_case
@@ -10,7 +12,7 @@ from transformers import AutoModelForCausalLM, LlamaConfig, Qwen3Config
 
 from astarpo.model.chunked_log_probs import find_head
 from astarpo.model.log_probs import collate, token_log_probs
-from astarpo.model.shared_prefix import LEAST_SHARED, can_share, shared_length
+from astarpo.model.shared_prefix import LEAST_SHARED, can_share, rotary_types, shared_length
 
 END = [1]
 SHOTS = [(7 * i) % 50 + 3 for i in range(40)]
@@ -89,12 +91,24 @@ def test_how_much_is_shared():
     assert shared_length(ids_BS[:, 30:], 2) == 0 and shared_length(ids_BS[:1].repeat(2, 1), 32) == 32
 
 
+def test_rotary_frequencies_of_any_layer_are_looked_at():
+    assert rotary_types(Qwen3Config()) == {"default"}
+    mixed = {"sliding_attention": {"rope_type": "default"}, "full_attention": {"rope_type": "longrope"}}
+    assert rotary_types(SimpleNamespace(rope_parameters=mixed)) == {"default", "longrope"}
+    assert rotary_types(SimpleNamespace()) == rotary_types(SimpleNamespace(rope_parameters=None)) == set()
+
+
 def test_models_that_cannot_go_on_from_a_cache_read_rows_apart(tiny_policy):
     model = tiny_policy.model
     assert can_share(model) and not can_share(object())
     windowed = Qwen3Config(num_hidden_layers=2, hidden_size=32, num_attention_heads=4, vocab_size=80, head_dim=8,
                            use_sliding_window=True, sliding_window=8, max_window_layers=0)  # fmt: skip
     assert not can_share(AutoModelForCausalLM.from_config(windowed))
+    for kind, shares in (("dynamic", False), ("linear", True)):
+        rope = {"rope_type": kind, "factor": 2.0, "rope_theta": 1e4}
+        rotary = LlamaConfig(num_hidden_layers=1, hidden_size=32, intermediate_size=48, num_attention_heads=4,
+                             vocab_size=80, max_position_embeddings=32, rope_parameters=rope)  # fmt: skip
+        assert can_share(AutoModelForCausalLM.from_config(rotary)) == shares
     model.gradient_checkpointing_enable()
     try:
         assert not can_share(model)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from transformers import PreTrainedModel
+from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.cache_utils import DynamicCache, DynamicLayer
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+# Rotary embeddings whose frequencies change with the longest row: a beginning read by itself would have others.
+OF_THE_LENGTH = {"dynamic", "longrope"}
 LEAST_SHARED = 16  # tokens; for fewer, a second call of the model costs more than it saves
 
 
@@ -34,15 +36,25 @@ def shared_length(input_ids_BS: Tensor, limit: int) -> int:
 def can_share(model: object) -> bool:
     """Whether a model reads the rest of a batch as it would read the whole.
 
-    It must be a plain transformers model that caches just keys and values of all tokens, and must not recompute
-    activations, which transformers refuses to combine with a cache.
+    It must be a plain transformers model that caches just keys and values of all tokens, with rotary frequencies that
+    do not depend on the length. It must not recompute activations, which transformers refuses to combine with a cache.
     """
     if not isinstance(model, PreTrainedModel) or model.is_gradient_checkpointing:
         return False
     if not getattr(model, "_supports_default_dynamic_cache", lambda: False)():
         return False
-    layers = DynamicCache(config=model.config.get_text_config(decoder=True)).layers
+    config = model.config.get_text_config(decoder=True)
+    if rotary_types(config) & OF_THE_LENGTH:
+        return False
+    layers = DynamicCache(config=config).layers
     return bool(layers) and all(type(layer) is DynamicLayer for layer in layers)
+
+
+def rotary_types(config: PreTrainedConfig) -> set[str]:
+    """Return the kinds of a model's rotary embeddings, which may differ between layers; empty: it has none."""
+    parameters = getattr(config, "rope_parameters", None) or {}
+    of_layers = [each for each in parameters.values() if isinstance(each, dict)]
+    return {each["rope_type"] for each in (parameters, *of_layers) if "rope_type" in each}
 
 
 def read_prefix(model: PreTrainedModel, prefix_ids_P: Tensor, rows: int) -> DynamicCache:
