@@ -24,6 +24,7 @@ SELECTION = "select_prompts solved"
 VALUES = "estimate_values v-star"
 TABLES = "summarize"
 PAGE = "show_examples"
+ROLLOUTS = "show_rollouts"
 FIGURE = "plot accuracy"
 SAME = "the same outputs, bit for bit"
 

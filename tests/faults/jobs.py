@@ -129,6 +129,8 @@ def _results(config: Any) -> list[Job]:
     tables |= {"out-terminal": "results/tables/summary.txt", "out-provenance": "results/tables/provenance.csv"}
     jobs.append(_job(config, "summarize", tables, {"plan": PLAN, "paper": paper}))
     jobs.append(_job(config, "show_examples", {"out": "results/tables/examples.html"}, {"plan": PLAN}))
+    rollouts = {f"out-{kind}": f"results/tables/rollouts.{kind}" for kind in ("csv", "markdown", "html")}
+    jobs.append(_job(config, "show_rollouts", rollouts, {"plan": PLAN}))
     figure = {f"out-{kind}": f"results/figures/accuracy.{kind}" for kind in ("png", "pdf")}
     jobs.append(_job(config, "plot", figure, figure="accuracy"))
     return jobs

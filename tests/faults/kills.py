@@ -21,6 +21,7 @@ from faults.cases import (
     GRADING,
     PAGE,
     REFERENCE,
+    ROLLOUTS,
     SAME,
     SAMPLING,
     SELECTION,
@@ -50,6 +51,7 @@ OTHERS = {
     VALUES: 2,
     TABLES: 4,
     PAGE: 2,
+    ROLLOUTS: 2,
 }
 
 
