@@ -80,7 +80,7 @@ def rate_table(validation: pd.DataFrame) -> ShownTable:
             mark = Mark(1) if _mean(seeds) == best else Mark(0, signs[rate])
             cells[rates.index(rate)] = Cell(f"{100 * _mean(seeds):.1f}", mark=mark)
         body.append([family, *cells])
-    title = "Percent of the validation prompts right at the end, by learning rate; means over seeds, the best rate bold"
+    title = "Percent right at the last validation, by learning rate; means over seeds, the best rate bold"
     if TIED in used:
         title += f"; {TIED} not different from it, by seed, after Holm's correction for the pairs of a row"
     if UNDECIDED in used:
@@ -115,8 +115,8 @@ def difference_table(validation: pd.DataFrame, trainings: Sequence[Training]) ->
         undecided |= verdict == "cannot_tell"
         body.append([b, f"{100 * _mean(scores[b]):.1f}", shown, words])
     title = (
-        "Difference to the best run at the end, in points [95 % t interval over seeds, each by itself, the prompts "
-        "being the same]; tied: not different after Holm's correction for the number of pairs of runs"
+        "Difference to the best run at the last validation, in points [95 % t interval over seeds, each by itself, the "
+        "prompts being the same]; tied: not different after Holm's correction for the number of pairs of runs"
     )
     if undecided:
         title += "; cannot tell: the seeds all agree, which says nothing of others"
