@@ -42,6 +42,7 @@ COMBINATIONS = [
     ["arithmetic_smollm2"],
     ["arithmetic_smollm2", "arithmetic_smollm2_controls"],
     ["arithmetic_smollm2", "comparison_llm"],
+    ["word_problems_smollm2"],
     ["smollm2_gsm8k"],
     ["smollm2_gsm8k", "smollm2_gsm8k_slice"],
     ["smollm2_gsm8k", "smollm2_gsm8k_slice", "local/smollm2_gsm8k"],

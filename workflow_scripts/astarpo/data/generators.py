@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import operator
 import re
 from collections.abc import Callable, Iterator, Sequence
 from random import Random
 
 from astarpo.common.errors import InputError
 from astarpo.data.rows import Problem
+from astarpo.data.word_problems import OPERATORS, word_problems
 
 
 def chain_sums(
@@ -198,10 +198,10 @@ ARITHMETIC: dict[str, tuple[str, int, int]] = {
     "two-digit difference": ("-", 10, 99),
 }
 MOST_MISSED = 10_000  # in a row; the smallest kind has 55 different problems
-OPERATORS: dict[str, Callable[[int, int], int]] = {"+": operator.add, "-": operator.sub, "*": operator.mul}
 GENERATORS: dict[str, Callable[..., Iterator[Problem]]] = {
     "chain_sum": chain_sums,
     "countdown": countdowns,
     "arithmetic": arithmetic,
     "multiple_above": multiples_above,
+    "word_problem": word_problems,
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import Field
 
@@ -83,6 +83,35 @@ class MultiplesAbove(Section):
     span: Count = Field(100, description="difference of a problem's bounds; their place is drawn at random")
 
 
+WordProblemKind = Literal[
+    "sum, sum",
+    "sum, difference",
+    "difference, sum",
+    "product, sum",
+    "product, difference",
+    "sum, product",
+    "quotient, sum",
+    "quotient, difference",
+]
+
+
+class WordProblems(Section):
+    """Generated word problems of two steps, with worked solutions that end in `#### ` and the answer, as in GSM8K.
+
+    Problems that differ in names and things alone are always in the same hash range.
+    """
+
+    kind: Literal["word_problem"]
+    count: Count = Field(description="number of problems, before duplicates are dropped")
+    seed: Seed = Field(0, description="the same seed gives the same problems")
+    kinds: Annotated[tuple[WordProblemKind, ...], Field(min_length=1), Distinct] = Field(
+        get_args(WordProblemKind), description="kinds of problems by their steps, in turn; also `problem_kind`"
+    )
+    largest: Annotated[int, Field(ge=4)] = Field(
+        50, description="largest number in a sum or difference; factors go up to 9"
+    )
+
+
 class LocalFile(Section):
     """Local files: JSON Lines or parquet, one problem per row."""
 
@@ -100,7 +129,7 @@ class HubData(Section):
     revision: Text | None = Field(None, description="commit or tag; null takes the newest")
 
 
-GeneratedTask = Arithmetic | ChainSums | Countdowns | MultiplesAbove
+GeneratedTask = Arithmetic | ChainSums | Countdowns | MultiplesAbove | WordProblems
 DataSource = Annotated[GeneratedTask | LocalFile | HubData, Field(discriminator="kind")]
 
 
