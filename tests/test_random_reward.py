@@ -9,7 +9,9 @@ from config_case import changed, message
 
 from astarpo.data import datasets
 from astarpo.data.settings import DatasetSettings
+from astarpo.rewards.grading import Question, grade
 from astarpo.rewards.random_reward import random
+from astarpo.rewards.settings import GradingSettings
 from astarpo.rewards.verifiers import Response
 
 SOURCE = {"kind": "chain_sum", "count": 400, "min_terms": 2, "max_terms": 3}
@@ -47,6 +49,23 @@ def test_the_prompt_the_response_and_the_seed_decide_and_nothing_else():
         assert 60 < same < 140  # of 200, as for independent coins
     longer = random(first, Response(texts[0], [1, 2, 3], "length"))
     assert (longer.status == "correct") is mine[0]
+
+
+def test_the_coin_does_not_care_whether_a_response_was_cut_off():
+    """A verifier that read the text would have the settings count a truncated response as incorrect."""
+    settings = GradingSettings(truncated="incorrect")
+    texts = [str(n) for n in range(60)]
+    gold = golds()[0]
+    for verifier, answer in (("random", gold), ("gsm8k_flexible", "7")):
+        rewards = {}
+        for reason in ("stop", "length"):
+            asked = [Question(verifier, answer, Response(text, [], reason)) for text in texts]
+            rewards[reason] = [one.reward for one in grade(asked, settings)]
+        assert 0 < sum(rewards["stop"]) < 60
+        if verifier == "random":
+            assert rewards["length"] == rewards["stop"]
+        else:
+            assert sum(rewards["length"]) == 0
 
 
 def test_two_prompts_with_one_answer_have_two_coins():

@@ -13,7 +13,7 @@ from astarpo.common.errors import InputError
 from astarpo.rewards.pool import GradingPool
 from astarpo.rewards.settings import GradingSettings
 from astarpo.rewards.verdicts import Response, Status
-from astarpo.rewards.verifiers import Canary, find_entry, is_own, problem_with
+from astarpo.rewards.verifiers import Canary, find_entry, is_own, judges_truncated, problem_with
 from astarpo.rewards.worker import Limits, Outcome, Question, as_outcome
 
 NULL_STATUSES = ("timeout", "error")
@@ -126,7 +126,7 @@ class Grader:
         batch = list(questions)
         grades: dict[int, Grade] = {}
         for place, outcome in self._outcomes(batch):
-            grades[place] = self._grade(outcome, batch[place].response)
+            grades[place] = self._grade(outcome, batch[place])
             self.guard.check(grades[place], batch[place])
         if self.settings.deterministic:
             self._grade_again(batch, grades)
@@ -152,7 +152,7 @@ class Grader:
             sample += spread
         sample.reverse()
         for index, outcome in self.pool.judge([batch[place] for place in sample]):
-            first, second = grades[sample[index]], self._grade(outcome, batch[sample[index]].response)
+            first, second = grades[sample[index]], self._grade(outcome, batch[sample[index]])
             if second.status != "timeout" and (first.status, first.answer) != (second.status, second.answer):
                 raise _not_deterministic(batch[sample[index]], first, second)
 
@@ -167,12 +167,12 @@ class Grader:
         for index, outcome in self.pool.judge([questions[place] for place in slow]):
             yield slow[index], outcome
 
-    def _grade(self, outcome: Outcome, response: Response) -> Grade:
+    def _grade(self, outcome: Outcome, question: Question) -> Grade:
         status: Status = outcome.status
         if status in NULL_STATUSES:
             return Grade(None, status, outcome.answer, outcome.detail)
-        cut = response.finish_reason == "length" and self.settings.truncated == "incorrect"
-        if cut and status == "correct":
+        cut = question.response.finish_reason == "length" and self.settings.truncated == "incorrect"
+        if cut and status == "correct" and not judges_truncated(question.verifier):
             status = "incorrect"
         return Grade(1.0 if status == "correct" else 0.0, status, outcome.answer)
 

@@ -33,12 +33,14 @@ class Entry:
         spell: gold answer -> its shortest correct response; None if unknown.
         quick: the verdict of ``judge`` in time linear in the text, or None: then a worker calls ``judge``.
         canaries: (gold, response, status), checked before anything is graded.
+        judges_truncated: its verdicts stand for truncated responses too, whatever `grading.truncated` says.
     """
 
     judge: Verifier
     spell: Callable[[str], str] | None
     quick: Quick
     canaries: tuple[Canary, ...] = ()
+    judges_truncated: bool = False
 
 
 def boxed(answer: str) -> str:
@@ -161,7 +163,8 @@ REGISTRY: dict[str, Entry] = {
         _multiple_quickly,
         (("integer: 12", r"\boxed{12}", "correct"), ("math: 12", r"\boxed{13}", "incorrect")),
     ),
-    "random": Entry(random, None, random, ((_COIN, "8", "correct"), (_COIN, "7", "incorrect"))),
+    # A coin that punished truncated responses would teach a policy to end them, which is what it is a control for.
+    "random": Entry(random, None, random, ((_COIN, "8", "correct"), (_COIN, "7", "incorrect")), judges_truncated=True),
     "multiple_above": Entry(
         multiple_above,
         smallest_multiple_above,
@@ -190,6 +193,11 @@ def right_response(verifier: str, gold: str) -> Response | None:
     """
     spell = None if is_own(verifier) else REGISTRY[verifier].spell
     return None if spell is None else Response(spell(gold), [], "stop")
+
+
+def judges_truncated(verifier: str) -> bool:
+    """Whether the verdicts of this verifier stand for truncated responses too, see `Entry`."""
+    return verifier in REGISTRY and REGISTRY[verifier].judges_truncated
 
 
 def takes_answers(verifier: str) -> bool:
