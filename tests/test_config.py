@@ -77,6 +77,10 @@ from astarpo.training.settings import TrainSettings
             {"benchmarks__held_dash_out__hash_range": [0.8, 1.0]},
             "benchmarks.held-out.hash_range = [0.8, 1.0]: overlaps that of datasets.sums",
         ),
+        (  # the first of more problems
+            {"benchmarks__held_dash_out__hash_range": [0.8, 1.0], "benchmarks__held_dash_out__source__count": 77},
+            "benchmarks.held-out.hash_range = [0.8, 1.0]: overlaps that of datasets.sums",
+        ),
         (
             {"benchmarks__held_dash_out__protocols__greedy__k": 4},
             "benchmarks.held-out.protocols.greedy.k = 4: must be 1 at temperature 0",

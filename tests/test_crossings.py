@@ -125,7 +125,8 @@ def test_a_curve_without_points_is_refused():
 
 def training(run, seed, method="a_star_po", updates=1, **changes):
     terms = {"dataset": "d", "selection": None, "prompts_per_batch": 4, "responses_per_prompt": 1}
-    return {"run": run, "method": method, "seed": seed, "terms": terms | {"updates_per_rollout": updates} | changes}
+    terms |= {"updates_per_rollout": updates, "validation": "v"}
+    return {"run": run, "method": method, "seed": seed, "terms": terms | changes}
 
 
 def looks(run, seed, values, seconds=10.0, name="validation_reward"):
@@ -192,6 +193,11 @@ def test_training_rewards_are_compared_on_the_same_prompts_alone():
     assert {key[:2] for key in found} == {("ours", "grpo"), ("grpo", "ours")}
     assert {row["metric"] for row in found.values()} == {"reward"}
     assert {row["ratio"] for row in found.values()} == {1.0}
+
+
+def test_validations_on_different_prompts_are_not_compared():
+    runs = [*RUNS[:2], training("grpo", 0, "grpo", validation="w"), training("grpo", 1, "grpo", validation="w")]
+    assert crossed(runs) == {} and len(crossed()) == 6
 
 
 def test_seeds_of_other_prompts_are_not_paired():

@@ -8,13 +8,27 @@ import pytest
 import torch
 import training_case
 from test_generation import shapes_read
-from transformers import AutoModelForCausalLM, LlamaConfig, Qwen3Config
+from transformers import AutoConfig, AutoModelForCausalLM, LlamaConfig, Qwen3Config
 
 from astarpo.model.chunked_log_probs import find_head
 from astarpo.model.log_probs import collate, token_log_probs
-from astarpo.model.shared_prefix import LEAST_SHARED, can_share, rotary_types, shared_length
+from astarpo.model.shared_prefix import EXACT, LEAST_SHARED, can_share, rotary_types, shared_length
+from astarpo.sampling import Request
+from astarpo.sampling.settings import SamplingSettings
+from astarpo.sampling.transformers_engine import TransformersSampler
 
 END = [1]
+
+
+class NoText:
+    """In place of a tokenizer: texts do not matter here."""
+
+    pad_token_id = 0
+
+    def decode(self, token_ids, skip_special_tokens):
+        return ""
+
+
 SHOTS = [(7 * i) % 50 + 3 for i in range(40)]
 PROMPTS = [[*SHOTS, 60, 61, 62], [*SHOTS, 63], [*SHOTS, 64, 65, 66, 67, 68]]
 RESPONSES = [[10, 11, 1], [12, 13, 14, 15, 16], [17, 1]]
@@ -96,6 +110,47 @@ def test_rotary_frequencies_of_any_layer_are_looked_at():
     mixed = {"sliding_attention": {"rope_type": "default"}, "full_attention": {"rope_type": "longrope"}}
     assert rotary_types(SimpleNamespace(rope_parameters=mixed)) == {"default", "longrope"}
     assert rotary_types(SimpleNamespace()) == rotary_types(SimpleNamespace(rope_parameters=None)) == set()
+
+
+TINY = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "vocab_size": 80, "intermediate_size": 48}
+
+
+@pytest.fixture(params=sorted(EXACT))
+def architecture(request):
+    """A random model of each architecture, with weights large enough for tokens to depend on what is before them."""
+    torch.manual_seed(0)
+    shared_heads = {} if request.param in ("gpt2", "gpt_neox") else {"num_key_value_heads": 2}
+    no_window = {"sliding_window": None} if request.param == "mistral" else {}
+    config = AutoConfig.for_model(request.param, **TINY, **shared_heads, **no_window, pad_token_id=0)
+    model = AutoModelForCausalLM.from_config(config).eval()
+    for one in model.parameters():
+        if one.dim() > 1:
+            torch.nn.init.normal_(one, std=0.3)
+    return model
+
+
+def test_every_architecture_reads_a_beginning_as_rows_apart(architecture):
+    """In float64, as gradients of these weights are large: rounding would hide a small difference."""
+    assert can_share(architecture)
+    assert_equal(architecture.double())
+
+
+def test_every_architecture_draws_what_it_would_draw_row_by_row(architecture):
+    """Rows of unequal length have gaps after what they share; log-probabilities are those of a plain pass."""
+    settings = SamplingSettings(temperature=1.0, top_p=1.0, max_new_tokens=6)
+    requests = [Request(str(row), 0, 100 + row, prompt) for row, prompt in enumerate(PROMPTS)]
+    drawn = TransformersSampler(architecture, NoText(), END, len(PROMPTS)).sample(requests, settings)
+    plain_BT, _ = token_log_probs(architecture, collate(PROMPTS, [one.token_ids for one in drawn], END), 1.0)
+    for one, plain_T in zip(drawn, plain_BT, strict=True):
+        assert one.log_probs == pytest.approx(plain_T[: len(one.log_probs)].tolist(), abs=1e-4)
+    assert plain_BT.min() < -1
+
+
+@pytest.mark.parametrize("kind", ["mpt", "gpt_neo"])
+def test_architectures_that_count_places_in_the_cache_read_rows_apart(kind):
+    shape = {"d_model": 32, "n_heads": 4, "n_layers": 1} if kind == "mpt" else {"hidden_size": 32, "num_heads": 4}
+    layers = {} if kind == "mpt" else {"num_layers": 1, "attention_types": [[["local"], 1]]}
+    assert not can_share(AutoModelForCausalLM.from_config(AutoConfig.for_model(kind, vocab_size=80, **shape, **layers)))
 
 
 def test_models_that_cannot_go_on_from_a_cache_read_rows_apart(tiny_policy):

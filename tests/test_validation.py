@@ -7,7 +7,7 @@ from answers_case import records
 from astarpo.common.errors import InputError
 from astarpo.common.files import write_table
 from astarpo.tables.ranking import Mark
-from astarpo.tables.validation import NEEDED, difference_table, rate_table, validation_table
+from astarpo.tables.validation import NEEDED, difference_table, difference_tables, rate_table, validation_table
 
 
 def looks(family, lr, seed, *values):
@@ -101,6 +101,13 @@ def test_runs_are_set_against_the_best_seed_by_seed():
     ]
     apart = difference_table(pd.DataFrame(rows), [*trained("a-0.1", "c-0.1"), *trained("b-0.1", dataset="e")])
     assert apart.texts[2][2] != made.texts[2][2]
+
+
+def test_runs_validated_on_other_prompts_are_not_compared():
+    rows = [row for run in "abcd" for row in of_seeds(run, 0.1, 0.6, 0.62 + ord(run) / 1e4)]
+    on_v, on_w = trained("a-0.1", "b-0.1", validation="v"), trained("c-0.1", "d-0.1", validation="w")
+    made = difference_tables(pd.DataFrame(rows), [*on_v, *on_w, *trained("e-0.1", validation=None)])
+    assert [[line[0] for line in table.texts] for table in made] == [["b-0.1", "a-0.1"], ["d-0.1", "c-0.1"]]
 
 
 def test_runs_that_differ_by_the_same_in_every_seed_cannot_be_told_apart():

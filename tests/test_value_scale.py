@@ -32,14 +32,24 @@ def test_the_scale_by_hand():
     assert scale.factor == pytest.approx((0.9 * 5 / 8 + 0.1 * 2 / 2) / (0.9 * 6.5 / 8 + 0.1 * 2.5 / 2))
 
 
-def test_true_norms_replace_the_surprisals_of_stage_one_after_a_rollout():
-    """They have another unit: 400 beside 4 would leave nothing of stage 1, and 0.004 nothing of the rollout."""
+def test_the_surprisals_of_stage_one_get_the_mean_of_the_first_true_norms():
+    """They have another unit: 400 beside 4 would leave nothing of stage 1, and 0.004 nothing of the rollout.
+
+    16 nats of surprisal in 8 samples are 2 each; the first norms are 300 on average.
+    """
     scale = ValueScale({**ADAPTIVE, "score_norm": "exact"}, PROMPTS)
     assert scale.factor == pytest.approx(5 / 6.5)
     scale.learn([400.0, 200.0], [0.0, 1.0], [0.5, 0.25])
-    assert scale.factor == pytest.approx(200 / 250)
+    reward, value = 0.9 * 5 / 8 * 150 + 0.1 * 100, 0.9 * 6.5 / 8 * 150 + 0.1 * 125
+    assert scale.factor == pytest.approx(reward / value)
     scale.learn([100.0], [1.0], [0.5])
-    assert scale.factor == pytest.approx((0.9 * 100 + 0.1 * 100) / (0.9 * 125 + 0.1 * 50))
+    assert scale.factor == pytest.approx((0.9 * reward + 0.1 * 100) / (0.9 * value + 0.1 * 50))
+
+
+def test_a_first_rollout_without_a_value_does_not_forget_stage_one():
+    scale = ValueScale({**ADAPTIVE, "score_norm": "exact"}, PROMPTS)
+    scale.learn([400.0, 200.0], [0.0, 0.0], [0.0, 0.0])
+    assert scale.factor == pytest.approx(5 / 6.5)
 
 
 @pytest.mark.parametrize("setting", [1.0, 0.35, 0.0])

@@ -20,7 +20,7 @@ def main() -> None:
 
     from astarpo.common.frames import csv_text, frame
     from astarpo.stage_one.counts import count_correct
-    from astarpo.stage_one.noise import forecasts
+    from astarpo.stage_one.noise import NO_FORECAST, forecasts
     from astarpo.stage_one.settings import ValueSettings
     from astarpo.stage_one.surprisals import read_samples
     from astarpo.tables import tables_page
@@ -36,7 +36,7 @@ def main() -> None:
     write_table(arguments.out, rows, FORECAST, {"provenance": made_from})
     write_text(arguments.out_csv, csv_text(table))
     write_text(arguments.out_html, tables_page("Forecast of gradient noise", shown))
-    print(f"noise of {len(rows)} baselines" if rows else "no forecast: samples came without log-probabilities")
+    print(f"noise of {len(rows)} baselines" if rows else NO_FORECAST["all"])
 
 
 if __name__ == "__main__":

@@ -14,11 +14,11 @@ def main() -> None:
 
     from astarpo.common.frames import csv_text
     from astarpo.tables import markdown_tables, read_plan, tables_page
-    from astarpo.tables.validation import difference_table, rate_table, validation_table
+    from astarpo.tables.validation import difference_tables, rate_table, validation_table
 
     trainings = read_plan(arguments.plan, settings["plan_sha256"])["runs"]
     validation = validation_table(trainings)
-    shown = [rate_table(validation), *filter(None, [difference_table(validation, trainings)])]
+    shown = [rate_table(validation), *difference_tables(validation, trainings)]
     write_text(arguments.out_csv, csv_text(validation))
     write_text(arguments.out_markdown, markdown_tables(shown))
     write_text(arguments.out_html, tables_page("Validation", shown))

@@ -90,6 +90,7 @@ def _training(config: Config, name: str, seed: int, family: str) -> Training:
             "prompts_per_batch": run.prompts_per_batch,
             "responses_per_prompt": run.responses_per_prompt,
             "updates_per_rollout": run.updates_per_rollout,
+            "validation": run.validation,
         },
         "lr": run.lr,
         "family": family,

@@ -12,6 +12,22 @@ if TYPE_CHECKING:
 
 # Rotary embeddings whose frequencies change with the longest row: a beginning read by itself would have others.
 OF_THE_LENGTH = {"dynamic", "longrope"}
+# Architectures in which what a token sees depends on positions alone, not on its place in the cache, where shorter rows
+# have gaps. ALiBi counts places (MPT), and so do local windows (GPT-Neo). All are tried in tests/test_shared_prefix.py.
+EXACT = {
+    "cohere",
+    "gemma",
+    "gpt2",
+    "gpt_neox",
+    "granite",
+    "llama",
+    "mistral",
+    "olmo2",
+    "phi3",
+    "qwen2",
+    "qwen3",
+    "smollm3",
+}
 LEAST_SHARED = 16  # tokens; for fewer, a second call of the model costs more than it saves
 
 
@@ -36,15 +52,16 @@ def shared_length(input_ids_BS: Tensor, limit: int) -> int:
 def can_share(model: object) -> bool:
     """Whether a model reads the rest of a batch as it would read the whole.
 
-    It must be a plain transformers model that caches just keys and values of all tokens, with rotary frequencies that
-    do not depend on the length. It must not recompute activations, which transformers refuses to combine with a cache.
+    It must be a plain transformers model of an architecture in `EXACT` that caches just keys and values of all tokens,
+    with rotary frequencies that do not depend on the length. It must not recompute activations, which transformers
+    refuses to combine with a cache.
     """
     if not isinstance(model, PreTrainedModel) or model.is_gradient_checkpointing:
         return False
     if not getattr(model, "_supports_default_dynamic_cache", lambda: False)():
         return False
     config = model.config.get_text_config(decoder=True)
-    if rotary_types(config) & OF_THE_LENGTH:
+    if config.model_type not in EXACT or rotary_types(config) & OF_THE_LENGTH:
         return False
     layers = DynamicCache(config=config).layers
     return bool(layers) and all(type(layer) is DynamicLayer for layer in layers)

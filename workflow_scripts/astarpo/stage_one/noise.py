@@ -31,7 +31,7 @@ BASELINES = {
 }  # as tables and figures name them
 
 NO_FORECAST: dict[Scope, str] = {
-    "all": "no forecast, because no response of stage 1 is correct and has a log-probability",
+    "all": "no forecast, because stage 1 has no prompt with two responses with log-probabilities, or no correct one",
     "solved": "no forecast, because no prompt of stage 1 has two correct responses with log-probabilities",
 }
 

@@ -13,7 +13,7 @@ from astarpo.common.frames import frame
 from astarpo.evaluation.crossings import Race, SmoothedCurve, race, smoothed
 from astarpo.tables.comparisons import prompts_seen
 from astarpo.tables.paper import OURS
-from astarpo.tables.plan import Training
+from astarpo.tables.plan import Terms, Training
 from astarpo.tables.results import percent
 from astarpo.tables.shown import Cell, ShownTable
 
@@ -55,8 +55,8 @@ def crossing_table(trainings: Sequence[Training], curves: pd.DataFrame) -> pd.Da
 
     Returns:
         A table with the columns of `columns.CROSSINGS`, both directions of each pair. Runs are compared by their
-        validation reward. Those without validation prompts are compared with each other by their training reward,
-        if they draw prompts from the same selection of the same data set.
+        validation reward, if their validation prompts are the same. Those without any are compared with each other by
+        their training reward, if they draw prompts from the same selection of the same data set.
     """
     terms = {training["run"]: training["terms"] for training in trainings}
     seen = {run: prompts_seen(one) for run, one in terms.items()}
@@ -66,12 +66,18 @@ def crossing_table(trainings: Sequence[Training], curves: pd.DataFrame) -> pd.Da
     for unit in UNITS:
         smooth = {run: _of_run(curves, run, metrics[run], unit, terms[run]["updates_per_rollout"]) for run in terms}
         for run, target in permutations(terms, 2):
-            same_prompts = (seen[run].dataset, seen[run].selection) == (seen[target].dataset, seen[target].selection)
-            comparable = metrics[run] == metrics[target] and (run in validated or same_prompts)
+            comparable = metrics[run] == metrics[target] and _same_prompts(metrics[run], terms[run], terms[target])
             if comparable and smooth[run] and smooth[target]:
                 found = race(smooth[run], smooth[target], shared_data=seen[run] == seen[target])
                 rows.append(_row(run, target, metrics[run], unit, found, len(smooth[target])))
     return frame(rows, CROSSINGS)
+
+
+def _same_prompts(metric: str, one: Terms, other: Terms) -> bool:
+    """Whether two runs have this metric of the same prompts."""
+    if metric == VALIDATION:
+        return one["validation"] == other["validation"]
+    return (one["dataset"], one["selection"]) == (other["dataset"], other["selection"])
 
 
 def _of_run(curves: pd.DataFrame, run: str, metric: str, unit: str, updates_per_rollout: int) -> Curves:
@@ -136,7 +142,7 @@ def race_table(trainings: Sequence[Training], crossings: pd.DataFrame) -> ShownT
     title = (
         "What a run spends in stage 2 to reach the validation accuracy that another one ends with, both ways; ratio: "
         "to what the other one spends to get there itself, with a 95 % interval over seeds, not corrected for the "
-        f"number of pairs; {OPEN}: it may not get there by the end of its training. Curves are smoothed by isotonic "
+        f"number of pairs; {OPEN}: the seeds do not exclude that it never gets there. Curves are smoothed by isotonic "
         "regression"
     )
     head = ["run", "reaches the end of", "at, %", "seeds that do", "after, s", "the other, s"]

@@ -42,6 +42,7 @@ class Terms(TypedDict):
     prompts_per_batch: int
     responses_per_prompt: int
     updates_per_rollout: int
+    validation: str | None
 
 
 class Training(TypedDict):

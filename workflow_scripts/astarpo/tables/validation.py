@@ -88,11 +88,21 @@ def rate_table(validation: pd.DataFrame) -> ShownTable:
     return ShownTable.of(title, ["run", *(f"{rate:g}" for rate in rates)], body)
 
 
+def difference_tables(validation: pd.DataFrame, trainings: Sequence[Training]) -> list[ShownTable]:
+    """Compare runs validated on the same prompts, see `difference_table`; one table for each set of prompts."""
+    tables = []
+    for prompts in dict.fromkeys(training["terms"]["validation"] for training in trainings):
+        group = [training for training in trainings if training["terms"]["validation"] == prompts]
+        of_group = validation["run"].isin([training["run"] for training in group])
+        tables.append(difference_table(validation[of_group], group))
+    return [table for table in tables if table is not None]
+
+
 def difference_table(validation: pd.DataFrame, trainings: Sequence[Training]) -> ShownTable | None:
     """Compare every run with several seeds with the best one, by the final accuracy of each seed.
 
     Args:
-        validation: with the columns of `VALIDATION`.
+        validation: with the columns of `VALIDATION`, all of the same prompts.
         trainings: from the tables' plan.
 
     Returns:

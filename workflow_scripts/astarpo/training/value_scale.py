@@ -28,7 +28,8 @@ class ValueScale:
         self.exact = hyperparameters.get("score_norm") == "exact"
         self.measured = int(hyperparameters.get("score_norm_responses", 0))
         self.rollouts = 0
-        self.weighted_reward, self.weighted_value = _stage_one_sums(prompts) if self.adaptive else (0.0, 0.0)
+        sums = _stage_one_sums(prompts) if self.adaptive else (0.0, 0.0, 0.0)
+        self.weighted_reward, self.weighted_value, self.stage_one_surprisal = sums
         if self.adaptive and not self.weighted_value:
             reason = (
                 "every V* is 0" if not any(prompt.v_star for prompt in prompts) else "samples have no log-probabilities"
@@ -53,10 +54,12 @@ class ValueScale:
             return
         reward = sum(w * r for w, r in zip(weights, rewards, strict=True)) / len(weights)
         value = sum(w * v for w, v in zip(weights, v_star, strict=True)) / len(weights)
-        # Squared norms have another scale than the surprisals of stage 1, which therefore count for one rollout only.
-        decay = 0.0 if self.exact and self.rollouts == 0 else self.decay
-        self.weighted_reward = decay * self.weighted_reward + (1.0 - decay) * reward
-        self.weighted_value = decay * self.weighted_value + (1.0 - decay) * value
+        if self.exact and self.rollouts == 0 and self.stage_one_surprisal:
+            # The weights of stage 1 are surprisals; they get the mean of the first squared norms.
+            in_norms = sum(weights) / len(weights) / self.stage_one_surprisal
+            self.weighted_reward, self.weighted_value = in_norms * self.weighted_reward, in_norms * self.weighted_value
+        self.weighted_reward = self.decay * self.weighted_reward + (1.0 - self.decay) * reward
+        self.weighted_value = self.decay * self.weighted_value + (1.0 - self.decay) * value
         self.rollouts += 1
 
     def state(self) -> ValueScaleState:
@@ -73,15 +76,16 @@ class ValueScale:
         self.rollouts = state["rollouts"]
 
 
-def _stage_one_sums(prompts: Sequence[TrainingPrompt]) -> tuple[float, float]:
-    """Mean w r and mean w V* of the samples of stage 1, or zeros if their log-probabilities are not known."""
+def _stage_one_sums(prompts: Sequence[TrainingPrompt]) -> tuple[float, float, float]:
+    """Mean w r, w V* and w of the samples of stage 1, or zeros if their log-probabilities are not known."""
     n = sum(prompt.n or 0 for prompt in prompts)
     known = [prompt for prompt in prompts if prompt.surprisal_sum is not None]
     if not n or len(known) < len(prompts):
-        return 0.0, 0.0
+        return 0.0, 0.0, 0.0
+    surprisal = sum(prompt.surprisal_sum or 0.0 for prompt in known)
     reward = sum(prompt.surprisal_of_correct or 0.0 for prompt in known)
     value = sum((prompt.surprisal_sum or 0.0) * (prompt.v_star or 0.0) for prompt in known)
-    return reward / n, value / n
+    return reward / n, value / n, surprisal / n
 
 
 def surprisal_ratio(surprisals: Sequence[float], rewards: Sequence[float]) -> float | None:
