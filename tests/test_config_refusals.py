@@ -114,7 +114,8 @@ def test_a_list_is_empty_only_where_that_is_its_default(section, key, schema):
     ("section", "key", "schema"), [p for p in LISTS if p.values[1] != "seeds"]
 )  # of seeds `test_config` sees to it
 def test_no_list_names_anything_twice(section, key, schema):
-    item = {"trackers": "wandb", "path": "a.jsonl", "kinds": "times table", "factors": 7, "steps": 7}.get(key, "a")
+    choices = schema["items"].get("enum", [])
+    item = next(iter(choices), {"trackers": "wandb", "path": "a.jsonl", "factors": 7, "steps": 7}.get(key, "a"))
     assert set(errors(section, key, [item, item])) & {"repeated", "ascending"}
 
 

@@ -76,7 +76,7 @@ def crossing_table(trainings: Sequence[Training], curves: pd.DataFrame) -> pd.Da
 def _same_prompts(metric: str, one: Terms, other: Terms) -> bool:
     """Whether two runs have this metric of the same prompts."""
     if metric == VALIDATION:
-        return one["validation"] == other["validation"]
+        return one.get("validation") == other.get("validation")
     return (one["dataset"], one["selection"]) == (other["dataset"], other["selection"])
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TypedDict, cast
+from typing import NotRequired, TypedDict, cast
 
 from astarpo.common.errors import InputError
 from astarpo.common.files import read_json, sha256
@@ -42,7 +42,7 @@ class Terms(TypedDict):
     prompts_per_batch: int
     responses_per_prompt: int
     updates_per_rollout: int
-    validation: str | None
+    validation: NotRequired[str | None]  # plans of earlier versions lack it
 
 
 class Training(TypedDict):

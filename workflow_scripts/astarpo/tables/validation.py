@@ -91,8 +91,8 @@ def rate_table(validation: pd.DataFrame) -> ShownTable:
 def difference_tables(validation: pd.DataFrame, trainings: Sequence[Training]) -> list[ShownTable]:
     """Compare runs validated on the same prompts, see `difference_table`; one table for each set of prompts."""
     tables = []
-    for prompts in dict.fromkeys(training["terms"]["validation"] for training in trainings):
-        group = [training for training in trainings if training["terms"]["validation"] == prompts]
+    for prompts in dict.fromkeys(training["terms"].get("validation") for training in trainings):
+        group = [training for training in trainings if training["terms"].get("validation") == prompts]
         of_group = validation["run"].isin([training["run"] for training in group])
         tables.append(difference_table(validation[of_group], group))
     return [table for table in tables if table is not None]
