@@ -78,7 +78,10 @@ from astarpo.training.settings import TrainSettings
             "benchmarks.held-out.hash_range = [0.8, 1.0]: overlaps that of datasets.sums",
         ),
         (  # the first of more problems
-            {"benchmarks__held_dash_out__hash_range": [0.8, 1.0], "benchmarks__held_dash_out__source__count": 77},
+            {
+                "benchmarks__held_dash_out__hash_range": [0.8, 1.0],
+                "benchmarks__held_dash_out__source": {**DEFAULT["datasets"]["sums"]["source"], "count": 77},
+            },
             "benchmarks.held-out.hash_range = [0.8, 1.0]: overlaps that of datasets.sums",
         ),
         (
