@@ -33,10 +33,11 @@ demo: install ## train, evaluate and show the summary; CORES=N sets the number o
 	@echo; cat results/tables/summary.txt
 	@echo 'Figures: results/figures/   Tables: results/tables/   Report: results/report.zip   Models: results/runs/*/seed-*/model/'
 
-demo-llm: install ## train SmolLM2-135M-Instruct on short arithmetic, in the folder demo-llm
+demo-llm: install ## train SmolLM2-135M-Instruct on short arithmetic; PRECISION=bfloat16 on processors that multiply it
 	mkdir -p demo-llm
 	PYTHONPATH=workflow_scripts snakemake --cores $(CORES) --logger stages --directory demo-llm \
-		--configfile config/recipes/arithmetic_smollm2.yaml
+		--configfile config/recipes/arithmetic_smollm2.yaml \
+		$(if $(PRECISION),--config 'references={"smollm2": {"precision": "$(PRECISION)"}}')
 	@echo; cat demo-llm/results/tables/summary.txt demo-llm/results/tables/kinds.md
 
 plan: install ## say what would run and why, one line per job or group of jobs; TARGETS='train ...' limits it
