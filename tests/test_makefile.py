@@ -5,6 +5,7 @@ The tools that they start are short shell scripts here; the Makefile is the real
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -104,3 +105,16 @@ def test_pip_takes_the_place_of_uv_where_that_fails(project):
 
 def test_hashes_can_be_turned_off(project):
     assert calls_of_install(project, "true", "true", "HASHES=no") == ["pip install -r envs/pins/torch.txt"]
+
+
+@pytest.mark.parametrize(("options", "told"), [([], None), (["PRECISION=bfloat16"], "bfloat16")])
+def test_the_precision_of_the_real_model_can_be_chosen(project, options, told):
+    tool(project, "snakemake", 'for word; do echo "word:$word"; done; mkdir -p demo-llm/results/tables; '
+         "touch demo-llm/results/tables/summary.txt demo-llm/results/tables/kinds.md")  # fmt: skip
+    status, lines = make(project, "demo-llm", *options)
+    assert status == 0
+    words = [line.removeprefix("word:") for line in lines if line.startswith("word:")]
+    assert ("--config" in words) == (told is not None)
+    if told is not None:
+        key, value = words[words.index("--config") + 1].split("=", 1)
+        assert (key, json.loads(value)) == ("references", {"smollm2": {"precision": told}})
