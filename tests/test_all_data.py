@@ -23,14 +23,8 @@ from astarpo.rewards.settings import GradingSettings
 from astarpo.rewards.verifiers import Response, boxed
 
 RECIPES = Path(__file__).resolve().parent.parent / "config/recipes"
-FILES = [
-    "paper_math",
-    "math_qwen2.5_1.5b",
-    "local/paper_math",
-    "benchmarks_math",
-    "local/benchmarks_math",
-]
-GSM8K = ["paper_gsm8k", "gsm8k_qwen2.5_1.5b", "local/paper_gsm8k"]
+FILES = ["math_qwen2.5_1.5b", "with_local_math", "with_benchmarks_math", "with_local_benchmarks_math"]
+GSM8K = ["gsm8k_qwen2.5_1.5b", "with_local_gsm8k"]
 # Rows in the file, and what is dropped. 675 of OlympiadBench are the file's; the paper's numbers imply 674.
 COUNTS: dict[str, tuple[int, dict[str, int]]] = {
     "gsm8k": (1319, {}),

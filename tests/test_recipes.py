@@ -45,19 +45,20 @@ COMBINATIONS = [
     ["word_problems_smollm2"],
     ["smollm2_gsm8k"],
     ["smollm2_gsm8k", "smollm2_gsm8k_slice"],
-    ["smollm2_gsm8k", "smollm2_gsm8k_slice", "local/smollm2_gsm8k"],
-    *([f"paper_{task}", f"{task}_qwen2.5_{size}"] for task in ("gsm8k", "math") for size in SIZES),
-    *([f"paper_{task}", f"{task}_qwen2.5_1.5b", "release"] for task in ("gsm8k", "math")),
-    *([f"paper_{task}", f"{task}_qwen2.5_1.5b", f"local/paper_{task}"] for task in ("gsm8k", "math")),
-    ["paper_gsm8k", "gsm8k_qwen2.5_1.5b", "released_samples_gsm8k_1.5b"],
-    ["paper_math", *(f"math_qwen2.5_{size}" for size in SIZES)],
-    ["paper_gsm8k", "paper_math", *(f"{task}_qwen2.5_7b" for task in ("gsm8k", "math"))],
-    ["paper_math", "math_qwen2.5_1.5b", "benchmarks_math"],
-    ["paper_math", "math_qwen2.5_1.5b", "local/paper_math", "benchmarks_math", "local/benchmarks_math"],
-    ["paper_math", "math_qwen2.5_1.5b", "math_12k"],
-    ["paper_math", "math_qwen2.5_1.5b", "local/paper_math", "math_12k", "local/math_12k"],
-    ["paper_math", "math_qwen2.5_7b", "eight_gpus"],
-    ["paper_math", "math_qwen2.5_7b", "two_nodes"],
+    ["smollm2_gsm8k", "smollm2_gsm8k_slice", "with_local_smollm2_gsm8k"],
+    *([f"{task}_qwen2.5_{size}"] for task in ("gsm8k", "math") for size in SIZES),
+    *([f"{task}_qwen2.5_1.5b", "with_release"] for task in ("gsm8k", "math")),
+    *([f"{task}_qwen2.5_1.5b", f"with_local_{task}"] for task in ("gsm8k", "math")),
+    ["gsm8k_qwen2.5_1.5b", "with_released_samples_gsm8k_1.5b"],
+    ["math_qwen2.5_1.5b", "math_qwen2.5_3b"],
+    [*(f"math_qwen2.5_{size}" for size in SIZES), "with_eight_gpus"],
+    ["gsm8k_qwen2.5_7b", "math_qwen2.5_7b"],
+    ["math_qwen2.5_1.5b", "with_benchmarks_math"],
+    ["math_qwen2.5_1.5b", "with_local_math", "with_benchmarks_math", "with_local_benchmarks_math"],
+    ["math_qwen2.5_1.5b", "with_math_12k"],
+    ["math_qwen2.5_1.5b", "with_local_math", "with_math_12k", "with_local_math_12k"],
+    ["math_qwen2.5_1.5b", "with_eight_gpus"],
+    ["math_qwen2.5_7b", "with_two_nodes"],
     ["comparison"],
     ["comparison", "learning_rates"],
     ["comparison", "comparison_tokens"],
@@ -70,7 +71,7 @@ COMBINATIONS = [
     ["ablations"],
     ["ablations", "ablations_full"],
     ["long_context_r1_distill_1.5b"],
-    ["long_context_r1_distill_1.5b", "local/long_context_r1_distill_1.5b"],
+    ["long_context_r1_distill_1.5b", "with_local_long_context_r1_distill_1.5b"],
 ]
 
 AROUND_THE_DEFAULT = (
@@ -143,7 +144,7 @@ def test_every_documented_command_dry_runs(options: list[str], tmp_path: Path) -
 @pytest.mark.parametrize("task", ["gsm8k", "math"])
 @pytest.mark.parametrize("size", SIZES)
 def test_the_papers_values(task: str, size: str) -> None:
-    config = configured([f"paper_{task}", f"{task}_qwen2.5_{size}"])
+    config = configured([f"{task}_qwen2.5_{size}"])
     (run,) = config.runs.values()
     (value,) = config.values.values()
     (reference,) = config.references.values()
@@ -159,20 +160,44 @@ def test_the_papers_values(task: str, size: str) -> None:
 
 
 def test_the_release_makes_two_updates_and_has_an_entropy_bonus() -> None:
-    (run,) = configured(["paper_math", "math_qwen2.5_3b", "release"]).runs.values()
+    (run,) = configured(["math_qwen2.5_3b", "with_release"]).runs.values()
     assert (run.updates_per_rollout, run.entropy_coefficient, run.steps) == (2, 1e-3, 725)
 
 
 def test_sizes_go_together_and_share_what_they_can() -> None:
-    together = configured(["paper_math", *(f"math_qwen2.5_{size}" for size in SIZES)])
-    alone = configured(["paper_math", "math_qwen2.5_3b"])
+    together = configured([*(f"math_qwen2.5_{size}" for size in SIZES), "with_eight_gpus"])
+    alone = configured(["math_qwen2.5_3b", "with_eight_gpus"])
     assert list(together.runs) == [f"math-qwen2-5-{size}" for size in ("1-5b", "3b", "7b")]
     for rule, wildcards in (("train_policy", {"run": "math-qwen2-5-3b"}), ("prepare_dataset", {"dataset": "math"})):
         assert settings(together, rule, **wildcards) == settings(alone, rule, **wildcards)
 
 
+@pytest.mark.parametrize("task", ["gsm8k", "math"])
+@pytest.mark.parametrize("size", ["3b", "7b"])
+def test_the_sizes_differ_in_model_engine_and_machine_alone(task: str, size: str) -> None:
+    """Each recipe is complete, so what they have in common is written three times."""
+    smallest, other = (merged([f"{task}_qwen2.5_{one}"]) for one in ("1.5b", size))
+    for config in (smallest, other):
+        del config["machine"]
+        config["runs"][f"_{task}"].pop("engine", None)
+    names = (f"qwen2-5-{size}", "qwen2-5-1-5b"), (f"Qwen2.5-{size.upper()}", "Qwen2.5-1.5B")
+    text = json.dumps(other)
+    for theirs, ours in names:
+        text = text.replace(theirs, ours)
+    assert json.loads(text) == smallest
+
+
+@pytest.mark.parametrize("path", sorted(RECIPES.glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_recipe_for_a_gpu_samples_with_vllm(path: Path) -> None:
+    raw = merged([path.stem])
+    if raw.get("machine", {}).get("device") != "cuda":
+        return
+    assert {entry["sampling_engine"] for entry in raw["references"].values()} == {"vllm"}
+    assert raw["machine"]["sampler_sleep_level"] == 2  # it holds no memory while the policy is updated
+
+
 def test_a_run_may_train_on_shorter_prompts_than_its_reference_takes() -> None:
-    config = configured(["paper_math", "math_qwen2.5_1.5b"])
+    config = configured(["math_qwen2.5_1.5b"])
     assert '"max_prompt_tokens":256' in settings(config, "train_policy", run="math-qwen2-5-1-5b")
     answers = {"policy": "math-qwen2-5-1-5b.seed-0", "benchmark": "amc23", "protocol": "sampled"}
     assert '"max_prompt_tokens":1024' in settings(config, "generate_answers", **answers)
