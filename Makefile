@@ -23,7 +23,7 @@ torch = { $(call pip_locked,$(1),torch-cpu) || $(call locked,$(1),torch-gpu); }
 # $(call from_locks,COMMAND,COMMAND): the second one, which takes what pip finds for the pins, if HASHES=no.
 from_locks = $(if $(filter no,$(HASHES)),$(2),$(1))
 
-.PHONY: help demo demo-llm plan watch install test mutants faults test-vllm test-deepspeed test-slurm test-trl bench load format audit sbom
+.PHONY: help demo demo-llm plan watch install install-gpu test mutants faults test-vllm test-deepspeed test-slurm test-trl bench load format audit sbom
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(firstword $(MAKEFILE_LIST))
@@ -47,6 +47,9 @@ watch: install ## follow the running trainings
 	@python workflow_scripts/watch.py
 
 install: .venv/installed ## install what the workflow needs; PYTHON=NAME picks the Python, HASHES=no any build of the pinned versions
+
+install-gpu: .venv-gpu/installed ## install what a machine with NVIDIA GPUs needs, vLLM and DeepSpeed included; DRIVER=any does not check the driver
+	@echo 'Now: . .venv-gpu/bin/activate   Then: snakemake --cores N --configfile config/recipes/...'
 
 test: install .venv/installed-tests ## check formatting, style and types, then run the tests
 	$(call check,formatting,ruff format --check .)
@@ -125,6 +128,15 @@ TORCH_LOCKS = envs/locks/torch.txt envs/locks/torch-cpu.txt envs/locks/torch-gpu
 		&& $(call pip_locked,.venv-engines/bin,torch-cpu),\
 		.venv-engines/bin/pip install -r envs/pins/engines-cpu.txt $(TEST_PINS) \
 		&& .venv-engines/bin/pip uninstall --yes torchvision torchaudio torchcodec))
+	@touch $@
+
+.venv-gpu/installed: envs/locks/uv.txt envs/locks/gpu.txt
+	@$(if $(filter any,$(DRIVER)),:,$(PYTHON) envs/driver.py)
+	@mkdir -p .venv-gpu
+	$(call step,.venv-gpu,creating .venv-gpu,$(PYTHON) -m venv .venv-gpu)
+	$(call step,.venv-gpu,installing CUDA's torch with vLLM and DeepSpeed ($(LARGE)),$(call from_locks,\
+		$(call pip_locked,.venv-gpu/bin,uv) && $(call locked,.venv-gpu/bin,gpu) && .venv-gpu/bin/pip check,\
+		.venv-gpu/bin/pip install -r envs/pins/gpu.txt $(TEST_PINS)))
 	@touch $@
 
 .venv-trl/installed: envs/locks/uv.txt $(TORCH_LOCKS) envs/locks/trl.txt

@@ -97,10 +97,10 @@ def main() -> None:
             [name], everywhere + more, [*usual, folder / f"{name}.txt"], testing if name == "trl" else ""
         )
         write_lock(name, f"{name}.txt, but for what torch.txt has", beyond(lock, torch))
-    for name in ("engines-cpu", "engines-cuda"):
-        links = ["--find-links", arguments.find_links] if name == "engines-cpu" else []
-        lock = compile_pins([name], [*one_kind, *links, *more], [folder / f"{name}.txt"], testing)
-        write_lock(name, f"{name}.txt", without(lock, BROKEN) if name == "engines-cpu" else lock)
+    links = ["--find-links", arguments.find_links]
+    engines = compile_pins(["engines-cpu"], [*one_kind, *links, *more], [folder / "engines-cpu.txt"], testing)
+    write_lock("engines-cpu", "engines-cpu.txt", without(engines, BROKEN))
+    write_lock("gpu", "gpu.txt", compile_pins(["gpu"], everywhere + more, [folder / "gpu.txt"], testing))
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ INSTALLED = {
     "test": ("torch", "torch-cpu", "test", "uv"),
     "trl": ("torch", "torch-cpu", "trl", "uv"),
     "engines-cpu": ("engines-cpu", "torch-cpu", "uv"),
-    "engines-cuda": ("engines-cuda",),
+    "gpu": ("gpu",),
 }
 ENTRY = re.compile(r"^([\w.-]+)==([^\s;\\]+)", re.MULTILINE)
 

@@ -29,6 +29,7 @@ OWN = {
     "bench",
     "faults",
     "audit",
+    "driver",
     "generate",
     "locked",
     "sbom",
@@ -116,15 +117,28 @@ def test_a_version_stands_in_one_place() -> None:
 def versions_pinned(*names: str) -> dict[str, str]:
     """Name to version of what envs/pins/{name}.txt pin themselves."""
     texts = [(ROOT / "envs" / "pins" / f"{name}.txt").read_text() for name in names]
-    return dict(re.findall(r"^([\w.-]+)==(\S+)", "\n".join(texts), re.MULTILINE))
+    return dict(re.findall(r"^([\w.-]+)==([^\s;]+)", "\n".join(texts), re.MULTILINE))
 
 
-def test_engines_have_the_versions_of_torch_but_for_numpy() -> None:
+def test_engines_have_the_versions_of_torch() -> None:
     usual, engines = versions_pinned("light", "torch"), versions_pinned("engines")
     others = {name for name, version in engines.items() if usual.get(name) != version}
-    assert others == {"numpy", "deepspeed", "ninja", "peft"}
-    only_light = {"accelerate", "gguf", "markupsafe", "matplotlib", "rich", "scipy", "snakemake-executor-plugin-slurm"}
-    assert usual.keys() - engines.keys() == only_light
+    assert others == {"deepspeed", "ninja", "peft"}
+    only_usual = {"accelerate", "gguf", "markupsafe", "matplotlib", "rich", "scipy", "snakemake-executor-plugin-slurm"}
+    assert usual.keys() - engines.keys() == {*only_usual, "numpy"}
+
+
+def test_a_machine_with_gpus_gets_the_versions_of_all_others() -> None:
+    """numpy is that of the engines up to Python 3.12, and that of the SLURM plugin from 3.13 on."""
+    pins = (ROOT / "envs/pins/gpu.txt").read_text()
+    elsewhere = versions_pinned("light", "torch") | versions_pinned("engines-cuda")
+    numpy = {"<": versions_pinned("engines-cuda")["numpy"], ">=": versions_pinned("light")["numpy"]}
+    own = dict(re.findall(r"^([\w.-]+)==([^\s;]+)", pins, re.MULTILINE)) | {"numpy": numpy["<"]}
+    assert own == {name: elsewhere[name] for name in own}
+    assert set(own) > versions_pinned("light").keys() - versions_pinned("engines").keys()
+    assert dict(re.findall(r'^numpy==(\S+); python_version (\S+) "3.13"$', pins, re.MULTILINE)) == {
+        version: sign for sign, version in numpy.items()
+    }
 
 
 # Files of pins -> the locks that must have them, with the versions that are installed together.
@@ -134,7 +148,7 @@ LOCKED = {
     "trl": ("torch", "torch-gpu", "trl"),
     "uv": ("uv",),
     "engines-cpu": ("engines-cpu", "torch-cpu"),
-    "engines-cuda": ("engines-cuda",),
+    "gpu": ("gpu",),
 }
 
 
