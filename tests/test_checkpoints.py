@@ -10,6 +10,7 @@ import torch
 
 from astarpo.common import origins
 from astarpo.model import checkpoints
+from astarpo.model.world import World
 
 
 def test_the_newest_of_the_last_two_is_found(tmp_path):
@@ -106,6 +107,19 @@ def test_another_origin_has_other_checkpoints_and_says_why(changes, why, tmp_pat
     assert capsys.readouterr().out == f"starting over: {first} was made with {why}\n"
     assert origins.folder_of_origin(tmp_path, replace(ORIGIN, **changes)) == other
     assert capsys.readouterr().out == ""
+
+
+def test_checkpoints_of_another_number_of_processes_are_named_with_the_way_back(tmp_path, capsys):
+    alone = checkpoints.folder_of_world(tmp_path)
+    assert capsys.readouterr().out == ""
+    checkpoints.save(alone, 2, {"step": 2})
+    assert checkpoints.folder_of_world(tmp_path) == alone and capsys.readouterr().out == ""
+    for rank in (0, 1):
+        assert checkpoints.folder_of_world(tmp_path, World(rank, 4)) == tmp_path / "world-4"
+    assert capsys.readouterr().out == (
+        f"starting over: {alone}/step-000002 was written by 1 processes, and this training has 4; to go on from it, "
+        "set machine.devices (times nodes) to 1\n"
+    )
 
 
 def test_the_order_of_inputs_names_no_other_checkpoints():

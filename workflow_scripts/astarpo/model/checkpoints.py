@@ -90,6 +90,29 @@ def folder_of(folder: Path, step: int) -> Path:
     return folder / f"step-{step:06d}"
 
 
+def folder_of_world(of_origin: Path, world: World = ALONE) -> Path:
+    """Make the folder for checkpoints by this number of processes; if it has none, print which others cannot be used.
+
+    Shards fit only the number of processes that wrote them.
+
+    Args:
+        of_origin: the folder of all checkpoints with one origin.
+        world: the processes of this training.
+    """
+    folder = of_origin / f"world-{world.size}"
+    if world.is_first and newest_folder(folder) is None:
+        of_others = map(newest_folder, sorted(of_origin.glob("world-*")))
+        for newest in filter(None, of_others):
+            size = newest.parent.name.removeprefix("world-")
+            print(
+                f"starting over: {newest} was written by {size} processes, and this training has {world.size}; "
+                f"to go on from it, set machine.devices (times nodes) to {size}",
+                flush=True,
+            )
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
 def _step_of(checkpoint: Path) -> int:
     return int(checkpoint.name.removeprefix("step-"))
 

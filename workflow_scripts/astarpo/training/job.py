@@ -13,6 +13,7 @@ from astarpo.common.machine import MachineSettings
 from astarpo.common.origins import folder_of_origin, origin_of
 from astarpo.common.packages import check_can_import
 from astarpo.common.provenance import TrainingProvenance
+from astarpo.model.checkpoints import folder_of_world
 from astarpo.model.files import described_folder, trusts_remote_code
 from astarpo.model.lengths import Length, check_folder
 from astarpo.model.loading import load_policy
@@ -76,6 +77,7 @@ def train(
     _check_can_start(folder, settings, machine)
     world = join_world(machine.device) if settings.engine == "deepspeed" else World()
     _check_memory(folder, settings, machine, world)
+    checkpoints = _checkpoint_folder(scratch, made_from, world)  # says first whether it starts over
     engine, sampled = make_engine(folder, settings, machine, world, seed, trusted)
     policy = engine.policy
     prompts, validation, left_out = _load_prompts(policy, settings, inputs)
@@ -90,7 +92,6 @@ def train(
     )
     print(f"training on {len(prompts)} prompts; left out: {left_out}", flush=True)
     trainer = Trainer(engine, sampler, prompts, validation, settings, machine, seed)
-    checkpoints = _checkpoint_folder(scratch, made_from, world)
     history = trainer.run(checkpoints)
     exported_step, weights = trainer.exported()
     facts = {
@@ -118,9 +119,7 @@ def _exportable(
 def _checkpoint_folder(scratch: str, made_from: TrainingProvenance, world: World) -> Path:
     """Make the folder for checkpoints of this origin by this number of processes."""
     of_origin = folder_of_origin(Path(scratch), origin_of(made_from, made_from["seed"]), world.is_first)
-    of_world = of_origin / f"world-{world.size}"
-    of_world.mkdir(parents=True, exist_ok=True)
-    return of_world
+    return folder_of_world(of_origin, world)
 
 
 def _load_prompts(
