@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import subprocess
@@ -320,3 +321,18 @@ def test_a_size_that_vllm_cannot_compute_is_said_at_the_start(tmp_path):
     )
     assert ran.returncode == 1
     assert "vLLM does not start: " in ran.stderr and "head" in ran.stderr.splitlines()[-1]
+
+
+def test_each_process_of_a_training_has_its_own_engine(folder, tmp_path):
+    """With the wrong launcher all of them report rank 0, and on GPUs would share the first one."""
+    ranks = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone"]
+    script = str(Path(__file__).with_name("vllm_ranks.py"))
+    done = subprocess.run([*ranks, script, str(folder), str(tmp_path)], capture_output=True, text=True, timeout=400)
+    assert done.returncode == 0, done.stderr[-4000:]
+    found = [json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1)]
+    assert [one["ranks"] for one in found] == [[[0, 0]], [[1, 1]]]
+    assert found[0]["prompts"] != found[1]["prompts"]
+    for one in found:
+        for ours, theirs in (one["before"], one["after"]):
+            assert ours == theirs
+        assert one["before"] != one["after"]

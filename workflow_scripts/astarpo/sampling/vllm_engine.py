@@ -226,7 +226,6 @@ def _start(folder: str | Path, precision: str, longest: int, machine: VllmMachin
     """Start the engine; like the trainer's, its log-probabilities include the temperature."""
     from vllm import LLM, SamplingParams
 
-    alone = machine.tensor_parallel == 1
     try:
         engine = LLM(
             str(folder),
@@ -240,7 +239,7 @@ def _start(folder: str | Path, precision: str, longest: int, machine: VllmMachin
             enforce_eager=machine.device == "cpu",
             logprobs_mode="processed_logprobs",
             generation_config="vllm",
-            distributed_executor_backend="uni" if alone else "mp",
+            distributed_executor_backend=_executor(machine.tensor_parallel),
             tensor_parallel_size=machine.tensor_parallel,
             enable_sleep_mode=is_followed and machine.can_sleep,
             **_memory(machine),
@@ -255,6 +254,18 @@ def _start(folder: str | Path, precision: str, longest: int, machine: VllmMachin
             f"{machine.memory_share:g}; or set sampling_engine: transformers)"
         ) from error
     return engine
+
+
+def _executor(tensor_parallel: int) -> str:
+    """Where vLLM runs the model: in this process, unless several GPUs share it.
+
+    Among the processes of a training it must join their group and take the GPU of its local rank: as `uni` it would
+    have rank 0 in each of them, and all engines would take the first GPU.
+    """
+    if tensor_parallel > 1:
+        return "mp"
+    joined = torch.distributed.is_initialized() and torch.distributed.get_world_size() > 1
+    return "external_launcher" if joined else "uni"
 
 
 def _memory(machine: VllmMachine) -> dict[str, float]:
