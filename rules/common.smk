@@ -218,8 +218,13 @@ def reference_threads(wildcards):
 
 
 def training_threads(wildcards):
-    """CPU threads that the run asks for."""
-    return CONFIG.runs[wildcards.run].torch_threads
+    """CPU threads that the processes of a training take on each node."""
+    return MACHINE.devices * CONFIG.runs[wildcards.run].torch_threads
+
+
+def training_cpus(wildcards):
+    """CPUs to ask a cluster for: each process of a training also grades its responses, beside the computing threads."""
+    return training_threads(wildcards) + MACHINE.devices * MACHINE.grading_workers
 
 
 def answer_threads(wildcards):

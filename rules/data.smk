@@ -118,6 +118,7 @@ rule show_contamination:
         "results/logs/show_contamination.log",
     benchmark:
         "results/usage/show_contamination.tsv"
+    localrule: True
     conda:
         "../envs/evaluation.yaml"
     threads: 1

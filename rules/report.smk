@@ -2,6 +2,8 @@
 
 Comes in: graded answers, manifests, metrics.
 Goes out: results/tables/, results/figures/{figure}.{png,pdf} (one rule per kind of figure), results/report.zip.
+
+These take seconds, so on a cluster they run beside Snakemake itself and never wait in a queue.
 """
 
 from astarpo.reruns.code_store import remember
@@ -68,6 +70,7 @@ rule summarize:
         "results/logs/summarize.log",
     benchmark:
         "results/usage/summarize.tsv"
+    localrule: True
     conda:
         "../envs/evaluation.yaml"
     threads: 1
@@ -121,6 +124,7 @@ rule show_examples:
         "results/logs/show_examples.log",
     benchmark:
         "results/usage/show_examples.tsv"
+    localrule: True
     conda:
         "../envs/evaluation.yaml"
     threads: 1
@@ -158,6 +162,7 @@ rule show_validation:
         "results/logs/show_validation.log",
     benchmark:
         "results/usage/show_validation.tsv"
+    localrule: True
     conda:
         "../envs/evaluation.yaml"
     threads: 1
@@ -197,6 +202,7 @@ rule show_rollouts:
         "results/logs/show_rollouts.log",
     benchmark:
         "results/usage/show_rollouts.tsv"
+    localrule: True
     conda:
         "../envs/evaluation.yaml"
     threads: 1
@@ -236,6 +242,7 @@ rule show_kinds:
         "results/logs/show_kinds.log",
     benchmark:
         "results/usage/show_kinds.tsv"
+    localrule: True
     conda:
         "../envs/evaluation.yaml"
     threads: 1
@@ -276,6 +283,7 @@ rule show_kept_steps:
         "results/logs/show_kept_steps.log",
     benchmark:
         "results/usage/show_kept_steps.tsv"
+    localrule: True
     conda:
         "../envs/evaluation.yaml"
     threads: 1
@@ -322,6 +330,7 @@ for KIND in FIGURE_TABLES:
             f"results/usage/plot_{KIND}/{{figure}}.tsv"
         wildcard_constraints:
             figure=figure_pattern(CONFIG, KIND),
+        localrule: True
         conda:
             "../envs/plotting.yaml"
         threads: 1
@@ -358,6 +367,7 @@ rule report:
         "results/logs/report.log",
     benchmark:
         "results/usage/report.tsv"
+    localrule: True
     conda:
         "../envs/evaluation.yaml"
     threads: 1

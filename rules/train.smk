@@ -55,6 +55,7 @@ for STEPS in lists_of_steps(CONFIG):
             mem_mb=16000,
             runtime=MACHINE.training_minutes(),
             gpu=MACHINE.training_gpus(),
+            cpus_per_task=training_cpus,
         params:
             launch=launch_training,
             code=code("train_policy"),

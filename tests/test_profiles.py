@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PROFILES = sorted(path.parent.name for path in ROOT.glob("profiles/*/profile.yaml"))
 
 
-def dry_run(profile: str) -> str:
+def dry_run(profile: str, *options: str) -> str:
     done = subprocess.run(
         [
             sys.executable,
@@ -25,6 +25,7 @@ def dry_run(profile: str) -> str:
             "--workflow-profile",
             str(ROOT / "profiles" / profile),
             "--forceall",
+            *options,
         ],
         cwd=ROOT,
         capture_output=True,
@@ -39,10 +40,21 @@ def test_a_profile_dry_runs(profile):
     assert "Job stats" in dry_run(profile)
 
 
+def jobs_of(printed: str) -> list[str]:
+    return re.split(r"\n\s*(?=(?:local)?rule \w+:)", printed)
+
+
 def test_the_slurm_profile_gives_training_its_partition_and_time():
-    printed = dry_run("slurm")
-    jobs = re.split(r"\n(?=(?:local)?rule \w+:)", printed)
+    jobs = jobs_of(dry_run("slurm"))
     training = [job for job in jobs if job.startswith("rule train_policy:")]
     grading = [job for job in jobs if job.startswith("rule grade_samples:")]
     assert training and all("slurm_partition=gpu" in j and "runtime=1440" in j for j in training)
     assert grading and all("slurm_partition=cpu" in job for job in grading)
+
+
+def test_a_training_asks_for_the_cpus_of_its_processes_and_of_their_graders():
+    """Eight processes with one computing thread each, and two grading workers each."""
+    recipe = str(ROOT / "config/recipes/math_qwen2.5_7b.yaml")
+    jobs = jobs_of(dry_run("slurm", "--configfile", recipe))
+    (training,) = (job for job in jobs if job.startswith("rule train_policy:"))
+    assert "gpu=8, cpus_per_task=24" in training

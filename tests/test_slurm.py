@@ -56,6 +56,7 @@ def configure(folder: Path, **run: object) -> None:
         update_config(config, yaml.safe_load((ROOT / name).read_text()))
     for section, kept in (("runs", "a-star-po"), ("benchmarks", "held-out"), ("figures", "accuracy")):
         config[section] = {kept: config[section][kept]}
+    config["machine"]["grading_workers"] = 1  # two trainings of two CPUs fit on the node
     if run:
         update_config(config, {"runs": {"a-star-po": run}, "machine": {"checkpoint_every": 5}})
     (folder / "slurm.yaml").write_text(yaml.safe_dump(config))
@@ -171,5 +172,9 @@ def test_the_rest_of_the_demo(project):
     done = snakemake(project)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "a-star-po" in (project / "results/tables/summary.txt").read_text()
+    # All answers wait in the queue as one job to be graded; tables and figures do not wait in it.
+    sent = re.findall(r"submitted with SLURM jobid \d+ \(log: \S*/(?:rule|group)_(\w+)/", done.stdout + done.stderr)
+    assert sent.count("answers_grade_answers") == 1 and "generate_answers" in sent
+    assert not [name for name in sent if name.startswith(("plot", "show", "summarize", "report", "grade"))]
     again = snakemake(project)
     assert "Nothing to be done" in again.stdout + again.stderr
