@@ -15,10 +15,12 @@ from test_rollout_scoring import CASES
 
 from astarpo.common.devices import visible_devices
 from astarpo.common.errors import InputError
+from astarpo.memory.check import check_fits
+from astarpo.memory.stages import loading_estimate
 from astarpo.model.chunked_log_probs import find_head
 from astarpo.model.loading import load_policy
 from astarpo.model.log_probs import collate, token_log_probs
-from astarpo.model.memory import check_fits, free_bytes
+from astarpo.model.memory import free_bytes
 from astarpo.model.scratch import build_scratch_policy
 from astarpo.sampling import Request
 from astarpo.sampling.settings import SamplingSettings
@@ -68,9 +70,9 @@ def test_the_devices_are_those_that_torch_sees():
 def test_a_model_too_large_for_the_free_memory_is_refused():
     free = free_bytes("cuda")
     assert free is not None and 0 < free <= torch.cuda.get_device_properties(0).total_memory
-    check_fits("it", free // 8, 4, "cuda")
+    check_fits("it", loading_estimate(free // 8), "cuda")
     with pytest.raises(InputError, match="cuda has"):
-        check_fits("it", free // 2, 4, "cuda")
+        check_fits("it", loading_estimate(free // 2), "cuda")
 
 
 @pytest.mark.parametrize("chunk_tokens", [0, 16])

@@ -44,6 +44,7 @@ ROOMS = (
     "common",
     "data",
     "model",
+    "memory",
     "stage_one",
     "sampling",
     "rewards",

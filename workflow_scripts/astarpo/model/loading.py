@@ -73,6 +73,16 @@ def load_policy_without_weights(
     return _without_weights(str(Path(folder)), None, attention or _saved_attention(folder), trust_remote_code)
 
 
+def load_tokenizer(folder: str | Path, trust_remote_code: bool = False) -> PreTrainedTokenizerBase:
+    """Load the tokenizer of a model folder.
+
+    Raises:
+        InputError: as for `load_policy`.
+    """
+    _check_folder(folder, trust_remote_code)
+    return _tokenizer(str(Path(folder)), None, trust_remote_code)
+
+
 def hub_policy_without_weights(
     hub_id: str, revision: str | None, attention: str = SDPA, trust_remote_code: bool = False
 ) -> Policy:

@@ -1,4 +1,4 @@
-"""Whether a model fits into free memory, checked before its weights are read."""
+"""How many weights a model has, and how much memory a device."""
 
 from __future__ import annotations
 
@@ -10,93 +10,7 @@ from pathlib import Path
 
 import torch
 
-from astarpo.common.errors import InputError
 from astarpo.model.files import weight_files
-
-# Bytes per parameter, all in fp32: weights; with AdamW also gradients and two moments; training also holds the
-# reference's weights; a critic is as large as the policy. Activations come on top, so a model that just passes
-# may still not fit.
-LOADING, WARM_START, TRAINING, TRAINING_WITH_CRITIC = 4, 16, 20, 36
-
-
-def deepspeed_bytes(
-    zero_stage: int,
-    processes: int,
-    precision: str,
-    offload_optimizer: bool,
-    offload_parameters: bool,
-    adapters: bool = False,
-    critic: bool = False,
-) -> float:
-    """Compute the bytes per parameter on each device in a training with DeepSpeed, including the reference.
-
-    Args:
-        zero_stage: 1 shards the optimizer over the processes, 2 also the gradients, 3 also the weights; with 3, each
-            process also has a whole copy to sample from.
-        processes: number of processes.
-        precision: with ``bfloat16`` the optimizer has fp32 master weights besides its two moments.
-        offload_optimizer, offload_parameters: to CPU memory, which is not counted.
-        adapters: with LoRA the reference is the policy without adapters, and the optimizer's share is negligible.
-        critic: whether a second model as large as the policy is trained in full.
-    """
-    weights = gradients = 2.0 if precision == "bfloat16" else 4.0
-    reference, optimizer = weights, 12.0 if precision == "bfloat16" else 8.0
-    copy = weights if zero_stage == 3 else 0.0
-    optimizer = 0.0 if offload_optimizer else optimizer / (processes if zero_stage >= 1 else 1)
-    gradients /= processes if zero_stage >= 2 else 1
-    weight_shard = 0.0 if offload_parameters else weights / (processes if zero_stage == 3 else 1)
-    trained = optimizer + gradients + weight_shard
-    policy = weight_shard if adapters else reference + trained
-    return policy + copy + (trained if critic else 0.0)
-
-
-def check_fits(model: str, parameters: int | None, bytes_each: float, device: str, for_sampler: float = 0.0) -> None:
-    """Refuse a model that needs more than the free memory.
-
-    Args:
-        model: its name, for the message.
-        parameters: number of parameters; None if unknown, which is accepted.
-        bytes_each: `LOADING`, `WARM_START`, `TRAINING`, `TRAINING_WITH_CRITIC`, or from `deepspeed_bytes`.
-        device: ``cpu`` or ``cuda``.
-        for_sampler: bytes that vLLM takes in addition, see `sampler_bytes`.
-
-    Raises:
-        InputError: it does not fit; the message gives both sizes and the remedies.
-    """
-    free = free_bytes(device)
-    if parameters is None or free is None or parameters * bytes_each + for_sampler <= free:
-        return
-    named: dict[float, str] = {
-        LOADING: "its weights in fp32",
-        WARM_START: "weights, gradients and optimizer of the warm start",
-        TRAINING: "weights, gradients and optimizer of the training, plus the reference",
-        TRAINING_WITH_CRITIC: "weights, gradients and optimizer of policy and critic, plus the reference",
-    }
-    what = named.get(bytes_each, "its share of weights, gradients and optimizer, plus the reference,")
-    sampler = f", vLLM another {for_sampler / 1e9:.1f} GB" if for_sampler else ""
-    raise InputError(
-        f"the model {model!r} has {parameters / 1e9:.2f} billion parameters; {what} take about "
-        f"{parameters * bytes_each / 1e9:.1f} GB{sampler}, but {device} has {free / 1e9:.1f} GB free. Use a smaller "
-        "model or a device with more memory, or stop other programs on it; finished results are kept."
-    )
-
-
-def sampler_bytes(engine: str, device: str, memory_share: float, sleep_level: int, parameters: int | None) -> float:
-    """Compute the bytes that a training's sampler holds while the policy is updated.
-
-    Args:
-        engine: ``transformers``, which samples from the policy itself, or ``vllm``, which has a copy.
-        device: ``cpu`` or ``cuda``; on a GPU vLLM takes its share whatever the model's size; on a CPU only the
-            weights count, as the cache grows on demand.
-        memory_share: share of the device's memory for vLLM.
-        sleep_level: above 0, vLLM releases its memory before each update.
-        parameters: number of the model's parameters.
-    """
-    if engine != "vllm" or (sleep_level > 0 and device != "cpu"):
-        return 0.0
-    if device == "cpu":
-        return float((parameters or 0) * LOADING)
-    return memory_share * torch.cuda.mem_get_info()[1] if torch.cuda.is_available() else 0.0
 
 
 def parameters_of_folder(folder: str | Path) -> int | None:
@@ -151,6 +65,11 @@ def free_bytes(device: str) -> int | None:
         return int(torch.cuda.mem_get_info()[0]) if torch.cuda.is_available() else None
     known = [size for size in (_free_of_system(), _free_of_group()) if size is not None]
     return min(known, default=None)
+
+
+def total_bytes(device: str) -> int:
+    """Measure the whole memory of a GPU, of which vLLM takes a share; 0 for the CPU and without a GPU."""
+    return int(torch.cuda.mem_get_info()[1]) if device != "cpu" and torch.cuda.is_available() else 0
 
 
 def _free_of_system() -> int | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TypedDict, cast
 
@@ -14,9 +15,12 @@ from astarpo.common.parts import Parts
 from astarpo.common.progress import Progress
 from astarpo.data.prompts import encode_prompts
 from astarpo.data.settings import PromptSettings
+from astarpo.memory.check import check_fits, shape_of_folder
+from astarpo.memory.parts import Estimate
+from astarpo.memory.stages import fewer_at_a_time, sampling_estimate
 from astarpo.model.lengths import Length, check_folder
 from astarpo.model.loading import load_policy, load_policy_without_weights
-from astarpo.model.memory import LOADING, check_fits, parameters_of_folder
+from astarpo.model.memory import total_bytes
 from astarpo.model.policy import Policy
 from astarpo.sampling import Completion, Request
 from astarpo.sampling.engines import check_engine, make_sampler
@@ -79,15 +83,10 @@ def sample_rows(
     longest = policy_settings.prompting.max_prompt_tokens
     check_folder(model_folder, [Length(title, longest, sampling.max_new_tokens)])
     check_engine(policy_settings.sampling_engine, model_folder)
-    check_fits(str(model_folder), parameters_of_folder(model_folder), LOADING, machine.device)
-    policy = (
-        load_policy(model_folder, machine.device, trust_remote_code=trust_remote_code)
-        if policy_settings.sampling_engine == "transformers"
-        else load_policy_without_weights(model_folder, trust_remote_code=trust_remote_code)
-    )
+    bare = load_policy_without_weights(model_folder, trust_remote_code=trust_remote_code)
     requests = [
         Request(prompt_id, sample_index, seed_of(prompt_id, sample_index), token_ids)
-        for prompt_id, token_ids in _encode(policy, rows, policy_settings.prompting)
+        for prompt_id, token_ids in _encode(bare, rows, policy_settings.prompting)
         for sample_index in sample_indices
     ]
     drawn = {} if parts is None else {(row["prompt_id"], row["sample_index"]): row for row in _found(parts)}
@@ -96,6 +95,10 @@ def sample_rows(
         kept = len(requests) - len(missing)
         print(f"{kept:,} of {len(requests):,} responses were drawn before and are kept", flush=True)
     if missing:
+        _check_memory(model_folder, missing, sampling, policy_settings, machine)
+        policy = bare
+        if policy_settings.sampling_engine == "transformers":
+            policy = load_policy(model_folder, machine.device, trust_remote_code=trust_remote_code)
         with Progress(title, len(requests), "responses", done=len(requests) - len(missing)) as progress:
             completions = _draw(model_folder, policy, missing, sampling, policy_settings, machine, progress, parts)
         drawn.update({_key(one): _row(one, completion) for one, completion in zip(missing, completions, strict=True)})
@@ -119,6 +122,29 @@ def _encode(policy: Policy, rows: Sequence[PromptRow], prompting: PromptSettings
             "the reference's entry"
         )
     return list(zip(encoded.prompt_ids, encoded.token_ids, strict=True))
+
+
+def _check_memory(
+    model_folder: str | Path,
+    requests: Sequence[Request],
+    sampling: SamplingSettings,
+    policy_settings: GenerationSettings,
+    machine: MachineSettings,
+) -> None:
+    """Refuse a model that does not fit with the keys and values of what is to be drawn."""
+    shape = shape_of_folder(model_folder)
+    if shape is None:
+        return
+    longest = max(len(request.prompt_token_ids) for request in requests)
+    sizes = (longest, sampling.max_new_tokens, len(requests))
+    engine, precision = policy_settings.sampling_engine, policy_settings.precision
+    total = total_bytes(machine.device)
+
+    def with_machine(changed: MachineSettings) -> Estimate:
+        return sampling_estimate(shape, changed, precision, *sizes, engine, total)
+
+    remedies = partial(fewer_at_a_time, machine, with_machine)
+    check_fits(str(model_folder), with_machine(machine), machine.device, remedies)
 
 
 def _found(parts: Parts) -> list[GenerationRow]:

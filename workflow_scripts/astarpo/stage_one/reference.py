@@ -13,6 +13,8 @@ from astarpo.common.errors import InputError
 from astarpo.common.files import read_table
 from astarpo.data.prompts import appended_tokens, encode_prompts
 from astarpo.data.settings import ChatSettings, PromptSettings
+from astarpo.memory.check import check_fits
+from astarpo.memory.stages import loading_estimate, states_estimate
 from astarpo.model.attention import SDPA
 from astarpo.model.chat_template import check_chat_template, turn_end_token
 from astarpo.model.end_tokens import describe_end_tokens, end_token_ids, tokenizer_end, tokens_of_texts
@@ -25,13 +27,7 @@ from astarpo.model.loading import (
     load_policy_without_weights,
     place,
 )
-from astarpo.model.memory import (
-    LOADING,
-    WARM_START,
-    check_fits,
-    parameters_of_folder,
-    parameters_on_hub,
-)
+from astarpo.model.memory import parameters_of_folder, parameters_on_hub
 from astarpo.model.policy import Policy
 from astarpo.model.safety import check_safe
 from astarpo.model.saving import check_can_save, repair_generation_config
@@ -168,7 +164,9 @@ def _check_fits(source: ModelSource, name: str, warm_start: bool, device: str) -
         parameters = parameters_on_hub(source.id, source.revision)
     else:
         return
-    check_fits(name, parameters, WARM_START if warm_start else LOADING, device)
+    if parameters is not None:
+        make = states_estimate if warm_start else loading_estimate
+        check_fits(f"the model {name!r}", make(parameters), device)
 
 
 def make_policy(source: ModelSource, device: str, attention: str = SDPA) -> Policy:

@@ -2,42 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
 import torch
+from transformers import PreTrainedTokenizerBase
 
 from astarpo.common.errors import InputError
+from astarpo.common.files import read_json_object
 from astarpo.common.machine import MachineSettings
 from astarpo.common.origins import folder_of_origin, origin_of
 from astarpo.common.packages import check_can_import
 from astarpo.common.provenance import TrainingProvenance
+from astarpo.memory.check import check_fits, shape_of_folder
 from astarpo.model.checkpoints import folder_of_world
 from astarpo.model.files import described_folder, trusts_remote_code
 from astarpo.model.lengths import Length, check_folder
-from astarpo.model.loading import load_policy
+from astarpo.model.loading import load_policy, load_tokenizer
 from astarpo.model.lora import inject, merged
-from astarpo.model.memory import (
-    LOADING,
-    TRAINING,
-    TRAINING_WITH_CRITIC,
-    WARM_START,
-    check_fits,
-    deepspeed_bytes,
-    parameters_of_folder,
-    sampler_bytes,
-)
 from astarpo.model.policy import Policy
 from astarpo.model.settings import Lora
 from astarpo.model.world import World, join_world
-from astarpo.objectives import METHODS, uses_v_star
+from astarpo.objectives import uses_v_star
 from astarpo.sampling.engines import check_engine, make_sampler
 from astarpo.training.compilation import check_can_compile
 from astarpo.training.endings import ending
 from astarpo.training.engine import TorchEngine
 from astarpo.training.export import FinishedRun, Weights
 from astarpo.training.loop import Trainer
+from astarpo.training.memory import PromptLengths, estimate, remedies
 from astarpo.training.model_setup import recompute_activations
 from astarpo.training.prompts import TrainingPrompt, load_training_prompts
 from astarpo.training.settings import TrainSettings
@@ -76,11 +70,12 @@ def train(
     trusted = trusts_remote_code(inputs["reference"])
     _check_can_start(folder, settings, machine)
     world = join_world(machine.device) if settings.engine == "deepspeed" else World()
-    _check_memory(folder, settings, machine, world)
+    tokenizer = load_tokenizer(folder, trusted)
+    prompts, validation, left_out = _load_prompts(tokenizer, settings, inputs)
+    _check_memory(folder, settings, machine, world, [*prompts, *validation])
     checkpoints = _checkpoint_folder(scratch, made_from, world)  # says first whether it starts over
     engine, sampled = make_engine(folder, settings, machine, world, seed, trusted)
     policy = engine.policy
-    prompts, validation, left_out = _load_prompts(policy, settings, inputs)
     sampler = make_sampler(
         settings.sampling_engine,
         folder,
@@ -123,15 +118,15 @@ def _checkpoint_folder(scratch: str, made_from: TrainingProvenance, world: World
 
 
 def _load_prompts(
-    policy: Policy, settings: TrainSettings, inputs: Mapping[str, str]
+    tokenizer: PreTrainedTokenizerBase, settings: TrainSettings, inputs: Mapping[str, str]
 ) -> tuple[list[TrainingPrompt], list[TrainingPrompt], dict[str, int]]:
     """Read the prompts to train on, those of the validation, and how many of the former were left out, by reason."""
     prompts, left_out = load_training_prompts(
-        policy.tokenizer, inputs["dataset"], settings.prompting, inputs.get("values"), inputs.get("selection")
+        tokenizer, inputs["dataset"], settings.prompting, inputs.get("values"), inputs.get("selection")
     )
     if "validation" not in inputs:
         return prompts, [], left_out
-    validation, _ = load_training_prompts(policy.tokenizer, inputs["validation"], settings.prompting)
+    validation, _ = load_training_prompts(tokenizer, inputs["validation"], settings.prompting)
     return prompts, validation, left_out
 
 
@@ -145,45 +140,24 @@ def _check_can_start(folder: Path, settings: TrainSettings, machine: MachineSett
         check_can_compile(machine.device)
 
 
-def _check_memory(folder: Path, settings: TrainSettings, machine: MachineSettings, world: World) -> None:
-    """Refuse a model that does not fit together with its optimizer and the sampler."""
-    bytes_each = _bytes_each(settings, machine, world.size)
-    if settings.keep is not None and settings.keep.best is not None and machine.device == "cpu":
-        bytes_each += LOADING  # the copy of the best weights
-    size = parameters_of_folder(folder)
-    for_sampler = sampler_bytes(
-        settings.sampling_engine,
-        machine.device,
-        machine.sampler_memory_share,
-        machine.sampler_sleep_level,
-        size,
-    )
-    check_fits(str(folder), size, bytes_each, machine.device, for_sampler)
+def _check_memory(
+    folder: Path, settings: TrainSettings, machine: MachineSettings, world: World, prompts: Sequence[TrainingPrompt]
+) -> None:
+    """Refuse a training that does not fit, in every process before the first of them reads weights."""
+    shape = shape_of_folder(folder)
+    if shape is not None:
+        token_ids = [prompt.token_ids for prompt in prompts]
+        lengths = PromptLengths.of(token_ids, read_json_object(folder / "config.json"), settings)
+        needs = estimate(shape, settings, machine, world.size, lengths)
+        others = partial(remedies, shape, settings, machine, world.size, lengths)
+        check_fits(str(folder), needs, machine.device, others, min(machine.devices, world.size))
+    world.wait()
 
 
 def _packages(settings: TrainSettings) -> list[str]:
     """Return the optional packages that the run needs."""
     adapters = ["peft"] if settings.lora is not None else []
     return [*adapters, "deepspeed"] if settings.engine == "deepspeed" else adapters
-
-
-def _bytes_each(settings: TrainSettings, machine: MachineSettings, processes: int) -> float:
-    """Return the bytes per parameter that this training takes on each device."""
-    adapters = settings.lora is not None
-    critic = METHODS[settings.method].needs_critic
-    if settings.engine == "deepspeed":
-        return deepspeed_bytes(
-            machine.zero_stage,
-            processes,
-            settings.precision,
-            machine.offload_optimizer,
-            machine.offload_parameters,
-            adapters,
-            critic,
-        )
-    if adapters:
-        return LOADING + WARM_START if critic else LOADING
-    return TRAINING_WITH_CRITIC if critic else TRAINING
 
 
 def make_engine(

@@ -1,0 +1,327 @@
+"""The estimated memory of trainings: against measured peaks, and for the recipes that a card must hold."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from snakemake.utils import update_config
+
+from astarpo.common.errors import InputError
+from astarpo.common.machine import Machine, MachineSettings
+from astarpo.config import load_config
+from astarpo.config.stages.table import find_stage
+from astarpo.memory.check import check_fits, shape_of, shape_of_folder
+from astarpo.memory.parts import Estimate, Moment, together
+from astarpo.memory.shape import ModelShape
+from astarpo.memory.stages import sampling_estimate
+from astarpo.memory.training import training
+from astarpo.memory.workload import Workload
+from astarpo.model import memory
+from astarpo.training.memory import PromptLengths, estimate, remedies
+from astarpo.training.settings import TrainSettings
+
+ROOT = Path(__file__).resolve().parents[1]
+GIB = 2**30
+CARD = 85.0e9  # what is free on a card of 80 GB that nothing else uses: 79.6 GiB, less the CUDA context
+
+# The numbers of the config.json of Qwen2.5 (base) and of DeepSeek-R1-Distill-Qwen-1.5B.
+QWEN_1_5B = {
+    "model_type": "qwen2",
+    "hidden_size": 1536,
+    "intermediate_size": 8960,
+    "num_hidden_layers": 28,
+    "num_attention_heads": 12,
+    "num_key_value_heads": 2,
+    "vocab_size": 151_936,
+    "tie_word_embeddings": True,
+}
+QWEN_3B = {
+    **QWEN_1_5B,
+    "hidden_size": 2048,
+    "intermediate_size": 11_008,
+    "num_hidden_layers": 36,
+    "num_attention_heads": 16,
+}
+QWEN_7B = {
+    **QWEN_1_5B,
+    "hidden_size": 3584,
+    "intermediate_size": 18_944,
+    "num_attention_heads": 28,
+    "num_key_value_heads": 4,
+    "vocab_size": 152_064,
+    "tie_word_embeddings": False,
+}
+R1_1_5B = {**QWEN_1_5B, "tie_word_embeddings": False}
+SMOLLM2 = {
+    "model_type": "llama",
+    "hidden_size": 576,
+    "intermediate_size": 1536,
+    "num_hidden_layers": 30,
+    "num_attention_heads": 9,
+    "num_key_value_heads": 3,
+    "vocab_size": 49_152,
+    "tie_word_embeddings": True,
+}
+
+
+def shape(config: dict[str, Any]) -> ModelShape:
+    made = ModelShape.of(config)
+    assert made is not None
+    return made
+
+
+@pytest.mark.parametrize(
+    ("config", "parameters"),
+    [
+        (QWEN_1_5B, 1_543_714_304),  # as the hub counts them
+        (QWEN_3B, 3_085_938_688),
+        (QWEN_7B, 7_615_616_512),
+        (R1_1_5B, 1_777_088_000),
+        (SMOLLM2, 134_515_008),
+    ],
+)
+def test_parameters_follow_from_the_shape(config: dict[str, Any], parameters: int) -> None:
+    assert shape(config).parameters == parameters
+
+
+def test_shapes_that_are_not_known() -> None:
+    experts = {**QWEN_1_5B, "num_experts": 60}
+    assert ModelShape.of(experts) is None
+    assert ModelShape.of({"model_type": "mamba", "hidden_size": 64}) is None
+    assert shape_of(experts, None) is None  # then the model is tried
+    unknown = shape_of(experts, 1000)
+    assert unknown is not None
+    # Weights, reference, gradients and two moments in fp32 are counted all the same.
+    assert training(unknown, Workload(64, 64, 8), MachineSettings(device="cuda")).peak.total == 20 * 1000
+    old = shape({"n_layer": 2, "n_embd": 8, "n_head": 2, "vocab_size": 10})
+    assert (old.layers, old.intermediate, old.kv_width, old.tied) == (2, 32, 8, True)
+
+
+def test_adapters_by_hand() -> None:
+    small = shape(
+        {**SMOLLM2, "hidden_size": 4, "intermediate_size": 6, "num_attention_heads": 2, "num_key_value_heads": 1}
+    )
+    # 30 layers, rank 3: q and o 4 + 4, k and v 4 + 2, gate, up and down 4 + 6.
+    assert small.adapters(3, "all-linear") == 30 * 3 * (2 * 8 + 2 * 6 + 3 * 10)
+    assert small.adapters(3, ("q_proj", "v_proj")) == 30 * 3 * (8 + 6)
+
+
+# docs/benchmarks.md, "On a GPU": one H100, measured with `bench/gpu.py` and in one step of A*-PO.
+PAPER: dict[str, Any] = {"prompts": 256, "precision": "bfloat16"}
+RECOMPUTED: dict[str, Any] = {"activation_checkpointing": True, "micro_batch": 10**6, "micro_batch_tokens": 16_384}
+MEASURED = [
+    (35.75, {}, RECOMPUTED),
+    (68.54, {"chunk_tokens": None}, RECOMPUTED),
+    (35.76, {"responses_per_prompt": 2}, RECOMPUTED),
+    (35.85, {"responses_per_prompt": 8}, RECOMPUTED),
+    (35.75, {"responses_per_prompt": 2, "keeps_groups": True}, RECOMPUTED),
+    (60.79, {"critic": True}, RECOMPUTED),
+    (48.5, {"prompt_tokens": 180}, {"micro_batch": 4}),
+    (58.9, {"prompt_tokens": 180}, {"micro_batch": 10**6, "micro_batch_tokens": 8192}),
+]
+
+
+@pytest.mark.parametrize(("gib", "work", "machine"), MEASURED)
+def test_updates_measured_on_an_h100(gib: float, work: dict[str, Any], machine: dict[str, Any]) -> None:
+    told = Workload(**{"prompt_tokens": 256, "response_tokens": 1024, **PAPER, **work})
+    estimated = training(shape(QWEN_1_5B), told, MachineSettings(device="cuda", **machine)).by_phase()["update"]
+    assert estimated / GIB == pytest.approx(gib, rel=0.15)
+
+
+def recipe(*names: str) -> tuple[TrainSettings, MachineSettings]:
+    """The settings of the first training of a recipe, and its machine."""
+    raw: dict[str, Any] = {}
+    for name in names:
+        update_config(raw, yaml.safe_load((ROOT / f"config/{name}.yaml").read_text(encoding="utf-8")))
+    config = load_config(raw)
+    run = next(iter(config.runs))
+    settings = find_stage("train_policy").settings(config, {"run": run, "seed": "0"})
+    assert isinstance(settings, TrainSettings)
+    return settings, MachineSettings(**config.machine.only(Machine))
+
+
+GSM8K_3B = ("recipes/gsm8k_qwen2.5_3b",)
+MATH_3B = ("recipes/math_qwen2.5_3b",)
+LONG = ("recipes/long_context_r1_distill_1.5b",)
+
+
+@pytest.mark.parametrize(("names", "config"), [(GSM8K_3B, QWEN_3B), (MATH_3B, QWEN_3B), (LONG, R1_1_5B)])
+def test_recipes_that_fit_a_card_only_with_recomputed_activations(
+    names: tuple[str, ...], config: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory, "free_bytes", lambda device: CARD if device == "cuda" else 1e12)
+    settings, machine = recipe(*names)
+    known = shape(config)
+    assert machine.device == "cuda"
+    check_fits("it", estimate(known, settings, machine, 1), "cuda")
+    without = machine.changed(activation_checkpointing=False)
+    with pytest.raises(InputError, match=r"it: update takes about .*activations.*It fits with machine: \{acti"):
+        check_fits(
+            "it",
+            estimate(known, settings, without, 1),
+            "cuda",
+            lambda: remedies(known, settings, without, 1),
+        )
+
+
+def test_the_3b_model_without_recomputed_activations_by_hand() -> None:
+    settings, machine = recipe(*GSM8K_3B)
+    peak = estimate(shape(QWEN_3B), settings, machine.changed(activation_checkpointing=False), 1).peak
+    parameters, tokens = 3_085_938_688, machine.micro_batch_tokens
+    assert peak.parts["optimizer"] == 8 * parameters
+    assert peak.parts["gradients"] == peak.parts["weights"] == peak.parts["reference"] == 4 * parameters
+    # A token keeps 5.44 MB, as counted by hooks on saved tensors; and the hidden states after the last layer.
+    assert peak.parts["activations"] == pytest.approx(tokens * 5.44e6, rel=0.02)
+    assert peak.parts["bf16 copies"] == pytest.approx(2 * (parameters - 151_936 * 2048), rel=0.001)
+
+
+@pytest.mark.parametrize("size", ["1.5b", "7b"])
+def test_other_recipes_of_the_paper_fit_their_card(size: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "free_bytes", lambda device: CARD if device == "cuda" else 1e12)
+    settings, machine = recipe(f"recipes/math_qwen2.5_{size}")
+    known = shape(QWEN_7B if size == "7b" else QWEN_1_5B)
+    check_fits("it", estimate(known, settings, machine, machine.devices), "cuda", processes=machine.devices)
+
+
+@pytest.mark.parametrize(
+    ("names", "gib", "lengths"),
+    [
+        (("config",), 1.0, None),
+        (("config", "recipes/comparison"), 1.0, None),
+        # Its prompts have about 45 tokens, 36 of which are the examples that all of them begin with.
+        (("recipes/arithmetic_smollm2",), 6.0, PromptLengths(45, 36)),
+        (("recipes/word_problems_smollm2",), 14.0, None),
+        (("recipes/smollm2_gsm8k",), 14.0, None),
+    ],
+)
+def test_the_recipes_for_a_laptop_are_not_refused(
+    names: tuple[str, ...], gib: float, lengths: PromptLengths | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory, "free_bytes", lambda device: gib * GIB)
+    settings, machine = recipe(*names)
+    config = SMOLLM2 if "smollm2" in names[-1] else {**SMOLLM2, **TINY}
+    check_fits("it", estimate(shape(config), settings, machine, 1, lengths), "cpu")
+
+
+TINY = {
+    "hidden_size": 128,
+    "intermediate_size": 384,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 4,
+    "vocab_size": 260,
+}
+QWEN = shape(QWEN_1_5B)
+P = QWEN.parameters
+
+
+def parts(work: dict[str, Any], machine: dict[str, Any], processes: int = 1, total: float = 0.0) -> dict[str, Moment]:
+    """The highest moment of each phase."""
+    told = Workload(**{"prompt_tokens": 256, "response_tokens": 1024, **PAPER, **work})
+    moments = training(QWEN, told, MachineSettings(**{"device": "cuda", **machine}), processes, total).device
+    return {
+        phase: max((one for one in moments if one.phase == phase), key=lambda moment: moment.total)
+        for phase in dict.fromkeys(one.phase for one in moments)
+    }
+
+
+def test_what_a_method_holds_besides() -> None:
+    plain = parts({}, {})["export"]
+    assert plain.parts == {"weights": 4 * P, "reference": 4 * P, "gradients": 4 * P, "optimizer": 8 * P}
+    critic = parts({"critic": True}, {})["export"]
+    assert critic.total - plain.total == 16 * P
+    lagged = parts({"lagged": True}, {})
+    assert lagged["export"].total - plain.total == 4 * P
+    assert lagged["step"].parts["lagged weights"] == 8 * P  # the new ones are made before the old ones go
+    adapters = parts({"adapters": 1000}, {})["export"]
+    assert adapters.parts == {"weights": 4 * (P + 1000), "gradients": 4000, "optimizer": 8000}
+    best = parts({"keeps_best": True}, {"device": "cpu"})["export"]
+    assert best.parts["best weights"] == 4 * P
+    assert "best weights" not in parts({"keeps_best": True}, {})["export"].parts  # they are in RAM
+
+
+def test_zero_spreads_what_it_should() -> None:
+    work = {"engine": "deepspeed"}
+    two = parts(work, {"zero_stage": 2, "devices": 8}, 8)
+    assert two["export"].parts == {"weights": 2 * P, "reference": 2 * P, "optimizer": 12 * P / 8}
+    assert two["update"].parts["gradients"] == 2 * P / 8
+    assert two["update"].parts["communication buffers"] == 2 * 500_000_000
+    assert two["step"].parts["temporary copies"] == 8 * P / 8
+    three = parts(work, {"zero_stage": 3, "devices": 8}, 8)
+    # The shard and the whole copy that is sampled from.
+    assert three["export"].parts["weights"] == pytest.approx(2 * P / 8 + 2 * P)
+    assert three["load"].total == 12 * P  # three whole models in fp32
+    offloaded = parts(work, {"zero_stage": 2, "devices": 8, "offload_optimizer": True}, 8)
+    assert "optimizer" not in offloaded["export"].parts
+    in_ram = parts(work, {"zero_stage": 2, "devices": 8, "offload_optimizer": True, "device": "cpu"}, 8)
+    assert in_ram["export"].parts["optimizer"] == 16 * P / 8
+
+
+def test_what_vllm_takes() -> None:
+    work = {"sampling_engine": "vllm"}
+    awake = parts(work, {"sampler_memory_share": 0.3}, total=80e9)
+    assert awake["generate"].parts["vLLM"] == awake["update"].parts["vLLM"] == pytest.approx(24e9)
+    asleep = parts(work, {"sampler_memory_share": 0.3, "sampler_sleep_level": 1}, total=80e9)
+    assert asleep["generate"].parts["vLLM"] == pytest.approx(24e9)
+    assert "vLLM" not in asleep["update"].parts
+    on_cpu = parts(work, {"device": "cpu", "sampler_sleep_level": 1})
+    assert on_cpu["update"].parts["vLLM"] == 2 * P
+    assert "vLLM" not in parts({}, {}, total=80e9)["update"].parts
+
+
+def test_ram_of_a_machine_with_gpus() -> None:
+    told = Workload(256, 1024, 256, engine="deepspeed", precision="bfloat16", keeps_best=True)
+    machine = MachineSettings(device="cuda", devices=8, zero_stage=2, offload_optimizer=True)
+    host = training(QWEN, told, machine, 8).host
+    load = next(one for one in host if one.phase == "load")
+    # Every rank reads fp32 weights, and has an eighth of masters, moments and fp32 gradients.
+    assert load.total == pytest.approx(8 * (4 * P + 16 * P / 8))
+
+
+def test_sampling_needs_keys_and_values() -> None:
+    machine = MachineSettings(device="cuda", sampling_batch=256)
+    needs = sampling_estimate(QWEN, machine, "bfloat16", 256, 1024, 7473 * 8)
+    # 28 layers with 2 key heads of 128: fp32 keys and bf16 values; one layer is copied at a time.
+    assert needs.peak.parts["keys and values"] == 256 * 1280 * 29 * 256 * 6
+    assert needs.peak.parts["weights"] == 4 * P
+    few = sampling_estimate(QWEN, machine, "bfloat16", 256, 1024, 2)
+    assert few.peak.total < needs.peak.total / 2
+    vllm = sampling_estimate(QWEN, machine.changed(sampler_memory_share=0.5), "bfloat16", 256, 1024, 9, "vllm", 80e9)
+    assert vllm.peak.parts == {"vLLM": 40e9}
+
+
+def test_a_refusal_names_phase_parts_and_a_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "free_bytes", lambda device: 10e9)
+    peak = Moment("update", {"activations": 7e9, "weights": 4e9, "gradients": 2e9, "small": 1e9})
+    needs = Estimate((Moment("load", {"weights": 4e9}), peak))
+    ways = [("a: 1", Estimate((Moment("update", {"x": 11e9}),))), ("b: 2", Estimate((Moment("update", {"x": 9e9}),)))]
+    with pytest.raises(InputError) as refused:
+        check_fits("m", needs, "cpu", lambda: ways)
+    assert str(refused.value) == (
+        "m: update takes about 14.0 GB (activations 7.0, weights 4.0, gradients 2.0), but cpu has 10.0 GB free. It "
+        "fits with b: 2 (9.0 GB); finished results are kept."
+    )
+    with pytest.raises(InputError, match=r"Even with a: 1 it takes 11\.0 GB\. Use a smaller model"):
+        check_fits("m", needs, "cpu", lambda: ways[:1])
+    check_fits("m", Estimate((Moment("load", {"weights": 10e9}),)), "cpu")
+    with pytest.raises(InputError, match=r"in each of 2 processes"):
+        check_fits("m", Estimate((Moment("load", {"weights": 6e9}),)), "cpu", processes=2)
+    check_fits("m", Estimate((Moment("load", {"weights": 6e9}),)), "cuda", processes=2)  # each on its own
+    with pytest.raises(InputError, match=r"export takes about 11\.0 GB of RAM"):
+        check_fits("m", Estimate((Moment("load", {"x": 1.0}),), (Moment("export", {"y": 11e9}),)), "cuda")
+    check_fits("m", None, "cpu")  # not known: tried
+
+
+def test_parts_add_up() -> None:
+    assert together({"a": 1.0, "b": 0.0}, {"a": 2.0}) == {"a": 3.0}
+
+
+def test_the_shape_of_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(QWEN_3B))
+    found = shape_of_folder(tmp_path)
+    assert found is not None
+    assert found.parameters == 3_085_938_688  # computed, as there are no weights to count

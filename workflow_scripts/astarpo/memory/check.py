@@ -1,0 +1,93 @@
+"""Refusing what does not fit into free memory, before any weights are read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from astarpo.common.errors import InputError
+from astarpo.common.files import read_json_object
+from astarpo.memory.parts import Estimate, Moment
+from astarpo.memory.shape import ModelShape
+from astarpo.model import memory
+
+GB = 1e9
+SHOWN = 3  # parts, and ways out, in a message
+Remedies = Iterable[tuple[str, Estimate]]
+
+
+def shape_of_folder(folder: str | Path) -> ModelShape | None:
+    """Read the shape of a model folder.
+
+    Returns:
+        The shape; with an unknown architecture only the number of weights; None if that is unknown too.
+    """
+    parameters = memory.parameters_of_folder(folder)
+    return shape_of(read_json_object(Path(folder) / "config.json"), parameters)
+
+
+def shape_of(config: dict[str, object], parameters: int | None) -> ModelShape | None:
+    """Determine a shape from a config.json and the number of weights, as far as it can be known."""
+    shape = ModelShape.of(config, parameters)
+    if shape is None and parameters is not None:
+        return ModelShape.of_unknown(parameters)
+    return shape
+
+
+def check_fits(
+    model: str,
+    estimate: Estimate | None,
+    device: str,
+    remedies: Callable[[], Remedies] | None = None,
+    processes: int = 1,
+) -> None:
+    """Refuse a job that needs more than the free memory.
+
+    Args:
+        model: its name, for the message.
+        estimate: of one rank; None if nothing is known of the model, which is accepted.
+        device: ``cpu`` or ``cuda``.
+        remedies: makes other settings, as they are written, with their estimates; the message names those that fit.
+        processes: ranks on this machine, which share its RAM.
+
+    Raises:
+        InputError: it does not fit; the message names the phase, its largest parts, and settings that would fit.
+    """
+    if estimate is None:
+        return
+    ranks = processes if device == "cpu" else 1
+    free = memory.free_bytes(device)
+    if free is not None and ranks * estimate.peak.total > free:
+        raise InputError(_message(model, estimate.peak, device, free, ranks, remedies))
+    for moment in estimate.host:
+        free = memory.free_bytes("cpu")
+        if free is not None and moment.total > free:
+            raise InputError(
+                f"{model}: {moment.phase} takes about {moment.total / GB:.1f} GB of RAM ({_parts(moment)}), but "
+                f"{free / GB:.1f} GB are free. Use a machine with more RAM, fewer devices per machine, or "
+                "offload less; finished results are kept."
+            )
+
+
+def _message(
+    model: str, peak: Moment, device: str, free: float, ranks: int, remedies: Callable[[], Remedies] | None
+) -> str:
+    each = f"in each of {ranks} processes " if ranks > 1 else ""
+    needs = (
+        f"{model}: {peak.phase} takes about {peak.total / GB:.1f} GB {each}({_parts(peak)}), but {device} has "
+        f"{free / GB:.1f} GB free."
+    )
+    tried = [(text, ranks * estimate.peak.total) for text, estimate in (remedies() if remedies is not None else ())]
+    fitting = [f"{text} ({size / GB:.1f} GB)" for text, size in tried if size <= free][:SHOWN]
+    if fitting:
+        return f"{needs} It fits with {', or with '.join(fitting)}; finished results are kept."
+    least = min(tried, key=lambda one: one[1], default=None)
+    known = "" if least is None else f" Even with {least[0]} it takes {least[1] / GB:.1f} GB."
+    return (
+        f"{needs}{known} Use a smaller model or a device with more memory, or stop other programs on it; finished "
+        "results are kept."
+    )
+
+
+def _parts(moment: Moment) -> str:
+    return ", ".join(f"{name} {size / GB:.1f}" for name, size in moment.largest(SHOWN))

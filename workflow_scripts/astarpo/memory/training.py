@@ -1,0 +1,169 @@
+"""The memory of a training: what exists at each moment of a step, in each rank and on each node."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from astarpo.common.machine import MachineSettings
+from astarpo.memory.activations import SIZE, backward_transient, forward_transient, kept, read_tokens
+from astarpo.memory.held import BUCKET, Held, held
+from astarpo.memory.logits import SMALL_LOGITS, Logits, logits
+from astarpo.memory.parts import (
+    ACTIVATIONS,
+    BEST,
+    COPIES,
+    LOGITS,
+    OPTIMIZER,
+    TRANSIENT,
+    VLLM,
+    WEIGHTS,
+    Estimate,
+    Moment,
+    Parts,
+    times,
+    together,
+)
+from astarpo.memory.sampling import drawing, vllm_bytes, vllm_host_bytes
+from astarpo.memory.shape import ModelShape
+from astarpo.memory.workload import Workload
+
+
+def training(
+    shape: ModelShape,
+    work: Workload,
+    machine: MachineSettings,
+    processes: int = 1,
+    device_bytes: float = 0.0,
+    bucket: int = BUCKET,
+) -> Estimate:
+    """Estimate the memory of a training.
+
+    Args:
+        shape: of the model.
+        work: what is trained, and how.
+        machine: where; ``machine.devices`` processes share a node.
+        processes: that train together, on all nodes.
+        device_bytes: memory of a device, of which vLLM takes a share.
+        bucket: gradients in DeepSpeed's bucket.
+
+    Returns:
+        Moments of one rank on its device, and of a node in its RAM if the device is a GPU.
+    """
+    own = held(shape, work, machine, processes, bucket)
+    awake = {VLLM: vllm_bytes(shape, work, machine, device_bytes)}
+    beside = {} if machine.sampler_sleep_level > 0 and machine.device != "cpu" else awake
+    best = {BEST: 4 * shape.parameters if work.keeps_best and machine.device == "cpu" else 0}
+    between = together(own.between, best)
+    passes = _passes(shape, work, machine)
+    device = [
+        Moment("load", together(own.load, awake)),
+        *(Moment("generate", together(between, awake, one)) for one in _generation(shape, work, machine, processes)),
+        *(Moment("reference", together(between, beside, one)) for one in passes.without_gradient),
+        *(Moment("update", together(between, own.update, beside, one)) for one in passes.with_gradient),
+        Moment("step", together(between, own.step, beside)),
+        Moment("export", together(between, own.export, awake)),
+    ]
+    moments = tuple(device)
+    if machine.device == "cpu":
+        return Estimate(moments)
+    return Estimate(moments, _host(shape, work, machine, own))
+
+
+def _host(shape: ModelShape, work: Workload, machine: MachineSettings, own: Held) -> tuple[Moment, ...]:
+    """RAM of a node: models are read there in fp32, and whole weights are gathered there by every rank."""
+    weights = 4.0 * shape.parameters
+    best = weights if work.keeps_best else 0.0
+    asleep = vllm_host_bytes(shape, work, machine)
+    states = 8.0 * shape.parameters if work.engine == "torch" and work.adapters is None else 0.0
+    gathered = weights if work.engine == "deepspeed" else 0.0
+    merging = weights if work.adapters is not None else 0.0
+    offloaded = own.host
+    each = (
+        Moment("load", together({TRANSIENT: weights}, offloaded)),
+        Moment("step", together(offloaded, {VLLM: asleep})),
+        Moment("export", together(offloaded, {TRANSIENT: gathered + merging})),
+    )
+    first = (
+        Moment("resume", {WEIGHTS: weights, OPTIMIZER: states, BEST: best}),
+        Moment("export", {TRANSIENT: weights, BEST: best}),  # safetensors' copy of what is written
+    )
+    return (*times(machine.devices, each), *first)
+
+
+class _Passes:
+    """The moments of passes; parts besides those that are held."""
+
+    def __init__(self) -> None:
+        self.without_gradient: list[Parts] = []
+        self.with_gradient: list[Parts] = []
+
+
+def _passes(shape: ModelShape, work: Workload, machine: MachineSettings) -> _Passes:
+    """Forward with the head, backward through the head, backward through a layer; with and without a critic's graph.
+
+    The critic's graph is made after the policy's. Without DeepSpeed it is also the first to be freed.
+    """
+    kind, rows, frozen = work.kind, work.micro_batch(machine), work.adapters is not None
+    again = machine.activation_checkpointing
+    # As `shared_prefix.can_share`: DeepSpeed knows nothing of caches, and recomputed layers have none.
+    shared = 0 if again or work.engine == "deepspeed" or rows < 2 else work.shared_tokens
+    tokens = read_tokens(rows, work.length, shared)
+    head = _head(shape, work, machine, rows)
+    copies = 2.0 * shape.linear if kind == "autocast" else 0.0
+    of_layer = 0.0 if again else copies  # recomputed layers do not keep the copies
+    graph = kept(shape, kind, rows, work.length, again, frozen, shared)
+    backward = backward_transient(shape, kind, tokens, work.length, again, frozen)
+    # A tied head's gradient waits for that of the embeddings; both exist at the end.
+    tied = 4.0 * shape.embeddings if shape.tied and not frozen else 0.0
+    critic = 0.0
+    if work.critic:
+        critic = kept(shape, kind, rows, work.length, again)
+    passes = _Passes()
+    forward = forward_transient(shape, kind, tokens, work.length)
+    hidden = tokens * shape.hidden * SIZE[kind]
+    passes.without_gradient += [
+        {ACTIVATIONS: hidden, COPIES: copies, LOGITS: head.forward},
+        {ACTIVATIONS: forward, COPIES: copies},
+    ]
+    passes.with_gradient += [
+        {ACTIVATIONS: graph, COPIES: copies, LOGITS: head.forward},
+        {ACTIVATIONS: graph, COPIES: of_layer, LOGITS: head.backward},
+        {ACTIVATIONS: graph + backward, COPIES: of_layer, TRANSIENT: tied},
+    ]
+    if work.critic:
+        saved = _saved_logits(shape, work, machine, rows)
+        spread = critic if work.engine == "deepspeed" else 0.0
+        passes.with_gradient += [
+            {ACTIVATIONS: graph + critic, COPIES: of_layer + copies, LOGITS: saved},
+            {ACTIVATIONS: graph + critic + backward, COPIES: 2 * of_layer, LOGITS: saved},
+            {ACTIVATIONS: graph + spread, COPIES: of_layer, LOGITS: head.backward},
+        ]
+    return passes
+
+
+def _head(shape: ModelShape, work: Workload, machine: MachineSettings, rows: float) -> Logits:
+    small = 0 if work.engine == "deepspeed" and machine.zero_stage == 3 else SMALL_LOGITS
+    return logits(
+        shape,
+        work.kind,
+        rows,
+        work.response_tokens,
+        work.chunk_tokens,
+        work.entropy_bonus,
+        small,
+        frozen=work.adapters is not None,
+    )
+
+
+def _saved_logits(shape: ModelShape, work: Workload, machine: MachineSettings, rows: float) -> float:
+    """What the policy's graph keeps of its logits while the critic's is made: the log-softmax, unless in chunks."""
+    tokens = rows * work.response_tokens
+    chunked = _head(shape, replace(work, chunk_tokens=None), machine, rows) != _head(shape, work, machine, rows)
+    return 0.0 if chunked else 4.0 * tokens * shape.vocabulary
+
+
+def _generation(shape: ModelShape, work: Workload, machine: MachineSettings, processes: int) -> list[Parts]:
+    if work.sampling_engine == "vllm":
+        return [{}]
+    rows = work.sampled_rows(machine, processes)
+    return drawing(shape, work.kind, rows, work.prompt_tokens, work.response_tokens)

@@ -1,0 +1,80 @@
+"""The numbers of a training that determine its memory, apart from model and machine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from astarpo.common.machine import MachineSettings
+from astarpo.memory.activations import Kind
+
+
+@dataclass(frozen=True)
+class Workload:
+    """A training, as far as memory is concerned.
+
+    Attributes:
+        prompt_tokens, response_tokens: of the longest prompt and the longest response.
+        prompts: of a rollout.
+        responses_per_prompt: of each.
+        engine: ``torch`` or ``deepspeed``.
+        precision: ``float32`` or ``bfloat16``.
+        sampling_engine: ``transformers`` or ``vllm``.
+        keeps_groups: whether a prompt's responses must be in one micro-batch.
+        critic: whether a second model as large as the policy is trained.
+        lagged: whether the weights of the last synchronisation are kept.
+        keeps_best: whether the best weights so far are kept in RAM.
+        entropy_bonus: whether the loss has one.
+        adapters: weights of LoRA's matrices; None: all weights are trained.
+        chunk_tokens: response tokens whose logits exist at a time; None: all.
+        shared_tokens: that all prompts begin with and that are read once, see `model.shared_prefix`.
+    """
+
+    prompt_tokens: int
+    response_tokens: int
+    prompts: int
+    responses_per_prompt: int = 1
+    engine: Literal["torch", "deepspeed"] = "torch"
+    precision: Literal["float32", "bfloat16"] = "float32"
+    sampling_engine: Literal["transformers", "vllm"] = "transformers"
+    keeps_groups: bool = False
+    critic: bool = False
+    lagged: bool = False
+    keeps_best: bool = False
+    entropy_bonus: bool = False
+    adapters: int | None = None
+    chunk_tokens: int | None = 512
+    shared_tokens: int = 0
+
+    @property
+    def kind(self) -> Kind:
+        """How passes compute."""
+        if self.precision == "float32":
+            return "float32"
+        return "bfloat16" if self.engine == "deepspeed" else "autocast"
+
+    @property
+    def length(self) -> int:
+        """Tokens of the longest prompt and response together."""
+        return self.prompt_tokens + self.response_tokens
+
+    @property
+    def rows(self) -> int:
+        """Responses of a rollout."""
+        return self.prompts * self.responses_per_prompt
+
+    def micro_batch(self, machine: MachineSettings) -> float:
+        """Rows of the largest micro-batch, if all rows are as long as possible; see `training.microbatches.cut`.
+
+        A limit of tokens is reached by shorter rows as well, so this need not be a whole number.
+        """
+        unit = self.responses_per_prompt if self.keeps_groups else 1
+        rows: float = max(unit, machine.micro_batch // unit * unit)
+        if machine.micro_batch_tokens is not None:
+            rows = min(rows, max(unit, machine.micro_batch_tokens / self.length))
+        return min(rows, self.rows)
+
+    def sampled_rows(self, machine: MachineSettings, processes: int) -> int:
+        """Responses that a process draws at a time."""
+        share = -(-self.prompts // processes) * self.responses_per_prompt
+        return min(machine.sampling_batch, share)
