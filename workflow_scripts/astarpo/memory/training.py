@@ -12,6 +12,7 @@ from astarpo.memory.parts import (
     ACTIVATIONS,
     BEST,
     COPIES,
+    GRADIENTS,
     LOGITS,
     OPTIMIZER,
     TRANSIENT,
@@ -55,11 +56,15 @@ def training(
     best = {BEST: 4 * shape.parameters if work.keeps_best and machine.device == "cpu" else 0}
     between = together(own.between, best)
     passes = _passes(shape, work, machine)
+    at_updates = between
+    if work.engine == "torch" and work.micro_batch(machine) == work.rows:
+        # A single micro-batch: gradients come as activations go, and are whole at the step.
+        at_updates = {name: size for name, size in between.items() if name != GRADIENTS}
     device = [
         Moment("load", together(own.load, awake)),
         *(Moment("generate", together(between, awake, one)) for one in _generation(shape, work, machine, processes)),
         *(Moment("reference", together(between, beside, one)) for one in passes.without_gradient),
-        *(Moment("update", together(between, own.update, beside, one)) for one in passes.with_gradient),
+        *(Moment("update", together(at_updates, own.update, beside, one)) for one in passes.with_gradient),
         Moment("step", together(between, own.step, beside)),
         Moment("export", together(between, own.export, awake)),
     ]

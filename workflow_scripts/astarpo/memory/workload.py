@@ -17,6 +17,7 @@ class Workload:
         prompt_tokens, response_tokens: of the longest prompt and the longest response.
         prompts: of a rollout.
         responses_per_prompt: of each.
+        updates_per_rollout: optimizer steps, each on an equal share of the rollout.
         engine: ``torch`` or ``deepspeed``.
         precision: ``float32`` or ``bfloat16``.
         sampling_engine: ``transformers`` or ``vllm``.
@@ -34,6 +35,7 @@ class Workload:
     response_tokens: int
     prompts: int
     responses_per_prompt: int = 1
+    updates_per_rollout: int = 1
     engine: Literal["torch", "deepspeed"] = "torch"
     precision: Literal["float32", "bfloat16"] = "float32"
     sampling_engine: Literal["transformers", "vllm"] = "transformers"
@@ -60,8 +62,8 @@ class Workload:
 
     @property
     def rows(self) -> int:
-        """Responses of a rollout."""
-        return self.prompts * self.responses_per_prompt
+        """Responses of an update."""
+        return -(-self.prompts // self.updates_per_rollout) * self.responses_per_prompt
 
     def micro_batch(self, machine: MachineSettings) -> float:
         """Rows of the largest micro-batch, if all rows are as long as possible; see `training.microbatches.cut`.

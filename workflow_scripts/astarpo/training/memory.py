@@ -61,6 +61,7 @@ def workload_of(settings: TrainSettings, shape: ModelShape, lengths: PromptLengt
         response_tokens=settings.sampling.max_new_tokens,
         prompts=settings.prompts_per_batch,
         responses_per_prompt=settings.responses_per_prompt,
+        updates_per_rollout=settings.updates_per_rollout,
         engine=settings.engine,
         precision=settings.precision,
         sampling_engine=settings.sampling_engine,
