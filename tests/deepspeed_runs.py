@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +17,28 @@ from astarpo.training.deepspeed import optimizer
 
 
 class Recording(deepspeed_engine.DeepSpeedEngine):
-    """Keeps the gradient that each step is made with."""
+    """Keeps the gradient that each step is made with, and the sum of its micro-batches' in double precision."""
 
     gradients: list[dict[str, Any]]
+    exact_sums: list[dict[str, Any]]
+
+    def __init__(self, *args: Any, **named: Any) -> None:
+        super().__init__(*args, **named)
+        self.sums: dict[str, Any] = {}
+        for name, weight in self.policy.model.named_parameters():
+            if weight.requires_grad:
+                weight.register_hook(partial(self._add, name))
+
+    def _add(self, name: str, gradient: Any) -> None:
+        self.sums[name] = self.sums.get(name, 0.0) + gradient.double()
 
     def _step(self) -> float:
         from deepspeed.utils import safe_get_full_grad
 
         named = [pair for pair in self.policy.model.named_parameters() if pair[1].requires_grad]
         self.gradients.append({name: safe_get_full_grad(weight).clone() for name, weight in named})
+        self.exact_sums.append(self.sums)
+        self.sums = {}
         return super()._step()
 
 
@@ -52,7 +66,7 @@ def trainer(folder: str, world: World, settings: dict[str, Any], machine: dict[s
         case.SETTINGS.changed(engine="deepspeed", **settings),
         case.MACHINE.changed(**machine),
     )
-    Recording.gradients = []
+    Recording.gradients, Recording.exact_sums = [], []
     made = case.deepspeed_trainer(folder, world, told, where)
     CHUNKS.sizes = set()  # without the eight tokens on which the heads are checked
     return made
@@ -74,6 +88,7 @@ def run(one: dict[str, Any], folder: str, world: World, out: Path) -> None:
                 "metrics": json.dumps(history.metrics),
                 "weights": weights,
                 "gradients": Recording.gradients,
+                "exact_sums": Recording.exact_sums,
                 "chunks": sorted(CHUNKS.sizes),
             },
             out / f"{one['name']}.pt",

@@ -28,7 +28,8 @@ class Machine(Section):
     )
     zero_stage: Annotated[int, Field(ge=0, le=3)] = Field(
         2,
-        description="what DeepSpeed shards across devices: 1 optimizer states, 2 also gradients, 3 also weights",
+        description="what DeepSpeed shards across devices: 1 optimizer states, 2 also gradients, 3 also weights. "
+        "With precision bfloat16, 2 and 3 sum the gradients of micro-batches in float32, 0 and 1 in bfloat16",
     )
     offload_optimizer: bool = Field(
         False,

@@ -33,11 +33,16 @@ def deepspeed_config(settings: TrainSettings, machine: MachineSettings) -> dict[
         zero_settings["offload_param"] = {"device": "cpu", "pin_memory": not on_cpu}
     # DeepSpeed's CPU Adam is compiled at first use, which pays off only with offloading from a GPU.
     torch_adam = on_cpu or not machine.offload_optimizer
+    in_bfloat16 = settings.precision == "bfloat16"
+    # In bfloat16, sums over many micro-batches lose small summands. DeepSpeed 0.19 refuses fp32 sums without ZeRO; with
+    # ZeRO 1 it adds each micro-batch's gradient several times, or, offloaded, ignores the setting.
+    sum_dtype = {"grad_accum_dtype": "fp32"} if in_bfloat16 and machine.zero_stage >= 2 else {}
     return {
         "train_micro_batch_size_per_gpu": 1,
         "gradient_accumulation_steps": 1,
         "gradient_clipping": settings.max_grad_norm * norm_factor(settings),
-        "bf16": {"enabled": settings.precision == "bfloat16"},
+        "bf16": {"enabled": in_bfloat16},
+        "data_types": sum_dtype,
         "zero_optimization": zero_settings,
         "zero_force_ds_cpu_optimizer": False,
         "optimizer": {
