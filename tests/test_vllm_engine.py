@@ -308,14 +308,15 @@ def test_a_training_follows_its_policy_and_goes_on_from_a_checkpoint(pair, folde
     assert more[:4] == rows and more[4]["sampler_gap_max"] < 1e-4
 
 
-def test_a_sampler_that_keeps_old_weights_stops_the_training(pair, folder, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("limit", "reason"), [(1e-3, "max_sampler_gap"), (100.0, "the first rollout")])
+def test_a_sampler_that_keeps_old_weights_stops_the_training(pair, folder, tmp_path, monkeypatch, limit, reason):
     policy, sampler = pair
     monkeypatch.setattr(sampler, "weights_changed", lambda: None)
-    settings = case.SETTINGS.changed(lr=1e-1, lr_warmup_steps=0, max_sampler_gap=1e-3)
+    settings = case.SETTINGS.changed(lr=1e-1, lr_warmup_steps=0, max_sampler_gap=limit)
     prompts = case.prompts(policy)
     engine = TorchEngine(policy, load_policy(folder), settings, case.MACHINE.micro_batch)
     made = Trainer(engine, sampler, prompts, [], settings, case.MACHINE, 0)
-    with pytest.raises(InputError, match="step 2: .*other weights"):
+    with pytest.raises(InputError, match=f"step 2: .*{reason}.*other weights"):
         made.run(tmp_path)
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
 
 from astarpo.common.errors import InputError
 
-GAPS = ("sampler_gap_mean", "sampler_gap_p95", "sampler_gap_max")
+GAPS = ("sampler_gap_mean", "sampler_gap_p95", "sampler_gap_max", "sampler_gap_signed_mean")
+MULTIPLE = 3.0  # of the first rollout's gaps
+FLOOR = 0.01  # nats per token, because a policy that is certain at first has hardly any rounding errors
 
 
 def pad(rows: Sequence[Sequence[float]], width: int) -> Tensor:
@@ -21,41 +23,79 @@ def pad(rows: Sequence[Sequence[float]], width: int) -> Tensor:
 
 
 def token_gaps(log_probs_BT: Tensor, sampled_BT: Tensor, mask_BT: Tensor) -> Tensor:
-    """Compute the gap of each response token, |ln p_trainer - ln p_sampler| in nats, [N].
+    """Compute the signed gap of each response token, ln p_trainer - ln p_sampler in nats, [N].
 
     Args:
         log_probs_BT: the trainer's.
         sampled_BT: the sampler's, of the same tokens under the same weights.
         mask_BT: True at response tokens.
     """
-    return (log_probs_BT.detach() - sampled_BT.to(log_probs_BT.device)).abs()[mask_BT.to(log_probs_BT.device)]
+    return (log_probs_BT.detach() - sampled_BT.to(log_probs_BT.device))[mask_BT.to(log_probs_BT.device)]
 
 
 def summarise(gaps_N: Sequence[Tensor]) -> dict[str, float]:
-    """Return mean, 95th percentile and maximum of all gaps, in nats per token, by the names in `GAPS`."""
+    """Summarise all gaps, in nats per token, by the names in `GAPS`.
+
+    Args:
+        gaps_N: from `token_gaps`.
+
+    Returns:
+        Mean, 95th percentile and maximum of their absolute values, and their mean, which is -KL(sampler || trainer)
+        in expectation: near 0 if rounding is the only difference.
+    """
+    all_N = torch.cat(list(gaps_N)).double()
     # By rank, without interpolation, because torch.quantile refuses more than 16 million values.
-    ordered_N: Tensor = torch.sort(torch.cat(list(gaps_N)).double()).values
+    ordered_N: Tensor = torch.sort(all_N.abs()).values
     p95 = ordered_N[min(int(0.95 * len(ordered_N)), len(ordered_N) - 1)]
-    return dict(zip(GAPS, map(float, (ordered_N.mean(), p95, ordered_N[-1])), strict=True))
+    return dict(zip(GAPS, map(float, (ordered_N.mean(), p95, ordered_N[-1], all_N.mean())), strict=True))
 
 
-def check(gaps: dict[str, float], limit: float | None, step: int) -> None:
+def check(
+    gaps: Mapping[str, float], limit: float | None, step: int, first: Mapping[str, float | None] | None = None
+) -> None:
     """Stop a training whose sampler does not sample from the trained policy.
 
     Args:
         gaps: from `summarise`.
-        limit: largest accepted mean gap, in nats per token; None: no limit.
+        limit: largest accepted mean gap, in nats per token; None: none is too large.
         step: for the message; 0 is before training.
+        first: the gaps of the first rollout, drawn with the trainer's weights: the size of rounding errors. None for
+            the first rollout itself.
 
     Raises:
-        InputError: the mean gap is above the limit, or NaN.
+        InputError: the mean gap is above the limit; or a gap exceeds the first rollout's, see `limits_after`; or one is
+            NaN.
     """
-    mean, p95, largest = (gaps[name] for name in GAPS)
-    if limit is None or mean <= limit:
+    if limit is None:
         return
-    raise InputError(
+    if not gaps["sampler_gap_mean"] <= limit:
+        raise InputError(_explained(gaps, step, f"above max_sampler_gap ({limit:g})", "raise it"))
+    for name, largest in limits_after(first).items() if first is not None else ():
+        if not abs(gaps[name]) <= largest:
+            reason = f"and {name} is above {largest:.2g}, far more than the first rollout's rounding errors"
+            raise InputError(_explained(gaps, step, reason, "set max_sampler_gap: null"))
+
+
+def limits_after(first: Mapping[str, float | None]) -> dict[str, float]:
+    """Return the largest accepted absolute values of later gaps, in nats per token, by name.
+
+    Each is `MULTIPLE` times the first rollout's, plus `FLOOR`. Because a signed mean may be 0 by chance, half the mean
+    gap is added to its limit.
+
+    Args:
+        first: the gaps of the first rollout.
+    """
+    scales = {name: abs(first[name] or 0.0) for name in GAPS}
+    limits = {name: MULTIPLE * scales[name] + FLOOR for name in GAPS if name != "sampler_gap_max"}
+    limits["sampler_gap_signed_mean"] += 0.5 * scales["sampler_gap_mean"]
+    return limits
+
+
+def _explained(gaps: Mapping[str, float], step: int, reason: str, way_out: str) -> str:
+    mean, p95, largest, signed = (gaps[name] for name in GAPS)
+    return (
         f"step {step}: log-probabilities of sampler and trainer differ by {mean:.2g} nats per token (95 %: {p95:.2g}, "
-        f"largest: {largest:.2g}), above max_sampler_gap ({limit:g}). The sampler has other weights, another "
+        f"largest: {largest:.2g}, signed mean: {signed:.2g}), {reason}. The sampler has other weights, another "
         "temperature or a coarser precision: set precision: float32 or sampling_engine: transformers for the "
-        "reference, or raise max_sampler_gap if this gap is acceptable"
+        f"reference, or {way_out} if this gap is acceptable"
     )

@@ -130,9 +130,9 @@ class TrainingKeys(Section):
         description="compile forward and backward passes: takes a minute, then steps are faster; needs `engine: torch`",
     )
     max_sampler_gap: Positive | None = Field(
-        0.05,
+        0.1,
         description="stop the training if log-probabilities of sampler and trainer differ by more nats per token "
-        "on average; null: never",
+        "on average, or by much more than in the first rollout, which shows the rounding errors; null: never",
     )
     log_prob_chunk_tokens: Count | None = Field(
         512,
