@@ -244,11 +244,19 @@ def test_what_a_method_holds_besides() -> None:
     assert "best weights" not in parts({"keeps_best": True}, {})["export"].parts  # they are in RAM
 
 
+def test_gradients_of_a_single_micro_batch_come_as_activations_go() -> None:
+    single, two = parts({}, {"micro_batch": 256}), parts({}, {"micro_batch": 128})
+    assert "gradients" not in single["update"].parts
+    assert two["update"].parts["gradients"] == single["step"].parts["gradients"] == 4 * P
+    shared = parts({"updates_per_rollout": 2}, {"micro_batch": 128})
+    assert "gradients" not in shared["update"].parts  # each update has a micro-batch of its own
+
+
 def test_zero_spreads_what_it_should() -> None:
     work = {"engine": "deepspeed"}
     two = parts(work, {"zero_stage": 2, "devices": 8}, 8)
     assert two["export"].parts == {"weights": 2 * P, "reference": 2 * P, "optimizer": 12 * P / 8}
-    assert two["update"].parts["gradients"] == 2 * P / 8
+    assert two["update"].parts["gradients"] == 4 * P / 8  # summed in fp32
     assert two["update"].parts["communication buffers"] == 2 * 500_000_000
     assert two["step"].parts["temporary copies"] == 8 * P / 8
     three = parts(work, {"zero_stage": 3, "devices": 8}, 8)

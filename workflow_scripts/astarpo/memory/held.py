@@ -115,8 +115,8 @@ def _engine(shape: ModelShape, trained: int, size: int, machine: MachineSettings
     share = trained / processes if stage >= 1 else trained
     masters = 4 * share if size == 2 or stage >= 1 else 0  # in fp32 without ZeRO, the weights themselves
     weights = size * (share if stage == 3 else trained)
-    # ZeRO 1 adds gradients up in fp32, and each rank has all of them.
-    gradients = 4 * trained if stage == 1 else size * (share if stage >= 2 else trained)
+    # With ZeRO they are added up in fp32; with 1, each rank has all of them.
+    gradients = {0: size * trained, 1: 4 * trained}.get(stage, 4 * share)
     kept_gradients = gradients if stage == 3 else 0
     buffers = {0: 0, 1: 4 * bucket}.get(stage, size * bucket)
     gathered = size * min(trained, LIVE) if stage == 3 else 0
