@@ -217,16 +217,6 @@ def reference_threads(wildcards):
     return CONFIG.references[wildcards.reference].torch_threads
 
 
-def samples_gpus(wildcards):
-    """GPUs that draw the samples of a reference."""
-    return MACHINE.sampling_gpus(CONFIG.references[wildcards.reference].sampling_engine)
-
-
-def answers_gpus(wildcards):
-    """GPUs that draw the answers of a policy."""
-    return MACHINE.sampling_gpus(CONFIG.references[reference_of(CONFIG, wildcards.policy)].sampling_engine)
-
-
 def training_threads(wildcards):
     """CPU threads that the processes of a training take on each node."""
     return MACHINE.devices * CONFIG.runs[wildcards.run].torch_threads

@@ -23,7 +23,7 @@ rule generate_answers:
     resources:
         mem_mb=8000,
         runtime=240,
-        gpu=answers_gpus,
+        gpu=MACHINE.gpus(),
     params:
         launch=launch_with_gpu,
         code=code("generate_answers"),

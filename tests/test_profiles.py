@@ -58,15 +58,3 @@ def test_a_training_asks_for_the_cpus_of_its_processes_and_of_their_graders():
     jobs = jobs_of(dry_run("slurm", "--configfile", recipe))
     (training,) = (job for job in jobs if job.startswith("rule train_policy:"))
     assert "gpu=8, cpus_per_task=24" in training
-
-
-def test_jobs_that_draw_with_vllm_alone_ask_for_the_gpus_that_share_the_model():
-    recipe = str(ROOT / "config/recipes/gsm8k_qwen2.5_1.5b.yaml")
-    jobs = jobs_of(dry_run("slurm", "--configfile", recipe, "--config", "machine={sampler_tensor_parallel: 4}"))
-    asked = {job.split()[1].rstrip(":"): re.search(r"gpu=(\d+)", job) for job in jobs[1:]}
-    assert {rule: int(gpus[1]) for rule, gpus in asked.items() if gpus} == {
-        "prepare_reference": 1,
-        "sample_reference": 4,
-        "train_policy": 1,
-        "generate_answers": 4,
-    }

@@ -45,13 +45,9 @@ class Machine(Section):
         (),
         description="trackers to log trainings to, besides `make watch`; each needs its package installed",
     )
-    sampler_tensor_parallel: Count = Field(
-        1, description="GPUs that share the model in vLLM, in stage 1 and evaluations; in trainings each has its own"
-    )
+    sampler_tensor_parallel: Count = Field(1, description="GPUs that share the model in vLLM; trainings use 1")
     sampler_memory_share: OpenShare = Field(
-        0.3,
-        description="share of the GPU's memory for vLLM beside a training; alone, in stage 1 and evaluations, it takes "
-        "0.9; on a CPU, share of the RAM for its cache",
+        0.3, description="share of the GPU's memory for vLLM; on a CPU, share of the RAM for its cache alone"
     )
     sampler_sleep_level: Annotated[int, Field(ge=0, le=2)] = Field(
         0,

@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from astarpo.common.machine import MachineSettings
 from astarpo.model.policy import Policy
 from astarpo.sampling import Sampler
 from astarpo.sampling.transformers_engine import TransformersSampler
-
-if TYPE_CHECKING:
-    from astarpo.sampling.vllm_engine import VllmMachine
-
-SHARE_ALONE = 0.9  # of a GPU's memory for vLLM where no training needs some; vLLM's own default
 
 
 def check_engine(engine: str, folder: str | Path) -> None:
@@ -58,35 +52,22 @@ def make_sampler(
     """
     if engine == "transformers":
         return TransformersSampler(policy.model, policy.tokenizer, policy.end_token_ids, machine.sampling_batch)
-    from astarpo.sampling.vllm_engine import VllmSampler
+    from astarpo.sampling.vllm_engine import VllmMachine, VllmSampler
 
+    vllm_machine = VllmMachine(
+        machine.device,
+        machine.sampling_batch,
+        1 if trained else machine.sampler_tensor_parallel,
+        machine.sampler_memory_share,
+        machine.sampler_sleep_level,
+        policy.trust_remote_code,
+    )
     return VllmSampler(
         folder,
         policy.tokenizer,
         policy.end_token_ids,
         precision,
         longest,
-        vllm_machine(machine, trained, policy.trust_remote_code),
+        vllm_machine,
         policy.model if trained else None,
-    )
-
-
-def vllm_machine(machine: MachineSettings, trained: bool, trust_remote_code: bool = False) -> VllmMachine:
-    """What vLLM may take of the machine.
-
-    Args:
-        machine: the machine settings.
-        trained: whether the policy is trained beside it, on the same GPU.
-        trust_remote_code: whether the model's own code may run.
-    """
-    from astarpo.sampling.vllm_engine import VllmMachine
-
-    beside_others = trained or machine.device == "cpu"
-    return VllmMachine(
-        machine.device,
-        machine.sampling_batch,
-        1 if trained else machine.sampler_tensor_parallel,
-        machine.sampler_memory_share if beside_others else SHARE_ALONE,
-        machine.sampler_sleep_level,
-        trust_remote_code,
     )

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from vllm.outputs import CompletionOutput
 
 INSTALL = (
-    "install it with `make install-gpu` (without a GPU: `pip install -r envs/pins/engines-cpu.txt`), run "
+    "install it with `pip install -r envs/pins/engines-cuda.txt` (without a GPU: engines-cpu.txt), run "
     "snakemake with --software-deployment-method conda, or set sampling_engine: transformers"
 )
 

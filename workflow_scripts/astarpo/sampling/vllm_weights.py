@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -15,10 +14,6 @@ from astarpo.model.lora import plain_weights
 if TYPE_CHECKING:
     from vllm import LLM
     from vllm.v1.worker.worker_base import WorkerBase
-
-
-# Where vLLM warns about layers that got no weights in a push.
-RELOADING = "vllm.model_executor.model_loader.reload.layerwise"
 
 
 class StaleWeights(RuntimeError):
@@ -43,7 +38,6 @@ class WeightLink:
 
     def __init__(self, engine: LLM, model: PreTrainedModel) -> None:
         self.engine, self.model = engine, model
-        logging.getLogger(RELOADING).addFilter(is_alarming)
         self._theirs = engine.collective_rpc(_parameters)[0]
         self._fused = engine.collective_rpc(_fused_layers)[0]
         self.compared = {name for name, equal in self._comparisons() if equal}
@@ -92,11 +86,6 @@ class WeightLink:
                 start = sum(len(other.base) for other in others if other is not None)
                 theirs = self._theirs.get(f"{parent}.{whole}.{kind}")
             yield name, theirs is not None and _same(weight.value(), theirs, start)
-
-
-def is_alarming(record: logging.LogRecord) -> bool:
-    """Whether a warning about a push tells of a problem: rotary embeddings are computed, so they never have weights."""
-    return not record.getMessage().endswith("RotaryEmbedding: Failed to load weights")
 
 
 def _same(ours: Tensor, theirs: Tensor, start: int) -> bool:
