@@ -6,13 +6,14 @@ Comes in: the jobs that Snakemake is about to run. Goes out: messages; no files.
 import sys
 from pathlib import Path
 
-from astarpo.common.devices import check_enough, check_partitions, slurm_job
+from astarpo.common.devices import check_allowed, check_enough, check_partitions, slurm_job
 from astarpo.common.errors import InputError
 from astarpo.common.job_logs import describe_failure
 from astarpo.common.packages import check_can_import
 from astarpo.config.expected import expected_results
 from astarpo.config.lengths import lengths_of
 from astarpo.config.paths import model_path
+from astarpo.config.run_checks import check_own_samplers
 from astarpo.config.stages.table import STAGES
 from astarpo.model.lengths import check_folder
 from astarpo.model.safety import check_safe
@@ -72,6 +73,8 @@ def check_before_start():
         if trainings:
             check_trainings(trainings)
         check_models(jobs)
+        for job in jobs:
+            check_allowed(gpus_of(job), job.resources.get("gpu", 0))
         if workflow.executor_plugin.name == "slurm":
             sent = [job for job in jobs if not job.is_local]
             check_partitions({job.rule.name: job.resources.get("slurm_partition") for job in sent})
@@ -83,6 +86,17 @@ def check_before_start():
         raise WorkflowError(str(error)) from None
 
 
+def gpus_of(job):
+    """GPUs that a job uses, whatever Snakemake may give it."""
+    used = {
+        "prepare_reference": lambda _: MACHINE.gpus(),
+        "sample_reference": reference_gpus,
+        "train_policy": lambda _: MACHINE.training_gpus(),
+        "generate_answers": answer_gpus,
+    }
+    return used.get(script_of(job), lambda _: 0)(job.wildcards)
+
+
 def packages_of(jobs):
     """Packages that jobs need and that the usual environments do not have."""
     stages = [(STAGES.get(script_of(job)), job) for job in jobs]
@@ -91,6 +105,7 @@ def packages_of(jobs):
 
 def check_trainings(jobs):
     """Refuse what no training could run with: otherwise each would fail only after stage 1 has been paid for."""
+    check_own_samplers(CONFIG, {job.wildcards.run for job in jobs})
     if DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method:
         for environment in sorted({training_env(job.wildcards) for job in jobs}):
             check_in_environment(MACHINE.trackers, SOURCE / environment.removeprefix("../"))

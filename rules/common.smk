@@ -167,7 +167,7 @@ def launch(wildcards, resources):
 
 
 def launch_with_gpu(wildcards, resources):
-    """The launcher for a job on one device."""
+    """The launcher for a job on the devices that it requests."""
     return f"{launch(wildcards, resources)} --gpus {resources.gpu}"
 
 
@@ -217,6 +217,11 @@ def reference_threads(wildcards):
     return CONFIG.references[wildcards.reference].torch_threads
 
 
+def reference_gpus(wildcards):
+    """GPUs of a job that samples from a reference."""
+    return MACHINE.sampling_gpus(CONFIG.references[wildcards.reference].sampling_engine)
+
+
 def training_threads(wildcards):
     """CPU threads that the processes of a training take on each node."""
     return MACHINE.devices * CONFIG.runs[wildcards.run].torch_threads
@@ -231,3 +236,9 @@ def answer_threads(wildcards):
     """CPU threads that the policy's reference asks for."""
     reference = reference_of(CONFIG, wildcards.policy)
     return CONFIG.references[reference].torch_threads
+
+
+def answer_gpus(wildcards):
+    """GPUs of a job that samples from a policy, as from its reference."""
+    reference = reference_of(CONFIG, wildcards.policy)
+    return MACHINE.sampling_gpus(CONFIG.references[reference].sampling_engine)

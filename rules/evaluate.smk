@@ -23,7 +23,7 @@ rule generate_answers:
     resources:
         mem_mb=8000,
         runtime=240,
-        gpu=MACHINE.gpus(),
+        gpu=answer_gpus,
     params:
         launch=launch_with_gpu,
         code=code("generate_answers"),

@@ -67,7 +67,7 @@ rule sample_reference:
     resources:
         mem_mb=8000,
         runtime=480,
-        gpu=MACHINE.gpus(),
+        gpu=reference_gpus,
     params:
         launch=launch_with_gpu,
         code=code("sample_reference"),

@@ -17,6 +17,7 @@ from astarpo.config import load_config
 from astarpo.config.methods import METHOD_RUNS
 from astarpo.config.paths import policy_path
 from astarpo.config.policies import benchmarks_of, policies
+from astarpo.config.run_checks import check_own_samplers
 from astarpo.config.samples import blocks
 from astarpo.config.tables_plan import tables_plan
 from astarpo.objectives import METHODS
@@ -198,7 +199,7 @@ def settings_of(raw):
         ({"references__tiny__sampling_engine": "vllm"}, {"sample_reference", "train_policy", "generate_answers"}),
         ({f"{RUN}__log_prob_chunk_tokens": 64}, {"train_policy"}),
         ({f"{RUN}__compile_model": True}, {"train_policy"}),
-        ({"machine": {"sampler_memory_share": 0.5, "sampler_sleep_level": 2}}, set()),
+        ({"machine": {"sampler_memory_share": 0.5, "sampler_sleep_level": 2, "sampler_tensor_parallel": 4}}, set()),
         ({"benchmarks__held_dash_out__protocols__sampled__k": 4}, {"generate_answers"}),
         ({"figures__accuracy__dpi": 99}, {"plot"}),
         ({"machine": {"micro_batch": 1, "walltime_minutes": 60}}, set()),
@@ -221,7 +222,8 @@ def test_a_training_depends_on_its_own_method_and_engines():
     shared = {"__init__", "loss_terms", "method", "rollout", "value_scale"}
     assert method == {f"astarpo/objectives/{name}.py" for name in ("a_star_po", *shared)}
     # What is pushed into vLLM is taken from the model by lora.py, also where there are none.
-    lora, vllm = {"astarpo/model/lora.py"}, {f"astarpo/sampling/vllm_{name}.py" for name in ("engine", "weights")}
+    lora = {"astarpo/model/lora.py"}
+    vllm = {f"astarpo/sampling/vllm_{name}.py" for name in ("engine", "process", "weights")}
     assert training_files(references__tiny__sampling_engine="vllm") - usual == lora | vllm
     assert training_files(**{f"{RUN}__lora": {"rank": 4}}) - usual == lora
     assert training_files(**{f"{RUN}__value_update": "running"}) - usual == {"astarpo/stage_one/values.py"}
@@ -289,6 +291,16 @@ def test_settings_of_engines_that_contradict_each_other(changes, said):
     with pytest.raises(InputError) as caught:
         load_config(changed(**changes))
     assert said in str(caught.value)
+
+
+def test_a_training_has_no_vllm_on_several_gpus_but_stage_1_may():
+    config = load_config(changed(references__tiny__sampling_engine="vllm", machine__sampler_tensor_parallel=2))
+    check_own_samplers(config, [])
+    with pytest.raises(InputError) as caught:
+        check_own_samplers(config, ["a-star-po"])
+    assert "machine.sampler_tensor_parallel = 2: runs.a-star-po samples with vLLM" in str(caught.value)
+    check_own_samplers(load_config(changed(references__tiny__sampling_engine="vllm")), ["a-star-po"])
+    check_own_samplers(load_config(changed(machine__sampler_tensor_parallel=2)), ["a-star-po"])
 
 
 def test_swapping_two_values_changes_both_stages():

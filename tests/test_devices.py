@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -11,8 +12,10 @@ from pathlib import Path
 
 import pytest
 import warm_snakemake
+import yaml
+from config_case import DEFAULT, changed
 
-from astarpo.common.devices import LOCKS, VISIBLE, check_partitions, visible_devices
+from astarpo.common.devices import LOCKS, VISIBLE, WHY, check_allowed, check_partitions, visible_devices
 from astarpo.common.errors import InputError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -109,7 +112,7 @@ def test_allocations_of_slurm_do_not_meet(tmp_path):
 @pytest.mark.parametrize(
     ("gpus", "visible", "expected"),
     [
-        (3, None, "a job needs 3 GPUs (machine.device, machine.devices), but this machine has 2 GPUs;"),
+        (3, None, f"a job needs 3 GPUs ({WHY}), but this machine has 2 GPUs;"),
         (2, "1", "this machine has 1 GPU (CUDA_VISIBLE_DEVICES=1);"),
         (1, "", "this machine has none that can be used (CUDA_VISIBLE_DEVICES=);"),
         (1, "7", "CUDA_VISIBLE_DEVICES=7 names GPU 7, but this machine has 2 GPUs, numbered from 0;"),
@@ -140,6 +143,49 @@ def test_partitions(tmp_path):
         check_partitions({"train_policy": "gpu", "summarize": "batch"})
 
 
+def test_a_limit_below_what_a_job_uses():
+    check_allowed(0, 0)
+    check_allowed(2, 2)
+    with pytest.raises(InputError, match=r"a job needs 8 GPUs \(.*\), but Snakemake may give it 1: .*gpu=8$"):
+        check_allowed(8, 1)
+
+
+def test_jobs_that_sample_with_vllm_ask_for_the_gpus_that_share_a_model(tmp_path):
+    """One reference samples with vLLM, another does not, and each has a run."""
+    base = DEFAULT["runs"]["a-star-po"]
+    other = {key: base[key] for key in base if key not in ("value", "beta2", "selection")}
+    plain = {**other, "method": "grpo", "reference": "plain", "responses_per_prompt": 2, "seeds": [0]}
+    config = changed(
+        machine__device="cuda",
+        machine__sampler_tensor_parallel=4,
+        references__tiny__sampling_engine="vllm",
+        references__plain=DEFAULT["references"]["tiny"],
+        runs__b=plain,
+    )
+    (tmp_path / "both.yaml").write_text(yaml.safe_dump(config))
+    options = ["-n", "--quiet", "host", "--cores", "2", "--forceall", "--nolock", "--resources", "gpu=8"]
+    done = warm_snakemake.snakemake(ROOT, *options, "--configfile", str(tmp_path / "both.yaml"))
+    assert done.returncode == 0, done.stdout
+    jobs = re.split(r"\n(?=(?:local)?rule \w+:)", done.stdout)
+    found = set()
+    for job in jobs:
+        named = re.search(r"wildcards: .*?(?:reference|policy|run)=([\w-]+)", job)
+        gpus = re.search(r"resources: .*\bgpu=(\d+)", job)
+        if named and gpus:
+            found.add((job.partition(":")[0].removeprefix("rule "), named[1], int(gpus[1])))
+    assert found == {
+        ("prepare_reference", "tiny", 1),
+        ("prepare_reference", "plain", 1),
+        ("sample_reference", "tiny", 4),
+        ("train_policy", "a-star-po", 1),
+        ("train_policy", "b", 1),
+        ("generate_answers", "tiny", 4),
+        ("generate_answers", "plain", 1),
+        ("generate_answers", "a-star-po", 4),
+        ("generate_answers", "b", 1),
+    }
+
+
 def snakemake(*options: str) -> str:
     done = warm_snakemake.snakemake(ROOT, "train", "--forceall", "--nolock", *options)
     assert done.returncode == 1, done.stdout
@@ -167,6 +213,15 @@ def test_the_workflow_says_so_before_its_first_job(tmp_path):
     spread = snakemake("--cores", "2", *files)
     assert "machine.nodes is 2, but this is not a SLURM job" in spread
     assert "rule prepare_dataset" not in spread
+    (tmp_path / "bin/nvidia-smi").write_text("#!/bin/sh\necho 'GPU 0: one'; echo 'GPU 1: two'\n")
+    config.write_text("machine: {device: cuda, devices: 2}\nruns: {a-star-po: {engine: deepspeed}}\n")
+    limited = snakemake("--cores", "2", *files)  # the profile's limit is one
+    assert "a job needs 2 GPUs" in limited and "add --resources gpu=2" in limited
+    config.write_text(
+        "machine: {device: cuda, sampler_tensor_parallel: 2}\nreferences: {tiny: {sampling_engine: vllm}}\n"
+    )
+    shared = snakemake("--cores", "2", "--resources", "gpu=2", *files)
+    assert "machine.sampler_tensor_parallel = 2: runs.a-star-po samples with vLLM" in shared
 
 
 def test_a_training_of_one_process_tells_deepspeed_its_local_rank():

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from astarpo.common.errors import InputError
+from astarpo.common.machine import MachineSettings
 from astarpo.common.seeds import derive_seed
 from astarpo.model.loading import load_policy_without_weights
 from astarpo.model.log_probs import collate, token_log_probs
@@ -16,6 +17,7 @@ from astarpo.sampling.seeded_choice import SeededChoice
 from astarpo.sampling.settings import SamplingSettings
 from astarpo.sampling.transformers_engine import TransformersSampler
 from astarpo.sampling.uniforms import uniforms
+from astarpo.sampling.vllm_engine import VllmMachine, _its_words
 
 T1 = SamplingSettings(temperature=1.0, top_p=1.0, max_new_tokens=12)
 
@@ -155,3 +157,24 @@ def test_a_policy_without_weights_talks_like_the_one_with_them(tiny_folder, tiny
     assert {weight.device.type for weight in bare.model.parameters()} == {"meta"}
     text = "1+2\n"
     assert bare.tokenizer(text)["input_ids"] == tiny_policy.tokenizer(text)["input_ids"]
+
+
+@pytest.mark.parametrize(
+    ("device", "trained", "share", "words"),
+    [
+        ("cuda", False, 0.9, "gpu_memory_utilization is 0.9, as no other program should be on the GPU"),
+        ("cuda", True, 0.25, "gpu_memory_utilization is machine.sampler_memory_share = 0.25"),
+        ("cpu", False, 0.25, "kv_cache_memory_bytes is machine.sampler_memory_share = 0.25 of the RAM"),
+        ("cpu", True, 0.25, "kv_cache_memory_bytes is machine.sampler_memory_share = 0.25 of the RAM"),
+    ],
+)
+def test_vllm_takes_most_of_a_gpu_that_it_has_alone(device, trained, share, words):
+    settings = MachineSettings(
+        device=device, sampling_batch=64, sampler_memory_share=0.25, sampler_tensor_parallel=2, sampler_sleep_level=1
+    )
+    machine = VllmMachine.of(settings, trained, trust_remote_code=True)
+    assert machine == VllmMachine(device, 64, 2, share, sleep_level=1, trust_remote_code=True)
+    assert _its_words(machine, 200, trained) == (
+        f"in vLLM's words {words}, tensor_parallel_size is machine.sampler_tensor_parallel = 2, max_num_seqs is "
+        "machine.sampling_batch = 64, and max_model_len is max_prompt_tokens + max_new_tokens = 200"
+    )

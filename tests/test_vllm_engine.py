@@ -35,7 +35,8 @@ os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
 pytest.importorskip("vllm", reason="vLLM is not installed; `make test-vllm` installs and tests it")
 
 from astarpo.sampling import vllm_engine
-from astarpo.sampling.vllm_engine import VllmMachine, VllmSampler, check_can_load
+from astarpo.sampling.vllm_engine import VllmMachine, VllmSampler
+from astarpo.sampling.vllm_process import check_can_load
 from astarpo.sampling.vllm_weights import StaleWeights, WeightLink
 
 T1 = SamplingSettings(temperature=1.0, top_p=1.0, max_new_tokens=12)

@@ -24,6 +24,7 @@ OPTIONAL = frozenset(
     {
         "astarpo.model.lora",
         "astarpo.sampling.vllm_engine",
+        "astarpo.sampling.vllm_process",
         "astarpo.sampling.vllm_weights",
         "astarpo.stage_one.values",
         "astarpo.training.deepspeed.engine",

@@ -22,6 +22,7 @@ from astarpo.common.errors import InputError
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 LOCKS = "ASTARPO_DEVICE_LOCKS"  # overrides the folder of the locks
+WHY = "machine.device, machine.devices, machine.sampler_tensor_parallel"  # settings that a job's number follows from
 
 
 @dataclass(frozen=True)
@@ -79,10 +80,27 @@ def check_enough(count: int) -> list[str]:
         return names
     limit = f" ({VISIBLE}={os.environ[VISIBLE]})" if VISIBLE in os.environ else ""
     raise InputError(
-        f"a job needs {_count_of(count)} (machine.device, machine.devices), but this machine has "
+        f"a job needs {_count_of(count)} ({WHY}), but this machine has "
         f"{_count_of(len(names)) if names else 'none that can be used'}{limit}; set machine.device to cpu or "
-        "lower machine.devices, or run where the GPUs are: snakemake --workflow-profile profiles/slurm"
+        "lower the others, or run where the GPUs are: snakemake --workflow-profile profiles/slurm"
     )
+
+
+def check_allowed(wanted: int, allowed: int) -> None:
+    """Refuse a limit below what one job uses: Snakemake would start the job all the same, and say it has fewer.
+
+    Args:
+        wanted: GPUs that a job uses.
+        allowed: GPUs that Snakemake gives it, limited by ``--resources`` and the profile.
+
+    Raises:
+        InputError: the job would use GPUs that it did not claim, or fail for want of them.
+    """
+    if wanted > allowed:
+        raise InputError(
+            f"a job needs {_count_of(wanted)} ({WHY}), but Snakemake may give it {allowed}: add --resources "
+            f"gpu={wanted}"
+        )
 
 
 def claim(count: int) -> Claim:

@@ -9,6 +9,9 @@ from pydantic import Field
 from astarpo.common.kinds import Count, Distinct, OpenShare, Positive
 from astarpo.common.settings import Section
 
+# Of a GPU's memory, for a vLLM that has the GPU alone: CUDA's context and other libraries need the rest.
+SHARE_ALONE = 0.9
+
 
 class Machine(Section):
     """What changes speed and memory but no results: it never makes a stage run again."""
@@ -45,15 +48,29 @@ class Machine(Section):
         (),
         description="trackers to log trainings to, besides `make watch`; each needs its package installed",
     )
-    sampler_tensor_parallel: Count = Field(1, description="GPUs that share the model in vLLM; trainings use 1")
+    sampler_tensor_parallel: Count = Field(
+        1,
+        description="GPUs that share the model in vLLM, in stage 1 and evaluations; trainings that sample with vLLM "
+        "need 1, as each of their devices has a vLLM of its own",
+    )
     sampler_memory_share: OpenShare = Field(
-        0.3, description="share of the GPU's memory for vLLM; on a CPU, share of the RAM for its cache alone"
+        0.3,
+        description="share of the GPU's memory for vLLM in a training, beside the policy; in stage 1 and evaluations, "
+        "it has the GPU alone and takes 0.9; on a CPU, share of the RAM for its cache alone, in all of them",
     )
     sampler_sleep_level: Annotated[int, Field(ge=0, le=2)] = Field(
         0,
         description="what vLLM frees on a GPU while the policy is trained: 0 nothing, 1 its cache, moving the weights "
         "to RAM, 2 both",
     )
+
+    def vllm_share(self, trained: bool) -> float:
+        """Compute the share of a GPU's memory for vLLM; on a CPU, of the RAM for its cache.
+
+        Args:
+            trained: whether vLLM shares the device with a policy that is being trained.
+        """
+        return self.sampler_memory_share if trained or self.device == "cpu" else SHARE_ALONE
 
 
 class MachineSettings(Machine):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
+from astarpo.common.errors import InputError
 from astarpo.common.machine import Machine
 from astarpo.config.methods import AStarPORun, ReinforceRun, Run, RunEntry
 from astarpo.config.runs import Config
@@ -91,6 +92,29 @@ def engine_errors(config: Config) -> Iterator[str]:
                 f"{key}.prompts_per_batch = {run.prompts_per_batch}: is below machine.devices x machine.nodes "
                 f"({processes}); each process samples responses for some of them"
             )
+
+
+def check_own_samplers(config: Config, runs: Iterable[str]) -> None:
+    """Refuse trainings with a vLLM that several GPUs share: each of their processes has one of its own, on its GPU.
+
+    Stage 1 and evaluations of the same configuration may share one, so this is checked for the runs that are to be
+    trained.
+
+    Args:
+        config: the configuration.
+        runs: names of the runs.
+
+    Raises:
+        InputError: names one of them.
+    """
+    shared = config.machine.sampler_tensor_parallel
+    sampled = sorted(name for name in runs if config.references[config.runs[name].reference].sampling_engine == "vllm")
+    if shared > 1 and sampled:
+        raise InputError(
+            f"machine.sampler_tensor_parallel = {shared}: runs.{sampled[0]} samples with vLLM, and each device of a "
+            "training has a vLLM of its own; make stage 1 or evaluations alone with it (snakemake reference), then set "
+            "it to 1 and train; nothing runs again"
+        )
 
 
 def _compile_errors(key: str, run: Run, machine: Machine) -> Iterator[str]:

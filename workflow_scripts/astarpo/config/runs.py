@@ -33,6 +33,10 @@ class MachineEntry(Machine):
         """GPUs of a job with a model."""
         return 0 if self.device == "cpu" else 1
 
+    def sampling_gpus(self, engine: str) -> int:
+        """GPUs of a job that samples with ``transformers`` or ``vllm``."""
+        return self.gpus() * (self.sampler_tensor_parallel if engine == "vllm" else 1)
+
     def training_gpus(self) -> int:
         """GPUs of a training on each node."""
         return self.gpus() * self.devices

@@ -21,7 +21,7 @@ def check_engine(engine: str, folder: str | Path) -> None:
         InputError: it is not installed or cannot load the model.
     """
     if engine == "vllm":
-        from astarpo.sampling.vllm_engine import check_can_load
+        from astarpo.sampling.vllm_process import check_can_load
 
         check_can_load(folder)
 
@@ -54,20 +54,12 @@ def make_sampler(
         return TransformersSampler(policy.model, policy.tokenizer, policy.end_token_ids, machine.sampling_batch)
     from astarpo.sampling.vllm_engine import VllmMachine, VllmSampler
 
-    vllm_machine = VllmMachine(
-        machine.device,
-        machine.sampling_batch,
-        1 if trained else machine.sampler_tensor_parallel,
-        machine.sampler_memory_share,
-        machine.sampler_sleep_level,
-        policy.trust_remote_code,
-    )
     return VllmSampler(
         folder,
         policy.tokenizer,
         policy.end_token_ids,
         precision,
         longest,
-        vllm_machine,
+        VllmMachine.of(machine, trained, policy.trust_remote_code),
         policy.model if trained else None,
     )

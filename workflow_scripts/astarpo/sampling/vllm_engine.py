@@ -3,30 +3,24 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
-import numpy as np
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from astarpo.common.errors import InputError
-from astarpo.common.files import read_json_object
+from astarpo.common.machine import MachineSettings
 from astarpo.sampling import Completion, OnBatch, Request
 from astarpo.sampling.settings import SamplingSettings
+from astarpo.sampling.vllm_process import check_can_load, preserved_process_state
 from astarpo.sampling.vllm_weights import WeightLink
 
 if TYPE_CHECKING:
     from vllm import LLM
     from vllm.outputs import CompletionOutput
-
-INSTALL = (
-    "install it with `pip install -r envs/pins/engines-cuda.txt` (without a GPU: engines-cpu.txt), run "
-    "snakemake with --software-deployment-method conda, or set sampling_engine: transformers"
-)
 
 # Batches in one call: vLLM fills each slot that becomes free with the next request, so slots are empty only at the
 # end of a call. With more batches the progress bar would stand still for too long.
@@ -54,34 +48,28 @@ class VllmMachine:
     sleep_level: int = 0
     trust_remote_code: bool = False
 
+    @classmethod
+    def of(cls, machine: MachineSettings, trained: bool, trust_remote_code: bool = False) -> Self:
+        """Take from a job's machine settings what concerns vLLM.
+
+        Args:
+            machine: of the job.
+            trained: whether the policy is trained in this process, so that vLLM shares the device with it.
+            trust_remote_code: whether the model's own code may run.
+        """
+        return cls(
+            device=machine.device,
+            batch_size=machine.sampling_batch,
+            tensor_parallel=machine.sampler_tensor_parallel,
+            memory_share=machine.vllm_share(trained),
+            sleep_level=machine.sampler_sleep_level,
+            trust_remote_code=trust_remote_code,
+        )
+
     @property
     def can_sleep(self) -> bool:
         """vLLM frees memory on GPUs only."""
         return self.sleep_level > 0 and self.device != "cpu"
-
-
-def check_can_load(folder: str | Path) -> None:
-    """Check that vLLM is installed and knows the architecture, before any slow work starts.
-
-    Args:
-        folder: a model folder.
-
-    Raises:
-        InputError: it is not installed or does not know it; the message says what to do.
-    """
-    # vLLM reads this on import: engine and worker must live in this process.
-    os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
-    os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")  # send no usage statistics
-    try:
-        from vllm import ModelRegistry
-    except ImportError as error:
-        raise InputError(f"sampling_engine is vllm, but vLLM cannot be imported ({error}): {INSTALL}") from error
-    wanted = read_json_object(Path(folder) / "config.json").get("architectures") or []
-    if not set(wanted) & set(ModelRegistry.get_supported_archs()):
-        raise InputError(
-            f"{folder}: this vLLM cannot load the architecture {', '.join(wanted) or '(none is named)'}: set "
-            "sampling_engine: transformers in the reference's entry"
-        )
 
 
 class VllmSampler:
@@ -113,12 +101,12 @@ class VllmSampler:
         check_can_load(folder)
         if trained is not None and machine.tensor_parallel > 1:
             raise InputError(
-                f"machine.sampler_tensor_parallel = {machine.tensor_parallel}: training needs 1, as its policy "
-                "is on one device"
+                f"machine.sampler_tensor_parallel = {machine.tensor_parallel}: trainings need 1, as each of their "
+                "devices has a vLLM of its own; no result depends on it"
             )
         self.tokenizer, self.end_token_ids = tokenizer, list(end_token_ids)
         self.machine, self.longest = machine, longest
-        with _preserved_process_state():
+        with preserved_process_state():
             self.engine = _start(folder, precision, longest, machine, trained is not None)
         self._weights = None if trained is None else WeightLink(self.engine, trained)
         self._stale, self._asleep = False, False
@@ -247,11 +235,14 @@ def _start(folder: str | Path, precision: str, longest: int, machine: VllmMachin
         # Limits of a kernel, such as unsupported head sizes on a CPU, show only with the first token.
         trial = SamplingParams(max_tokens=1, temperature=0.0, detokenize=False)
         engine.generate([{"prompt_token_ids": [0]}], trial, use_tqdm=False)
-    except (ValueError, RuntimeError) as error:
+    except Exception as error:
+        # A plain Exception says that a worker process failed, whose own error is in the log; other kinds are bugs.
+        if type(error) is not Exception and not isinstance(error, ValueError | RuntimeError):
+            raise
         said = " ".join((str(error).strip() or type(error).__name__).split())
         raise InputError(
-            f"{folder}: vLLM does not start: {said} (machine.sampler_memory_share is "
-            f"{machine.memory_share:g}; or set sampling_engine: transformers)"
+            f"{folder}: vLLM does not start: {said} ({_its_words(machine, longest, is_followed)}; or set "
+            "sampling_engine: transformers)"
         ) from error
     return engine
 
@@ -268,32 +259,24 @@ def _executor(tensor_parallel: int) -> str:
     return "external_launcher" if joined else "uni"
 
 
+def _its_words(machine: VllmMachine, longest: int, is_followed: bool) -> str:
+    """Translate the names that vLLM's messages have for settings, with their values."""
+    if machine.device == "cpu":
+        share = f"kv_cache_memory_bytes is machine.sampler_memory_share = {machine.memory_share:g} of the RAM"
+    elif is_followed:
+        share = f"gpu_memory_utilization is machine.sampler_memory_share = {machine.memory_share:g}"
+    else:
+        share = f"gpu_memory_utilization is {machine.memory_share:g}, as no other program should be on the GPU"
+    return (
+        f"in vLLM's words {share}, tensor_parallel_size is machine.sampler_tensor_parallel = "
+        f"{machine.tensor_parallel}, max_num_seqs is machine.sampling_batch = {machine.batch_size}, and max_model_len "
+        f"is max_prompt_tokens + max_new_tokens = {longest}"
+    )
+
+
 def _memory(machine: VllmMachine) -> dict[str, float]:
     """A share of the GPU's memory; on a CPU, bytes for the cache, as other programs need RAM too."""
     if machine.device != "cpu":
         return {"gpu_memory_utilization": machine.memory_share}
     total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return {"kv_cache_memory_bytes": int(machine.memory_share * total)}
-
-
-@contextmanager
-def _preserved_process_state() -> Iterator[None]:
-    """Undo what vLLM's start does to this process: it seeds all random generators and sets the number of threads."""
-    import random
-
-    os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
-    states = random.getstate(), np.random.get_state(), torch.get_rng_state()
-    on_gpus = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
-    set_threads, threads = torch.set_num_threads, torch.get_num_threads()
-    kind = torch.get_default_dtype()
-    try:
-        yield
-    finally:
-        torch.set_num_threads = set_threads
-        torch.set_num_threads(threads)
-        torch.set_default_dtype(kind)
-        random.setstate(states[0])
-        np.random.set_state(states[1])
-        torch.set_rng_state(states[2])
-        for device, state in enumerate(on_gpus):
-            torch.cuda.set_rng_state(state, device)

@@ -15,7 +15,12 @@ from astarpo.config.schema import TaskEntry
 from astarpo.config.stages.stage import Inputs
 from astarpo.rewards.verifiers import is_own, own_file
 
-VLLM_MODULES = ("astarpo.sampling.vllm_engine", "astarpo.sampling.vllm_weights", "astarpo.model.lora")
+VLLM_MODULES = (
+    "astarpo.sampling.vllm_engine",
+    "astarpo.sampling.vllm_process",
+    "astarpo.sampling.vllm_weights",
+    "astarpo.model.lora",
+)
 DEEPSPEED_MODULES = ("astarpo.training.deepspeed.engine",)
 LORA_MODULES = ("astarpo.model.lora",)
 ESTIMATE_MODULES = ("astarpo.stage_one.values",)
