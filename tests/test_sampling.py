@@ -147,7 +147,7 @@ def test_sampling_leaves_the_host_random_state_alone(tiny_policy):
 def test_vllm_that_is_not_installed_is_said_with_the_command_that_installs_it(tiny_folder):
     if find_spec("vllm") is not None:
         pytest.skip("vLLM is installed here")
-    with pytest.raises(InputError, match="pip install -r envs/pins/engines-cuda.txt"):
+    with pytest.raises(InputError, match="make install-gpu"):
         check_engine("vllm", tiny_folder)
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import random
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -37,7 +39,13 @@ pytest.importorskip("vllm", reason="vLLM is not installed; `make test-vllm` inst
 from astarpo.sampling import vllm_engine
 from astarpo.sampling.vllm_engine import VllmMachine, VllmSampler
 from astarpo.sampling.vllm_process import check_can_load
-from astarpo.sampling.vllm_weights import StaleWeights, WeightLink
+from astarpo.sampling.vllm_weights import (
+    RELOADING,
+    StaleWeights,
+    WeightLink,
+    _no_false_alarm,
+    _weightless_embeddings,
+)
 
 T1 = SamplingSettings(temperature=1.0, top_p=1.0, max_new_tokens=12)
 MACHINE = VllmMachine("cpu", batch_size=16, memory_share=0.02, sleep_level=1)
@@ -234,6 +242,48 @@ def test_comparison_sees_weights_that_were_not_pushed(pair):
     disturb(policy.model, "k_proj.bias")
     with pytest.raises(StaleWeights, match=r"layers.0.self_attn.k_proj.bias.*\(2 of "):
         sampler._weights.check()
+
+
+class Written(logging.Handler):
+    """Keeps what is logged."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.messages: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.messages.append(record.getMessage())
+
+
+def test_only_the_false_alarm_of_a_push_is_kept_out_of_the_log(pair, monkeypatch):
+    """Rotary embeddings have no weights; of other layers the warning would be true."""
+    _, sampler = pair
+    written = Written()
+    logging.getLogger("vllm").addHandler(written)
+    try:
+        sampler._weights.push()
+        assert not [message for message in written.messages if "Failed to load" in message]
+        with _no_false_alarm(sampler._weights._weightless):
+            for layer in ("RotaryEmbedding", "FourierRotaryEmbedding", "Linear"):
+                logging.getLogger(RELOADING).warning("%s: Failed to load weights", layer)
+        kept = [f"{name}: Failed to load weights" for name in ("FourierRotaryEmbedding", "Linear")]
+        assert written.messages[-2:] == kept
+        monkeypatch.setattr(sampler._weights, "_weightless", set())
+        written.messages.clear()
+        sampler._weights.push()
+        assert written.messages.count("RotaryEmbedding: Failed to load weights") > 0  # vLLM still says it
+    finally:
+        logging.getLogger("vllm").removeHandler(written)
+
+
+def test_embeddings_with_weights_of_their_own_are_not_silenced():
+    class LearnedRotaryEmbedding(torch.nn.Linear): ...
+
+    class FixedRotaryEmbedding(torch.nn.Module): ...
+
+    model = torch.nn.ModuleList([LearnedRotaryEmbedding(1, 1), FixedRotaryEmbedding(), torch.nn.Linear(1, 1)])
+    worker: Any = SimpleNamespace(model_runner=SimpleNamespace(get_model=lambda: model))
+    assert _weightless_embeddings(worker) == {"FixedRotaryEmbedding"}
 
 
 def test_a_rest_changes_no_sample(pair):

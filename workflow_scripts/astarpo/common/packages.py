@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from astarpo.common.errors import InputError
 
-ENGINES = "envs/pins/engines.txt, with engines-cuda.txt or engines-cpu.txt for vLLM,"
+ENGINES = "envs/pins/gpu.txt, or without a GPU envs/pins/engines-cpu.txt,"
 
 
 def check_can_import(packages: Iterable[str], pins: str = ENGINES) -> None:

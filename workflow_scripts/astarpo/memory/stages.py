@@ -43,7 +43,7 @@ def sampling_estimate(
     if engine == "vllm":
         each = 2 if precision == "bfloat16" else 4
         own = each * shape.parameters / machine.sampler_tensor_parallel
-        share = machine.sampler_memory_share * device_bytes if machine.device != "cpu" else 0.0
+        share = machine.vllm_share(trained=False) * device_bytes if machine.device != "cpu" else 0.0
         return Estimate((Moment("generate", {VLLM: max(own, share)}),))
     kind: Kind = "autocast" if precision == "bfloat16" else "float32"
     rows = min(rows, machine.sampling_batch)

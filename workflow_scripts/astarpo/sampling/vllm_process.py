@@ -14,7 +14,7 @@ from astarpo.common.errors import InputError
 from astarpo.common.files import read_json_object
 
 INSTALL = (
-    "install it with `pip install -r envs/pins/engines-cuda.txt` (without a GPU: engines-cpu.txt), run "
+    "install it with `make install-gpu` (without a GPU: `pip install -r envs/pins/engines-cpu.txt`), run "
     "snakemake with --software-deployment-method conda, or set sampling_engine: transformers"
 )
 

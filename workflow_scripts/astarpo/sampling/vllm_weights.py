@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import logging
+from collections.abc import Iterator, Set
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import torch
@@ -14,6 +16,8 @@ from astarpo.model.lora import plain_weights
 if TYPE_CHECKING:
     from vllm import LLM
     from vllm.v1.worker.worker_base import WorkerBase
+
+RELOADING = "vllm.model_executor.model_loader.reload.layerwise"  # the logger of vLLM's module of that name
 
 
 class StaleWeights(RuntimeError):
@@ -40,6 +44,7 @@ class WeightLink:
         self.engine, self.model = engine, model
         self._theirs = engine.collective_rpc(_parameters)[0]
         self._fused = engine.collective_rpc(_fused_layers)[0]
+        self._weightless = engine.collective_rpc(_weightless_embeddings)[0]
         self.compared = {name for name, equal in self._comparisons() if equal}
         if not self.compared:
             raise StaleWeights("vLLM has loaded none of the weights that the trained model starts from")
@@ -53,7 +58,8 @@ class WeightLink:
         # A tied head must be pushed under its own name as well: if vLLM keeps a packed copy of it, that copy would
         # silently stay stale.
         named = ((name, weight.value()) for name, weight in plain_weights(self.model).items())
-        self.engine.collective_rpc("reload_weights", kwargs={"weights_iterator": named})
+        with _no_false_alarm(self._weightless):
+            self.engine.collective_rpc("reload_weights", kwargs={"weights_iterator": named})
         if not self.engine.reset_prefix_cache():
             raise StaleWeights("vLLM did not drop its prefix cache: responses are still being drawn")
         self.check()
@@ -92,6 +98,33 @@ def _same(ours: Tensor, theirs: Tensor, start: int) -> bool:
     """Whether the rows of ``theirs`` from ``start`` on are ours; more rows may follow (a padded vocabulary)."""
     rows = theirs[start : start + len(ours)]
     return rows.shape == ours.shape and torch.equal(rows, ours.detach().to(rows.dtype))
+
+
+@contextmanager
+def _no_false_alarm(weightless: Set[str]) -> Iterator[None]:
+    """Keep out of the log that layers without weights failed to load them, which vLLM warns of at each push."""
+    harmless = {f"{name}: Failed to load weights" for name in weightless}
+
+    def is_news(record: logging.LogRecord) -> bool:
+        return record.getMessage() not in harmless
+
+    logger = logging.getLogger(RELOADING)
+    logger.addFilter(is_news)
+    try:
+        yield
+    finally:
+        logger.removeFilter(is_news)
+
+
+def _weightless_embeddings(worker: WorkerBase) -> set[str]:
+    """Classes of rotary embeddings without weights: their tables of sines follow from the model's config."""
+    layers = [layer for layer in worker.model_runner.get_model().modules() if _is_rotary(layer)]
+    weighted = {type(layer).__name__ for layer in layers if next(layer.parameters(), None) is not None}
+    return {type(layer).__name__ for layer in layers} - weighted
+
+
+def _is_rotary(layer: torch.nn.Module) -> bool:
+    return type(layer).__name__.endswith("RotaryEmbedding")
 
 
 def _parameters(worker: WorkerBase) -> dict[str, Tensor]:
