@@ -299,7 +299,7 @@ def test_sampling_needs_keys_and_values() -> None:
     few = sampling_estimate(QWEN, machine, "bfloat16", 256, 1024, 2)
     assert few.peak.total < needs.peak.total / 2
     vllm = sampling_estimate(QWEN, machine.changed(sampler_memory_share=0.5), "bfloat16", 256, 1024, 9, "vllm", 80e9)
-    assert vllm.peak.parts == {"vLLM": 40e9}
+    assert vllm.peak.parts == {"vLLM": 72e9}  # alone, it takes 0.9
 
 
 def test_a_refusal_names_phase_parts_and_a_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
