@@ -244,6 +244,18 @@ def test_what_a_method_holds_besides() -> None:
     assert "best weights" not in parts({"keeps_best": True}, {})["export"].parts  # they are in RAM
 
 
+def test_adapters_take_no_reference_and_hardly_any_optimizer() -> None:
+    few = 1_000_000
+    held = parts({"adapters": few}, {})["export"].parts
+    assert {name: size for name, size in held.items() if size} == {
+        "weights": 4 * (P + few),
+        "gradients": 4 * few,
+        "optimizer": 8 * few,
+    }
+    with_critic = parts({"adapters": few, "critic": True}, {})["export"]
+    assert with_critic.total - 4 * P > 15 * P  # a critic is trained whole
+
+
 def test_gradients_of_a_single_micro_batch_come_as_activations_go() -> None:
     single, two = parts({}, {"micro_batch": 256}), parts({}, {"micro_batch": 128})
     assert "gradients" not in single["update"].parts

@@ -165,7 +165,7 @@ class Trainer:
             weights, scale = response_weights(value_scale, self.engine, drawn, rows), value_scale.factor
         updates = self._update(drawn, rows, step, clock)
         # Before the checkpoint: a run must not resume from a step on another policy's responses.
-        first = self.history.metrics[1] if step > 1 else None  # from checkpoints, too
+        first = self.history.metrics[1] if len(self.history.metrics) > 1 else None  # from checkpoints, too
         sampler_gap.check(updates[0], settings.max_sampler_gap, step, first)
         self.sampler.weights_changed()
         # After the updates: a baseline that depends on these rewards would bias their gradient.
