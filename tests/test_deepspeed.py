@@ -103,8 +103,8 @@ ONE = [
 ]
 
 
-def start(processes: int, cases: list[dict[str, Any]], folder: Path, out: Path) -> None:
-    """Run the cases in torchrun; SETTINGS and MACHINE stand under those of each case."""
+def start(processes: int, cases: list[dict[str, Any]], folder: Path, out: Path, launcher: str = "torchrun") -> None:
+    """Run the cases in torchrun, or alone; SETTINGS and MACHINE stand under those of each case."""
     told = [
         {**one, "settings": {**SETTINGS, **one.get("settings", {})}, "machine": {**MACHINE, **one.get("machine", {})}}
         for one in cases
@@ -112,13 +112,11 @@ def start(processes: int, cases: list[dict[str, Any]], folder: Path, out: Path) 
     path = out / f"cases-{processes}.json"
     path.write_text(json.dumps(told))
     here = Path(__file__).parent
+    torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
     done = subprocess.run(
         [
             sys.executable,
-            "-m",
-            "torch.distributed.run",
-            "--standalone",
-            f"--nproc-per-node={processes}",
+            *(torchrun if launcher == "torchrun" else []),
             str(here / "deepspeed_case.py"),
             str(path),
             str(folder),
@@ -226,6 +224,14 @@ def expected(tiny_folder, tmp_path_factory):
 def test_every_stage_gives_the_curve_and_the_weights_of_plain_torch(out, expected, name):
     assert expected[0][-1]["kl_per_sequence"] > 0.01  # the policy did move
     assert_same(result(out, name), expected, 1e-4)
+
+
+@pytest.mark.parametrize("stage", [2, 3])
+def test_one_device_needs_no_torchrun_to_offload(tiny_folder, tmp_path, expected, stage):
+    """As the launcher starts a training with machine.devices = 1."""
+    machine = {"zero_stage": stage, "offload_optimizer": True, "offload_parameters": stage == 3}
+    start(1, [{"name": "offloaded", "machine": machine, "stop_after": 2}], tiny_folder, tmp_path, launcher="none")
+    assert_same(result(tmp_path, "offloaded"), expected, 1e-4)
 
 
 @pytest.mark.parametrize("name", ["zero-0", "zero-2", "zero-3"])
