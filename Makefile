@@ -71,7 +71,7 @@ test-vllm: .venv-engines/installed ## test sampling with vLLM on this CPU, in a 
 	OMP_NUM_THREADS=1 .venv-engines/bin/python -m pytest tests/test_vllm_engine.py
 
 test-deepspeed: .venv-engines/installed ## test training with DeepSpeed in two processes on this CPU, in the environment of test-vllm
-	OMP_NUM_THREADS=1 .venv-engines/bin/python -m pytest tests/test_deepspeed.py tests/test_lora.py
+	OMP_NUM_THREADS=1 .venv-engines/bin/python -m pytest tests/test_deepspeed.py tests/test_lora.py tests/test_memory_measured.py
 	.venv-engines/bin/python tests/faults --only deepspeed --count 2
 
 test-trl: .venv-trl/installed ## test A*-PO and GRPO against TRL's trainers, in a separate environment
@@ -82,6 +82,7 @@ bench: install ## measure speed against alternatives; writes results/bench/bench
 	python bench/logprobs.py
 	python bench/prefix.py
 	python bench/limits.py
+	python bench/memory.py
 	snakemake --cores $(CORES) --quiet rules host reason -- reference data
 	$(MAKE) .venv-trl/installed
 	.venv-trl/bin/python bench/trl_speed.py

@@ -47,3 +47,10 @@ def test_the_estimate_is_what_torch_allocates(name: str, tmp_path: Path, monkeyp
     assert max(expected.values()) == pytest.approx(max(allocations.peaks.values()), rel=0.15)
     for named in ("load", "reference", "update", "export"):
         assert expected[named] == pytest.approx(allocations.peaks[named], rel=0.2), named
+
+
+@pytest.mark.parametrize("name", ["ZeRO 2, bf16", "ZeRO 3, bf16, two processes", "ZeRO 2, LoRA"])
+def test_the_estimate_is_what_deepspeed_allocates(name: str) -> None:
+    pytest.importorskip("deepspeed", reason="DeepSpeed is not installed: `make test-deepspeed` installs it")
+    peak = max(memory.measured(name).values())
+    assert max(memory.estimated(memory.CASES[name]).values()) == pytest.approx(peak, rel=0.15)

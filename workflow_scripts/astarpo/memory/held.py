@@ -26,7 +26,8 @@ from astarpo.memory.workload import Workload
 
 BUCKET = 500_000_000  # gradients that DeepSpeed collects before it reduces them, its default
 SUB_GROUP = 1_000_000_000  # weights that ZeRO 3 updates at a time, its default
-LIVE = 1_000_000_000  # weights that ZeRO 3 keeps gathered, its default
+LIVE = 1_000_000_000  # weights that ZeRO 3 keeps gathered during passes, its default
+PREFETCHED = 50_000_000  # weights that it gathers ahead, some of which are still there after a pass, its default
 
 
 @dataclass(frozen=True)
@@ -120,13 +121,19 @@ def _engine(shape: ModelShape, trained: int, size: int, machine: MachineSettings
     kept_gradients = gradients if stage == 3 else 0
     buffers = {0: 0, 1: 4 * bucket}.get(stage, size * bucket)
     gathered = size * min(trained, LIVE) if stage == 3 else 0
+    ahead = size * min(trained, PREFETCHED) if stage == 3 else 0
     at_once = min(share, SUB_GROUP) if stage == 3 else share
     step = 4 * at_once + _adam(shape, at_once, machine) + (size * trained if stage == 0 else 0)
     making = 4 * share  # gradients that are zero, with which the optimizer makes its states
     if stage == 0:
         making = 14 * share + 8 * shape.largest if size == 2 else 0
-    load = weights + masters + making + kept_gradients
-    on_gpu = {WEIGHTS: weights, OPTIMIZER: masters + 8 * share, GRADIENTS: kept_gradients}
+    load = weights + masters + making + kept_gradients + ahead
+    on_gpu = {
+        WEIGHTS: weights,
+        OPTIMIZER: masters + 8 * share,
+        GRADIENTS: kept_gradients,
+        TRANSIENT: ahead,
+    }
     host = {}
     if machine.offload_optimizer:
         host[OPTIMIZER] = masters + 8 * share + 4 * share
@@ -138,7 +145,7 @@ def _engine(shape: ModelShape, trained: int, size: int, machine: MachineSettings
     update = {
         GRADIENTS: gradients - on_gpu[GRADIENTS],
         BUFFERS: buffers,
-        TRANSIENT: gathered,
+        TRANSIENT: gathered - ahead,
     }
     if machine.device == "cpu":
         on_gpu, host = together(on_gpu, host), {}

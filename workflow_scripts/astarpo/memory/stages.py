@@ -9,7 +9,6 @@ from astarpo.memory.activations import Kind
 from astarpo.memory.parts import (
     GRADIENTS,
     OPTIMIZER,
-    TRANSIENT,
     VLLM,
     WEIGHTS,
     Estimate,
@@ -48,9 +47,8 @@ def sampling_estimate(
     kind: Kind = "autocast" if precision == "bfloat16" else "float32"
     rows = min(rows, machine.sampling_batch)
     weights = {WEIGHTS: 4.0 * shape.parameters}
-    host = () if machine.device == "cpu" else (Moment("load", {TRANSIENT: 4.0 * shape.parameters}),)
     drawn = drawing(shape, kind, rows, prompt_tokens, response_tokens)
-    return Estimate((Moment("load", weights), *(Moment("generate", together(weights, one)) for one in drawn)), host)
+    return Estimate((Moment("load", weights), *(Moment("generate", together(weights, one)) for one in drawn)))
 
 
 def fewer_at_a_time(

@@ -75,7 +75,10 @@ def training(
 
 
 def _host(shape: ModelShape, work: Workload, machine: MachineSettings, own: Held) -> tuple[Moment, ...]:
-    """RAM of a node: models are read there in fp32, and whole weights are gathered there by every rank."""
+    """RAM of a node: offloaded states, what vLLM moves there, and the whole weights that every rank gathers.
+
+    Loading takes none: references are stored in fp32, and their files are mapped, which fills the page cache only.
+    """
     weights = 4.0 * shape.parameters
     best = weights if work.keeps_best else 0.0
     asleep = vllm_host_bytes(shape, work, machine)
@@ -84,7 +87,6 @@ def _host(shape: ModelShape, work: Workload, machine: MachineSettings, own: Held
     merging = weights if work.adapters is not None else 0.0
     offloaded = own.host
     each = (
-        Moment("load", together({TRANSIENT: weights}, offloaded)),
         Moment("step", together(offloaded, {VLLM: asleep})),
         Moment("export", together(offloaded, {TRANSIENT: gathered + merging})),
     )
@@ -168,7 +170,12 @@ def _saved_logits(shape: ModelShape, work: Workload, machine: MachineSettings, r
 
 
 def _generation(shape: ModelShape, work: Workload, machine: MachineSettings, processes: int) -> list[Parts]:
+    """The moments of sampling; vLLM's memory is counted apart."""
     if work.sampling_engine == "vllm":
         return [{}]
     rows = work.sampled_rows(machine, processes)
-    return drawing(shape, work.kind, rows, work.prompt_tokens, work.response_tokens)
+    drawn = drawing(shape, work.kind, rows, work.prompt_tokens, work.response_tokens)
+    if work.kind == "bfloat16" and work.adapters is not None and machine.device == "cpu":
+        # There torch copies a frozen head for each row, to multiply matrices in batches.
+        drawn.append(together(drawn[-1], {TRANSIENT: 2.0 * rows * shape.embeddings}))
+    return drawn
