@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import training_case
 import warm_snakemake
 import yaml
 from config_case import inputs, settings
@@ -30,10 +31,12 @@ from astarpo.data.datasets import prepare
 from astarpo.data.settings import DatasetSettings, HubData
 from astarpo.model import memory
 from astarpo.model.loading import load_hub_policy, load_policy
+from astarpo.model.world import World
 from astarpo.sampling.settings import GenerationSettings, SamplingSettings
 from astarpo.sampling.stage import sample_rows
 from astarpo.stage_one.reference import prepare_reference
 from astarpo.stage_one.settings import ReferenceSettings
+from astarpo.training import job
 
 ROOT = Path(__file__).resolve().parent.parent
 RECIPES = ROOT / "config" / "recipes"
@@ -317,6 +320,28 @@ def test_a_model_that_does_not_fit(tiny_folder: Path, tiny_policy: Any, monkeypa
     monkeypatch.setattr(memory, "free_bytes", lambda device: 4 * parameters - 1)
     with pytest.raises(InputError, match=r"the model .*: load takes about .* \(weights .*\), but cpu has .* GB free"):
         prepare_reference(ReferenceSettings(**settings), None, "cpu")
+
+
+def test_stages_that_do_not_fit_are_refused_before_weights_are_read(
+    tiny_folder: Path, tiny_policy: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert len(sample(tiny_folder, "1+1")) == 1
+    prompts = training_case.prompts(tiny_policy)
+    check = (tiny_folder, training_case.SETTINGS, training_case.MACHINE, World(), prompts)
+    job._check_memory(*check)
+
+    def read(*_: object, **__: object) -> None:
+        raise AssertionError("weights are read")
+
+    monkeypatch.setattr("astarpo.sampling.stage.load_policy", read)
+    parameters = memory.parameters_of_folder(tiny_folder)
+    assert parameters is not None
+    monkeypatch.setattr(memory, "free_bytes", lambda device: 4 * parameters + 100)
+    with pytest.raises(InputError, match=r"generate takes about .*keys and values"):
+        sample(tiny_folder, "1+1")
+    monkeypatch.setattr(memory, "free_bytes", lambda device: 20 * parameters)
+    with pytest.raises(InputError, match=r"takes about .* but cpu has .* GB free"):
+        job._check_memory(*check)
 
 
 def test_free_memory_is_known_here() -> None:
