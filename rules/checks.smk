@@ -73,12 +73,12 @@ def check_before_start():
         if trainings:
             check_trainings(trainings)
         check_models(jobs)
-        for job in jobs:
-            check_allowed(gpus_of(job), job.resources.get("gpu", 0))
         if workflow.executor_plugin.name == "slurm":
             sent = [job for job in jobs if not job.is_local]
             check_partitions({job.rule.name: job.resources.get("slurm_partition") for job in sent})
         elif workflow.local_exec:
+            for job in jobs:
+                check_allowed(gpus_of(job), job.resources.get("gpu", 0))
             if not workflow.deployment_settings.deployment_method:
                 check_can_import(packages_of(jobs))
             check_enough(max((job.resources.get("gpu", 0) for job in jobs), default=0))

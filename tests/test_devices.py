@@ -204,9 +204,13 @@ def test_the_workflow_says_so_before_its_first_job(tmp_path):
     named = snakemake("--workflow-profile", str(ROOT / "profiles/slurm"))
     assert "SLURM has no such partition; it has batch" in named and "REACHED-SBATCH" not in named
     config = tmp_path / "cuda.yaml"
+    files = ["--configfile", str(ROOT / "config/config.yaml"), str(config)]
+    # On two nodes the profile requests GPUs for each node, and sets `gpu: 0`: that is no limit to refuse.
+    config.write_text("machine: {device: cuda, devices: 8, nodes: 2}\nruns: {a-star-po: {engine: deepspeed}}\n")
+    nodes = snakemake("--workflow-profile", str(ROOT / "profiles/slurm-nodes"), *files)
+    assert "SLURM has no such partition; it has batch" in nodes
     config.write_text("machine: {device: cuda}\n")
     (tmp_path / "bin/nvidia-smi").write_text("#!/bin/sh\n")
-    files = ["--configfile", str(ROOT / "config/config.yaml"), str(config)]
     local = snakemake("--cores", "2", *files)
     assert "a job needs 1 GPU" in local and "rule prepare_dataset" not in local
     config.write_text("machine: {devices: 1, nodes: 2}\nruns: {a-star-po: {engine: deepspeed}}\n")
