@@ -122,6 +122,8 @@ def _engine(shape: ModelShape, trained: int, size: int, machine: MachineSettings
     buffers = {0: 0, 1: 4 * bucket}.get(stage, size * bucket)
     gathered = size * min(trained, LIVE) if stage == 3 else 0
     ahead = size * min(trained, PREFETCHED) if stage == 3 else 0
+    # The gradient of the largest weight is copied, and cast to fp32, before the processes add up their own.
+    reduced = (size + 4) * min(trained, shape.largest) if stage == 3 and processes > 1 else 0
     at_once = min(share, SUB_GROUP) if stage == 3 else share
     step = 4 * at_once + _adam(shape, at_once, machine) + (size * trained if stage == 0 else 0)
     making = 4 * share  # gradients that are zero, with which the optimizer makes its states
@@ -145,7 +147,7 @@ def _engine(shape: ModelShape, trained: int, size: int, machine: MachineSettings
     update = {
         GRADIENTS: gradients - on_gpu[GRADIENTS],
         BUFFERS: buffers,
-        TRANSIENT: gathered - ahead,
+        TRANSIENT: gathered - ahead + reduced,
     }
     if machine.device == "cpu":
         on_gpu, host = together(on_gpu, host), {}
