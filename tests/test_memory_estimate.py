@@ -275,7 +275,7 @@ def test_zero_spreads_what_it_should() -> None:
     # The shard and the whole copy that is sampled from.
     assert three["export"].parts["weights"] == pytest.approx(2 * P / 8 + 2 * P)
     assert three["load"].total == 12 * P  # three whole models in fp32
-    # A thousand million gathered weights; the embeddings' gradient copied in bf16 and in fp32, and that of the tied head.
+    # 10^9 gathered weights; the embeddings' gradient copied in bf16 and in fp32, and that of the tied head.
     assert three["update"].parts["temporary copies"] == 2 * 10**9 + (2 + 4 + 4) * 151_936 * 1536
     offloaded = parts(work, {"zero_stage": 2, "devices": 8, "offload_optimizer": True}, 8)
     assert "optimizer" not in offloaded["export"].parts
