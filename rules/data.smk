@@ -16,6 +16,7 @@ rule prepare_dataset:
         "results/logs/prepare_dataset/{dataset}.log",
     benchmark:
         "results/usage/prepare_dataset/{dataset}.tsv"
+    retries: download_retries(CONFIG.datasets.values())
     conda:
         "../envs/data.yaml"
     threads: 1
@@ -48,6 +49,7 @@ rule prepare_benchmark:
         "results/logs/prepare_benchmark/{benchmark}.log",
     benchmark:
         "results/usage/prepare_benchmark/{benchmark}.tsv"
+    retries: download_retries(CONFIG.benchmarks.values())
     conda:
         "../envs/data.yaml"
     threads: 1

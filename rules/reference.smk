@@ -18,6 +18,7 @@ rule prepare_reference:
         "results/logs/prepare_reference/{reference}.log",
     benchmark:
         "results/usage/prepare_reference/{reference}.tsv"
+    retries: download_retries(CONFIG.references.values())
     conda:
         "../envs/sampling.yaml"
     threads: reference_threads
@@ -101,6 +102,7 @@ rule import_samples:
         "results/usage/import_samples/{reference}/{dataset}/{block}.tsv"
     wildcard_constraints:
         reference=samples_pattern(CONFIG, imported=True),
+    retries: download_retries(dataset.samples for dataset in CONFIG.datasets.values() if dataset.samples)
     conda:
         "../envs/data.yaml"
     threads: 1
