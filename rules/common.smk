@@ -42,6 +42,7 @@ from astarpo.config.patterns import NAME, figure_pattern, one_of, samples_patter
 from astarpo.config.policies import lists_of_steps, reference_of
 from astarpo.config.stages.table import find_stage
 from astarpo.config.targets import TARGETS
+from astarpo.config.together import answers_scratch, block_scratch, other_answers, other_blocks
 from astarpo.model.files import content_of
 
 try:
@@ -179,6 +180,34 @@ def launch(wildcards, resources):
 def launch_with_gpu(wildcards, resources):
     """The launcher for a job on the devices that it requests."""
     return f"{launch(wildcards, resources)} --gpus {resources.gpu}"
+
+
+# What else a job draws once its engine runs. Not compared: it changes no number, and a new benchmark repeats nothing.
+
+
+def answers_of_others(wildcards, resources):
+    """The policy's other answers, as an option."""
+    return others_option(other_answers(CONFIG, wildcards.policy, wildcards.benchmark, wildcards.protocol))
+
+
+def blocks_of_others(wildcards, resources):
+    """The other blocks of a data set's samples, as an option."""
+    return others_option(other_blocks(CONFIG, wildcards.reference, wildcards.dataset, wildcards.block))
+
+
+def scratch_of_answers(wildcards):
+    """The folder of a job's finished answers."""
+    return answers_scratch(wildcards.policy, wildcards.benchmark, wildcards.protocol)
+
+
+def scratch_of_block(wildcards):
+    """The folder of a job's finished responses."""
+    return block_scratch(wildcards.reference, wildcards.dataset, wildcards.block)
+
+
+def others_option(others):
+    """The option that lists other jobs; nothing if there are none."""
+    return f"--others {shlex.quote(canonical_json(others))}" if others else ""
 
 
 def launch_training(wildcards, resources):

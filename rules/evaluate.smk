@@ -29,7 +29,8 @@ rule generate_answers:
         code=code("generate_answers"),
         settings=settings("generate_answers"),
         machine=machine,
-        scratch="results/parts/evaluations/{policy}/{benchmark}.{protocol}",
+        scratch=scratch_of_answers,
+        others=answers_of_others,
     shell:
         "python {params.launch}"
         " --log {log:q}"
@@ -40,6 +41,7 @@ rule generate_answers:
         " --policy {input.policy:q}"
         " --benchmark {input.benchmark:q}"
         " --scratch {params.scratch:q}"
+        " {params.others}"
         " --out {output:q}"
 
 

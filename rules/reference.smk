@@ -74,7 +74,8 @@ rule sample_reference:
         code=code("sample_reference"),
         settings=settings("sample_reference"),
         machine=machine,
-        scratch="results/parts/samples/{reference}/{dataset}/block-{block}",
+        scratch=scratch_of_block,
+        others=blocks_of_others,
     shell:
         "python {params.launch}"
         " --log {log:q}"
@@ -86,6 +87,7 @@ rule sample_reference:
         " --dataset {input.dataset:q}"
         " --block {wildcards.block}"
         " --scratch {params.scratch:q}"
+        " {params.others}"
         " --out {output.table:q}"
         " --out-manifest {output.manifest:q}"
 

@@ -54,3 +54,42 @@ def only_one(path: str | Path, work: str) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def if_free(path: str | Path) -> Iterator[bool]:
+    """Hold the lock of a file for a block if nobody else does; yield whether it is held."""
+    try:
+        descriptor = acquire(path, "this")
+    except InputError:
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def waiting(path: str | Path, reason: str) -> Iterator[None]:
+    """Hold the lock of a file for a block, and wait for it if necessary.
+
+    Args:
+        path: the file, made if it is missing.
+        reason: what to print while waiting.
+    """
+    path = Path(path)
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(f"{reason}; waiting", flush=True)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        except OSError as error:
+            print(f"{path}: this file system has no locks ({error}), so work may be done twice", flush=True)
+        yield
+    finally:
+        os.close(descriptor)

@@ -2,12 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from astarpo.common.machine import MachineSettings
 from astarpo.model.policy import Policy
 from astarpo.sampling import Sampler
 from astarpo.sampling.transformers_engine import TransformersSampler
+
+
+@dataclass
+class OneStart:
+    """An engine for several tables of responses of one policy, started when the first of them needs it.
+
+    Attributes:
+        longest: prompt plus response of the longest of all, in tokens.
+        sampler: the engine, once it has started.
+    """
+
+    longest: int
+    sampler: Sampler | None = None
+
+    @property
+    def has_started(self) -> bool:
+        """Whether the engine runs."""
+        return self.sampler is not None
+
+    def get(self, longest: int, make: Callable[[int], Sampler]) -> Sampler:
+        """Return the engine, which ``make`` starts for at least ``longest`` tokens if it does not run."""
+        if self.sampler is None:
+            self.sampler = make(max(longest, self.longest))
+        return self.sampler
 
 
 def check_engine(engine: str, folder: str | Path) -> None:

@@ -22,8 +22,8 @@ from astarpo.model.lengths import Length, check_folder
 from astarpo.model.loading import load_policy, load_policy_without_weights
 from astarpo.model.memory import total_bytes
 from astarpo.model.policy import Policy
-from astarpo.sampling import Completion, Request
-from astarpo.sampling.engines import check_engine, make_sampler
+from astarpo.sampling import Completion, Request, Sampler
+from astarpo.sampling.engines import OneStart, check_engine, make_sampler
 from astarpo.sampling.settings import GenerationSettings, SamplingSettings
 
 
@@ -58,6 +58,7 @@ def sample_rows(
     title: str,
     parts: Parts | None = None,
     trust_remote_code: bool = False,
+    start: OneStart | None = None,
 ) -> list[GenerationRow]:
     """Draw the given samples of every prompt with the model of a folder.
 
@@ -72,6 +73,7 @@ def sample_rows(
         title: label of the progress bar.
         parts: has the responses that are already drawn, and gets the new ones; None keeps nothing.
         trust_remote_code: whether the model's own code may run.
+        start: an engine that further calls use as well, with the same policy; None starts one for this call.
 
     Returns:
         Rows with the columns of `columns.GENERATIONS`, prompts in their order, samples in theirs.
@@ -100,7 +102,10 @@ def sample_rows(
         if policy_settings.sampling_engine == "transformers":
             policy = load_policy(model_folder, machine.device, trust_remote_code=trust_remote_code)
         with Progress(title, len(requests), "responses", done=len(requests) - len(missing)) as progress:
-            completions = _draw(model_folder, policy, missing, sampling, policy_settings, machine, progress, parts)
+            shared = start or OneStart(0)
+            completions = _draw(
+                model_folder, policy, missing, sampling, policy_settings, machine, progress, parts, shared
+            )
         drawn.update({_key(one): _row(one, completion) for one, completion in zip(missing, completions, strict=True)})
     return [drawn[_key(request)] for request in requests]
 
@@ -164,6 +169,7 @@ def _draw(
     machine: MachineSettings,
     progress: Progress,
     parts: Parts | None,
+    start: OneStart,
 ) -> list[Completion]:
     """Draw responses; ``parts`` gets those of each batch as soon as it is finished."""
     from astarpo.model.precision import autocast
@@ -173,16 +179,19 @@ def _draw(
             parts.add(_row(requests[place], drawn) for place, drawn in zip(places, finished, strict=True))
         progress.advance(len(places))
 
+    def make(longest: int) -> Sampler:
+        return make_sampler(
+            policy_settings.sampling_engine,
+            model_folder,
+            policy,
+            machine,
+            precision=policy_settings.precision,
+            longest=longest,
+            trained=False,
+        )
+
     torch.set_num_threads(policy_settings.torch_threads)
-    sampler = make_sampler(
-        policy_settings.sampling_engine,
-        model_folder,
-        policy,
-        machine,
-        precision=policy_settings.precision,
-        longest=policy_settings.prompting.max_prompt_tokens + sampling.max_new_tokens,
-        trained=False,
-    )
+    sampler = start.get(policy_settings.prompting.max_prompt_tokens + sampling.max_new_tokens, make)
     with autocast(machine.device, policy_settings.precision):
         try:
             return sampler.sample(requests, sampling, on_batch)
