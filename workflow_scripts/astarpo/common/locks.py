@@ -12,6 +12,8 @@ from pathlib import Path
 from astarpo.common.errors import InputError
 from astarpo.common.writing import writing
 
+WITHOUT_WAITING = fcntl.LOCK_EX | fcntl.LOCK_NB
+
 
 def acquire(path: str | Path, work: str) -> int:
     """Take the lock of a file; it is held until the descriptor is closed in every process that has it.
@@ -31,7 +33,7 @@ def acquire(path: str | Path, work: str) -> int:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, WITHOUT_WAITING)
     except BlockingIOError as error:
         holder = os.pread(descriptor, 1000, 0).decode(errors="replace").strip()
         os.close(descriptor)
@@ -84,7 +86,7 @@ def waiting(path: str | Path, reason: str) -> Iterator[None]:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     try:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, WITHOUT_WAITING)
         except BlockingIOError:
             print(f"{reason}; waiting", flush=True)
             fcntl.flock(descriptor, fcntl.LOCK_EX)
