@@ -21,6 +21,7 @@ from astarpo.planning import this_machine as here
 from astarpo.planning.cards import CARDS, Machine, card_of, named_machine
 from astarpo.planning.disk import disk_bytes
 from astarpo.planning.jobs import Job
+from astarpo.planning.jobs import merged as alike
 from astarpo.planning.needs import missing
 from astarpo.planning.plan import duration, plan
 from astarpo.planning.sampling_jobs import stage_one_jobs
@@ -145,6 +146,15 @@ def test_eight_cards_share_the_work_of_a_step() -> None:
     assert one["generate"] is not None and eight["generate"] is not None
     # Each card still waits for its longest response.
     assert one["generate"] > eight["generate"] > one["generate"] / 8
+
+
+def test_trainings_that_take_the_same_are_shown_once() -> None:
+    raw = merged([str(RECIPES / "math_qwen2.5_1.5b.yaml")])
+    raw["runs"]["other"] = {**raw["runs"]["math-qwen2-5-1-5b"], "lr": 2.0e-6, "seeds": [0, 1]}
+    raw["runs"]["longer"] = {**raw["runs"]["math-qwen2-5-1-5b"], "steps": 726}
+    jobs = alike(training_jobs(load_config(raw), named_machine("H100").card))
+    assert {(job.count, job.steps) for job in jobs} == {(3, 725), (1, 726)}
+    assert any("and 1 more" in job.name for job in jobs)
 
 
 def test_a_method_that_needs_more_passes_takes_longer() -> None:
@@ -305,3 +315,31 @@ def test_numbers_of_problems(tmp_path: Path) -> None:
 )
 def test_durations(seconds: float, text: str) -> None:
     assert duration(seconds) == text
+
+
+DOCUMENTED = [
+    (["gsm8k_qwen2.5_1.5b"], "H100"),
+    (["gsm8k_qwen2.5_1.5b", "with_eight_gpus"], "8xH100"),
+    (["gsm8k_qwen2.5_3b"], "H100"),
+    (["gsm8k_qwen2.5_3b", "with_eight_gpus"], "8xH100"),
+    (["gsm8k_qwen2.5_7b"], "8xH100"),
+    (["math_qwen2.5_1.5b"], "H100"),
+    (["math_qwen2.5_1.5b", "with_eight_gpus"], "8xH100"),
+    (["math_qwen2.5_3b"], "H100"),
+    (["math_qwen2.5_3b", "with_eight_gpus"], "8xH100"),
+    (["math_qwen2.5_7b"], "8xH100"),
+    (["long_context_r1_distill_1.5b"], "H100"),
+]
+
+
+@pytest.mark.parametrize(("names", "machine"), DOCUMENTED, ids=lambda value: value if isinstance(value, str) else None)
+def test_the_documented_numbers_are_those_of_the_doctor(names: list[str], machine: str) -> None:
+    config, on = configured(*names), named_machine(machine)
+    job, (samples,) = training_jobs(config, on.card)[0], stage_one_jobs(config, on.card)
+    assert job.estimate is not None and job.total_s is not None and samples.total_s is not None
+    step = sum(seconds or 0 for seconds in job.seconds.values())
+    row = (
+        f"| `{' '.join(names)}` | {machine} | {samples.count} x {duration(samples.total_s)} | "
+        f"{job.estimate.peak.total / 1e9:.0f} GB | {duration(step)} | {duration(job.total_s)} |"
+    )
+    assert row in (ROOT / "docs/gpu.md").read_text("utf-8").splitlines(), f"docs/gpu.md should have the row\n{row}"
