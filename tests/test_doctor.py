@@ -24,7 +24,7 @@ from astarpo.planning.jobs import Job
 from astarpo.planning.jobs import merged as alike
 from astarpo.planning.needs import missing
 from astarpo.planning.plan import duration, plan
-from astarpo.planning.sampling_jobs import stage_one_jobs
+from astarpo.planning.sampling_jobs import evaluation_jobs, stage_one_jobs
 from astarpo.planning.sizes import rows_of, shape_of_reference
 from astarpo.planning.training_jobs import training_jobs
 
@@ -155,6 +155,19 @@ def test_trainings_that_take_the_same_are_shown_once() -> None:
     jobs = alike(training_jobs(load_config(raw), named_machine("H100").card))
     assert {(job.count, job.steps) for job in jobs} == {(3, 725), (1, 726)}
     assert any("and 1 more" in job.name for job in jobs)
+
+
+def test_gpu_hours_are_those_of_all_cards_of_all_nodes() -> None:
+    config = configured("math_qwen2.5_7b", "with_two_nodes")
+    job = training(config, "8xH100")
+    assert job.total_s is not None and (job.nodes, job.cards) == (2, 8)
+    others = sum(
+        one.count * (one.total_s or 0)
+        for jobs in (stage_one_jobs, evaluation_jobs)
+        for one in jobs(config, named_machine("8xH100").card)
+    )
+    hours = (2 * 8 * job.total_s + others) / 3600
+    assert f"in all: {hours:,.1f} GPU-hours" in plan(config, named_machine("8xH100")).lines
 
 
 def test_a_method_that_needs_more_passes_takes_longer() -> None:
@@ -299,6 +312,8 @@ def test_the_shape_of_a_model_from_scratch_is_that_of_the_model() -> None:
 def test_numbers_of_problems(tmp_path: Path) -> None:
     config = configured("gsm8k_qwen2.5_1.5b")
     assert rows_of(config.datasets["gsm8k-all"]) == (7473, True)
+    # Both splits, before what MATH-500 has is dropped.
+    assert rows_of(configured("math_qwen2.5_1.5b", "with_math_12k").datasets["math"]) == (12_500, True)
     half = config.datasets["gsm8k-all"].changed(hash_range=(0.0, 0.5))
     assert rows_of(half) == (7473 / 2, True)
     (tmp_path / "a.jsonl").write_text('{"a": 1}\n{"a": 2}\n\n')

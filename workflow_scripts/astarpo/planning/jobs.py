@@ -35,6 +35,7 @@ class Job:
         steps: how often they come; 1 if they are those of the job.
         once: seconds of a job besides.
         problems: why vLLM could not start.
+        nodes: that one of them takes.
         remedies: other settings with their estimates.
     """
 
@@ -49,6 +50,7 @@ class Job:
     steps: int = 1
     once: float | None = 0.0
     problems: tuple[str, ...] = ()
+    nodes: int = 1
     remedies: Callable[[], Remedies] | None = field(default=None, compare=False)
 
     @property

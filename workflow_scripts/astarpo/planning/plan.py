@@ -79,7 +79,8 @@ def _title(config: Config, machine: Machine) -> str:
 
 def _job_lines(job: Job) -> list[str]:
     times = "" if job.count == 1 else f" ({job.count:,} of these)"
-    lines = [f"{job.stage}: {job.name}, {job.model}{times}"]
+    nodes = "" if job.nodes == 1 else f", on {job.nodes} nodes"
+    lines = [f"{job.stage}: {job.name}, {job.model}{nodes}{times}"]
     if job.estimate is None:
         return [*lines, f"  {UNKNOWN_SHAPE}"]
     where = "each process" if job.cards == 0 else "each card" if job.cards > 1 else "the card"
@@ -129,7 +130,7 @@ def _job_problems(config: Config, job: Job, machine: Machine) -> list[str]:
 def _sum_lines(jobs: list[Job]) -> list[str]:
     """GPU-hours of all jobs whose time is known."""
     timed = [(job, job.total_s) for job in jobs if job.cards > 0]
-    hours = sum(job.count * job.cards * seconds for job, seconds in timed if seconds is not None) / 3600
+    hours = sum(job.count * job.nodes * job.cards * seconds for job, seconds in timed if seconds is not None) / 3600
     others = sorted({job.stage for job, seconds in timed if seconds is None})
     if not hours:
         return []
@@ -164,6 +165,7 @@ def _assumptions(config: Config, machine: Machine) -> list[str]:
         lines.append(f"Not known before it is prepared, {SUPPOSED_ROWS:,} are supposed: the problems of {names}.")
     if config.machine.device == "cpu":
         lines = ["No rate of a CPU is known, so that times are not computed.", *lines[1:]]
+    lines.append("Memory is that of prompts and responses as long as max_prompt_tokens and max_new_tokens allow.")
     if machine.ram_bytes is None:
         lines.append(f"RAM and disk of {machine.name} are not known, and not compared.")
     return lines

@@ -38,7 +38,8 @@ def rows_of(entry: TaskEntry) -> tuple[float, bool]:
     """
     source = entry.source
     if isinstance(source, HubData):
-        known: int | None = HUB_ROWS.get((source.id, source.split))
+        splits = [HUB_ROWS.get((source.id, split)) for split in source.split.split("+")]
+        known = None if None in splits else sum(split or 0 for split in splits)
     elif isinstance(source, LocalFile):
         known = _rows_of_files([source.path] if isinstance(source.path, str) else list(source.path))
     else:

@@ -56,6 +56,7 @@ def _job(config: Config, name: str, card: Card | None, count: int) -> Job:
         steps=run.steps,
         once=added(step.sampler.start_s, _validations_s(config, run, step)),
         problems=step.sampler.problems(settings.prompting.max_prompt_tokens + responses),
+        nodes=machine.nodes,
         remedies=lambda: remedies(shape, settings, machine, processes, None, total),
     )
 
