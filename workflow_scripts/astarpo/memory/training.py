@@ -61,7 +61,7 @@ def training(
         # A single micro-batch: gradients come as activations go, and are whole at the step.
         at_updates = {name: size for name, size in between.items() if name != GRADIENTS}
     device = [
-        Moment("load", together(own.load, awake)),
+        Moment("load", own.load),  # vLLM starts after it, and first gives back what torch has cached
         *(Moment("generate", together(between, awake, one)) for one in _generation(shape, work, machine, processes)),
         *(Moment("reference", together(between, beside, one)) for one in passes.without_gradient),
         *(Moment("update", together(at_updates, own.update, beside, one)) for one in passes.with_gradient),

@@ -8,8 +8,6 @@ import struct
 from collections.abc import Iterable
 from pathlib import Path
 
-import torch
-
 from astarpo.model.files import weight_files
 
 
@@ -62,6 +60,8 @@ def free_bytes(device: str) -> int | None:
         Bytes; None if unknown.
     """
     if device != "cpu":
+        import torch
+
         return int(torch.cuda.mem_get_info()[0]) if torch.cuda.is_available() else None
     known = [size for size in (_free_of_system(), _free_of_group()) if size is not None]
     return min(known, default=None)
@@ -69,7 +69,11 @@ def free_bytes(device: str) -> int | None:
 
 def total_bytes(device: str) -> int:
     """Measure the whole memory of a GPU, of which vLLM takes a share; 0 for the CPU and without a GPU."""
-    return int(torch.cuda.mem_get_info()[1]) if device != "cpu" and torch.cuda.is_available() else 0
+    if device == "cpu":
+        return 0
+    import torch
+
+    return int(torch.cuda.mem_get_info()[1]) if torch.cuda.is_available() else 0
 
 
 def _free_of_system() -> int | None:

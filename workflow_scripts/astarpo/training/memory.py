@@ -14,9 +14,7 @@ from astarpo.memory.training import training
 from astarpo.memory.workload import Workload
 from astarpo.model import memory
 from astarpo.model.settings import Lora
-from astarpo.model.shared_prefix import EXACT
 from astarpo.objectives import METHODS
-from astarpo.sampling.transformers_engine import shared_beginning
 from astarpo.training.settings import TrainSettings
 
 
@@ -41,6 +39,10 @@ class PromptLengths:
             config: contents of the model's config.json.
             settings: of the run.
         """
+        # Both need torch, which an estimate without prompts does not.
+        from astarpo.model.shared_prefix import EXACT
+        from astarpo.sampling.transformers_engine import shared_beginning
+
         longest = max(map(len, token_ids), default=settings.prompting.max_prompt_tokens)
         can_share = config.get("model_type") in EXACT and not settings.compile_model
         return cls(longest, shared_beginning(token_ids) if can_share else 0)
@@ -82,10 +84,20 @@ def estimate(
     machine: MachineSettings,
     processes: int,
     lengths: PromptLengths | None = None,
+    device_bytes: float | None = None,
 ) -> Estimate:
-    """Estimate the memory of a training; see `workload_of` and `astarpo.memory.training`."""
+    """Estimate the memory of a training; see `workload_of` and `astarpo.memory.training`.
+
+    Args:
+        shape: of the model.
+        settings, machine: of the run.
+        processes: that train together, on all nodes.
+        lengths: of the prompts, if they are known.
+        device_bytes: memory of a device; None: that of this machine's.
+    """
     work = workload_of(settings, shape, lengths)
-    return training(shape, work, machine, processes, memory.total_bytes(machine.device))
+    total = memory.total_bytes(machine.device) if device_bytes is None else device_bytes
+    return training(shape, work, machine, processes, total)
 
 
 def remedies(
@@ -94,18 +106,20 @@ def remedies(
     machine: MachineSettings,
     processes: int,
     lengths: PromptLengths | None = None,
+    device_bytes: float | None = None,
 ) -> Iterator[tuple[str, Estimate]]:
-    """Make other settings that take less memory, those first that change least.
+    """Make other settings that take less memory, those first that change least; arguments as for `estimate`.
 
     Yields:
         What to write, and the estimate with it.
     """
     for changes in (*_of_machine(settings, machine), *_together(settings, machine)):
         text = "machine: {" + ", ".join(f"{key}: {str(value).lower()}" for key, value in changes.items()) + "}"
-        yield text, estimate(shape, settings, machine.changed(**changes), processes, lengths)
+        yield text, estimate(shape, settings, machine.changed(**changes), processes, lengths, device_bytes)
     if settings.lora is None:
         adapters = settings.changed(lora=Lora())
-        yield f"lora: {{rank: {Lora().rank}}} in the run", estimate(shape, adapters, machine, processes, lengths)
+        text = f"lora: {{rank: {Lora().rank}}} in the run"
+        yield text, estimate(shape, adapters, machine, processes, lengths, device_bytes)
 
 
 def _of_machine(settings: TrainSettings, machine: MachineSettings) -> Iterator[Mapping[str, object]]:

@@ -1,0 +1,177 @@
+"""The jobs of a configuration that load a model: their memory, and their seconds by phase on a card."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+from astarpo.common.machine import MachineSettings
+from astarpo.memory.activations import Kind
+from astarpo.memory.check import Remedies
+from astarpo.memory.parts import Estimate
+from astarpo.memory.shape import ModelShape
+from astarpo.planning.cards import Card
+from astarpo.planning.roofline import MEMORY, Drawing, transformers_s, vllm_s
+
+PROMPT_TOKENS = 150  # supposed mean, as of GSM8K and MATH; less where max_prompt_tokens is
+START_S = 70.0  # of vLLM: loading, compiling, CUDA graphs; supposed
+PUSH_S = 0.4  # for copying new weights into vLLM, and comparing them; supposed
+Seconds = Mapping[str, float | None]
+
+
+@dataclass(frozen=True)
+class Job:
+    """Jobs of a stage that take the same.
+
+    Attributes:
+        stage: ``stage 1``, ``training``, ``evaluation`` or ``warm start``.
+        name: of what they work on.
+        model: what a person calls it.
+        count: number of these jobs.
+        cards: GPUs of one of them on a node; 0 on a CPU.
+        estimate: of its memory; None if the model's shape is not known.
+        seconds: of its phases; None if they are not known.
+        per_step: whether the phases are those of a step.
+        steps: how often they come; 1 if they are those of the job.
+        once: seconds of a job besides.
+        problems: why vLLM could not start.
+        nodes: that one of them takes.
+        remedies: other settings with their estimates.
+    """
+
+    stage: str
+    name: str
+    model: str
+    count: int
+    cards: int
+    estimate: Estimate | None
+    seconds: Seconds = field(default_factory=dict)
+    per_step: bool = False
+    steps: int = 1
+    once: float | None = 0.0
+    problems: tuple[str, ...] = ()
+    nodes: int = 1
+    remedies: Callable[[], Remedies] | None = field(default=None, compare=False)
+
+    @property
+    def total_s(self) -> float | None:
+        """Seconds of one of the jobs; None if a phase's are not known."""
+        known = [one for one in self.seconds.values() if one is not None]
+        if not self.seconds or len(known) < len(self.seconds) or self.once is None:
+            return None
+        return self.steps * sum(known) + self.once
+
+
+def merged(jobs: Iterable[Job]) -> list[Job]:
+    """Put jobs together that take the same; their first name counts."""
+    distinct: dict[int, tuple[Job, int, int]] = {}
+    for job in jobs:
+        plain = replace(job, name="", count=0)
+        index = next((i for i, (one, _, _) in distinct.items() if replace(one, name="", count=0) == plain), None)
+        if index is None:
+            distinct[len(distinct)] = (job, job.count, 0)
+        else:
+            first, count, others = distinct[index]
+            distinct[index] = (first, count + job.count, others + 1)
+    return [
+        replace(job, count=count, name=f"{job.name} and {others} more" if others else job.name)
+        for job, count, others in distinct.values()
+    ]
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """How an engine draws on a device.
+
+    Attributes:
+        shape, machine: of the model and the settings.
+        card: the device; None on a CPU.
+        engine: ``transformers`` or ``vllm``.
+        precision: ``float32`` or ``bfloat16``.
+        trained: whether a policy is trained beside it.
+        bf16_weights: whether transformers has bf16 weights, as with DeepSpeed.
+    """
+
+    shape: ModelShape
+    machine: MachineSettings
+    card: Card | None
+    engine: str
+    precision: str
+    trained: bool = False
+    bf16_weights: bool = False
+
+    @property
+    def cards(self) -> int:
+        """GPUs that share the model."""
+        return self.machine.sampler_tensor_parallel if self.engine == "vllm" and not self.trained else 1
+
+    @property
+    def cached_tokens(self) -> float:
+        """Tokens whose keys and values vLLM's share of the cards holds beside the weights, in bf16."""
+        assert self.card is not None
+        share = self.machine.vllm_share(self.trained) * self.card.total_bytes * self.cards
+        each = 2 if self.precision == "bfloat16" else 4
+        free = share - each * self.shape.parameters
+        return free / (2 * self.shape.layers * self.shape.kv_width * each)
+
+    def problems(self, longest: int) -> tuple[str, ...]:
+        """Say that vLLM cannot start if its cache does not hold the longest prompt and response."""
+        if self.engine != "vllm" or self.card is None or not self.shape.layers or self.cached_tokens >= longest:
+            return ()
+        knob, value = "sampler_memory_share", f"above {self.machine.sampler_memory_share:g}"
+        if not self.trained:
+            knob, value = "sampler_tensor_parallel", f"{2 * self.cards}"
+        return (
+            f"vLLM's share of the {self.card.name} holds keys and values of {max(self.cached_tokens, 0):,.0f} tokens, "
+            f"but prompt and response may have {longest:,}: machine: {{{knob}: {value}}}, or a shorter max_new_tokens",
+        )
+
+    def seconds(self, responses: float, prompt: float, longest: int) -> float | None:
+        """Seconds in which it draws, started up already.
+
+        Args:
+            responses: in all.
+            prompt: mean tokens of a prompt.
+            longest: tokens of the longest response.
+        """
+        if self.card is None or not self.shape.layers:
+            return None
+        at_a_time: float = self.machine.sampling_batch
+        if self.engine != "vllm":
+            kind: Kind = "float32" if self.precision == "float32" else "bfloat16" if self.bf16_weights else "autocast"
+            return transformers_s(self.shape, self.card, kind, Drawing(responses, prompt, longest, at_a_time))
+        if self.precision != "bfloat16":
+            return None
+        at_a_time = max(1.0, min(at_a_time, self.cached_tokens // (prompt + longest / 3)))
+        return vllm_s(self.shape, self.card, Drawing(responses, prompt, longest, at_a_time), self.cards)
+
+    @property
+    def start_s(self) -> float:
+        """Seconds until it draws: of vLLM's start, or of reading fp32 weights into memory."""
+        return START_S if self.engine == "vllm" else 0.0
+
+
+def prompt_tokens(longest: int) -> float:
+    """Supposed mean tokens of a prompt.
+
+    Args:
+        longest: that is allowed.
+    """
+    return float(min(PROMPT_TOKENS, longest))
+
+
+def added(first: float | None, *others: float | None) -> float | None:
+    """Add seconds; None if some are not known."""
+    if first is None:
+        return None
+    total = first
+    for one in others:
+        if one is None:
+            return None
+        total += one
+    return total
+
+
+def moving_s(card: Card, moved: float) -> float | None:
+    """Seconds in which a card's memory moves so many bytes."""
+    return None if card.bandwidth is None else moved / (card.bandwidth * MEMORY)

@@ -1,0 +1,51 @@
+"""Say what this machine has, or what a configuration would take on a machine, before anything runs.
+
+Without files: driver, cards, packages, hub, disk and RAM. With configuration files, merged as by Snakemake's
+--configfile: memory, time and disk of each kind of job, computed and not measured, and what will not fit.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from astarpo.common import cli
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("files", nargs="*", metavar="FILE", help="configuration files, as given to --configfile")
+    parser.add_argument("--machine", metavar="NAME", help="a machine that is not this one, such as 8xH100")
+    arguments = parser.parse_args()
+
+    from astarpo.planning.cards import named_machine
+
+    machine = named_machine(arguments.machine) if arguments.machine else None
+    if not arguments.files:
+        if machine is not None:
+            parser.error("--machine needs a configuration: make doctor MACHINE=8xH100 CONFIG=config/recipes/...")
+        from astarpo.planning.this_machine import findings
+
+        for finding in findings(Path.cwd()):
+            print(finding)
+        return
+
+    from astarpo.config import load_config
+    from astarpo.config.files import merged
+    from astarpo.planning.needs import missing
+    from astarpo.planning.plan import plan
+    from astarpo.planning.this_machine import this_machine
+
+    config = load_config(merged(arguments.files), arguments.files)
+    made = plan(config, machine or this_machine(Path.cwd()))
+    problems = [*made.problems, *([] if machine else missing(config))]
+    print("\n".join(made.lines))
+    print(
+        "\n".join(["\nDoes not fit or is missing:", *(f"- {one}" for one in problems)] if problems else ["\nIt fits."])
+    )
+    sys.exit(1 if problems else 0)
+
+
+if __name__ == "__main__":
+    cli.run(main)
