@@ -21,6 +21,17 @@ def blocks(config: Config, entry: ValueEntry | SelectionEntry) -> list[str]:
     return [f"s{s}-p{p}" for s in sample_blocks for p in range(sampling.prompt_shards)]
 
 
+def drawn_blocks(config: Config) -> dict[tuple[str, str], list[str]]:
+    """List the blocks that estimates and selections need, without imported ones, by (reference, data set)."""
+    wanted: dict[tuple[str, str], dict[str, None]] = {}
+    entries: list[ValueEntry | SelectionEntry] = [*config.values.values(), *config.selections.values()]
+    for entry in entries:
+        if not is_imported(config, entry.reference, entry.dataset):
+            of_pair = wanted.setdefault((entry.reference, entry.dataset), {})
+            of_pair.update(dict.fromkeys(blocks(config, entry)))
+    return {pair: list(names) for pair, names in wanted.items()}
+
+
 def is_imported(config: Config, reference: str, dataset: str) -> bool:
     """Whether a reference's samples of a data set are imported."""
     samples = config.datasets[dataset].samples

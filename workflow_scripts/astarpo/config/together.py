@@ -5,8 +5,7 @@ from __future__ import annotations
 from astarpo.config.paths import benchmark_path, block_path, evaluation_path
 from astarpo.config.policies import evaluations, evaluations_of_steps, reference_of
 from astarpo.config.runs import Config
-from astarpo.config.samples import blocks
-from astarpo.config.schema import SelectionEntry, ValueEntry
+from astarpo.config.samples import drawn_blocks
 from astarpo.config.stages.stage import Wildcards
 from astarpo.config.stages.table import find_stage
 
@@ -46,20 +45,13 @@ def other_blocks(config: Config, reference: str, dataset: str, block: str) -> Ot
     """List the other blocks of a data set's samples, as options of `sample_reference`; none unless vLLM draws them."""
     if not _is_slow_to_start(config, reference):
         return []
-    entries: list[SelectionEntry | ValueEntry] = [*config.selections.values(), *config.values.values()]
-    needed = {
-        name: None
-        for entry in entries
-        if (entry.reference, entry.dataset) == (reference, dataset)
-        for name in blocks(config, entry)
-    }
     return [
         {
             "block": name,
             "out": block_path(reference, dataset, name, "parquet"),
             "scratch": block_scratch(reference, dataset, name),
         }
-        for name in needed
+        for name in drawn_blocks(config).get((reference, dataset), [])
         if name != block
     ]
 

@@ -6,11 +6,10 @@ from collections.abc import Mapping
 
 from astarpo.config.policies import kept_steps, trainings
 from astarpo.config.runs import Config
-from astarpo.config.samples import sampling_of
+from astarpo.config.samples import drawn_blocks, sampling_of
 from astarpo.config.schema import TaskEntry
 from astarpo.memory.shape import ModelShape
 from astarpo.objectives import METHODS
-from astarpo.planning.sampling_jobs import stage_one_blocks
 from astarpo.planning.sizes import rows_of, shape_of_reference
 from astarpo.stage_one.settings import HubModel
 
@@ -48,7 +47,7 @@ def _data(config: Config) -> list[TaskEntry]:
 
 def _samples(config: Config) -> float:
     total = 0.0
-    for (_, dataset), blocks in stage_one_blocks(config).items():
+    for (_, dataset), blocks in drawn_blocks(config).items():
         sampling = sampling_of(config, dataset)
         responses = rows_of(config.datasets[dataset])[0] * sampling.block_size * len(blocks) / sampling.prompt_shards
         total += responses * sampling.max_new_tokens / 2 * TOKEN_BYTES

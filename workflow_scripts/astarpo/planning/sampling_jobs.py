@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from astarpo.common.machine import MachineSettings
 from astarpo.config.policies import benchmarks_of, policies, reference_of
 from astarpo.config.runs import Config
-from astarpo.config.samples import blocks, is_imported, sampling_of
-from astarpo.config.schema import ReferenceEntry, SelectionEntry, ValueEntry
+from astarpo.config.samples import drawn_blocks, sampling_of
+from astarpo.config.schema import ReferenceEntry
 from astarpo.memory.check import Remedies
 from astarpo.memory.parts import Estimate
 from astarpo.memory.shape import ModelShape
@@ -27,16 +27,6 @@ def warm_start_jobs(config: Config) -> Iterator[Job]:
             yield Job("warm start", name, name_of_model(entry.source), 1, config.machine.gpus(), needs)
 
 
-def stage_one_blocks(config: Config) -> dict[tuple[str, str], set[str]]:
-    """The blocks that estimates and selections need, by (reference, data set), without imported ones."""
-    wanted: dict[tuple[str, str], set[str]] = {}
-    entries: list[ValueEntry | SelectionEntry] = [*config.values.values(), *config.selections.values()]
-    for entry in entries:
-        if not is_imported(config, entry.reference, entry.dataset):
-            wanted.setdefault((entry.reference, entry.dataset), set()).update(blocks(config, entry))
-    return wanted
-
-
 def stage_one_jobs(config: Config, card: Card | None) -> Iterator[Job]:
     """Describe the jobs that sample from references.
 
@@ -44,7 +34,7 @@ def stage_one_jobs(config: Config, card: Card | None) -> Iterator[Job]:
         config: checked.
         card: of the machine; None without one.
     """
-    for (name, dataset), names in stage_one_blocks(config).items():
+    for (name, dataset), names in drawn_blocks(config).items():
         sampling, entry = sampling_of(config, dataset), config.references[name]
         rows, _ = rows_of(config.datasets[dataset])
         drawn = [(rows * sampling.block_size / sampling.prompt_shards, sampling.max_new_tokens)]
@@ -80,7 +70,7 @@ def _job(
     titles: tuple[str, str, int],
     drawn: list[tuple[float, int]],
 ) -> Job:
-    """Describe a job that draws lists of responses, given as (number, longest), one start of the engine for each."""
+    """Describe jobs that draw lists of responses, given as (number, longest), with one start of the engine."""
     stage, name, count = titles
     machine, shape = config.machine.settings(), shape_of_reference(entry)
     cards = config.machine.sampling_gpus(entry.sampling_engine)
@@ -99,7 +89,7 @@ def _job(
         cards,
         _estimate(shape, entry, machine, size, device),
         {
-            "start": sampler.start_s * len(drawn),
+            "start": sampler.start_s,
             "generate": added(0.0, *(sampler.seconds(n, prompt, t) for n, t in drawn)),
         },
         problems=sampler.problems(entry.max_prompt_tokens + longest),
