@@ -11,15 +11,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import training_case as case
 from second_device import Counts, second_device, to_second
 
 from astarpo.model import log_probs
+from astarpo.model.loading import load_policy
 from astarpo.model.policy import Policy
 from astarpo.rewards.grading import Grader
 from astarpo.sampling.settings import SamplingSettings
+from astarpo.sampling.transformers_engine import TransformersSampler
 from astarpo.stage_one.settings import EstimateSettings
 from astarpo.training import job
+from astarpo.training.rollouts import requests_for
 
 GROUPS = {"prompts_per_batch": 2, "responses_per_prompt": 4}
 PAIRS = {"prompts_per_batch": 4, "responses_per_prompt": 2}
@@ -91,33 +95,35 @@ STEPS = {
 }
 # Waits for results of the device, and uploads to it, in the second step, besides those while drawing.
 COSTS = {
-    "a_star_po": (113, 43),
-    "reinforce-v_star": (109, 43),
-    "reinforce-zero": (109, 42),
-    "reinforce-constant": (109, 42),
-    "reinforce-batch_mean": (109, 42),
-    "reinforce-running_mean": (109, 42),
-    "reinforce-leave_one_out": (112, 42),
-    "grpo": (118, 42),
-    "ppo": (178, 62),
-    "rebel": (112, 42),
-    "oapl": (147, 43),
-    "chunks": (113, 43),
-    "chunks-entropy": (113, 43),
-    "shared-beginning": (119, 75),
-    "shared-prompts": (118, 74),
-    "checkpointing": (113, 43),
-    "ppo-checkpointing": (178, 62),
-    "lora": (113, 43),
-    "ppo-lora": (178, 62),
-    "grpo-two-updates": (147, 48),
-    "ppo-two-updates": (176, 60),
-    "entropy": (113, 43),
-    "adaptive-surprisal": (113, 43),
-    "adaptive-exact": (149, 59),
-    "running-v_star": (113, 43),
-    "nucleus": (113, 43),
+    "a_star_po": (19, 32),
+    "reinforce-v_star": (19, 32),
+    "reinforce-zero": (19, 31),
+    "reinforce-constant": (19, 31),
+    "reinforce-batch_mean": (19, 31),
+    "reinforce-running_mean": (19, 31),
+    "reinforce-leave_one_out": (21, 31),
+    "grpo": (22, 31),
+    "ppo": (40, 31),
+    "rebel": (21, 31),
+    "oapl": (31, 31),
+    "chunks": (19, 32),
+    "chunks-entropy": (19, 32),
+    "shared-beginning": (11, 64),
+    "shared-prompts": (14, 63),
+    "checkpointing": (19, 32),
+    "ppo-checkpointing": (40, 31),
+    "lora": (19, 32),
+    "ppo-lora": (40, 31),
+    "grpo-two-updates": (32, 31),
+    "ppo-two-updates": (43, 31),
+    "entropy": (19, 32),
+    "adaptive-surprisal": (19, 32),
+    "adaptive-exact": (28, 60),
+    "running-v_star": (19, 32),
+    "nucleus": (19, 32),
 }
+
+WAITS_PER_TOKEN, UPLOADS_PER_BATCH = 2, 10  # of one batch that is drawn
 
 
 @pytest.fixture(scope="module")
@@ -191,3 +197,42 @@ def known(metrics: dict[str, Any]) -> dict[str, float]:
 def _listed(counts: Counts) -> str:
     rows = [*counts.waits.items(), *counts.uploads.items()]
     return "\n".join(f"{number:4} {kind}, {place}" for (kind, place), number in sorted(rows, key=lambda row: row[0][1]))
+
+
+def test_a_training_resumes_keeps_and_exports_on_the_device(tiny_folder: Path, tmp_path: Path, on_second: Any) -> None:
+    """With the best weights, a kept step and a checkpoint between the steps; the metrics are those of the CPU."""
+    how = {**SINGLE, "sampling": SHORT, "steps": 2, "validate_every": 1, "adam_eps": 1e-4}
+    how["keep"] = {"best": "validation_reward", "steps": [1]}
+    for name in ("cpu", "second"):
+        (tmp_path / name).mkdir()
+    plain = case.trainer(tiny_folder, **how)
+    expected = plain.run(tmp_path / "cpu").metrics
+    on_second()
+    with second_device():
+        case.run_until(case.trainer(tiny_folder, **how), 1, tmp_path / "second")
+        made = case.trainer(tiny_folder, **how)
+        found = made.run(tmp_path / "second").metrics
+        (step, weights), (step_expected, weights_expected) = made.exported(), plain.exported()
+        made.engine.policy.save(tmp_path / "model", {name: weight.cpu() for name, weight in weights.items()})
+    for row, row_expected in zip(found, expected, strict=True):
+        assert known(row) == pytest.approx(known(row_expected), rel=1e-6, abs=1e-6)
+    assert step == step_expected and weights.keys() == weights_expected.keys()
+    for name, weight in load_policy(tmp_path / "model").model.state_dict().items():
+        torch.testing.assert_close(weight, weights_expected[name], rtol=1e-5, atol=1e-6)
+
+
+def test_uploads_while_drawing_do_not_grow_with_the_tokens(tiny_folder: Path) -> None:
+    """Of the waits for each token, all are of ``generate``'s own: whether all rows have ended."""
+    found = []
+    for tokens in (4, 8):
+        policy = load_policy(tiny_folder)
+        with second_device() as counts:
+            to_second(policy.model)
+            sampler = TransformersSampler(policy.model, policy.tokenizer, policy.end_token_ids, 8)
+            requests = requests_for(case.prompts(policy)[:8], 1, (0, "train", 1))
+            counts.clear()
+            drawn = sampler.sample(requests, SamplingSettings(temperature=1.0, top_p=1.0, max_new_tokens=tokens))
+        assert max(len(one.token_ids) for one in drawn) == tokens
+        found.append((counts.waits.total(), counts.uploads.total()))
+    (waits_4, uploads_4), (waits_8, uploads_8) = found
+    assert (waits_8 - waits_4) / 4 == WAITS_PER_TOKEN and uploads_8 == uploads_4 == UPLOADS_PER_BATCH, found
