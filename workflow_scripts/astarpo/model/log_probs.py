@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, cast
 
 import torch
@@ -29,12 +29,18 @@ class Batch:
         labels_BT: the response tokens, any id where masked.
         mask_BT: True at response tokens, up to and including the first end token.
         positions_BT: index in ``input_ids_BS`` of the token that predicts each label.
+        rows_N, columns_N: of the response tokens, ``mask_BT.nonzero()``.
+        on_host: ids, mask and positions in CPU memory. What depends on their values is decided there, because the host
+            would have to wait for a GPU to read them.
     """
 
     input_ids_BS: Tensor
     labels_BT: Tensor
     mask_BT: Tensor
     positions_BT: Tensor
+    rows_N: Tensor
+    columns_N: Tensor
+    on_host: tuple[Tensor, Tensor, Tensor] = field(kw_only=True)
 
 
 def response_length(token_ids: Sequence[int], end_token_ids: Sequence[int]) -> int:
@@ -77,7 +83,9 @@ def collate(
         labels_BT[row, :length] = tokens[len(prompt) :]
         positions_BT[row, :length] = torch.arange(len(prompt) - 1, len(tokens) - 1)
         mask_BT[row, :length] = True
-    return Batch(*(tensor.to(device) for tensor in (input_ids_BS, labels_BT, mask_BT, positions_BT)))
+    rows_N, columns_N = mask_BT.nonzero(as_tuple=True)
+    sent = [one.to(device) for one in (input_ids_BS, labels_BT, mask_BT, positions_BT, rows_N, columns_N)]
+    return Batch(*sent, on_host=(input_ids_BS, mask_BT, positions_BT))
 
 
 def token_log_probs(
@@ -138,35 +146,36 @@ class _Rest:
     @classmethod
     def of(cls, model: CausalLM, batch: Batch, share: bool) -> _Rest:
         """Read what rows share, a common beginning and common prompts, if there is enough of it."""
-        ids_BS, mask_BT = batch.input_ids_BS, batch.mask_BT
-        first = int(batch.positions_BT[mask_BT].min()) if bool(mask_BT.any()) else 0
-        start = shared_length(ids_BS, first) if share else 0
-        starts_B = torch.full((len(ids_BS),), start, device=ids_BS.device)
+        ids_BS, rows_N = batch.input_ids_BS, batch.rows_N
+        known_BS, mask_BT, positions_BT = batch.on_host
+        first = int(positions_BT[mask_BT].min()) if len(rows_N) else 0
+        start = shared_length(known_BS, first) if share else 0
+        places_N, unused = batch.positions_BT[rows_N, batch.columns_N] - start, first - start
         inputs: dict[str, Any] = {"input_ids": ids_BS[:, start:], "use_cache": bool(start)}
         contexts = None
         if share and can_share_prompts(cast(PreTrainedModel, model)):
-            contexts = find_contexts(ids_BS, batch.positions_BT[:, 0], mask_BT, start)
+            contexts = find_contexts(known_BS, positions_BT[:, 0], mask_BT, start)
         if contexts is not None:
-            starts_B = contexts.lengths_B
+            contexts = contexts.to(ids_BS.device)
+            # A row's rest begins with the token that predicts its first response token.
+            places_N, unused = batch.columns_N, 0
             inputs = read_contexts(cast(PreTrainedModel, model), ids_BS, contexts, start)
         elif start:
             inputs["past_key_values"] = read_prefix(cast(PreTrainedModel, model), ids_BS[0, :start], len(ids_BS))
-        places_N = (batch.positions_BT - starts_B[:, None])[mask_BT]
-        unused = int(places_N.min()) if len(places_N) else 0
         return cls(inputs, places_N, inputs["input_ids"].shape[1] - unused)
 
 
 def _in_chunks(model: CausalLM, batch: Batch, rest: _Rest, head: Head, how: Chunking) -> tuple[Tensor, Tensor]:
     """Pass only the hidden states that predict a response token through the head."""
     hidden_BSH = model.base_model(**rest.inputs).last_hidden_state
-    rows, columns = batch.mask_BT.nonzero(as_tuple=True)
+    rows, columns = batch.rows_N, batch.columns_N
     return head.log_probs(hidden_BSH[rows, rest.places_N], batch.labels_BT[rows, columns], how)
 
 
 def _at_once(model: CausalLM, batch: Batch, rest: _Rest, temperature: float, entropy: str) -> tuple[Tensor, Tensor]:
     """Use the logits of the last positions alone; without entropy, the second item is unused."""
     logits_BKV = model(**rest.inputs, logits_to_keep=rest.kept).logits
-    rows, columns = batch.mask_BT.nonzero(as_tuple=True)
+    rows, columns = batch.rows_N, batch.columns_N
     unused = rest.inputs["input_ids"].shape[1] - rest.kept
     logits_NV = logits_BKV[rows, rest.places_N - unused].float() / temperature
     all_log_probs_NV = logits_NV.log_softmax(-1)

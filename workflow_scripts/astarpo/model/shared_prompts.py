@@ -33,6 +33,10 @@ class Contexts:
     lengths_B: Tensor
     rest: int
 
+    def to(self, device: torch.device) -> Contexts:
+        """Copy them to a device."""
+        return Contexts(self.ids_UP.to(device), self.of_row_B.to(device), self.lengths_B.to(device), self.rest)
+
 
 def can_share_prompts(model: PreTrainedModel) -> bool:
     """Whether a model for which `shared_prefix.can_share` holds also takes positions, and hides padding exactly."""

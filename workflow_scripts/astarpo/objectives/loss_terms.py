@@ -21,8 +21,8 @@ def group_sums(values_B: Tensor, group_ids_B: Tensor) -> tuple[Tensor, Tensor]:
     """
     import torch
 
-    _, group_B = torch.unique(group_ids_B, return_inverse=True)
-    zeros_G = values_B.new_zeros(int(group_B.max()) + 1)
+    groups_G, group_B = torch.unique(group_ids_B, return_inverse=True)
+    zeros_G = values_B.new_zeros(len(groups_G))
     sums_G = zeros_G.index_add(0, group_B, values_B)
     sizes_G = zeros_G.index_add(0, group_B, torch.ones_like(values_B))
     return sums_G[group_B], sizes_G[group_B]

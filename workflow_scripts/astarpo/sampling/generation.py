@@ -106,7 +106,9 @@ class Drawing:
         """Draw until half of the rows have ended or the token limit is reached; return which rows have ended."""
         drawn = self.log_probs_BT.shape[1]
         ends = torch.tensor(end_token_ids, device=self.ids_BS.device)
-        noise_BT = None if self.noise_BT is None else self.noise_BT[self.rows]
+        noise_BT = None
+        if self.noise_BT is not None:  # sent at once, not a column for each token
+            noise_BT = torch.as_tensor(self.noise_BT[self.rows], device=self.ids_BS.device)
         choice = SeededChoice(self.settings, noise_BT, self.prompt_width)
         until = StoppingCriteriaList()
         if self.cache is not None and len(self.rows) >= SMALL_BATCH:

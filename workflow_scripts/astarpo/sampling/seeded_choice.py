@@ -15,12 +15,13 @@ class SeededChoice:
 
     Args:
         settings: temperature and nucleus.
-        noise_BT: uniforms in [0, 1), float64 [B, T]; None for greedy decoding.
+        noise_BT: uniforms in [0, 1), float64 [B, T], best on the device of the model; None for greedy decoding.
         prompt_width: padded length of the prompts.
     """
 
-    def __init__(self, settings: SamplingSettings, noise_BT: np.ndarray | None, prompt_width: int) -> None:
-        self.settings, self.noise_BT, self.prompt_width = settings, noise_BT, prompt_width
+    def __init__(self, settings: SamplingSettings, noise_BT: np.ndarray | Tensor | None, prompt_width: int) -> None:
+        self.settings, self.prompt_width = settings, prompt_width
+        self.noise_BT = None if noise_BT is None else torch.as_tensor(noise_BT)
         self._log_probs: list[Tensor] = []
 
     def processors(self) -> LogitsProcessorList:
@@ -43,8 +44,8 @@ class SeededChoice:
         if self.noise_BT is None:
             chosen_B = log_probs_BV.argmax(-1)
         else:
-            column = self.noise_BT[:, input_ids_BS.shape[1] - self.prompt_width]
-            noise_B1 = torch.as_tensor(column, device=scores_BV.device)[:, None]
+            column = input_ids_BS.shape[1] - self.prompt_width
+            noise_B1 = self.noise_BT[:, column, None].to(scores_BV.device)
             cumulative_BV = log_probs_BV.double().exp().cumsum(-1)
             target_B1 = noise_B1 * cumulative_BV[:, -1:]
             chosen_B = torch.searchsorted(cumulative_BV, target_B1, right=True)[:, 0]

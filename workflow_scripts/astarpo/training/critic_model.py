@@ -28,7 +28,7 @@ class ValueModel(torch.nn.Module):
     def forward(self, batch: Batch) -> Tensor:
         """See `critic.Critic.values`."""
         states_BSH = self.body(input_ids=batch.input_ids_BS, use_cache=False).last_hidden_state
-        rows, columns = batch.mask_BT.nonzero(as_tuple=True)
-        values_N = self.head(states_BSH[rows, batch.positions_BT[rows, columns]])[:, 0]
+        positions_N = batch.positions_BT[batch.rows_N, batch.columns_N]
+        values_N = self.head(states_BSH[batch.rows_N, positions_N])[:, 0]
         zeros_BT = torch.zeros(batch.mask_BT.shape, device=values_N.device)
         return zeros_BT.masked_scatter(batch.mask_BT, values_N.float())

@@ -116,7 +116,7 @@ class TorchEngine:
             for micro_batch, counts in self._share(micro_batches):
                 scored_BT, _ = self._score(which, micro_batch.batch)
                 if counts:
-                    log_probs_BT[micro_batch.rows, : scored_BT.shape[1]] = scored_BT
+                    log_probs_BT[micro_batch.rows_B, : scored_BT.shape[1]] = scored_BT
         return self.world.sum_into(log_probs_BT)
 
     def _share(self, micro_batches: Sequence[MicroBatch]) -> list[tuple[MicroBatch, bool]]:
@@ -152,7 +152,7 @@ class TorchEngine:
             for micro_batch, counts in self._share(micro_batches):
                 critic_BT = self.critic.values(micro_batch.batch)
                 if counts:
-                    values_BT[micro_batch.rows, : critic_BT.shape[1]] = critic_BT
+                    values_BT[micro_batch.rows_B, : critic_BT.shape[1]] = critic_BT
         return self.world.sum_into(values_BT)
 
     def synchronise(self) -> None:
@@ -196,7 +196,7 @@ class TorchEngine:
             sampled_BT,
             loss,
             n_sequences=sum(len(one.rows) for one in micro_batches),
-            n_tokens=sum(int(one.batch.mask_BT.sum()) for one in micro_batches),
+            n_tokens=sum(len(one.batch.rows_N) for one in micro_batches),
         )
         sums = UpdateSums()
         self._clear_gradients()
@@ -246,7 +246,7 @@ class TorchEngine:
         # A pass that does not count still runs backward, because collective operations wait for every process.
         self._backward(total if counts else total * 0.0)
         if rows.sampled_BT is not None and counts:
-            sums.add_gaps(log_probs_BT, micro_batch.cut_out(rows.sampled_BT), mask_BT)
+            sums.add_gaps(log_probs_BT, micro_batch.cut_out(rows.sampled_BT), batch)
         reference_BT = micro_batch.cut_out(rows.reference_BT)
         sums.add(counts, {"loss": total.detach(), "entropy": entropy_BT.detach().sum()})
         sums.add(counts, log_ratio_sums(log_probs_BT, reference_BT, mask_BT))

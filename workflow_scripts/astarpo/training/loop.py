@@ -228,6 +228,7 @@ class Trainer:
         )
         targets = self.prepare(rollout)
         sampled_BT = sampler_gap.pad([drawn.completions[row].log_probs for row in rows], reference_BT.shape[1])
+        sampled_BT = sampled_BT.to(reference_BT.device)
         lagged: dict[str, float] = {}
         if self.method.anchor == "lagged":  # the policy that sampled is the anchor
             anchor_BT = rollout.anchor_log_probs_BT

@@ -14,14 +14,21 @@ from astarpo.model.log_probs import Batch, collate
 
 @dataclass(frozen=True)
 class MicroBatch:
-    """Rows of a rollout of similar length, padded to the longest of them."""
+    """Rows of a rollout of similar length, padded to the longest of them.
+
+    Attributes:
+        rows: their numbers in the rollout.
+        batch: their tokens.
+        rows_B: the numbers on the device of the batch; a list would be sent there whenever it is an index.
+    """
 
     rows: list[int]
     batch: Batch
+    rows_B: Tensor
 
     def cut_out(self, all_BT: Tensor) -> Tensor:
         """Select its rows from a tensor of the whole rollout, cut to its longest response."""
-        return all_BT[self.rows, : self.batch.mask_BT.shape[1]]
+        return all_BT[self.rows_B, : self.batch.mask_BT.shape[1]]
 
 
 def micro_batches(
@@ -50,6 +57,7 @@ def micro_batches(
         MicroBatch(
             chosen,
             collate([prompts[row] for row in chosen], [responses[row] for row in chosen], end_token_ids, device),
+            torch.tensor(chosen, device=device),
         )
         for chosen in cut(rows, lengths, *limits, whole)
     ]

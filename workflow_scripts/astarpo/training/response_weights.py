@@ -41,10 +41,12 @@ def score_norms(engine: TorchEngine, prompts: Sequence[list[int]], responses: Se
         prompts, responses: token ids; each pair takes a forward and a backward pass of its own.
     """
     trained = [weight for weight in engine.policy.model.parameters() if weight.requires_grad]
-    norms = []
+    norms: list[torch.Tensor] = []
     for row in range(len(responses)):
         (micro_batch,) = engine.micro_batches(prompts, responses, [row])
         log_probs_BT, _ = engine.score_policy(micro_batch.batch)
         gradients = torch.autograd.grad(log_probs_BT.sum(), trained)  # 0 where masked
-        norms.append(float(sum(one.float().square().sum() for one in gradients)))
-    return norms
+        first, *others = [one.float().square().sum() for one in gradients]
+        norms.append(sum(others, first))
+    read: list[float] = torch.stack(norms).tolist()  # at once, because the host waits for a GPU to read a number
+    return read

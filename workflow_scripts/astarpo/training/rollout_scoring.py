@@ -114,5 +114,5 @@ def _mask(micro_batches: Sequence[MicroBatch], like_BT: Tensor) -> Tensor:
     mask_BT = torch.zeros(like_BT.shape, dtype=torch.bool, device=like_BT.device)
     for micro_batch in micro_batches:
         width = micro_batch.batch.mask_BT.shape[1]
-        mask_BT[micro_batch.rows, :width] = micro_batch.batch.mask_BT
+        mask_BT[micro_batch.rows_B, :width] = micro_batch.batch.mask_BT
     return mask_BT

@@ -22,15 +22,15 @@ def pad(rows: Sequence[Sequence[float]], width: int) -> Tensor:
     return padded_BT
 
 
-def token_gaps(log_probs_BT: Tensor, sampled_BT: Tensor, mask_BT: Tensor) -> Tensor:
+def token_gaps(log_probs_BT: Tensor, sampled_BT: Tensor, tokens: Tensor | tuple[Tensor, Tensor]) -> Tensor:
     """Compute the signed gap of each response token, ln p_trainer - ln p_sampler in nats, [N].
 
     Args:
         log_probs_BT: the trainer's.
         sampled_BT: the sampler's, of the same tokens under the same weights.
-        mask_BT: True at response tokens.
+        tokens: the response tokens: a mask [B, T], or their rows and columns, with which a GPU need not be waited for.
     """
-    return (log_probs_BT.detach() - sampled_BT.to(log_probs_BT.device))[mask_BT.to(log_probs_BT.device)]
+    return (log_probs_BT.detach() - sampled_BT.to(log_probs_BT.device))[tokens]
 
 
 def summarise(gaps_N: Sequence[Tensor]) -> dict[str, float]:
@@ -47,7 +47,7 @@ def summarise(gaps_N: Sequence[Tensor]) -> dict[str, float]:
     # By rank, without interpolation, because torch.quantile refuses more than 16 million values.
     ordered_N: Tensor = torch.sort(all_N.abs()).values
     p95 = ordered_N[min(int(0.95 * len(ordered_N)), len(ordered_N) - 1)]
-    return dict(zip(GAPS, map(float, (ordered_N.mean(), p95, ordered_N[-1], all_N.mean())), strict=True))
+    return dict(zip(GAPS, torch.stack((ordered_N.mean(), p95, ordered_N[-1], all_N.mean())).tolist(), strict=True))
 
 
 def check(

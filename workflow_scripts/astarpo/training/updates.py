@@ -6,8 +6,10 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
+from astarpo.model.log_probs import Batch
 from astarpo.model.world import World
 from astarpo.objectives.loss_terms import k3
 from astarpo.objectives.method import Loss
@@ -37,36 +39,50 @@ class UpdateRows:
     def targets_of(self, micro_batch: MicroBatch) -> dict[str, Tensor]:
         """Select the targets of a micro-batch's rows."""
         return {
-            name: micro_batch.cut_out(value) if name.endswith("_BT") else value[micro_batch.rows]
+            name: micro_batch.cut_out(value) if name.endswith("_BT") else value[micro_batch.rows_B]
             for name, value in self.targets.items()
         }
 
 
 class UpdateSums:
-    """Sums over the sequences or tokens of an optimizer step, by name; see `training.metrics`."""
+    """Sums over the sequences or tokens of an optimizer step, by name; see `training.metrics`.
+
+    They stay on the device until they are read, all at once: the host would otherwise wait for each micro-batch.
+    """
 
     def __init__(self) -> None:
-        self.sums: dict[str, float] = defaultdict(float)
+        self.summands: dict[str, list[Tensor]] = defaultdict(list)
         self.gaps_N: list[Tensor] = []
 
     def add(self, counts: bool, named: Mapping[str, Tensor]) -> None:
         """Add a micro-batch's sums; a pass that does not count adds 0, so that all processes have the same names."""
         for name, value in named.items():
-            self.sums[name] += float(value) if counts else 0.0
+            # In double precision, in which they are added up.
+            self.summands[name].append(value.detach().double() if counts else value.new_zeros((), dtype=torch.double))
 
-    def add_gaps(self, log_probs_BT: Tensor, sampled_BT: Tensor, mask_BT: Tensor) -> None:
+    def add_gaps(self, log_probs_BT: Tensor, sampled_BT: Tensor, batch: Batch) -> None:
         """Add the gaps between trainer and sampler, see `sampler_gap.token_gaps`."""
-        self.gaps_N.append(sampler_gap.token_gaps(log_probs_BT, sampled_BT, mask_BT))
+        self.gaps_N.append(sampler_gap.token_gaps(log_probs_BT, sampled_BT, (batch.rows_N, batch.columns_N)))
 
     def of_all(self, world: World) -> dict[str, float]:
         """Sum over all processes; a collective call."""
-        every = world.gather(dict(self.sums))
-        return {name: sum(one[name] for one in every) for name in self.sums}
+        every = world.gather(self._of_this_process())
+        return {name: sum(one[name] for one in every) for name in self.summands}
+
+    def _of_this_process(self) -> dict[str, float]:
+        """Read all summands from the device at once, and add them up in their order."""
+        sums = dict.fromkeys(self.summands, 0.0)
+        names = [name for name, summands in self.summands.items() for _ in summands]
+        if names:
+            numbers = torch.stack([one for summands in self.summands.values() for one in summands]).tolist()
+            for name, number in zip(names, numbers, strict=True):
+                sums[name] += number  # not by sum(), which from Python 3.12 on rounds otherwise
+        return sums
 
     def gaps_of_all(self, world: World) -> dict[str, float]:
         """Summarise the gaps of all processes; a collective call."""
         # To the CPU first: tensors arrive on the sender's GPU.
-        every = world.gather([one.cpu() for one in self.gaps_N])
+        every = world.gather([torch.cat(self.gaps_N).cpu()] if self.gaps_N else [])
         return sampler_gap.summarise([one for of_process in every for one in of_process])
 
 
