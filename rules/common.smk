@@ -12,6 +12,7 @@ import json
 import shlex
 import sys
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
@@ -44,6 +45,7 @@ from astarpo.config.stages.table import find_stage
 from astarpo.config.targets import TARGETS
 from astarpo.config.together import answers_scratch, block_scratch, other_answers, other_blocks
 from astarpo.model.files import content_of
+from astarpo.planning.ram import sampling_mb, training_mb
 
 try:
     CONFIG = load_config(with_typed(config, workflow.config_settings.config), workflow.configfiles)
@@ -269,6 +271,27 @@ def training_threads(wildcards):
 def training_cpus(wildcards):
     """CPUs to ask a cluster for: each process of a training also grades its responses, beside the computing threads."""
     return training_threads(wildcards) + MACHINE.devices * MACHINE.grading_workers
+
+
+@cache
+def ram_of_run(run):
+    """MB of RAM for a run's trainings; only dry runs of many seeds notice that this is kept."""
+    return training_mb(CONFIG, run)
+
+
+def training_memory(wildcards):
+    """MB of RAM to ask a cluster for."""
+    return ram_of_run(wildcards.run)
+
+
+def reference_memory(wildcards):
+    """MB of RAM to ask a cluster for."""
+    return sampling_mb(CONFIG, wildcards.reference)
+
+
+def answer_memory(wildcards):
+    """MB of RAM to ask a cluster for, as for the policy's reference."""
+    return sampling_mb(CONFIG, reference_of(CONFIG, wildcards.policy))
 
 
 def answer_threads(wildcards):

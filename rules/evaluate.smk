@@ -21,7 +21,7 @@ rule generate_answers:
         answers_env
     threads: answer_threads
     resources:
-        mem_mb=8000,
+        mem_mb=answer_memory,
         runtime=240,
         gpu=answer_gpus,
     params:

@@ -23,7 +23,7 @@ rule prepare_reference:
         "../envs/sampling.yaml"
     threads: reference_threads
     resources:
-        mem_mb=8000,
+        mem_mb=reference_memory,
         runtime=240,
         gpu=MACHINE.gpus(),
     params:
@@ -66,7 +66,7 @@ rule sample_reference:
         samples_env
     threads: reference_threads
     resources:
-        mem_mb=8000,
+        mem_mb=reference_memory,
         runtime=480,
         gpu=reference_gpus,
     params:

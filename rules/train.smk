@@ -52,7 +52,7 @@ for STEPS in lists_of_steps(CONFIG):
             training_env
         threads: training_threads
         resources:
-            mem_mb=16000,
+            mem_mb=training_memory,
             runtime=MACHINE.training_minutes(),
             gpu=MACHINE.training_gpus(),
             cpus_per_task=training_cpus,

@@ -31,10 +31,18 @@ def training_jobs(config: Config, card: Card | None) -> list[Job]:
     counts: dict[str, int] = {}
     for run, _ in trainings(config):
         counts[run] = counts.get(run, 0) + 1
-    return [_job(config, name, card, count) for name, count in counts.items()]
+    return [training_job(config, name, card, count) for name, count in counts.items()]
 
 
-def _job(config: Config, name: str, card: Card | None, count: int) -> Job:
+def training_job(config: Config, name: str, card: Card | None, count: int) -> Job:
+    """Describe a run's trainings.
+
+    Args:
+        config: checked.
+        name: of the run.
+        card: of the machine; None without one.
+        count: of its seeds.
+    """
     run, machine = config.runs[name], config.machine.settings()
     settings = find_stage("train_policy").settings(config, {"run": name, "seed": str(run.seeds[0])})
     assert isinstance(settings, TrainSettings)
