@@ -82,11 +82,13 @@ def run(one: dict[str, Any], folder: str, world: World, out: Path) -> None:
     made = trainer(folder, world, *told)
     history = made.run(scratch)
     weights = made.engine.full_weights()
+    gathered = world.gather(len(weights))
     if world.is_first:
         torch.save(
             {
                 "metrics": json.dumps(history.metrics),
                 "weights": weights,
+                "gathered": gathered,
                 "gradients": Recording.gradients,
                 "exact_sums": Recording.exact_sums,
                 "chunks": sorted(CHUNKS.sizes),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -300,9 +301,12 @@ def test_ram_of_a_machine_with_gpus() -> None:
     machine = MachineSettings(device="cuda", devices=8, zero_stage=2, offload_optimizer=True)
     host = training(QWEN, told, machine, 8).host
     highest = {phase: max(one.total for one in host if one.phase == phase) for phase in ("step", "export")}
-    # Every rank has an eighth of masters, moments and fp32 gradients; in the end it gathers the whole weights as well.
+    # Every rank has an eighth of masters, moments and fp32 gradients. In the end the first one gathers the whole
+    # weights as well; they are copied while they are written, and the best ones are there too.
     assert highest["step"] == pytest.approx(8 * (16 * P / 8))
-    assert highest["export"] == pytest.approx(8 * (16 * P / 8 + 4 * P))
+    assert highest["export"] == pytest.approx(8 * (16 * P / 8) + 3 * 4 * P)
+    merged = training(QWEN, replace(told, adapters=1000, keeps_best=False), machine, 8).host[-1]
+    assert merged.parts["temporary copies"] == pytest.approx(2 * 4 * P + 4000)
 
 
 def test_sampling_needs_keys_and_values() -> None:

@@ -76,8 +76,14 @@ def _torch(shape: ModelShape, work: Workload, machine: MachineSettings) -> Held:
     largest = shape.largest if work.adapters is None or work.critic else 0
     # An AdamW step on a CPU computes the update of one weight after the other; on a GPU a fused kernel needs nothing.
     step = {TRANSIENT: 8 * largest if machine.device == "cpu" else 0, LAGGED: 4 * trained if work.lagged else 0}
-    export = {} if machine.device != "cpu" or work.adapters is None else {TRANSIENT: 4 * whole}
-    return Held(together(weights), together(weights, states), {}, together(step), export)
+    export = {TRANSIENT: exported_bytes(shape, work)} if machine.device == "cpu" else {}
+    return Held(together(weights), together(weights, states), {}, together(step), together(export))
+
+
+def exported_bytes(shape: ModelShape, work: Workload) -> float:
+    """Bytes in the first rank's RAM at export: weights that DeepSpeed gathers, and a base to merge adapters into."""
+    gathered = work.adapters or shape.parameters if work.engine == "deepspeed" else 0
+    return 4.0 * (gathered + (0 if work.adapters is None else shape.parameters))
 
 
 def _spread(shape: ModelShape, work: Workload, machine: MachineSettings, processes: int, bucket: int) -> Held:
@@ -95,13 +101,12 @@ def _spread(shape: ModelShape, work: Workload, machine: MachineSettings, process
     loaded = 4 * whole * ((1 if work.adapters is not None else 2) + (1 if machine.zero_stage == 3 else 0))
     load = {WEIGHTS: loaded, CRITIC: 4 * shape.body if work.critic else 0}
     converted = together({WEIGHTS: frozen, REFERENCE: loaded - 4 * whole}, *(one.load for one in engines.values()))
-    own_ram = 4 * (whole + (whole if work.adapters is not None else 0))  # full_weights and `merged`, in every rank
     return Held(
         max(together(load), converted, key=lambda parts: sum(parts.values())),
         together(others, *(_named(name, one.between) for name, one in engines.items())),
         together(*(_named(name, one.update) for name, one in engines.items())),
         max((one.step for one in engines.values()), key=lambda parts: sum(parts.values())),
-        {TRANSIENT: own_ram} if machine.device == "cpu" else {},
+        {TRANSIENT: exported_bytes(shape, work)} if machine.device == "cpu" else {},
         together(*(one.host for one in engines.values())),
     )
 

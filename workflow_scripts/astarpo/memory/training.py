@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from astarpo.common.machine import MachineSettings
 from astarpo.memory.activations import SIZE, backward_transient, forward_transient, kept, read_tokens
-from astarpo.memory.held import BUCKET, Held, held
+from astarpo.memory.held import BUCKET, Held, exported_bytes, held
 from astarpo.memory.logits import SMALL_LOGITS, Logits, logits
 from astarpo.memory.parts import (
     ACTIVATIONS,
@@ -27,6 +27,8 @@ from astarpo.memory.parts import (
 from astarpo.memory.sampling import drawing, vllm_bytes, vllm_host_bytes
 from astarpo.memory.shape import ModelShape
 from astarpo.memory.workload import Workload
+
+FILE = 50_000_000_000  # bytes of a file of a large model, transformers' default
 
 
 def training(
@@ -75,7 +77,7 @@ def training(
 
 
 def _host(shape: ModelShape, work: Workload, machine: MachineSettings, own: Held) -> tuple[Moment, ...]:
-    """RAM of a node: offloaded states, what vLLM moves there, and the whole weights that every rank gathers.
+    """RAM of a node: offloaded states, what vLLM moves there, and the whole weights that the first rank gathers.
 
     Loading takes none: references are stored in fp32, and their files are mapped, which fills the page cache only.
     """
@@ -83,18 +85,16 @@ def _host(shape: ModelShape, work: Workload, machine: MachineSettings, own: Held
     best = weights if work.keeps_best else 0.0
     asleep = vllm_host_bytes(shape, work, machine)
     states = 8.0 * shape.parameters if work.engine == "torch" and work.adapters is None else 0.0
-    gathered = weights if work.engine == "deepspeed" else 0.0
-    merging = weights if work.adapters is not None else 0.0
-    offloaded = own.host
-    each = (
-        Moment("step", together(offloaded, {VLLM: asleep})),
-        Moment("export", together(offloaded, {TRANSIENT: gathered + merging})),
+    written = min(weights, FILE)  # safetensors' copy of what is written
+    step, offloaded = times(
+        machine.devices, (Moment("step", together(own.host, {VLLM: asleep})), Moment("export", own.host))
     )
-    first = (
+    first = {TRANSIENT: exported_bytes(shape, work) + written, BEST: best}
+    return (
+        step,
         Moment("resume", {WEIGHTS: weights, OPTIMIZER: states, BEST: best}),
-        Moment("export", {TRANSIENT: weights, BEST: best}),  # safetensors' copy of what is written
+        Moment("export", together(offloaded.parts, first)),
     )
-    return (*times(machine.devices, each), *first)
 
 
 class _Passes:

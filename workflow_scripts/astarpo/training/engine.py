@@ -14,7 +14,7 @@ from astarpo.model.causal_lm import CausalLM
 from astarpo.model.finite import clip_gradients
 from astarpo.model.learning_rate import set_learning_rate
 from astarpo.model.log_probs import Batch, Entropy, token_log_probs
-from astarpo.model.lora import adapters_off
+from astarpo.model.lora import MARK, adapters_off
 from astarpo.model.policy import Policy
 from astarpo.model.precision import autocast
 from astarpo.model.shared_prefix import can_share
@@ -268,8 +268,12 @@ class TorchEngine:
         return autocast(self.policy.model.device.type, self.settings.precision)
 
     def full_weights(self) -> dict[str, Tensor]:
-        """Return the policy's whole fp32 weights by name, in every process."""
-        return dict(self.policy.model.state_dict())
+        """Return the policy's whole fp32 weights by name, with LoRA only the adapters'; a collective call.
+
+        Only the first process needs them, so engines that spread weights return none in the others.
+        """
+        weights: dict[str, Tensor] = self.policy.model.state_dict()
+        return {name: weight for name, weight in weights.items() if self.settings.lora is None or MARK in name}
 
     def save_shards(self, folder: Path) -> None:
         """Write each process's shards to the folder of a checkpoint; this engine has none."""
@@ -278,8 +282,8 @@ class TorchEngine:
         """Restore what `save_shards` wrote."""
 
     def state(self) -> EngineState:
-        """Return everything needed to resume exactly: weights and optimizer moments."""
-        state: EngineState = {"model": self.policy.model.state_dict(), "optimizer": self.optimizer.state_dict()}
+        """Return everything needed to resume exactly: trained weights and optimizer moments."""
+        state: EngineState = {"model": self.full_weights(), "optimizer": self.optimizer.state_dict()}
         if self.critic is not None:
             state["critic"] = self.critic.state()
         if self.lagged is not None:
@@ -288,7 +292,7 @@ class TorchEngine:
 
     def load_state(self, state: EngineState) -> None:
         """Restore the state from a checkpoint; the reference stays as loaded."""
-        self.policy.model.load_state_dict(state["model"])
+        self.policy.model.load_state_dict(state["model"], strict=self.settings.lora is None)
         self.optimizer.load_state_dict(state["optimizer"])
         if self.critic is not None:
             self.critic.load_state(state["critic"])

@@ -146,14 +146,20 @@ class DeepSpeedEngine(TorchEngine):
             return weight.detach().clone()
 
     def full_weights(self) -> dict[str, Tensor]:
-        """Return the whole fp32 master weights by name; a collective call."""
+        """Return the whole fp32 master weights by name, in RAM of the first process only; see `TorchEngine`.
+
+        They are gathered one after another, so that the others hold a single one, for a moment.
+        """
         from deepspeed.utils import safe_get_full_fp32_param
 
         weights = {}
         for name, weight in self.policy.model.named_parameters():
+            if not weight.requires_grad:  # LoRA's base, which is still in the reference's folder
+                continue
             master = safe_get_full_fp32_param(weight) if self.stage == 3 or self.in_bfloat16 else None
             whole = self._whole_weight(weight) if master is None else master
-            weights[name] = whole.float().cpu().clone()
+            if self.world.is_first:
+                weights[name] = whole.to("cpu", torch.float32, copy=True)
         return weights
 
     def save_shards(self, folder: Path) -> None:
