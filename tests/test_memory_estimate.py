@@ -56,6 +56,15 @@ QWEN_7B = {
     "vocab_size": 152_064,
     "tie_word_embeddings": False,
 }
+QWEN_14B = {
+    **QWEN_7B,
+    "hidden_size": 5120,
+    "intermediate_size": 13_824,
+    "num_hidden_layers": 48,
+    "num_attention_heads": 40,
+    "num_key_value_heads": 8,
+}
+QWEN_32B = {**QWEN_14B, "intermediate_size": 27_648, "num_hidden_layers": 64}
 R1_1_5B = {**QWEN_1_5B, "tie_word_embeddings": False}
 SMOLLM2 = {
     "model_type": "llama",
@@ -81,6 +90,8 @@ def shape(config: dict[str, Any]) -> ModelShape:
         (QWEN_1_5B, 1_543_714_304),  # as the hub counts them
         (QWEN_3B, 3_085_938_688),
         (QWEN_7B, 7_615_616_512),
+        (QWEN_14B, 14_770_033_664),
+        (QWEN_32B, 32_763_876_352),
         (R1_1_5B, 1_777_088_000),
         (SMOLLM2, 134_515_008),
     ],
@@ -180,6 +191,41 @@ def test_the_3b_model_without_recomputed_activations_by_hand() -> None:
     assert peak.parts["bf16 copies"] == pytest.approx(2 * (parameters - 151_936 * 2048), rel=0.001)
 
 
+EIGHT = {
+    "devices": 8,
+    "zero_stage": 3,
+    "activation_checkpointing": True,
+    "micro_batch_tokens": 8192,
+    "sampler_sleep_level": 2,
+}
+OFFLOADED = {"offload_optimizer": True, "offload_parameters": True}
+PPO_KEYS = {"critic_lr": 1e-6, "clip": 0.2, "value_clip": 0.5, "gamma": 1.0, "gae_lambda": 1.0, "kl_coefficient": 1e-3}
+PPO = {"method": "ppo", "hyperparameters": PPO_KEYS}
+LARGE = {
+    "14B": (QWEN_14B, {}, {"sampler_memory_share": 0.45}),
+    "32B": (QWEN_32B, {}, {"sampler_memory_share": 0.85, **OFFLOADED}),
+    "7B, PPO": (QWEN_7B, PPO, {"sampler_memory_share": 0.3}),
+    "14B, transformers": (QWEN_14B, {"sampling_engine": "transformers"}, {"sampling_batch": 64}),
+}
+
+
+@pytest.mark.parametrize("name", LARGE)
+def test_large_models_fit_eight_cards_with_zero_3(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a machine with 1 TB of RAM, and not with ZeRO 2."""
+    config, settings_of, machine_of = LARGE[name]
+    monkeypatch.setattr(memory, "free_bytes", lambda device: CARD if device == "cuda" else 1e12)
+    monkeypatch.setattr(memory, "total_bytes", lambda _: 79.6 * GIB)
+    settings, machine = recipe("recipes/math_qwen2.5_7b")
+    settings, machine = settings.changed(**settings_of), machine.changed(**EIGHT, **machine_of)
+    assert (settings.precision, settings.engine, settings.sampling.max_new_tokens) == ("bfloat16", "deepspeed", 1024)
+    needs = estimate(shape(config), settings, machine, 8)
+    check_fits(name, needs, "cuda", processes=8)
+    assert needs.by_phase()["load"] < 60e9
+    two = machine.changed(zero_stage=2, offload_parameters=False)
+    with pytest.raises(InputError, match=f"{name}: .* GB free"):
+        check_fits(name, estimate(shape(config), settings, two, 8), "cuda", processes=8)
+
+
 @pytest.mark.parametrize("size", ["1.5b", "7b"])
 def test_other_recipes_of_the_paper_fit_their_card(size: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "free_bytes", lambda device: CARD if device == "cuda" else 1e12)
@@ -273,11 +319,17 @@ def test_zero_spreads_what_it_should() -> None:
     assert two["update"].parts["communication buffers"] == 2 * 500_000_000
     assert two["step"].parts["temporary copies"] == 8 * P / 8
     three = parts(work, {"zero_stage": 3, "devices": 8}, 8)
-    # The shard and the whole copy that is sampled from.
+    # The shard and the whole copy that is sampled from; vLLM needs none.
     assert three["export"].parts["weights"] == pytest.approx(2 * P / 8 + 2 * P)
-    assert three["load"].total == 12 * P  # three whole models in fp32
-    # 10^9 gathered weights; the embeddings' gradient copied in bf16 and in fp32, and that of the tied head.
-    assert three["update"].parts["temporary copies"] == 2 * 10**9 + (2 + 4 + 4) * 151_936 * 1536
+    assert three["export"].parts["reference"] == 2 * P / 8
+    pushed = parts({**work, "sampling_engine": "vllm"}, {"zero_stage": 3, "devices": 8}, 8)
+    assert pushed["export"].parts["weights"] == 2 * P / 8
+    assert pushed["generate"].total - pushed["export"].total == 2 * 151_936 * 1536  # one weight at a time
+    # Shards of both models, masters, gradients and as many zeros, and 10^8 weights that were gathered too early.
+    assert pushed["load"].total == pytest.approx((2 + 2 + 4 + 4 + 4) * P / 8 + 2 * 50_000_000)
+    # The embeddings' gradient copied in bf16 and in fp32, and that of the tied head.
+    gathered = 2 * (10**9 + 50_000_000)  # the policy's, and what is left of the reference's
+    assert three["update"].parts["temporary copies"] == gathered + (2 + 4 + 4) * 151_936 * 1536
     offloaded = parts(work, {"zero_stage": 2, "devices": 8, "offload_optimizer": True}, 8)
     assert "optimizer" not in offloaded["export"].parts
     in_ram = parts(work, {"zero_stage": 2, "devices": 8, "offload_optimizer": True, "device": "cpu"}, 8)

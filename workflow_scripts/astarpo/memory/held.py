@@ -89,25 +89,34 @@ def exported_bytes(shape: ModelShape, work: Workload) -> float:
 def _spread(shape: ModelShape, work: Workload, machine: MachineSettings, processes: int, bucket: int) -> Held:
     whole, size = shape.parameters, 2 if work.precision == "bfloat16" else 4
     trained = whole if work.adapters is None else work.adapters
-    frozen = 0 if work.adapters is None else size * whole / (processes if machine.zero_stage == 3 else 1)
+    part = size * whole / (processes if machine.zero_stage == 3 else 1)  # of a model as it is read
+    frozen, reference = (part, 0.0) if work.adapters is not None else (0.0, part)
+    # With ZeRO 3, `generate` needs a whole copy, and so do lagged weights. vLLM takes weights one after another.
+    needs_copy = machine.zero_stage == 3 and (work.sampling_engine == "transformers" or work.lagged)
+    copied = size * (whole + (work.adapters or 0)) if needs_copy else 0
+    reading = 2 * size * shape.largest if machine.zero_stage == 3 else 0  # from the file, and to the other processes
     engines = {"": _engine(shape, trained, size, machine, processes, bucket)}
     if work.critic:
         engines[CRITIC] = _engine(shape, shape.body, size, machine, processes, bucket)
-    others = {
-        WEIGHTS: frozen + (size * (whole + (work.adapters or 0)) if machine.zero_stage == 3 else 0),
-        REFERENCE: size * whole if work.adapters is None else 0,
-        LAGGED: size * trained if work.lagged else 0,
-    }
-    loaded = 4 * whole * ((1 if work.adapters is not None else 2) + (1 if machine.zero_stage == 3 else 0))
-    load = {WEIGHTS: loaded, CRITIC: 4 * shape.body if work.critic else 0}
-    converted = together({WEIGHTS: frozen, REFERENCE: loaded - 4 * whole}, *(one.load for one in engines.values()))
+    # Weights of the reference that its last pass gathered too early.
+    ahead = size * min(whole, PREFETCHED) if machine.zero_stage == 3 and work.adapters is None else 0
+    host = {}
+    if machine.offload_parameters:
+        host, frozen, reference = {WEIGHTS: frozen, REFERENCE: reference}, 0.0, 0.0
+        part = 0.0 if machine.device != "cpu" else part
+    others = {WEIGHTS: frozen + copied, REFERENCE: reference, LAGGED: size * trained if work.lagged else 0}
+    others[TRANSIENT] = ahead
+    if machine.device == "cpu":
+        others, host = together(others, host), {}
+    load = {WEIGHTS: part + copied, REFERENCE: reference, CRITIC: part if work.critic else 0, TRANSIENT: reading}
+    converted = together({WEIGHTS: frozen + copied, REFERENCE: reference}, *(one.load for one in engines.values()))
     return Held(
         max(together(load), converted, key=lambda parts: sum(parts.values())),
         together(others, *(_named(name, one.between) for name, one in engines.items())),
         together(*(_named(name, one.update) for name, one in engines.items())),
         max((one.step for one in engines.values()), key=lambda parts: sum(parts.values())),
         {TRANSIENT: exported_bytes(shape, work)} if machine.device == "cpu" else {},
-        together(*(one.host for one in engines.values())),
+        together(host, *(one.host for one in engines.values())),
     )
 
 
@@ -135,6 +144,8 @@ def _engine(shape: ModelShape, trained: int, size: int, machine: MachineSettings
     if stage == 0:
         making = 14 * share + 8 * shape.largest if size == 2 else 0
     load = weights + masters + making + kept_gradients + ahead
+    if machine.offload_optimizer and machine.device != "cpu":
+        load = (0 if machine.offload_parameters else weights) + ahead
     on_gpu = {
         WEIGHTS: weights,
         OPTIMIZER: masters + 8 * share,

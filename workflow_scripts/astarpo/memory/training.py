@@ -63,7 +63,7 @@ def training(
         # A single micro-batch: gradients come as activations go, and are whole at the step.
         at_updates = {name: size for name, size in between.items() if name != GRADIENTS}
     device = [
-        Moment("load", together(own.load, awake)),
+        Moment("load", own.load),  # vLLM starts afterwards
         *(Moment("generate", together(between, awake, one)) for one in _generation(shape, work, machine, processes)),
         *(Moment("reference", together(between, beside, one)) for one in passes.without_gradient),
         *(Moment("update", together(at_updates, own.update, beside, one)) for one in passes.with_gradient),
@@ -170,9 +170,11 @@ def _saved_logits(shape: ModelShape, work: Workload, machine: MachineSettings, r
 
 
 def _generation(shape: ModelShape, work: Workload, machine: MachineSettings, processes: int) -> list[Parts]:
-    """The moments of sampling; vLLM's memory is counted apart."""
+    """The moments of sampling; vLLM's memory is counted apart, without the weight that is being pushed to it."""
     if work.sampling_engine == "vllm":
-        return [{}]
+        size, merging = SIZE[work.kind] if work.engine == "deepspeed" else 4, work.adapters is not None
+        gathered = work.engine == "deepspeed" and machine.zero_stage == 3
+        return [{TRANSIENT: float(size * shape.largest * (gathered + 2 * merging))}]
     rows = work.sampled_rows(machine, processes)
     drawn = drawing(shape, work.kind, rows, work.prompt_tokens, work.response_tokens)
     if work.kind == "bfloat16" and work.adapters is not None and machine.device == "cpu":

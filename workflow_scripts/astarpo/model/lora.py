@@ -14,6 +14,7 @@ from torch import Tensor
 from astarpo.model.loading import load_policy
 from astarpo.model.policy import Policy
 from astarpo.model.settings import Lora
+from astarpo.model.sharding import shape_of, whole
 
 if TYPE_CHECKING:
     from peft.tuners.tuners_utils import BaseTunerLayer
@@ -25,22 +26,29 @@ BASE = "base_layer"  # holds the original weights of a layer with adapters
 
 @dataclass(frozen=True)
 class PlainWeight:
-    """A weight and the layer with its adapters, if any.
+    """A weight, sharded or not, and the layer with its adapters, if any.
 
-    The sum is computed on demand, because a second copy of a large model would not fit.
+    The whole weight is gathered, and the sum computed, on demand: a second copy of a large model would not fit.
     """
 
     base: Tensor
     layer: BaseTunerLayer | None = None
 
     def value(self) -> Tensor:
-        """W + alpha / rank B A, or W without adapters."""
+        """W + alpha / rank B A, or W without adapters; a collective call if weights are sharded."""
         if self.layer is None:
-            return self.base
-        total = self.base
-        for adapter in self.layer.active_adapters:
-            total = total + self.layer.get_delta_weight(adapter).detach()
-        return total
+            with whole([self.base]):
+                return self.base.detach()
+        adapters = [weight for name, weight in self.layer.named_parameters() if MARK in name]
+        with whole([self.base, *adapters]), torch.no_grad():
+            total = self.base.detach()
+            for adapter in self.layer.active_adapters:
+                total = total + self.layer.get_delta_weight(adapter)
+            return total
+
+    def __len__(self) -> int:
+        """Rows of the whole weight."""
+        return shape_of(self.base)[0]
 
 
 def inject(model: torch.nn.Module, lora: Lora, seed: int) -> None:
@@ -124,11 +132,11 @@ def plain_weights(model: torch.nn.Module) -> dict[str, PlainWeight]:
     """Return a model's weights as in a model without adapters: merged on demand, tied ones under all their names."""
     layers = dict(_layers(model))
     weights = {}
-    for name, weight in model.state_dict().items():
+    for name, weight in model.state_dict(keep_vars=True).items():
         if MARK not in name:
             layer_name, _, last = name.rpartition(f".{BASE}.")
             adapted = layers.get(layer_name) if last == "weight" else None
-            weights[name.replace(f".{BASE}.", ".")] = PlainWeight(weight.detach(), adapted)
+            weights[name.replace(f".{BASE}.", ".")] = PlainWeight(weight, adapted)
     return weights
 
 

@@ -9,6 +9,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor
+from transformers import PreTrainedModel
 
 from astarpo.model.causal_lm import CausalLM
 from astarpo.model.finite import clip_gradients
@@ -46,6 +47,7 @@ class TorchEngine:
         settings: of the run.
         micro_batch: maximum sequences per pass.
         micro_batch_tokens: maximum tokens per pass, including padding; None: no limit.
+        critic_base: for a critic, a model of its own to make it from; None: a copy of the reference.
     """
 
     world = World()
@@ -57,6 +59,7 @@ class TorchEngine:
         settings: TrainSettings,
         micro_batch: int,
         micro_batch_tokens: int | None = None,
+        critic_base: PreTrainedModel | None = None,
     ) -> None:
         self.policy, self.reference = policy, reference
         self.settings, self.limits = settings, (micro_batch, micro_batch_tokens)
@@ -75,7 +78,9 @@ class TorchEngine:
         method = METHODS[settings.method]
         self.unit = normaliser_of(settings.method, settings.hyperparameters)
         self.norm_factor = norm_factor(settings)
-        self.critic = Critic(reference.model, settings) if method.needs_critic else None
+        self.critic: Critic | None = None
+        if method.needs_critic:
+            self.critic = Critic(critic_base or reference.model, settings, copied=critic_base is None)
         if self.critic is not None and policy.model.is_gradient_checkpointing:
             model_setup.recompute_activations(self.critic.module.body)
         self.lagged = LaggedWeights(policy.model) if method.anchor == "lagged" else None

@@ -178,9 +178,16 @@ def make_engine(
         trust_remote_code: whether the model's own code may run.
 
     Returns:
-        The engine, and the unsharded policy to sample from, which has the newest weights.
+        The engine, and the policy to sample from, which has the newest weights.
     """
-    load = partial(load_policy, folder, machine.device, trust_remote_code=trust_remote_code)
+
+    def load(dtype: torch.dtype = torch.float32) -> Policy:
+        return load_policy(folder, machine.device, trust_remote_code=trust_remote_code, dtype=dtype)
+
+    if settings.engine == "deepspeed":
+        from astarpo.training.deepspeed.loading import load_engine
+
+        return load_engine(load, settings, machine, world, seed)
     policy = load()
     if settings.lora is None:
         reference = load()
@@ -189,13 +196,5 @@ def make_engine(
         reference = policy
     if machine.activation_checkpointing:
         recompute_activations(policy.model)
-    if settings.engine == "torch":
-        budget = machine.micro_batch, machine.micro_batch_tokens
-        return TorchEngine(policy, reference, settings, *budget), policy
-    from astarpo.training.deepspeed.engine import DeepSpeedEngine
-
-    whole = load() if machine.zero_stage == 3 else None
-    if whole is not None and settings.lora is not None:
-        inject(whole.model, settings.lora, seed)
-    engine = DeepSpeedEngine(policy, reference, settings, machine, world, whole)
-    return engine, whole or policy
+    budget = machine.micro_batch, machine.micro_batch_tokens
+    return TorchEngine(policy, reference, settings, *budget), policy
