@@ -226,6 +226,23 @@ def test_large_models_fit_eight_cards_with_zero_3(name: str, monkeypatch: pytest
         check_fits(name, estimate(shape(config), settings, two, 8), "cuda", processes=8)
 
 
+@pytest.mark.parametrize(("base", "weights"), [("bfloat16", 15.2e9), ("nf4", 5.9e9)])
+def test_7b_with_adapters_fits_one_card_of_24_gb(base: str, weights: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With transformers: beside a policy there is no room for vLLM's weights. Not with a base in fp32."""
+    monkeypatch.setattr(memory, "free_bytes", lambda device: 24.5e9 if device == "cuda" else 64e9)
+    told, machine = recipe("recipes/math_qwen2.5_7b")
+    lora = {"rank": 16, "base_precision": base}
+    settings = told.changed(engine="torch", sampling_engine="transformers", lora=lora)
+    machine = machine.changed(devices=1, activation_checkpointing=True, micro_batch_tokens=4096, sampling_batch=32)
+    needs = estimate(shape(QWEN_7B), settings, machine, 1)
+    check_fits("7B", needs, "cuda")
+    held = next(one for one in needs.device if one.phase == "export").parts["weights"]
+    assert held == pytest.approx(weights + 4 * 40_370_176, rel=0.01)  # adapters in fp32
+    whole = settings.changed(lora={"rank": 16})
+    with pytest.raises(InputError, match=r"weights 30\.6"):
+        check_fits("7B", estimate(shape(QWEN_7B), whole, machine, 1), "cuda")
+
+
 @pytest.mark.parametrize("size", ["1.5b", "7b"])
 def test_other_recipes_of_the_paper_fit_their_card(size: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "free_bytes", lambda device: CARD if device == "cuda" else 1e12)

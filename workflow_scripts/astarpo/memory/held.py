@@ -67,7 +67,7 @@ def _torch(shape: ModelShape, work: Workload, machine: MachineSettings) -> Held:
     whole = shape.parameters
     trained = whole if work.adapters is None else work.adapters
     weights = {
-        WEIGHTS: 4 * (whole + (work.adapters or 0)),
+        WEIGHTS: _base(shape, work) + 4 * (work.adapters or 0),
         REFERENCE: 4 * whole if work.adapters is None else 0,
         CRITIC: 4 * shape.body if work.critic else 0,
         LAGGED: 4 * trained if work.lagged else 0,
@@ -78,6 +78,13 @@ def _torch(shape: ModelShape, work: Workload, machine: MachineSettings) -> Held:
     step = {TRANSIENT: 8 * largest if machine.device == "cpu" else 0, LAGGED: 4 * trained if work.lagged else 0}
     export = {TRANSIENT: exported_bytes(shape, work)} if machine.device == "cpu" else {}
     return Held(together(weights), together(weights, states), {}, together(step), together(export))
+
+
+def _base(shape: ModelShape, work: Workload) -> float:
+    """Bytes of the policy's weights, or of those beside adapters: NF4 takes 4 bits, and 4 bytes for each 64 weights."""
+    if work.base_precision == "nf4":
+        return (0.5 + 4 / 64) * shape.linear + 2 * (shape.parameters - shape.linear)
+    return (4 if work.base_precision == "float32" else 2) * shape.parameters
 
 
 def exported_bytes(shape: ModelShape, work: Workload) -> float:
