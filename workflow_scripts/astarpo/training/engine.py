@@ -78,9 +78,8 @@ class TorchEngine:
         method = METHODS[settings.method]
         self.unit = normaliser_of(settings.method, settings.hyperparameters)
         self.norm_factor = norm_factor(settings)
-        self.critic: Critic | None = None
-        if method.needs_critic:
-            self.critic = Critic(critic_base or reference.model, settings, copied=critic_base is None)
+        base = critic_base or reference.model
+        self.critic = Critic(base, settings, copied=critic_base is None) if method.needs_critic else None
         if self.critic is not None and policy.model.is_gradient_checkpointing:
             model_setup.recompute_activations(self.critic.module.body)
         self.lagged = LaggedWeights(policy.model) if method.anchor == "lagged" else None
@@ -273,12 +272,9 @@ class TorchEngine:
         return autocast(self.policy.model.device.type, self.settings.precision)
 
     def full_weights(self) -> dict[str, Tensor]:
-        """Return the policy's whole fp32 weights by name, with LoRA only the adapters'; a collective call.
-
-        Only the first process needs them, so engines that spread weights return none in the others.
-        """
-        weights: dict[str, Tensor] = self.policy.model.state_dict()
-        return {name: weight for name, weight in weights.items() if self.settings.lora is None or MARK in name}
+        """Return the whole fp32 weights by name, with LoRA the adapters'; spread ones in the first process only."""
+        named = self.policy.model.state_dict().items()
+        return {name: weight for name, weight in named if self.settings.lora is None or MARK in name}
 
     def save_shards(self, folder: Path) -> None:
         """Write each process's shards to the folder of a checkpoint; this engine has none."""
@@ -291,9 +287,7 @@ class TorchEngine:
         state: EngineState = {"model": self.full_weights(), "optimizer": self.optimizer.state_dict()}
         if self.critic is not None:
             state["critic"] = self.critic.state()
-        if self.lagged is not None:
-            state["lagged"] = self.lagged.weights
-        return state
+        return state if self.lagged is None else {**state, "lagged": self.lagged.weights}
 
     def load_state(self, state: EngineState) -> None:
         """Restore the state from a checkpoint; the reference stays as loaded."""
