@@ -49,8 +49,8 @@ def train(
         update(engine, settings, drawn, number, phase)
     with phase("export"):
         weights = engine.full_weights()
-        policy, whole = _exportable(engine.policy, folder, settings.lora, False, weights)
         if world.is_first:
+            policy, whole = _exportable(engine.policy, folder, settings.lora, False, weights)
             policy.save(out, whole)
 
 

@@ -22,8 +22,12 @@ class Recording(deepspeed_engine.DeepSpeedEngine):
     gradients: list[dict[str, Any]]
     exact_sums: list[dict[str, Any]]
 
-    def __init__(self, *args: Any, **named: Any) -> None:
-        super().__init__(*args, **named)
+    def __init__(self, policy: Any, reference: Any, *args: Any) -> None:
+        critic_base = args[-1]
+        loaded = [one for one in (policy.model, reference.model, critic_base) if one is not None]
+        self.read = [sum(map(held_of, model.parameters())) for model in loaded]
+        super().__init__(policy, reference, *args)
+        self.buffers = {name: buffer.clone() for name, buffer in policy.model.named_buffers()}
         self.sums: dict[str, Any] = {}
         for name, weight in self.policy.model.named_parameters():
             if weight.requires_grad:
@@ -40,6 +44,11 @@ class Recording(deepspeed_engine.DeepSpeedEngine):
         self.exact_sums.append(self.sums)
         self.sums = {}
         return super()._step()
+
+
+def held_of(weight: Any) -> int:
+    """Numbers of a weight that this process has."""
+    return int((weight.ds_tensor if hasattr(weight, "ds_tensor") else weight).numel())
 
 
 def config_that_spreads_all(*args: Any) -> dict[str, Any]:
@@ -82,11 +91,16 @@ def run(one: dict[str, Any], folder: str, world: World, out: Path) -> None:
     made = trainer(folder, world, *told)
     history = made.run(scratch)
     weights = made.engine.full_weights()
+    gathered = world.gather(len(weights))
     if world.is_first:
         torch.save(
             {
                 "metrics": json.dumps(history.metrics),
                 "weights": weights,
+                "gathered": gathered,
+                "read": made.engine.read,
+                "buffers": made.engine.buffers,
+                "whole": made.engine.whole is not None,
                 "gradients": Recording.gradients,
                 "exact_sums": Recording.exact_sums,
                 "chunks": sorted(CHUNKS.sizes),

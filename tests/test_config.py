@@ -227,7 +227,9 @@ def test_a_training_depends_on_its_own_method_and_engines():
     assert training_files(references__tiny__sampling_engine="vllm") - usual == lora | vllm
     assert training_files(**{f"{RUN}__lora": {"rank": 4}}) - usual == lora
     assert training_files(**{f"{RUN}__value_update": "running"}) - usual == {"astarpo/stage_one/values.py"}
-    spread = {f"astarpo/training/deepspeed/{name}.py" for name in ("critic", "engine", "modules", "optimizer")}
+    spread = {
+        f"astarpo/training/deepspeed/{name}.py" for name in ("critic", "engine", "loading", "modules", "optimizer")
+    }
     assert training_files(**{f"{RUN}__engine": "deepspeed"}) - usual == spread
 
 

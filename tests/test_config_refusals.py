@@ -175,6 +175,18 @@ HELD_OUT = "benchmarks__held_dash_out"
             {f"{RUN}__benchmarks": ["held-out", "held-out"]},
             "benchmarks = ['held-out', 'held-out']: 'held-out' is listed twice; list it once",
         ),
+        (
+            {f"{RUN}__lora": {"base_precision": "bfloat16"}},
+            "lora.base_precision = 'bfloat16': needs references.tiny.precision 'bfloat16', but it is 'float32'",
+        ),
+        (
+            {
+                f"{RUN}__lora": {"base_precision": "nf4"},
+                f"{RUN}__engine": "deepspeed",
+                "references__tiny__precision": "bfloat16",
+            },
+            "lora.base_precision = 'nf4': needs engine 'torch', but it is 'deepspeed'",
+        ),
         ({f"{RUN}__lora": {"targets": []}}, "lora.targets = []: must not be empty or hold an empty name"),
         ({f"{HELD_OUT}__protocols": {}}, "benchmarks.held-out.protocols = {}: must not be empty"),
         ({"figures__accuracy__runs": []}, "figures.accuracy.runs = []: must not be empty"),

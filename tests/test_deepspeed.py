@@ -184,8 +184,9 @@ def test_every_process_samples_with_its_own_vllm(tmp_path):
         metrics, weights, _ = result(tmp_path, name)
         assert len(metrics) == 5 and all(row["sampler_gap_mean"] < 1e-3 for row in metrics)
         assert metrics[-1]["kl_per_sequence"] > 1e-4
-        kept = torch.equal(weights["model.norm.weight"], before["model.norm.weight"])
-        assert kept == (name == "vllm-lora")
+        assert not torch.load(tmp_path / f"{name}.pt")["whole"]  # weights are pushed one after another
+        if name == "vllm":
+            assert not torch.equal(weights["model.norm.weight"], before["model.norm.weight"])
 
 
 def result(out: Path, name: str) -> tuple[list[dict[str, Any]], dict[str, Any], list[dict[str, Any]]]:
@@ -198,7 +199,8 @@ def plain(folder: Path, scratch: Path, **changes: Any) -> tuple[list[dict[str, A
     machine = case.MACHINE.changed(**MACHINE)
     made = case.trainer(folder, machine=machine, **{**SETTINGS, **changes})
     history = made.run(scratch)
-    return history.metrics, dict(made.engine.policy.model.named_parameters())
+    named = made.engine.policy.model.named_parameters()
+    return history.metrics, {name: weight for name, weight in named if weight.requires_grad}
 
 
 def assert_same(found: Any, expected: Any, tolerance: float) -> None:
@@ -211,8 +213,33 @@ def assert_same(found: Any, expected: Any, tolerance: float) -> None:
                 assert row[name] is None
             else:
                 assert row[name] == pytest.approx(value, abs=tolerance), name
+    assert weights.keys() == wanted_weights.keys()
     for name, weight in wanted_weights.items():
         assert torch.allclose(weights[name], weight, atol=tolerance), name
+
+
+def test_only_the_first_process_gathers_whole_weights(out):
+    """Of adapters and their base, only the adapters."""
+    for name in ("zero-0", "zero-2", "zero-3", "lora-2", "bfloat16-3"):
+        assert torch.load(out / f"{name}.pt")["gathered"] == [len(result(out, name)[1]), 0], name
+    assert all("lora_" in name for name in result(out, "lora-2")[1])
+
+
+def test_zero_3_shards_models_while_they_are_read(out, tiny_policy):
+    """Policy, reference and critic; when DeepSpeed's engine is made, each process has half of every weight."""
+    sizes = [weight.numel() for weight in tiny_policy.model.parameters()]
+    half = sum(-(-size // 2) for size in sizes)
+    assert torch.load(out / "zero-2.pt")["read"] == [sum(sizes)] * 2
+    assert torch.load(out / "zero-3.pt")["read"] == torch.load(out / "bfloat16-3.pt")["read"] == [half] * 2
+    assert torch.load(out / "ppo-3.pt")["read"] == [half] * 3
+
+
+@pytest.mark.parametrize("name", ["bfloat16", "bfloat16-3"])
+def test_buffers_are_not_rounded_with_the_weights(out, tiny_policy, name):
+    buffers = torch.load(out / f"{name}.pt")["buffers"]
+    assert "model.rotary_emb.inv_freq" in buffers
+    for key, buffer in tiny_policy.model.named_buffers():
+        assert buffers[key].dtype == torch.float32 and torch.equal(buffers[key], buffer), key
 
 
 @pytest.fixture(scope="module")

@@ -67,15 +67,6 @@ def test_a_resumed_training_has_all_of_them_to_the_bit(whole, tiny_folder, tmp_p
     assert all(torch.equal(found[step], whole[0].weights_after[step]) for step in STEPS)
 
 
-def test_with_lora_only_the_adapters_are_kept(tmp_path):
-    """Their merging needs nothing else, and the other weights are the reference's."""
-    weights = {"q.lora_A.default.weight": torch.ones(2), "q.base_layer.weight": torch.ones(3)}
-    engine = SimpleNamespace(world=World(), full_weights=lambda: weights)
-    made = KeptSteps([5], adapters_only=True)
-    made.update(5, engine, tmp_path)
-    assert list(load_weights(path_of(tmp_path, 5))) == ["q.lora_A.default.weight"]
-
-
 def test_weights_that_are_not_finite_are_not_kept(tmp_path):
     engine = SimpleNamespace(world=World(), full_weights=lambda: {"q": torch.tensor([1.0, float("nan")])})
     with pytest.raises(FloatingPointError, match="q"):

@@ -82,6 +82,13 @@ def test_plain_weights_are_those_of_the_exported_policy(tiny_folder, trained):
     assert {name.split(".")[-2] for name in moved} == {"q_proj", "down_proj"}
 
 
+def test_only_the_adapters_are_kept_and_saved(trained):
+    """Merging and resuming need nothing else: the other weights are in the reference's folder."""
+    engine = trained[0].engine
+    adapters = {name for name, weight in engine.policy.model.named_parameters() if weight.requires_grad}
+    assert engine.full_weights().keys() == engine.state()["model"].keys() == adapters
+
+
 def test_stopped_and_resumed_ends_as_it_would_have(tiny_folder, trained, tmp_path):
     _, expected = trained
     folder = tmp_path / "again"

@@ -202,7 +202,7 @@ def test_a_tied_head_that_is_not_pushed_is_caught(pair, monkeypatch):
     disturb(policy.model, "embed")
     everything = policy.model.state_dict()
     del everything["lm_head.weight"]
-    monkeypatch.setattr(policy.model, "state_dict", lambda: everything)
+    monkeypatch.setattr(policy.model, "state_dict", lambda **_: everything)
     sampler.weights_changed()
     asked = requests(policy)
     found = gap(policy, asked, sampler.sample(asked, T1))

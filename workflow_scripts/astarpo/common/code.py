@@ -27,7 +27,7 @@ OPTIONAL = frozenset(
         "astarpo.sampling.vllm_process",
         "astarpo.sampling.vllm_weights",
         "astarpo.stage_one.values",
-        "astarpo.training.deepspeed.engine",
+        "astarpo.training.deepspeed.loading",
     }
 )
 FINGERPRINT = "ASTARPO_CODE"  # the environment variable by which the launcher passes a script its fingerprint

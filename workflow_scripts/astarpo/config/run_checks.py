@@ -10,7 +10,7 @@ from astarpo.config.methods import AStarPORun, ReinforceRun, Run, RunEntry
 from astarpo.config.runs import Config
 from astarpo.config.schema import SelectionEntry, TaskEntry, ValueEntry
 from astarpo.data.settings import DataSource
-from astarpo.objectives import responses_allowed
+from astarpo.objectives import METHODS, responses_allowed
 
 
 def run_errors(config: Config) -> Iterator[str]:
@@ -80,6 +80,8 @@ def engine_errors(config: Config) -> Iterator[str]:
         key = f"runs.{name}"
         if run.compile_model:
             yield from _compile_errors(key, run, config.machine)
+        if run.lora is not None and run.lora.base_precision != "float32":
+            yield from _base_errors(f"{key}.lora.base_precision = '{run.lora.base_precision}'", config, run)
         if run.engine == "torch":
             if processes > 1:
                 yield (
@@ -115,6 +117,18 @@ def check_own_samplers(config: Config, runs: Iterable[str]) -> None:
             "training has a vLLM of its own; make stage 1 or evaluations alone with it (snakemake reference), then set "
             "it to 1 and train; nothing runs again"
         )
+
+
+def _base_errors(key: str, config: Config, run: RunEntry) -> Iterator[str]:
+    """Find trainings in which a base of fewer bits cannot be used."""
+    assert run.lora is not None
+    precision = config.references[run.reference].precision
+    if precision != "bfloat16":
+        yield f"{key}: needs references.{run.reference}.precision 'bfloat16', but it is '{precision}'"
+    if METHODS[run.method].needs_critic:
+        yield f"{key}: the critic of {run.method} is trained from weights in float32; leave it out"
+    if run.lora.base_precision == "nf4" and run.engine != "torch":
+        yield f"{key}: needs engine 'torch', but it is '{run.engine}'; with several devices, set bfloat16"
 
 
 def _compile_errors(key: str, run: Run, machine: Machine) -> Iterator[str]:

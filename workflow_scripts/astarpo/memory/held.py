@@ -67,7 +67,7 @@ def _torch(shape: ModelShape, work: Workload, machine: MachineSettings) -> Held:
     whole = shape.parameters
     trained = whole if work.adapters is None else work.adapters
     weights = {
-        WEIGHTS: 4 * (whole + (work.adapters or 0)),
+        WEIGHTS: _base(shape, work) + 4 * (work.adapters or 0),
         REFERENCE: 4 * whole if work.adapters is None else 0,
         CRITIC: 4 * shape.body if work.critic else 0,
         LAGGED: 4 * trained if work.lagged else 0,
@@ -76,33 +76,54 @@ def _torch(shape: ModelShape, work: Workload, machine: MachineSettings) -> Held:
     largest = shape.largest if work.adapters is None or work.critic else 0
     # An AdamW step on a CPU computes the update of one weight after the other; on a GPU a fused kernel needs nothing.
     step = {TRANSIENT: 8 * largest if machine.device == "cpu" else 0, LAGGED: 4 * trained if work.lagged else 0}
-    export = {} if machine.device != "cpu" or work.adapters is None else {TRANSIENT: 4 * whole}
-    return Held(together(weights), together(weights, states), {}, together(step), export)
+    export = {TRANSIENT: exported_bytes(shape, work)} if machine.device == "cpu" else {}
+    return Held(together(weights), together(weights, states), {}, together(step), together(export))
+
+
+def _base(shape: ModelShape, work: Workload) -> float:
+    """Bytes of the policy's weights, or of those beside adapters: NF4 takes 4 bits, and 4 bytes for each 64 weights."""
+    if work.base_precision == "nf4":
+        return (0.5 + 4 / 64) * shape.linear + 2 * (shape.parameters - shape.linear)
+    return (4 if work.base_precision == "float32" else 2) * shape.parameters
+
+
+def exported_bytes(shape: ModelShape, work: Workload) -> float:
+    """Bytes in the first rank's RAM at export: weights that DeepSpeed gathers, and a base to merge adapters into."""
+    gathered = work.adapters or shape.parameters if work.engine == "deepspeed" else 0
+    return 4.0 * (gathered + (0 if work.adapters is None else shape.parameters))
 
 
 def _spread(shape: ModelShape, work: Workload, machine: MachineSettings, processes: int, bucket: int) -> Held:
     whole, size = shape.parameters, 2 if work.precision == "bfloat16" else 4
     trained = whole if work.adapters is None else work.adapters
-    frozen = 0 if work.adapters is None else size * whole / (processes if machine.zero_stage == 3 else 1)
+    part = size * whole / (processes if machine.zero_stage == 3 else 1)  # of a model as it is read
+    frozen, reference = (part, 0.0) if work.adapters is not None else (0.0, part)
+    # With ZeRO 3, `generate` needs a whole copy, and so do lagged weights. vLLM takes weights one after another.
+    needs_copy = machine.zero_stage == 3 and (work.sampling_engine == "transformers" or work.lagged)
+    copied = size * (whole + (work.adapters or 0)) if needs_copy else 0
+    reading = 2 * size * shape.largest if machine.zero_stage == 3 else 0  # from the file, and to the other processes
     engines = {"": _engine(shape, trained, size, machine, processes, bucket)}
     if work.critic:
         engines[CRITIC] = _engine(shape, shape.body, size, machine, processes, bucket)
-    others = {
-        WEIGHTS: frozen + (size * (whole + (work.adapters or 0)) if machine.zero_stage == 3 else 0),
-        REFERENCE: size * whole if work.adapters is None else 0,
-        LAGGED: size * trained if work.lagged else 0,
-    }
-    loaded = 4 * whole * ((1 if work.adapters is not None else 2) + (1 if machine.zero_stage == 3 else 0))
-    load = {WEIGHTS: loaded, CRITIC: 4 * shape.body if work.critic else 0}
-    converted = together({WEIGHTS: frozen, REFERENCE: loaded - 4 * whole}, *(one.load for one in engines.values()))
-    own_ram = 4 * (whole + (whole if work.adapters is not None else 0))  # full_weights and `merged`, in every rank
+    # Weights of the reference that its last pass gathered too early.
+    ahead = size * min(whole, PREFETCHED) if machine.zero_stage == 3 and work.adapters is None else 0
+    host = {}
+    if machine.offload_parameters:
+        host, frozen, reference = {WEIGHTS: frozen, REFERENCE: reference}, 0.0, 0.0
+        part = 0.0 if machine.device != "cpu" else part
+    others = {WEIGHTS: frozen + copied, REFERENCE: reference, LAGGED: size * trained if work.lagged else 0}
+    others[TRANSIENT] = ahead
+    if machine.device == "cpu":
+        others, host = together(others, host), {}
+    load = {WEIGHTS: part + copied, REFERENCE: reference, CRITIC: part if work.critic else 0, TRANSIENT: reading}
+    converted = together({WEIGHTS: frozen + copied, REFERENCE: reference}, *(one.load for one in engines.values()))
     return Held(
         max(together(load), converted, key=lambda parts: sum(parts.values())),
         together(others, *(_named(name, one.between) for name, one in engines.items())),
         together(*(_named(name, one.update) for name, one in engines.items())),
         max((one.step for one in engines.values()), key=lambda parts: sum(parts.values())),
-        {TRANSIENT: own_ram} if machine.device == "cpu" else {},
-        together(*(one.host for one in engines.values())),
+        {TRANSIENT: exported_bytes(shape, work)} if machine.device == "cpu" else {},
+        together(host, *(one.host for one in engines.values())),
     )
 
 
@@ -130,6 +151,8 @@ def _engine(shape: ModelShape, trained: int, size: int, machine: MachineSettings
     if stage == 0:
         making = 14 * share + 8 * shape.largest if size == 2 else 0
     load = weights + masters + making + kept_gradients + ahead
+    if machine.offload_optimizer and machine.device != "cpu":
+        load = (0 if machine.offload_parameters else weights) + ahead
     on_gpu = {
         WEIGHTS: weights,
         OPTIMIZER: masters + 8 * share,

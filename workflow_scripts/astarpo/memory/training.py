@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from astarpo.common.machine import MachineSettings
 from astarpo.memory.activations import SIZE, backward_transient, forward_transient, kept, read_tokens
-from astarpo.memory.held import BUCKET, Held, held
+from astarpo.memory.held import BUCKET, Held, exported_bytes, held
 from astarpo.memory.logits import SMALL_LOGITS, Logits, logits
 from astarpo.memory.parts import (
     ACTIVATIONS,
@@ -27,6 +27,8 @@ from astarpo.memory.parts import (
 from astarpo.memory.sampling import drawing, vllm_bytes, vllm_host_bytes
 from astarpo.memory.shape import ModelShape
 from astarpo.memory.workload import Workload
+
+FILE = 50_000_000_000  # bytes of a file of a large model, transformers' default
 
 
 def training(
@@ -75,7 +77,7 @@ def training(
 
 
 def _host(shape: ModelShape, work: Workload, machine: MachineSettings, own: Held) -> tuple[Moment, ...]:
-    """RAM of a node: offloaded states, what vLLM moves there, and the whole weights that every rank gathers.
+    """RAM of a node: offloaded states, what vLLM moves there, and the whole weights that the first rank gathers.
 
     Loading takes none: references are stored in fp32, and their files are mapped, which fills the page cache only.
     """
@@ -83,18 +85,16 @@ def _host(shape: ModelShape, work: Workload, machine: MachineSettings, own: Held
     best = weights if work.keeps_best else 0.0
     asleep = vllm_host_bytes(shape, work, machine)
     states = 8.0 * shape.parameters if work.engine == "torch" and work.adapters is None else 0.0
-    gathered = weights if work.engine == "deepspeed" else 0.0
-    merging = weights if work.adapters is not None else 0.0
-    offloaded = own.host
-    each = (
-        Moment("step", together(offloaded, {VLLM: asleep})),
-        Moment("export", together(offloaded, {TRANSIENT: gathered + merging})),
+    written = min(weights, FILE)  # safetensors' copy of what is written
+    step, offloaded = times(
+        machine.devices, (Moment("step", together(own.host, {VLLM: asleep})), Moment("export", own.host))
     )
-    first = (
+    first = {TRANSIENT: exported_bytes(shape, work) + written, BEST: best}
+    return (
+        step,
         Moment("resume", {WEIGHTS: weights, OPTIMIZER: states, BEST: best}),
-        Moment("export", {TRANSIENT: weights, BEST: best}),  # safetensors' copy of what is written
+        Moment("export", together(offloaded.parts, first)),
     )
-    return (*times(machine.devices, each), *first)
 
 
 class _Passes:
@@ -117,6 +117,8 @@ def _passes(shape: ModelShape, work: Workload, machine: MachineSettings) -> _Pas
     tokens = read_tokens(rows, work.length, shared)
     head = _head(shape, work, machine, rows)
     copies = 2.0 * shape.linear if kind == "autocast" else 0.0
+    if work.base_precision == "nf4":  # one matrix at a time
+        copies = 2.0 * shape.hidden * shape.intermediate
     of_layer = 0.0 if again else copies  # recomputed layers do not keep the copies
     graph = kept(shape, kind, rows, work.length, again, frozen, shared)
     backward = backward_transient(shape, kind, tokens, work.length, again, frozen)
@@ -170,9 +172,11 @@ def _saved_logits(shape: ModelShape, work: Workload, machine: MachineSettings, r
 
 
 def _generation(shape: ModelShape, work: Workload, machine: MachineSettings, processes: int) -> list[Parts]:
-    """The moments of sampling; vLLM's memory is counted apart."""
+    """The moments of sampling; vLLM's memory is counted apart, without the weight that is being pushed to it."""
     if work.sampling_engine == "vllm":
-        return [{}]
+        size, merging = SIZE[work.kind] if work.engine == "deepspeed" else 4, work.adapters is not None
+        gathered = work.engine == "deepspeed" and machine.zero_stage == 3
+        return [{TRANSIENT: float(size * shape.largest * (gathered + 2 * merging))}]
     rows = work.sampled_rows(machine, processes)
     drawn = drawing(shape, work.kind, rows, work.prompt_tokens, work.response_tokens)
     if work.kind == "bfloat16" and work.adapters is not None and machine.device == "cpu":

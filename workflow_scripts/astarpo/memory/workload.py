@@ -27,6 +27,7 @@ class Workload:
         keeps_best: whether the best weights so far are kept in RAM.
         entropy_bonus: whether the loss has one.
         adapters: weights of LoRA's matrices; None: all weights are trained.
+        base_precision: of the weights beside the adapters.
         chunk_tokens: response tokens whose logits exist at a time; None: all.
         shared_tokens: that all prompts begin with and that are read once, see `model.shared_prefix`.
     """
@@ -45,6 +46,7 @@ class Workload:
     keeps_best: bool = False
     entropy_bonus: bool = False
     adapters: int | None = None
+    base_precision: Literal["float32", "bfloat16", "nf4"] = "float32"
     chunk_tokens: int | None = 512
     shared_tokens: int = 0
 
@@ -53,7 +55,7 @@ class Workload:
         """How passes compute."""
         if self.precision == "float32":
             return "float32"
-        return "bfloat16" if self.engine == "deepspeed" else "autocast"
+        return "bfloat16" if self.engine == "deepspeed" or self.base_precision != "float32" else "autocast"
 
     @property
     def length(self) -> int:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from astarpo.model.causal_lm import CausalLM
+from astarpo.model.sharding import whole, whole_during_passes
 
 # Chunking fewer logits than this (64 MiB in fp32) saves little, and costs a second pass through the head.
 SMALL_LOGITS = 2**24
@@ -99,14 +99,15 @@ def find_head(model: PreTrainedModel) -> Head | str:
     return head
 
 
-def _relative_logit_error(model: CausalLM, head: Head) -> float:
+def _relative_logit_error(model: PreTrainedModel, head: Head) -> float:
     """Largest difference from the model's logits on eight tokens, relative to the largest logit."""
-    ids_BS = torch.arange(8, device=head.linear.weight.device)[None] % head.linear.weight.shape[0]
-    with torch.no_grad():
+    ids_BS = torch.arange(8, device=head.linear.weight.device)[None] % head.vocabulary
+    weight_VH, bias_V = head.linear.weight, head.linear.bias
+    with torch.no_grad(), whole_during_passes(model):
         expected_SV = model(input_ids=ids_BS, use_cache=False).logits[0].float()
         hidden_SH = model.base_model(input_ids=ids_BS, use_cache=False).last_hidden_state[0]
-        weight_VH, bias_V = head.linear.weight, head.linear.bias
-        actual_SV = _tempered_logits(hidden_SH, weight_VH, bias_V, head, 1.0)
+        with whole([weight_VH, bias_V]):
+            actual_SV = _tempered_logits(hidden_SH, weight_VH, bias_V, head, 1.0)
         if actual_SV.shape != expected_SV.shape:
             return float("inf")
         return float((actual_SV - expected_SV).abs().max() / expected_SV.abs().max().clamp(min=1.0))

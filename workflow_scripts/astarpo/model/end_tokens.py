@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from astarpo.common.errors import InputError
+from astarpo.model.sharding import shape_of
 
 
 def end_token_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, first: int | None = None) -> list[int]:
@@ -68,7 +69,7 @@ def describe_end_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBa
 def vocabulary_size(model: PreTrainedModel) -> int:
     """Number of tokens that a model computes logits for."""
     head = model.get_output_embeddings()
-    return int(model.config.get_text_config().vocab_size if head is None else head.weight.shape[0])
+    return int(model.config.get_text_config().vocab_size if head is None else shape_of(head.weight)[0])
 
 
 def tokenizer_end(tokenizer: PreTrainedTokenizerBase) -> int | None:

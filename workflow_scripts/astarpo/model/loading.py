@@ -1,4 +1,4 @@
-"""Loading models from a local folder or from the hub, in fp32."""
+"""Loading models from a local folder or from the hub."""
 
 from __future__ import annotations
 
@@ -24,22 +24,28 @@ Placed = TypeVar("Placed", bound=torch.nn.Module)
 
 
 def load_policy(
-    folder: str | Path, device: str = "cpu", attention: str | None = None, trust_remote_code: bool = False
+    folder: str | Path,
+    device: str = "cpu",
+    attention: str | None = None,
+    trust_remote_code: bool = False,
+    dtype: torch.dtype = torch.float32,
 ) -> Policy:
-    """Load a local model folder in fp32, the precision of the master weights.
+    """Load a local model folder, by default in fp32, the precision of the master weights.
 
     Args:
         folder: of the model.
         device: where to put it.
         attention: one of transformers' implementations; None: the one that `Policy.save` recorded.
         trust_remote_code: whether the model's own code may run.
+        dtype: of the weights; buffers keep theirs.
 
     Raises:
         InputError: the folder, its model or its tokenizer is missing or unreadable, the attention is unsupported, the
             weights are pickled, or the model has code of its own that is not trusted.
     """
     _check_folder(folder, trust_remote_code)
-    return _from_pretrained(str(Path(folder)), None, device, attention or _saved_attention(folder), trust_remote_code)
+    attention = attention or _saved_attention(folder)
+    return _from_pretrained(str(Path(folder)), None, device, attention, trust_remote_code, dtype)
 
 
 def _saved_attention(folder: str | Path) -> str:
@@ -147,7 +153,14 @@ def load_hub_policy(
     return _from_pretrained(hub_id, revision, device, attention, trust_remote_code)
 
 
-def _from_pretrained(name: str, revision: str | None, device: str, attention: str, trust_remote_code: bool) -> Policy:
+def _from_pretrained(
+    name: str,
+    revision: str | None,
+    device: str,
+    attention: str,
+    trust_remote_code: bool,
+    dtype: torch.dtype = torch.float32,
+) -> Policy:
     hide_progress_bars()
     if device != "cpu" and not torch.cuda.is_available():
         raise InputError(
@@ -163,7 +176,7 @@ def _from_pretrained(name: str, revision: str | None, device: str, attention: st
         check_attention(name, config, attention, trust_remote_code)
         model = AutoModelForCausalLM.from_pretrained(
             name,
-            dtype=torch.float32,
+            dtype=dtype,
             attn_implementation=attention,
             trust_remote_code=trust_remote_code,
             use_safetensors=True,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,9 +12,10 @@ from typing import TYPE_CHECKING, TypeVar
 import torch
 from torch import Tensor
 
-from astarpo.model.loading import load_policy
+from astarpo.model.frozen_base import dequantised, load_base, restore
 from astarpo.model.policy import Policy
 from astarpo.model.settings import Lora
+from astarpo.model.sharding import is_sharded, shape_of, whole
 
 if TYPE_CHECKING:
     from peft.tuners.tuners_utils import BaseTunerLayer
@@ -21,26 +23,35 @@ if TYPE_CHECKING:
 Module = TypeVar("Module", bound=torch.nn.Module)
 MARK = "lora_"  # in the names of the trained matrices
 BASE = "base_layer"  # holds the original weights of a layer with adapters
+QUANTISED = re.compile(r"weight\.(absmax|quant_map|quant_state\.|nested_)")  # how bitsandbytes stores a weight
 
 
 @dataclass(frozen=True)
 class PlainWeight:
-    """A weight and the layer with its adapters, if any.
+    """A weight, sharded or not, and the layer with its adapters, if any.
 
-    The sum is computed on demand, because a second copy of a large model would not fit.
+    The whole weight is gathered, and the sum computed, on demand: a second copy of a large model would not fit.
     """
 
     base: Tensor
     layer: BaseTunerLayer | None = None
 
     def value(self) -> Tensor:
-        """W + alpha / rank B A, or W without adapters."""
+        """W + alpha / rank B A, or W without adapters; a collective call if weights are sharded."""
         if self.layer is None:
-            return self.base
-        total = self.base
-        for adapter in self.layer.active_adapters:
-            total = total + self.layer.get_delta_weight(adapter).detach()
-        return total
+            with whole([self.base]):
+                return dequantised(self.base).detach()
+        adapters = [weight for name, weight in self.layer.named_parameters() if MARK in name]
+        with whole([self.base, *adapters]), torch.no_grad():
+            total = dequantised(self.base).detach()
+            for adapter in self.layer.active_adapters:
+                total = total + self.layer.get_delta_weight(adapter)
+            return total
+
+    def __len__(self) -> int:
+        """Rows of the whole weight."""
+        state = getattr(self.base, "quant_state", None)
+        return shape_of(self.base)[0] if state is None else state.shape[0]
 
 
 def inject(model: torch.nn.Module, lora: Lora, seed: int) -> None:
@@ -68,6 +79,10 @@ def inject(model: torch.nn.Module, lora: Lora, seed: int) -> None:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         inject_adapter_in_model(config, model)
+    if lora.base_precision != "float32":  # peft gives them the base's type
+        for name, weight in model.named_parameters():
+            if MARK in name and not is_sharded(weight):
+                weight.data = weight.data.float()
 
 
 @contextmanager
@@ -93,9 +108,12 @@ def merged(folder: str | Path, lora: Lora, weights: Mapping[str, Tensor], trust_
         trust_remote_code: whether the model's own code may run.
 
     Returns:
-        The policy, with W + alpha / rank B A in place of each W that has adapters, in fp32 on the CPU.
+        The policy, with W + alpha / rank B A in place of each W that has adapters, in fp32 on the CPU; W is rounded as
+        it was in training.
     """
-    policy = load_policy(folder, trust_remote_code=trust_remote_code)
+    policy = load_base(folder, lora, trust_remote_code=trust_remote_code)
+    if lora.base_precision != "float32":
+        restore(policy.model)
     inject(policy.model, lora, seed=0)
     parameters = dict(policy.model.named_parameters())
     with torch.no_grad():
@@ -124,11 +142,11 @@ def plain_weights(model: torch.nn.Module) -> dict[str, PlainWeight]:
     """Return a model's weights as in a model without adapters: merged on demand, tied ones under all their names."""
     layers = dict(_layers(model))
     weights = {}
-    for name, weight in model.state_dict().items():
-        if MARK not in name:
+    for name, weight in model.state_dict(keep_vars=True).items():
+        if MARK not in name and not QUANTISED.search(name):
             layer_name, _, last = name.rpartition(f".{BASE}.")
             adapted = layers.get(layer_name) if last == "weight" else None
-            weights[name.replace(f".{BASE}.", ".")] = PlainWeight(weight.detach(), adapted)
+            weights[name.replace(f".{BASE}.", ".")] = PlainWeight(weight, adapted)
     return weights
 
 

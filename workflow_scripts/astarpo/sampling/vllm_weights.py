@@ -89,7 +89,7 @@ class WeightLink:
             if whole is not None:
                 before = self._fused[whole][: self._fused[whole].index(part)]
                 others = [weights.get(f"{parent}.{other}.{kind}") for other in before]
-                start = sum(len(other.base) for other in others if other is not None)
+                start = sum(len(other) for other in others if other is not None)
                 theirs = self._theirs.get(f"{parent}.{whole}.{kind}")
             yield name, theirs is not None and _same(weight.value(), theirs, start)
 

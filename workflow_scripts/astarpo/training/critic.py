@@ -22,14 +22,15 @@ class Critic:
     """Predicts the future reward from the state before each response token.
 
     Args:
-        base: the model that training starts from; its body is copied without language head and adapters.
+        base: the model that training starts from; its body is used without language head and adapters.
         settings: of the run; the peak learning rate is ``hyperparameters["critic_lr"]``.
+        copied: whether the body is copied; otherwise ``base`` becomes the critic.
     """
 
-    def __init__(self, base: PreTrainedModel, settings: TrainSettings) -> None:
+    def __init__(self, base: PreTrainedModel, settings: TrainSettings, copied: bool = True) -> None:
         self.peak_lr = float(settings.hyperparameters["critic_lr"])
         self.max_grad_norm = settings.max_grad_norm
-        body = copy.deepcopy(base.base_model)
+        body = copy.deepcopy(base.base_model) if copied else base.base_model
         assert isinstance(body, PreTrainedModel), "the body of a transformers model is a transformers model"
         if settings.lora is not None:
             without_adapters(body)

@@ -20,7 +20,7 @@ class ValueModel(torch.nn.Module):
     def __init__(self, body: PreTrainedModel, width: int) -> None:
         super().__init__()
         self.body = body
-        self.head = torch.nn.Linear(width, 1, device=body.device)
+        self.head = torch.nn.Linear(width, 1, device=body.device, dtype=body.dtype)
         # Zeros need no random numbers, and nothing is known about any state at the start.
         torch.nn.init.zeros_(self.head.weight)
         torch.nn.init.zeros_(self.head.bias)

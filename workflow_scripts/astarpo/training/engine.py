@@ -9,12 +9,13 @@ from typing import Literal
 
 import torch
 from torch import Tensor
+from transformers import PreTrainedModel
 
 from astarpo.model.causal_lm import CausalLM
 from astarpo.model.finite import clip_gradients
 from astarpo.model.learning_rate import set_learning_rate
 from astarpo.model.log_probs import Batch, Entropy, token_log_probs
-from astarpo.model.lora import adapters_off
+from astarpo.model.lora import MARK, adapters_off
 from astarpo.model.policy import Policy
 from astarpo.model.precision import autocast
 from astarpo.model.shared_prefix import can_share
@@ -46,6 +47,7 @@ class TorchEngine:
         settings: of the run.
         micro_batch: maximum sequences per pass.
         micro_batch_tokens: maximum tokens per pass, including padding; None: no limit.
+        critic_base: for a critic, a model of its own to make it from; None: a copy of the reference.
     """
 
     world = World()
@@ -57,6 +59,7 @@ class TorchEngine:
         settings: TrainSettings,
         micro_batch: int,
         micro_batch_tokens: int | None = None,
+        critic_base: PreTrainedModel | None = None,
     ) -> None:
         self.policy, self.reference = policy, reference
         self.settings, self.limits = settings, (micro_batch, micro_batch_tokens)
@@ -75,7 +78,8 @@ class TorchEngine:
         method = METHODS[settings.method]
         self.unit = normaliser_of(settings.method, settings.hyperparameters)
         self.norm_factor = norm_factor(settings)
-        self.critic = Critic(reference.model, settings) if method.needs_critic else None
+        base = critic_base or reference.model
+        self.critic = Critic(base, settings, copied=critic_base is None) if method.needs_critic else None
         if self.critic is not None and policy.model.is_gradient_checkpointing:
             model_setup.recompute_activations(self.critic.module.body)
         self.lagged = LaggedWeights(policy.model) if method.anchor == "lagged" else None
@@ -268,8 +272,9 @@ class TorchEngine:
         return autocast(self.policy.model.device.type, self.settings.precision)
 
     def full_weights(self) -> dict[str, Tensor]:
-        """Return the policy's whole fp32 weights by name, in every process."""
-        return dict(self.policy.model.state_dict())
+        """Return the whole fp32 weights by name, with LoRA the adapters'; spread ones in the first process only."""
+        named = self.policy.model.state_dict().items()
+        return {name: weight for name, weight in named if self.settings.lora is None or MARK in name}
 
     def save_shards(self, folder: Path) -> None:
         """Write each process's shards to the folder of a checkpoint; this engine has none."""
@@ -278,17 +283,15 @@ class TorchEngine:
         """Restore what `save_shards` wrote."""
 
     def state(self) -> EngineState:
-        """Return everything needed to resume exactly: weights and optimizer moments."""
-        state: EngineState = {"model": self.policy.model.state_dict(), "optimizer": self.optimizer.state_dict()}
+        """Return everything needed to resume exactly: trained weights and optimizer moments."""
+        state: EngineState = {"model": self.full_weights(), "optimizer": self.optimizer.state_dict()}
         if self.critic is not None:
             state["critic"] = self.critic.state()
-        if self.lagged is not None:
-            state["lagged"] = self.lagged.weights
-        return state
+        return state if self.lagged is None else {**state, "lagged": self.lagged.weights}
 
     def load_state(self, state: EngineState) -> None:
         """Restore the state from a checkpoint; the reference stays as loaded."""
-        self.policy.model.load_state_dict(state["model"])
+        self.policy.model.load_state_dict(state["model"], strict=self.settings.lora is None)
         self.optimizer.load_state_dict(state["optimizer"])
         if self.critic is not None:
             self.critic.load_state(state["critic"])

@@ -18,11 +18,12 @@ from astarpo.common.provenance import TrainingProvenance
 from astarpo.memory.check import check_fits, shape_of_folder
 from astarpo.model.checkpoints import folder_of_world
 from astarpo.model.files import described_folder, trusts_remote_code
+from astarpo.model.frozen_base import load_base
 from astarpo.model.lengths import Length, check_folder
 from astarpo.model.loading import load_policy, load_tokenizer
 from astarpo.model.lora import inject, merged
 from astarpo.model.policy import Policy
-from astarpo.model.settings import Lora
+from astarpo.model.settings import Lora, packages_of
 from astarpo.model.world import World, join_world
 from astarpo.objectives import uses_v_star
 from astarpo.sampling.engines import check_engine, make_sampler
@@ -156,7 +157,7 @@ def _check_memory(
 
 def _packages(settings: TrainSettings) -> list[str]:
     """Return the optional packages that the run needs."""
-    adapters = ["peft"] if settings.lora is not None else []
+    adapters = packages_of(settings.lora)
     return [*adapters, "deepspeed"] if settings.engine == "deepspeed" else adapters
 
 
@@ -178,24 +179,22 @@ def make_engine(
         trust_remote_code: whether the model's own code may run.
 
     Returns:
-        The engine, and the unsharded policy to sample from, which has the newest weights.
+        The engine, and the policy to sample from, which has the newest weights.
     """
-    load = partial(load_policy, folder, machine.device, trust_remote_code=trust_remote_code)
-    policy = load()
+
+    def load(dtype: torch.dtype = torch.float32) -> Policy:
+        return load_policy(folder, machine.device, trust_remote_code=trust_remote_code, dtype=dtype)
+
+    if settings.engine == "deepspeed":
+        from astarpo.training.deepspeed.loading import load_engine
+
+        return load_engine(load, settings, machine, world, seed)
     if settings.lora is None:
-        reference = load()
+        policy, reference = load(), load()
     else:
+        policy = reference = load_base(folder, settings.lora, machine.device, trust_remote_code)
         inject(policy.model, settings.lora, seed)
-        reference = policy
     if machine.activation_checkpointing:
         recompute_activations(policy.model)
-    if settings.engine == "torch":
-        budget = machine.micro_batch, machine.micro_batch_tokens
-        return TorchEngine(policy, reference, settings, *budget), policy
-    from astarpo.training.deepspeed.engine import DeepSpeedEngine
-
-    whole = load() if machine.zero_stage == 3 else None
-    if whole is not None and settings.lora is not None:
-        inject(whole.model, settings.lora, seed)
-    engine = DeepSpeedEngine(policy, reference, settings, machine, world, whole)
-    return engine, whole or policy
+    budget = machine.micro_batch, machine.micro_batch_tokens
+    return TorchEngine(policy, reference, settings, *budget), policy

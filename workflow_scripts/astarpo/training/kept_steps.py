@@ -13,7 +13,6 @@ from astarpo.common.errors import InputError
 from astarpo.common.files import sha256
 from astarpo.common.writing import check_space, new_file
 from astarpo.model.finite import check_weights
-from astarpo.model.lora import MARK
 from astarpo.training.engine import TorchEngine
 
 FOLDER = "kept"
@@ -27,11 +26,10 @@ class KeptSteps:
 
     Args:
         steps: whose weights to keep, in ascending order.
-        adapters_only: leave out the weights that LoRA does not train.
     """
 
-    def __init__(self, steps: Sequence[int], adapters_only: bool = False) -> None:
-        self.steps, self.adapters_only = steps, adapters_only
+    def __init__(self, steps: Sequence[int]) -> None:
+        self.steps = steps
         self.checksums: dict[int, str] = {}
 
     def update(self, step: int, engine: TorchEngine, scratch: Path) -> None:
@@ -49,8 +47,6 @@ class KeptSteps:
         if step not in self.steps:
             return
         weights = engine.full_weights()
-        if self.adapters_only:
-            weights = {name: weight for name, weight in weights.items() if MARK in name}
         check_weights(weights)
         if engine.world.is_first:
             path = path_of(scratch, step)

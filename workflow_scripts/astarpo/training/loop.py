@@ -77,7 +77,7 @@ class Trainer:
         self.prepare = build_prepare(settings.method, settings.hyperparameters)
         self.loss = build_loss(settings.method, settings.hyperparameters, settings.sampling.max_new_tokens)
         self.best = BestWeights()
-        self.kept = KeptSteps(settings.kept_steps(), adapters_only=settings.lora is not None)
+        self.kept = KeptSteps(settings.kept_steps())
         self.statistics = RunningStatistics(prompts, settings.hyperparameters, settings.estimate)
         self.grader = Grader(settings.grading, machine.grading_workers)
         self.validation = Validation(validation, engine, self.grader, settings, seed)
@@ -131,7 +131,7 @@ class Trainer:
         return self.history
 
     def exported(self) -> tuple[int, dict[str, Tensor]]:
-        """Return the step to export and its whole weights by name; only the first process has those of an earlier one.
+        """Return the step to export and its trained weights by name, whole, in the first process; others may have none.
 
         Every process must call this.
         """

@@ -73,6 +73,7 @@ def workload_of(settings: TrainSettings, shape: ModelShape, lengths: PromptLengt
         keeps_best=keep is not None and keep.best is not None,
         entropy_bonus=settings.entropy_coefficient > 0,
         adapters=None if lora is None else shape.adapters(lora.rank, lora.targets),
+        base_precision="float32" if lora is None else lora.base_precision,
         chunk_tokens=settings.log_prob_chunk_tokens,
         shared_tokens=known.shared,
     )

@@ -21,7 +21,7 @@ VLLM_MODULES = (
     "astarpo.sampling.vllm_weights",
     "astarpo.model.lora",
 )
-DEEPSPEED_MODULES = ("astarpo.training.deepspeed.engine",)
+DEEPSPEED_MODULES = ("astarpo.training.deepspeed.loading",)
 LORA_MODULES = ("astarpo.model.lora",)
 ESTIMATE_MODULES = ("astarpo.stage_one.values",)
 

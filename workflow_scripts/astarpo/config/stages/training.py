@@ -26,6 +26,7 @@ from astarpo.config.stages.modules import (
 )
 from astarpo.config.stages.stage import Inputs, Stage, Wildcards
 from astarpo.data.settings import PromptSettings
+from astarpo.model.settings import packages_of
 from astarpo.objectives import METHODS
 from astarpo.sampling.settings import PolicySettings, how_to_sample
 from astarpo.stage_one.settings import EstimateSettings
@@ -100,7 +101,7 @@ def _packages(config: Config, wildcards: Wildcards) -> tuple[str, ...]:
     return (
         *sampling_packages(config, run.reference),
         *(("deepspeed",) if run.engine == "deepspeed" else ()),
-        *(("peft",) if run.lora is not None else ()),
+        *packages_of(run.lora),
     )
 
 

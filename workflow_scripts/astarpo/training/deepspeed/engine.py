@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
+from transformers import PreTrainedModel
 
 from astarpo.common.errors import InputError
 from astarpo.common.machine import MachineSettings
+from astarpo.model import sharding
 from astarpo.model.log_probs import Batch, Entropy
 from astarpo.model.policy import Policy
 from astarpo.model.world import World
@@ -37,11 +39,13 @@ class DeepSpeedEngine(TorchEngine):
     has the same summands as with one process, in another order.
 
     Args:
-        policy, reference, settings: as for `TorchEngine`; in bfloat16 both models' weights become bfloat16, and
-            DeepSpeed keeps the fp32 master weights. Every process has the whole reference.
+        policy, reference, settings: as for `TorchEngine`, with weights in the precision of passes; DeepSpeed makes the
+            fp32 master weights. With ZeRO 3 both are sharded, otherwise every process has the whole reference.
         machine: micro-batches, ZeRO stage, offload.
         world: the processes of this training.
-        whole: with ZeRO 3, an unsharded copy of the policy to sample from, refreshed after each step.
+        whole: with ZeRO 3, an unsharded copy of the policy to sample from, refreshed after each step; None if what
+            samples takes weights one after another.
+        critic_base: see `TorchEngine`; sharded with ZeRO 3.
     """
 
     def __init__(
@@ -52,22 +56,23 @@ class DeepSpeedEngine(TorchEngine):
         machine: MachineSettings,
         world: World,
         whole: Policy | None = None,
+        critic_base: PreTrainedModel | None = None,
     ) -> None:
-        super().__init__(policy, reference, settings, machine.micro_batch, machine.micro_batch_tokens)
+        limits = machine.micro_batch, machine.micro_batch_tokens
+        super().__init__(policy, reference, settings, *limits, critic_base)
         self.world, self.stage, self.whole = world, machine.zero_stage, whole
         self.share_prefix = False  # the policy's passes go through DeepSpeed, which knows nothing of it
         self.in_bfloat16 = settings.precision == "bfloat16"
         model: torch.nn.Module = policy.model
+        self.reference_engine: deepspeed.DeepSpeedEngine | None = None
         if self.stage == 3:
             model = ScoredModel(policy.model, self.head_of.get("policy"))
+            if reference is not policy:
+                frozen = ScoredModel(reference.model, self.head_of.get("reference"))
+                self.reference_engine = optimizer.initialize_frozen(frozen, settings, machine)
         self.engine, self.optimizer = optimizer.initialize(model, settings, machine)
         if self.critic is not None:
             self.critic = SpreadCritic(self.critic, settings, machine)
-        # Use DeepSpeed's dtype for each weight, so that equal weights give equal log-probabilities. Buffers stay as is.
-        for other in filter(None, (reference, whole)):
-            pairs = zip(other.model.parameters(), policy.model.parameters(), strict=True)
-            for weight, trained_weight in pairs:
-                weight.data = weight.data.to(trained_weight.dtype)
         self._refresh_whole()
         if self.lagged is not None:
             self._lag(whole or policy)
@@ -85,8 +90,9 @@ class DeepSpeedEngine(TorchEngine):
     ) -> tuple[Tensor, Tensor | None]:
         if self.stage < 3:
             return super()._score(which, batch, entropy, small_logits)
-        if which == "policy" or (which == "reference" and self.settings.lora is not None):
-            scores: tuple[Tensor, Tensor | None] = self.engine(
+        if which != "lagged":
+            spread = self.engine if which == "policy" else self.reference_engine or self.engine
+            scores: tuple[Tensor, Tensor | None] = spread(
                 batch=batch,
                 temperature=self.settings.sampling.temperature,
                 entropy=entropy,
@@ -138,22 +144,24 @@ class DeepSpeedEngine(TorchEngine):
 
     def _whole_weight(self, weight: Tensor) -> Tensor:
         """Return a whole parameter, in the precision of forward passes."""
-        import deepspeed
-
-        if self.stage < 3:
+        with sharding.whole([weight]):
             return weight.detach()
-        with deepspeed.zero.GatheredParameters([weight]):
-            return weight.detach().clone()
 
     def full_weights(self) -> dict[str, Tensor]:
-        """Return the whole fp32 master weights by name; a collective call."""
+        """Return the whole fp32 master weights by name, in RAM of the first process only; see `TorchEngine`.
+
+        They are gathered one after another, so that the others hold a single one, for a moment.
+        """
         from deepspeed.utils import safe_get_full_fp32_param
 
         weights = {}
         for name, weight in self.policy.model.named_parameters():
+            if not weight.requires_grad:  # LoRA's base, which is still in the reference's folder
+                continue
             master = safe_get_full_fp32_param(weight) if self.stage == 3 or self.in_bfloat16 else None
             whole = self._whole_weight(weight) if master is None else master
-            weights[name] = whole.float().cpu().clone()
+            if self.world.is_first:
+                weights[name] = whole.to("cpu", torch.float32, copy=True)
         return weights
 
     def save_shards(self, folder: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from deepspeed import DeepSpeedEngine
 
 
-def deepspeed_config(settings: TrainSettings, machine: MachineSettings) -> dict[str, object]:
+def deepspeed_config(settings: TrainSettings, machine: MachineSettings) -> dict[str, Any]:
     """Return DeepSpeed's configuration.
 
     Batch sizes are 1, because our engine marks the last pass before a step, and normalises each micro-batch by the
@@ -77,6 +77,24 @@ def initialize(
         model=model, model_parameters=trained, config=deepspeed_config(settings, machine)
     )
     return engine, optimizer
+
+
+def initialize_frozen(model: torch.nn.Module, settings: TrainSettings, machine: MachineSettings) -> DeepSpeedEngine:
+    """Wrap a model that is not trained, whose weights ZeRO 3 gathers for each pass.
+
+    Args:
+        model: none of its weights has ``requires_grad``.
+        settings, machine: see `deepspeed_config`.
+    """
+    import deepspeed
+
+    config = deepspeed_config(settings, machine)
+    zero_settings = {key: value for key, value in config["zero_optimization"].items() if key != "offload_optimizer"}
+    # By default up to 10^9 weights would stay gathered during the updates, for the next pass.
+    zero_settings["stage3_max_reuse_distance"] = 0
+    of_frozen = {key: config[key] for key in ("train_micro_batch_size_per_gpu", "gradient_accumulation_steps", "bf16")}
+    engine, *_ = deepspeed.initialize(model=model, config={**of_frozen, "zero_optimization": zero_settings})
+    return engine
 
 
 def step(engine: DeepSpeedEngine) -> float:
