@@ -23,7 +23,7 @@ torch = { $(call pip_locked,$(1),torch-cpu) || $(call locked,$(1),torch-gpu); }
 # $(call from_locks,COMMAND,COMMAND): the second one, which takes what pip finds for the pins, if HASHES=no.
 from_locks = $(if $(filter no,$(HASHES)),$(2),$(1))
 
-.PHONY: help demo demo-llm plan doctor watch install install-gpu test mutants faults test-vllm test-deepspeed test-slurm test-trl bench load format audit sbom
+.PHONY: help demo demo-llm plan doctor watch install install-gpu test mutants faults test-vllm test-deepspeed test-slurm test-trl smoke-gpu bench load format audit sbom
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(firstword $(MAKEFILE_LIST))
@@ -77,6 +77,11 @@ test-vllm: .venv-engines/installed ## test sampling with vLLM on this CPU, in a 
 test-deepspeed: .venv-engines/installed ## test training with DeepSpeed in two processes on this CPU, in the environment of test-vllm
 	OMP_NUM_THREADS=1 .venv-engines/bin/python -m pytest tests/test_deepspeed.py tests/test_lora.py tests/test_memory_measured.py
 	.venv-engines/bin/python tests/faults --only deepspeed --count 2
+
+smoke-gpu: ## run every engine for real on one NVIDIA card, in at most ten minutes; without a card it says so
+	@if nvidia-smi --list-gpus 2>/dev/null | grep -q '^GPU '; then \
+		$(MAKE) --no-print-directory .venv-gpu/installed && .venv-gpu/bin/python bench/smoke_gpu.py; \
+	else $(PYTHON) bench/smoke_gpu.py; fi
 
 test-trl: .venv-trl/installed ## test A*-PO and GRPO against TRL's trainers, in a separate environment
 	.venv-trl/bin/python -m pytest tests/test_trl.py
