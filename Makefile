@@ -72,7 +72,7 @@ faults: install .venv/installed-tests ## kill, disturb and damage every stage, a
 	python tests/faults --jobs $(CORES) $(if $(COUNT),--count $(COUNT),$(if $(filter ci,$(SHARE)),--count 24))
 
 test-vllm: .venv-engines/installed ## test sampling with vLLM on this CPU, in a separate environment
-	OMP_NUM_THREADS=1 .venv-engines/bin/python -m pytest tests/test_vllm_engine.py
+	OMP_NUM_THREADS=1 .venv-engines/bin/python -m pytest tests/test_vllm_engine.py tests/test_smoke_gpu.py
 
 test-deepspeed: .venv-engines/installed ## test training with DeepSpeed in two processes on this CPU, in the environment of test-vllm
 	OMP_NUM_THREADS=1 .venv-engines/bin/python -m pytest tests/test_deepspeed.py tests/test_lora.py tests/test_memory_measured.py

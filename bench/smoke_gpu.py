@@ -327,7 +327,7 @@ def outcome_of(check: Check, smoke: Smoke) -> tuple[str, str]:
     if missing:
         return "skipped", f"{', '.join(missing)} is not installed"
     if time.monotonic() > smoke.deadline:
-        return "skipped", "the time is over (--minutes)"
+        return "FAILED", "not reached when the time was over (--minutes)"
     try:
         return "passed", check.run(smoke)
     except Skipped as reason:

@@ -85,3 +85,24 @@ def test_the_table_has_the_numbers_of_the_files(tmp_path: Path) -> None:
     row = smoke_table.row_of("mine", tmp_path, 4 * 2**20)  # the first step, of 1,000 tokens, does not count
     assert row.speeds == {"generate": 20.0, "reference": None, "update": 160.0}
     assert smoke_table.table([row])[1].split() == ["mine", "20", "-", "160", "3", "4", "0.75"]
+
+
+def test_a_check_that_is_not_reached_in_time_is_no_success(tmp_path: Path) -> None:
+    smoke = smoke_gpu.Smoke(tmp_path, "cpu", time.monotonic() - 1)
+    assert smoke_gpu.outcome_of(smoke_gpu.Check("late", smoke_gpu.model), smoke)[0] == "FAILED"
+
+
+def test_the_real_vllm_samples(tmp_path: Path) -> None:
+    """A part of what runs on a card, on this CPU: a model is made, vLLM samples from it, and torch agrees."""
+    pytest.importorskip("vllm", reason="vLLM is not installed; `make test-vllm` installs and tests it")
+    done = subprocess.run(
+        [
+            *(sys.executable, str(ROOT / "bench/smoke_gpu.py"), "--device", "cpu"),
+            *("--only", "sampling, vLLM", "--folder", str(tmp_path)),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "nats per token" in done.stdout and done.stdout.splitlines()[-2].startswith("2 passed, 0 failed, 0 skipped")
