@@ -52,12 +52,14 @@ class Steps:
         checkpointing: whether activations are recomputed.
         chunked: whether logits are computed in chunks although they are few.
         beginning: tokens that all prompts share, so many that they are read once.
+        micro_batch: rows; four are needed for a prompt to be read once for its group.
     """
 
     changes: dict[str, Any]
     checkpointing: bool = False
     chunked: bool = False
     beginning: int = 0
+    micro_batch: int = case.MACHINE.micro_batch
 
 
 STEPS = {
@@ -75,7 +77,7 @@ STEPS = {
     "chunks": Steps({}, chunked=True),
     "chunks-entropy": Steps({"entropy_coefficient": 0.01}, chunked=True),
     "shared-beginning": Steps({}, beginning=20),
-    "shared-prompts": Steps({**GROUPS, "method": "grpo", "hyperparameters": GRPO}, beginning=20),
+    "shared-prompts": Steps({**GROUPS, "method": "grpo", "hyperparameters": GRPO}, beginning=20, micro_batch=4),
     "checkpointing": Steps({}, checkpointing=True),
     "ppo-checkpointing": Steps({"method": "ppo", "hyperparameters": PPO}, checkpointing=True),
     "lora": Steps({"lora": LORA}),
@@ -109,7 +111,7 @@ COSTS = {
     "chunks": (19, 32),
     "chunks-entropy": (19, 32),
     "shared-beginning": (11, 64),
-    "shared-prompts": (14, 63),
+    "shared-prompts": (10, 33),
     "checkpointing": (19, 32),
     "ppo-checkpointing": (40, 31),
     "lora": (19, 32),
@@ -148,7 +150,7 @@ def on_second(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 def two_steps(folder: Path, steps: Steps, grader: Grader, counts: Counts | None = None) -> tuple[Any, list[Any]]:
     """Make a training's first two steps; the counts are those of the second, without drawing."""
-    machine = case.MACHINE.changed(activation_checkpointing=steps.checkpointing)
+    machine = case.MACHINE.changed(activation_checkpointing=steps.checkpointing, micro_batch=steps.micro_batch)
     # AdamW must not make large differences of small ones where a gradient is nearly 0, hence epsilon.
     changes = {"sampling": SHORT, "validate_every": 99, "adam_eps": 1e-4, **SINGLE, **steps.changes}
     made = case.trainer(folder, machine=machine, **changes)
