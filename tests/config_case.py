@@ -59,6 +59,6 @@ def with_run(**keys: Any) -> dict[str, Any]:
     """The default configuration with its one run replaced by one of another method."""
     raw = copy.deepcopy(DEFAULT)
     base = raw["runs"].pop("a-star-po")
-    kept = {key: base[key] for key in base if key not in ("value", "beta2", "method")}
+    kept = {key: base[key] for key in base if key not in ("value", "value_scale", "beta2", "method")}
     raw["runs"]["mine"] = {**kept, **keys}
     return raw

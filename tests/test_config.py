@@ -241,7 +241,7 @@ def test_a_run_is_no_edit_of_another_runs_code():
 PPO = {
     key: value
     for key, value in {**DEFAULT["runs"]["a-star-po"], "method": "ppo"}.items()
-    if key not in ("value", "beta2")
+    if key not in ("value", "value_scale", "beta2")
 }
 
 
@@ -318,7 +318,7 @@ def test_scripts_can_read_what_the_rules_give_them():
     assert read.hyperparameters == {
         "beta2": 1e-3,
         "value_update": "none",
-        "value_scale": 1.0,
+        "value_scale": "adaptive",
         "value_scale_decay": 0.9,
         "score_norm": "surprisal",
         "score_norm_responses": 16,

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 
+from astarpo.common.errors import InputError
 from astarpo.config.runs import Config
+from astarpo.memory.shape import ModelShape
 from astarpo.memory.stages import sampling_estimate, states_estimate
 from astarpo.planning.sizes import shape_of_reference
 from astarpo.planning.training_jobs import training_job
@@ -24,7 +26,7 @@ def sampling_mb(config: Config, reference: str) -> int:
     """
     entry, machine = config.references[reference], config.machine.settings()
     on_gpu = machine.device != "cpu"
-    shape = shape_of_reference(entry)
+    shape = _shape(config, reference)
     if shape is None:
         return UNKNOWN_SAMPLING_MB[on_gpu]
     if on_gpu:
@@ -43,7 +45,8 @@ def training_mb(config: Config, run: str) -> int:
     """MB of RAM on a node for a training: on a CPU the estimate of all its processes, on GPUs what they keep there."""
     machine = config.machine.settings()
     on_gpu = machine.device != "cpu"
-    estimate = training_job(config, run, None, 1).estimate
+    known = _shape(config, config.runs[run].reference) is not None
+    estimate = training_job(config, run, None, 1).estimate if known else None
     if estimate is None:
         return UNKNOWN_TRAINING_MB[on_gpu]
     size = machine.devices * estimate.peak.total
@@ -51,6 +54,14 @@ def training_mb(config: Config, run: str) -> int:
         size = max((moment.total for moment in estimate.host), default=0.0)
     programs = machine.devices * (PROCESS_MB + machine.grading_workers * WORKER_MB)
     return _rounded(programs + size / MB)
+
+
+def _shape(config: Config, reference: str) -> ModelShape | None:
+    """The shape of a reference's model, if it is known; what is wrong with its folder is for its own job to say."""
+    try:
+        return shape_of_reference(config.references[reference])
+    except InputError:
+        return None
 
 
 def _rounded(size_mb: float) -> int:
