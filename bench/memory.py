@@ -172,7 +172,7 @@ def measured(name: str) -> dict[str, int]:
     """Measure a case in processes of its own; of several, the first one's peaks."""
     case = CASES[name]
     with tempfile.TemporaryDirectory() as folder:
-        write_model(SHAPES[case.shape], Path(folder) / "model")
+        write_model(case, Path(folder) / "model")
         command = [sys.executable]
         if case.processes > 1:
             command += ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(case.processes)]
@@ -185,16 +185,20 @@ def measured(name: str) -> dict[str, int]:
     return {phase: peaks[phase] for phase in PHASES}
 
 
-def write_model(shape: Mapping[str, Any], folder: Path) -> None:
-    """Write a Llama with random weights, in bf16, so that loading it in fp32 allocates memory."""
+def write_model(case: Case, folder: Path) -> None:
+    """Write a Llama with random weights, in another precision than it is read in: otherwise it is mapped, not allocated.
+
+    DeepSpeed reads bf16 for a run in bf16; everything else is read in fp32.
+    """
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
     from astarpo.model.scratch import byte_tokenizer
 
     torch.manual_seed(0)
-    config = LlamaConfig(**shape, bos_token_id=None, eos_token_id=1, pad_token_id=0)
-    LlamaForCausalLM(config).bfloat16().save_pretrained(folder)
+    config = LlamaConfig(**SHAPES[case.shape], bos_token_id=None, eos_token_id=1, pad_token_id=0)
+    read_in_bf16 = (case.settings.get("engine"), case.settings.get("precision")) == ("deepspeed", "bfloat16")
+    LlamaForCausalLM(config).to(torch.float32 if read_in_bf16 else torch.bfloat16).save_pretrained(folder)
     byte_tokenizer([], 128).save_pretrained(folder)
 
 

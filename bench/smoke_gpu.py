@@ -54,7 +54,10 @@ POLL_S = 0.02
 def main() -> int:
     arguments = parse()
     if arguments.device == "cuda" and not visible_devices():
-        print("no NVIDIA card is visible here, so nothing was run; on a CPU: bench/smoke_gpu.py --device cpu")
+        print(
+            "no NVIDIA card is visible here, so nothing was run; on a CPU: "
+            ".venv-engines/bin/python bench/smoke_gpu.py --device cpu"
+        )
         return 0
     folder = Path(arguments.folder or tempfile.mkdtemp(prefix="smoke-gpu-")).resolve()
     folder.mkdir(parents=True, exist_ok=True)

@@ -290,7 +290,7 @@ HELD_OUT = "benchmarks__held_dash_out"
                     **{
                         key: value
                         for key, value in DEFAULT["runs"]["a-star-po"].items()
-                        if key not in ("value", "beta2")
+                        if key not in ("value", "value_scale", "beta2")
                     },
                     "method": "grpo",
                 },

@@ -153,7 +153,7 @@ def test_a_limit_below_what_a_job_uses():
 def test_jobs_that_sample_with_vllm_ask_for_the_gpus_that_share_a_model(tmp_path):
     """One reference samples with vLLM, another does not, and each has a run."""
     base = DEFAULT["runs"]["a-star-po"]
-    other = {key: base[key] for key in base if key not in ("value", "beta2", "selection")}
+    other = {key: base[key] for key in base if key not in ("value", "value_scale", "beta2", "selection")}
     plain = {**other, "method": "grpo", "reference": "plain", "responses_per_prompt": 2, "seeds": [0]}
     config = changed(
         machine__device="cuda",

@@ -175,9 +175,9 @@ LARGE = {
 
 @pytest.mark.parametrize("name", LARGE)
 def test_large_models_fit_eight_cards_with_zero_3(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a machine with 1 TB of RAM, and not with ZeRO 2."""
+    """On a machine with 1.2 TB of RAM, and not with ZeRO 2."""
     config, settings_of, machine_of = LARGE[name]
-    monkeypatch.setattr(memory, "free_bytes", lambda device: CARD if device == "cuda" else 1e12)
+    monkeypatch.setattr(memory, "free_bytes", lambda device: CARD if device == "cuda" else 1.2e12)
     monkeypatch.setattr(memory, "total_bytes", lambda _: 79.6 * GIB)
     settings, machine = recipe("recipes/math_qwen2.5_7b")
     settings, machine = settings.changed(**settings_of), machine.changed(**EIGHT, **machine_of)
@@ -345,6 +345,20 @@ def test_ram_of_a_machine_with_gpus() -> None:
     assert highest["export"] == pytest.approx(8 * (16 * P / 8) + 3 * 4 * P)
     merged = training(QWEN, replace(told, adapters=1000, keeps_best=False), machine, 8).host[-1]
     assert merged.parts["temporary copies"] == pytest.approx(2 * 4 * P + 4000)
+
+
+def test_ram_while_every_rank_reads_deepspeeds_checkpoint() -> None:
+    """Each of eight ranks reads the whole bf16 model, or its eighth with ZeRO 3, and an eighth of 12 bytes a weight."""
+
+    def resume(stage: int, adapters: int | None = None) -> float:
+        told = Workload(256, 1024, 256, engine="deepspeed", precision="bfloat16", adapters=adapters)
+        host = training(QWEN, told, MachineSettings(device="cuda", devices=8, zero_stage=stage), 8).host
+        return max(one.total for one in host if one.phase == "resume")
+
+    assert resume(2) == pytest.approx(8 * (2 * P + 12 * P / 8))
+    assert resume(3) == pytest.approx(2 * P + 12 * P)
+    assert resume(0) == pytest.approx(8 * 14 * P)
+    assert resume(2, adapters=1000) == pytest.approx(8 * (2 * P + 12 * 1000 / 8))
 
 
 def test_sampling_needs_keys_and_values() -> None:

@@ -35,7 +35,7 @@ def test_the_estimate_is_what_torch_allocates(name: str, tmp_path: Path, monkeyp
     case = CASES[name]
     for key, value in TRACED_LOADING.items():
         monkeypatch.setenv(key, value)
-    memory.write_model(memory.SHAPES[case.shape], tmp_path / "model")
+    memory.write_model(case, tmp_path / "model")
     settings, machine = memory.make_settings(case)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

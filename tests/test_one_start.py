@@ -22,6 +22,7 @@ from astarpo.common.locks import if_free, waiting
 from astarpo.config.runs import Config
 from astarpo.config.together import other_answers, other_blocks
 from astarpo.sampling import engines
+from astarpo.sampling import stage as stage_module
 from astarpo.sampling.tables import LOCKS
 
 ROOT = SCRIPTS.parent
@@ -97,6 +98,39 @@ def test_what_cannot_be_drawn_is_left_to_its_own_job(starts, tmp_path, capsys):
     said = capsys.readouterr().out
     assert f"{bad['out']}: not drawn here: " in said
     assert "missing.parquet" not in said
+
+
+def test_an_error_of_another_job_does_not_fail_this_one(starts, tmp_path, capsys, monkeypatch):
+    config = configured()
+    sampled, short = (answering(config, tmp_path, name) for name in ("sampled", "short"))
+    sample_rows, calls = stage_module.sample_rows, []
+
+    def second_fails(*arguments: Any) -> Any:
+        calls.append(arguments)
+        if len(calls) == 2:
+            raise RuntimeError("device lost")
+        return sample_rows(*arguments)
+
+    monkeypatch.setattr(stage_module, "sample_rows", second_fails)
+    assert len(answer(sampled, short)) == 8
+    assert f"{short['out']}: not drawn here: device lost" in capsys.readouterr().out
+
+
+def test_memory_that_the_engine_holds_itself_is_no_reason_to_draw_nothing(starts, tmp_path, monkeypatch, capsys):
+    """On a GPU vLLM takes 0.9 of the memory when it starts, so hardly any is free for a second check."""
+    config = configured()
+    sampled, short = (answering(config, tmp_path, name) for name in ("sampled", "short"))
+    monkeypatch.setattr("astarpo.model.memory.free_bytes", lambda device: 1e12 if not starts else 1.0)
+    answer(sampled, short)
+    said = capsys.readouterr().out
+    assert "drawn here as well" in said and "not drawn here" not in said
+
+
+def test_a_job_that_has_run_for_long_draws_nothing_for_others(starts, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("astarpo.sampling.tables.AHEAD_S", 0.0)
+    config = configured()
+    answer(*(answering(config, tmp_path, name) for name in ("sampled", "short")))
+    assert "drawn here as well" not in capsys.readouterr().out
 
 
 def test_blocks_of_stage_one_are_drawn_together_as_well(starts, tmp_path):

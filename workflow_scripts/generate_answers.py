@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -41,6 +42,7 @@ def main() -> None:
     from astarpo.sampling.settings import GenerateAnswersSettings
     from astarpo.sampling.tables import claimed, draw_ahead
 
+    began_s = time.monotonic()
     machine = MachineSettings.from_json(arguments.machine, "--machine")
     others = [Namespace(policy=arguments.policy, **one) for one in json.loads(arguments.others)]
     settings = [GenerateAnswersSettings.from_json(one.settings) for one in (arguments, *others)]
@@ -49,7 +51,7 @@ def main() -> None:
     with claimed(own, more):
         drawn, parts = own.rows(start)
         write_table(arguments.out, drawn, GENERATIONS, {"provenance": own.made_from})
-        draw_ahead(more, start)
+        draw_ahead(more, start, began_s)
         parts.remove()
 
 

@@ -64,7 +64,7 @@ def main() -> None:
                 generated_tokens=sum(row["n_tokens"] for row in drawn),
             ),
         )
-        draw_ahead(more, start)
+        draw_ahead(more, start, started)
         parts.remove()
 
 

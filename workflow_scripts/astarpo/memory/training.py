@@ -73,10 +73,10 @@ def training(
     moments = tuple(device)
     if machine.device == "cpu":
         return Estimate(moments)
-    return Estimate(moments, _host(shape, work, machine, own))
+    return Estimate(moments, _host(shape, work, machine, own, processes))
 
 
-def _host(shape: ModelShape, work: Workload, machine: MachineSettings, own: Held) -> tuple[Moment, ...]:
+def _host(shape: ModelShape, work: Workload, machine: MachineSettings, own: Held, processes: int) -> tuple[Moment, ...]:
     """RAM of a node: offloaded states, what vLLM moves there, and the whole weights that the first rank gathers.
 
     Loading takes none: references are stored in fp32, and their files are mapped, which fills the page cache only.
@@ -89,12 +89,30 @@ def _host(shape: ModelShape, work: Workload, machine: MachineSettings, own: Held
     step, offloaded = times(
         machine.devices, (Moment("step", together(own.host, {VLLM: asleep})), Moment("export", own.host))
     )
+    resume = {WEIGHTS: weights, OPTIMIZER: states, BEST: best}
+    if work.engine == "deepspeed":
+        resume = together(_resumed(shape, work, machine, own, processes), {BEST: best})
     first = {TRANSIENT: exported_bytes(shape, work) + written, BEST: best}
     return (
         step,
-        Moment("resume", {WEIGHTS: weights, OPTIMIZER: states, BEST: best}),
+        Moment("resume", resume),
         Moment("export", together(offloaded.parts, first)),
     )
+
+
+def _resumed(shape: ModelShape, work: Workload, machine: MachineSettings, own: Held, processes: int) -> Parts:
+    """RAM of a node in which each of its ranks reads a checkpoint of DeepSpeed, all at once.
+
+    A rank reads the whole model, or its share with ZeRO 3, and its share of masters and moments, of 12 bytes a weight.
+    """
+    of_weight = 2.0 if work.precision == "bfloat16" else 4.0
+    trained = shape.parameters if work.adapters is None else work.adapters
+    read = {
+        WEIGHTS: of_weight * shape.parameters / (processes if machine.zero_stage == 3 else 1),
+        OPTIMIZER: 12.0 * trained / (processes if machine.zero_stage else 1),
+    }
+    (moment,) = times(machine.devices, (Moment("resume", together(own.host, read)),))
+    return moment.parts
 
 
 class _Passes:

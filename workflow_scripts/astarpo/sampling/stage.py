@@ -97,12 +97,13 @@ def sample_rows(
         kept = len(requests) - len(missing)
         print(f"{kept:,} of {len(requests):,} responses were drawn before and are kept", flush=True)
     if missing:
-        _check_memory(model_folder, missing, sampling, policy_settings, machine)
+        shared = start or OneStart(0)
+        if not shared.has_started:  # what is free now is what the engine left
+            _check_memory(model_folder, missing, sampling, policy_settings, machine)
         policy = bare
         if policy_settings.sampling_engine == "transformers":
             policy = load_policy(model_folder, machine.device, trust_remote_code=trust_remote_code)
         with Progress(title, len(requests), "responses", done=len(requests) - len(missing)) as progress:
-            shared = start or OneStart(0)
             completions = _draw(
                 model_folder, policy, missing, sampling, policy_settings, machine, progress, parts, shared
             )

@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 
 from astarpo.common.columns import GENERATIONS
-from astarpo.common.errors import InputError
+from astarpo.common.errors import InputError, Interrupted
 from astarpo.common.files import table_metadata
 from astarpo.common.locks import if_free, waiting
 from astarpo.common.origins import origin_of
@@ -21,7 +21,7 @@ from astarpo.sampling.engines import OneStart
 from astarpo.sampling.stage import GenerationRow, kept_responses
 
 LOCKS = Path("results/.locks/drawing")
-# A job that draws for others begins no further table after this time, or its own time limit would not hold.
+# A job begins no table of others when it has run this long, or its own time limit would not hold.
 AHEAD_S = 1800.0
 
 
@@ -76,25 +76,27 @@ def claimed(table: ResponseTable, others: Iterable[ResponseTable]) -> Iterator[N
         yield
 
 
-def draw_ahead(others: Iterable[ResponseTable], start: OneStart) -> None:
+def draw_ahead(others: Iterable[ResponseTable], start: OneStart, began_s: float) -> None:
     """Draw responses of jobs that have not started, if the engine runs; these jobs will find them finished.
 
-    What cannot be drawn is left to its own job, which then says why.
+    What cannot be drawn is left to its own job, which then says why. It must not fail this job, whose table is written.
 
     Args:
         others: tables of jobs that would start the same engine.
         start: the engine of this job.
+        began_s: when this job began, by `time.monotonic`.
     """
-    began = time.monotonic()
     for table in others if start.has_started else ():
-        if time.monotonic() - began > AHEAD_S:
+        if time.monotonic() - began_s > AHEAD_S:
             return
         with if_free(_lock(table)) as is_free:
             try:
                 if is_free and table.is_needed():
                     print(f"{table.out}: drawn here as well, as the engine runs", flush=True)
                     table.rows(start)
-            except InputError as error:
+            except Interrupted:
+                raise
+            except Exception as error:
                 print(f"{table.out}: not drawn here: {error}", flush=True)
 
 
