@@ -186,7 +186,7 @@ def measured(name: str) -> dict[str, int]:
 
 
 def write_model(case: Case, folder: Path) -> None:
-    """Write a Llama with random weights, in another precision than it is read in: otherwise it is mapped, not allocated.
+    """Write a Llama with random weights, in another precision than it is read in: the same would be mapped.
 
     DeepSpeed reads bf16 for a run in bf16; everything else is read in fp32.
     """
