@@ -47,7 +47,7 @@ ENVIRONMENTS = {
     "values": Environment("light", "numpy pyarrow pydantic pydantic-core tqdm"),
     "training": Environment("torch", f"{MODEL} {VERIFIERS}", "jinja2 safetensors tokenizers"),
     "training-deepspeed": Environment(
-        "engines-cuda", f"{MODEL} {VERIFIERS} deepspeed peft vllm", "jinja2 ninja safetensors tokenizers"
+        "engines-cuda", f"{MODEL} {VERIFIERS} accelerate deepspeed peft vllm", "jinja2 ninja safetensors tokenizers"
     ),
     # The rule `report` runs Snakemake itself, which loads the configuration.
     "evaluation": Environment(

@@ -78,7 +78,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     wanted["values"]["first-four"] = {**wanted["values"]["v-star"], "n": 4, "beta1": 0.25}
     wanted["runs"]["a-star-po"]["seeds"] = [0, 1]
     wanted["runs"]["other"] = {**wanted["runs"]["a-star-po"], "seeds": [0], "value": "first-four"}
-    without = {key: wanted["runs"]["other"][key] for key in wanted["runs"]["other"] if key != "value"}
+    other = wanted["runs"]["other"]
+    without = {key: other[key] for key in other if key not in ("value", "value_scale")}
     wanted["runs"]["without"] = {**without, "method": "reinforce", "baseline": "zero"}
     for benchmark in wanted["benchmarks"].values():
         del benchmark["protocols"]["greedy"]

@@ -180,7 +180,8 @@ def test_scales_that_are_no_scale_are_refused(setting):
 
 
 def test_true_norms_need_an_adaptive_scale_and_whole_gradients():
-    assert "score_norm = 'exact': has no effect unless value_scale is" in refused({"score_norm": "exact"})
+    of_paper = {"score_norm": "exact", "value_scale": 1}
+    assert "score_norm = 'exact': has no effect unless value_scale is" in refused(of_paper)
     run = {"score_norm": "exact", "value_scale": "adaptive", "engine": "deepspeed"}
     assert "score_norm = 'exact': needs engine 'torch'" in refused(run)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 
@@ -32,8 +33,8 @@ def whole(weights: Iterable[Tensor | None]) -> Iterator[None]:
     if not sharded:
         yield
         return
-    import deepspeed
-
+    # Whoever sharded them has imported it; environments without DeepSpeed never come here.
+    deepspeed = sys.modules["deepspeed"]
     with deepspeed.zero.GatheredParameters(sharded):
         yield
 
