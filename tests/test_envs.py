@@ -125,7 +125,7 @@ def test_engines_have_the_versions_of_torch() -> None:
     usual, engines = versions_pinned("light", "torch"), versions_pinned("engines")
     others = {name for name, version in engines.items() if usual.get(name) != version}
     assert others == {"deepspeed", "ninja", "peft"}
-    only_usual = {"accelerate", "gguf", "markupsafe", "matplotlib", "rich", "scipy", "snakemake-executor-plugin-slurm"}
+    only_usual = {"gguf", "markupsafe", "matplotlib", "rich", "scipy", "snakemake-executor-plugin-slurm"}
     assert usual.keys() - engines.keys() == {*only_usual, "numpy"}
 
 
