@@ -75,7 +75,7 @@ test-vllm: .venv-engines/installed ## test sampling with vLLM on this CPU, in a 
 	OMP_NUM_THREADS=1 .venv-engines/bin/python -m pytest tests/test_vllm_engine.py tests/test_smoke_gpu.py
 
 test-deepspeed: .venv-engines/installed ## test training with DeepSpeed in two processes on this CPU, in the environment of test-vllm
-	OMP_NUM_THREADS=1 .venv-engines/bin/python -m pytest tests/test_deepspeed.py tests/test_lora.py tests/test_memory_measured.py
+	OMP_NUM_THREADS=1 .venv-engines/bin/python -m pytest tests/test_deepspeed.py tests/test_lora.py tests/test_memory_measured.py tests/test_second_device.py
 	.venv-engines/bin/python tests/faults --only deepspeed --count 2
 
 smoke-gpu: ## run every engine for real on one NVIDIA card, in at most ten minutes; without a card it says so

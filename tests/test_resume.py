@@ -11,6 +11,7 @@ import shutil
 import signal
 import sys
 import time
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,8 @@ def in_a_child(work: Work, log: Path | None = None) -> int:
             status = 0
         except SystemExit as error:
             status = int(error.code or 0)
+        except BaseException:
+            traceback.print_exc()
         finally:
             sys.stdout.flush(), sys.stderr.flush()
             os._exit(status)
