@@ -15,7 +15,7 @@ import torch
 import training_case as case
 from second_device import Counts, second_device, to_second
 
-from astarpo.model import log_probs
+from astarpo.model import frozen_base, log_probs
 from astarpo.model.loading import load_policy
 from astarpo.model.policy import Policy
 from astarpo.rewards.grading import Grader
@@ -145,7 +145,7 @@ def on_second(monkeypatch: pytest.MonkeyPatch) -> Any:
         return policy
 
     loaded = job.load_policy
-    return lambda: monkeypatch.setattr(job, "load_policy", load)
+    return lambda: [monkeypatch.setattr(module, "load_policy", load) for module in (job, frozen_base)]
 
 
 def two_steps(folder: Path, steps: Steps, grader: Grader, counts: Counts | None = None) -> tuple[Any, list[Any]]:
