@@ -20,12 +20,16 @@ def test_a_training_on_a_gpu_reads_its_checkpoint_into_the_ram():
 
 
 def test_on_a_cpu_a_training_takes_its_estimate_a_process_and_its_graders():
-    config = load_config({**DEFAULT, "machine": {**DEFAULT["machine"], "grading_workers": 9}})
+    """Of a model of several GB, which the rounding does not hide."""
+    tiny = DEFAULT["references"]["tiny"]
+    source = {**tiny["source"], "layers": 16, "hidden_size": 2048, "intermediate_size": 8192}
+    large = {**DEFAULT, "references": {"tiny": {**tiny, "source": source}}}
+    config = load_config({**large, "machine": {**DEFAULT["machine"], "grading_workers": 9}})
     estimate = training_job(config, "a-star-po", None, 1).estimate
-    assert estimate is not None
+    assert estimate is not None and estimate.peak.total > 5e9
     exact = estimate.peak.total / 1e6 + PROCESS_MB + 9 * WORKER_MB
     assert exact <= training_mb(config, "a-star-po") < exact + 1000
-    assert training_mb(config, "a-star-po") - training_mb(load_config(DEFAULT), "a-star-po") in (3000, 4000)
+    assert training_mb(config, "a-star-po") - training_mb(load_config(large), "a-star-po") in (3000, 4000)
 
 
 @pytest.mark.parametrize(("device", "sampling", "training"), [("cpu", 8000, 16_000), ("cuda", 64_000, 128_000)])
