@@ -45,6 +45,7 @@ COMBINATIONS = [
     ["arithmetic_smollm2"],
     ["arithmetic_smollm2", "arithmetic_smollm2_controls"],
     ["arithmetic_smollm2", "comparison_llm"],
+    ["arithmetic_smollm2", "comparison_llm", "learning_rates_llm"],
     ["word_problems_smollm2"],
     ["smollm2_gsm8k"],
     ["smollm2_gsm8k", "smollm2_gsm8k_slice"],
@@ -66,7 +67,9 @@ COMBINATIONS = [
     ["comparison", "learning_rates"],
     ["comparison", "comparison_tokens"],
     ["comparison", "comparison_updates"],
-    ["comparison", "comparison_four_updates"],
+    ["comparison", "comparison_updates", "comparison_four_updates"],
+    ["comparison", "comparison_updates", "learning_rates"],
+    ["comparison", "comparison_controls"],
     ["baseline_study"],
     ["diverse_answers"],
     ["fresh_samples"],
@@ -399,29 +402,34 @@ SAME = (
 )
 
 
-@pytest.mark.parametrize("names", [["comparison"], ["comparison", "comparison_tokens"]])
-def test_the_comparison_is_on_equal_terms(names):
+@pytest.mark.parametrize(
+    ("names", "only_here"),
+    [
+        (["comparison"], set()),
+        (["comparison", "comparison_tokens"], set()),
+        (["comparison", "comparison_controls"], {"oapl"}),
+    ],
+)
+def test_the_comparison_is_on_equal_terms(names, only_here):
     config = configured(names)
     terms = {tuple(getattr(run, key) for key in SAME) for run in config.runs.values()}
     assert len(terms) == 1
-    assert {run.method for run in config.runs.values()} == {
-        "a_star_po",
-        "grpo",
-        "ppo",
-        "rebel",
-        "reinforce",
-        "oapl",
-    }
+    methods = {"a_star_po", "grpo", "ppo", "rebel", "reinforce"}
+    assert {run.method for run in config.runs.values()} == methods | only_here
 
 
 @pytest.mark.parametrize(
     ("names", "responses"),
-    [(["comparison", "comparison_updates"], 128), (["arithmetic_smollm2", "comparison_llm"], 32)],
+    [
+        (["comparison", "comparison_updates"], 128),
+        (["comparison", "comparison_updates", "comparison_four_updates"], 128),
+        (["arithmetic_smollm2", "comparison_llm"], 32),
+    ],
 )
 def test_methods_are_compared_at_equal_tokens_and_updates(names, responses):
     runs = configured(names).runs.values()
     assert {run.prompts_per_batch * run.responses_per_prompt for run in runs} == {responses}
-    equal = {(run.steps, run.updates_per_rollout, run.grad_norm_of, run.lr, len(run.seeds)) for run in runs}
+    equal = {(run.steps, run.updates_per_rollout, run.grad_norm_of, run.lr_schedule, len(run.seeds)) for run in runs}
     assert len(equal) == 1 and len(runs) >= 7
 
 
@@ -438,16 +446,17 @@ def test_baselines_are_compared_on_equal_terms(name, seeds, rates):
     assert len(by_rate) == rates and len(set(by_rate.values())) == 1
 
 
-def test_every_method_has_the_same_three_rates_and_one_of_them_was_chosen():
-    tried = configured(["comparison", "learning_rates"])
+@pytest.mark.parametrize("terms", [["comparison"], ["comparison", "comparison_updates"]], ids="+".join)
+def test_every_method_has_the_same_three_rates_and_one_of_them_was_chosen(terms):
+    tried = configured([*terms, "learning_rates"])
     rates: dict[str, set[float]] = {}
     for run in json.loads(tables_plan(tried))["runs"]:
         rates.setdefault(run["family"], set()).add(run["lr"])
-    chosen = configured(["comparison"]).runs
+    chosen = configured(terms).runs
     assert set(rates) == set(chosen)
     assert all(len(own) == 3 for own in rates.values()) and len(set(map(frozenset, rates.values()))) == 1
     assert all(run.lr in rates[name] for name, run in chosen.items())
-    assert not {100} & {seed for run in chosen.values() for seed in run.seeds}
+    assert not {100, 101} & {seed for run in chosen.values() for seed in run.seeds}
 
 
 def test_fresh_samples_share_all_but_the_seed_of_stage_1():
