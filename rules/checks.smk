@@ -3,7 +3,9 @@
 Comes in: the jobs that Snakemake is about to run. Goes out: messages; no files.
 """
 
+import shutil
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from astarpo.common.devices import check_allowed, check_enough, check_partitions, slurm_job
@@ -17,6 +19,7 @@ from astarpo.config.run_checks import check_own_samplers
 from astarpo.config.stages.table import STAGES
 from astarpo.model.lengths import check_folder
 from astarpo.model.safety import check_safe
+from astarpo.planning.remaining import disk_warning
 from astarpo.reruns.unrecorded import describe, is_unrecorded, stale_results
 from astarpo.training.compilation import check_can_compile
 from astarpo.training.trackers import check_in_environment, check_installed
@@ -84,6 +87,19 @@ def check_before_start():
             check_enough(max((job.resources.get("gpu", 0) for job in jobs), default=0))
     except InputError as error:
         raise WorkflowError(str(error)) from None
+    warn_of_disk(jobs)
+
+
+def warn_of_disk(jobs):
+    """Print a line if the disk has less room than the models and checkpoints of the jobs will take."""
+    references = {job.wildcards.reference for job in jobs if script_of(job) == "prepare_reference"}
+    trainings = {(job.wildcards.run, int(job.wildcards.seed)) for job in jobs if script_of(job) == "train_policy"}
+    results = Path("results")
+    free = shutil.disk_usage(results if results.exists() else ".").free
+    with suppress(InputError):  # of a model's damaged config.json, which its job reports
+        warning = disk_warning(CONFIG, references, sorted(trainings), results / "checkpoints", free)
+        if warning is not None:
+            print(f"warning: {warning}", file=sys.stderr)
 
 
 def gpus_of(job):

@@ -137,6 +137,11 @@ def download_retries(entries):
     return DOWNLOAD_RETRIES if downloaded else None
 
 
+def attempt(wildcards, attempt):
+    """A resource: how often Snakemake has started the job, this time included."""
+    return attempt
+
+
 def model_content(wildcards):
     """A hash of the files of a local model: Snakemake does not compare the content of files as large as weights."""
     source = CONFIG.references[wildcards.reference].source

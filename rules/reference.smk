@@ -26,6 +26,7 @@ rule prepare_reference:
         mem_mb=reference_memory,
         runtime=240,
         gpu=MACHINE.gpus(),
+        attempt=attempt,
     params:
         launch=launch_with_gpu,
         code=code("prepare_reference"),
@@ -45,6 +46,7 @@ rule prepare_reference:
         " {params.options}"
         " --lengths {params.lengths:q}"
         " --scratch {params.scratch:q}"
+        " --attempt {resources.attempt}"
         " --out-model {output.model:q}"
         " --out-manifest {output.manifest:q}"
 

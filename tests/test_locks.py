@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import os
 import signal
 import subprocess
@@ -40,15 +38,6 @@ def test_a_second_one_is_refused_and_told_who_is_first(tmp_path):
             pass
     with only_one(tmp_path / "new/lock", "the training in a"):
         pass
-
-
-def test_a_file_system_without_locks_is_said(tmp_path, monkeypatch, capsys):
-    def no_locks(*_: object) -> None:
-        raise OSError(errno.ENOLCK, "No locks available")
-
-    monkeypatch.setattr(fcntl, "flock", no_locks)
-    with only_one(tmp_path / "lock", "the training"):
-        assert "this file system has no locks" in capsys.readouterr().out
 
 
 @pytest.fixture

@@ -35,7 +35,7 @@ def test_the_card_says_what_the_run_was():
         "| training prompts | 17 |",
         "| exported | the policy after step 12 of 20; the training ended by `kl_per_sequence` |",
         "| reward on training prompts | 0.075 in the first tenth of the steps, 0.975 in the last |",
-        "| KL to the reference | 0.500 nats a response in the last tenth |",
+        "| KL to the reference | 0.500 nats per response in the last tenth |",
         "| dataset | `cd` |\n| reference | `ab` |",
     ):
         assert line in card

@@ -108,6 +108,8 @@ def test_runs_validated_on_other_prompts_are_not_compared():
     on_v, on_w = trained("a-0.1", "b-0.1", validation="v"), trained("c-0.1", "d-0.1", validation="w")
     made = difference_tables(pd.DataFrame(rows), [*on_v, *on_w, *trained("e-0.1", validation=None)])
     assert [[line[0] for line in table.texts] for table in made] == [["b-0.1", "a-0.1"], ["d-0.1", "c-0.1"]]
+    start = "Difference to the best run at the last validation on"
+    assert [table.title[: len(start) + 3] for table in made] == [f"{start} v,", f"{start} w,"]
 
 
 def test_runs_that_differ_by_the_same_in_every_seed_cannot_be_told_apart():

@@ -24,7 +24,7 @@ from pathlib import Path
 from astarpo.common import cli
 from astarpo.common.code import FINGERPRINT, SCRIPTS, check_planned
 from astarpo.common.devices import VISIBLE, claim, slurm_job
-from astarpo.common.locks import acquire
+from astarpo.common.locks import INHERITED, acquire
 from astarpo.common.progress import TERMINAL_FD
 from astarpo.common.writing import writing
 
@@ -94,7 +94,9 @@ def lock_of(log: Path) -> Path:
 def start(options: dict[str, str], script: list[str]) -> None:
     """Open the log, claim the devices and replace this process by the script, or by torchrun or srun."""
     send_output_to(Path(options["--log"]))
-    os.set_inheritable(acquire(lock_of(Path(options["--log"])), f"the job of {options['--log']}"), True)
+    lock = lock_of(Path(options["--log"]))
+    os.set_inheritable(acquire(lock, f"the job of {options['--log']}"), True)
+    os.environ[INHERITED] = str(lock)
     if not script[0].endswith(".py"):
         script = [str(SCRIPTS / f"{script[0]}.py"), *script[1:]]
     if "--code" in options:

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 from astarpo.common import cli
+from astarpo.common.failures import recall
 from astarpo.common.files import write_json
 from astarpo.common.origins import folder_of_origin, origin_of, remove_all, remove_older
 from astarpo.common.provenance import manifest, provenance
@@ -23,6 +24,7 @@ def main() -> None:
     parser.add_argument(
         "--scratch", help="folder of the warm start's checkpoints, until it ends (default: beside the model)"
     )
+    parser.add_argument("--attempt", type=int, default=1, help="above 1: a warm start that failed is not repeated")
     parser.add_argument("--out-model", required=True, help="model folder to write")
     parser.add_argument("--out-manifest", required=True, help="JSON written last")
     arguments = parser.parse_args()
@@ -46,6 +48,7 @@ def main() -> None:
     if settings.warm_start is not None:
         folder = folder_of_origin(scratch, origin_of(made_from))
         remove_older(scratch, folder)
+    recall(folder, arguments.attempt)
     policy, facts = prepare_reference(
         settings, arguments.dataset, machine.device, lengths, folder, machine.checkpoint_every, name
     )

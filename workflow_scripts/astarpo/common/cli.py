@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Any, NoReturn
 
 from astarpo.common.errors import InputError, Interrupted, shortened
+from astarpo.common.locks import inherited
 from astarpo.common.writing import failure
 
 EXIT_BAD_INPUT = 1
@@ -88,7 +89,8 @@ def one_or_numbered(name: str, paths: Sequence[str]) -> dict[str, str]:
 def run(main: Callable[[], None]) -> None:
     """Run a script's ``main``; an `InputError`, and an error of the operating system, become a message and status 1."""
     try:
-        main()
+        with inherited():
+            main()
     except InputError as error:
         _end(f"error: {error}", EXIT_BAD_INPUT)
     except Interrupted as error:

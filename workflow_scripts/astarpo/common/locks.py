@@ -5,18 +5,24 @@ from __future__ import annotations
 import fcntl
 import os
 import socket
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from astarpo.common import lock_files
 from astarpo.common.errors import InputError
 from astarpo.common.writing import writing
 
 WITHOUT_WAITING = fcntl.LOCK_EX | fcntl.LOCK_NB
+INHERITED = "ASTARPO_INHERITED_LOCK"  # the lock that the launcher took for the script that replaces it
+ASK_AGAIN_S = 0.5
 
 
 def acquire(path: str | Path, work: str) -> int:
     """Take the lock of a file; it is held until the descriptor is closed in every process that has it.
+
+    On a file system without locks it is held until `release`, or until this process has ended.
 
     Args:
         path: the file, made if it is missing; it stays behind, and says who has the lock.
@@ -29,23 +35,23 @@ def acquire(path: str | Path, work: str) -> int:
         InputError: another process has the lock, or the file cannot be written.
     """
     path = Path(path)
-    with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-    try:
-        fcntl.flock(descriptor, WITHOUT_WAITING)
-    except BlockingIOError as error:
-        holder = os.pread(descriptor, 1000, 0).decode(errors="replace").strip()
+    descriptor = _open(path)
+    holder = _try_to_lock(path, descriptor)
+    if holder is not None:
         os.close(descriptor)
-        raise InputError(f"{work} is already running ({holder}); wait for it, or stop it and start again") from error
-    except OSError as error:  # some network file systems have no locks
-        print(f"{path}: this file system has no locks ({error}), so a second start would not be noticed", flush=True)
+        raise InputError(f"{work} is already running ({holder}); wait for it, or stop it and start again")
     job = os.environ.get("SLURM_JOB_ID")
     os.ftruncate(descriptor, 0)
     holder = f"process {os.getpid()} on {socket.gethostname()}" + (f", SLURM job {job}" if job else "")
     with writing(path):
         os.pwrite(descriptor, holder.encode(), 0)
     return descriptor
+
+
+def release(path: str | Path, descriptor: int) -> None:
+    """Give back a lock; the descriptor is that of `acquire`."""
+    os.close(descriptor)
+    lock_files.give_back(_beside(Path(path)))
 
 
 @contextmanager
@@ -55,7 +61,7 @@ def only_one(path: str | Path, work: str) -> Iterator[None]:
     try:
         yield
     finally:
-        os.close(descriptor)
+        release(path, descriptor)
 
 
 @contextmanager
@@ -69,7 +75,7 @@ def if_free(path: str | Path) -> Iterator[bool]:
     try:
         yield True
     finally:
-        os.close(descriptor)
+        release(path, descriptor)
 
 
 @contextmanager
@@ -81,17 +87,51 @@ def waiting(path: str | Path, reason: str) -> Iterator[None]:
         reason: what to print while waiting.
     """
     path = Path(path)
-    with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    descriptor = _open(path)
     try:
-        try:
-            fcntl.flock(descriptor, WITHOUT_WAITING)
-        except BlockingIOError:
-            print(f"{reason}; waiting", flush=True)
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-        except OSError as error:
-            print(f"{path}: this file system has no locks ({error}), so work may be done twice", flush=True)
+        holder = _try_to_lock(path, descriptor)
+        if holder is not None:
+            print(f"{reason}{f' ({holder})' if holder else ''}; waiting", flush=True)
+        while holder is not None:
+            time.sleep(ASK_AGAIN_S)
+            holder = _try_to_lock(path, descriptor)
         yield
     finally:
-        os.close(descriptor)
+        release(path, descriptor)
+
+
+@contextmanager
+def inherited() -> Iterator[None]:
+    """At the end of a block, give back the lock that the launcher took for this script.
+
+    The system does so itself, but not on a file system without locks. Of the processes of one training the first does.
+    """
+    path = os.environ.pop(INHERITED, None)
+    try:
+        yield
+    finally:
+        path = path or os.environ.get(INHERITED)  # the launcher's own, if it fails before it is replaced
+        if path is not None and os.environ.get("RANK", "0") == "0":
+            with suppress(OSError):
+                _beside(Path(path)).unlink()
+
+
+def _open(path: Path) -> int:
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+
+
+def _try_to_lock(path: Path, descriptor: int) -> str | None:
+    """Take the lock if it is free; return None, or else who has it."""
+    try:
+        fcntl.flock(descriptor, WITHOUT_WAITING)
+    except BlockingIOError:
+        return os.pread(descriptor, 1000, 0).decode(errors="replace").strip()
+    except OSError:  # some network file systems have no locks
+        return lock_files.take(_beside(path))
+    return None
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f"{path.name}.held")

@@ -72,7 +72,7 @@ def plot(cost: pd.DataFrame, settings: TimeByPhase) -> Figure:
     margin = max(0.5, 1.6 - 0.5 * len(runs))  # a single bar should not fill the figure
     axis.set_ylim(len(runs) - 1 + margin, -margin)
     axis.set_xlim(0, 1.12 * float(totals_R.max()) / unit or 1.0)
-    axis.set_xlabel(f"time a training ({sign}), mean over seeds")
+    axis.set_xlabel(f"time per training ({sign}), mean over seeds")
     axis.grid(axis="y", visible=False)
     axis.tick_params(axis="y", length=0)
     legend_above(figure, bars, list(PHASES))

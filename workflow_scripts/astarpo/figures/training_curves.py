@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 PANELS = {
     "reward": "training reward",
     "validation_reward": "validation reward",
-    "kl_per_sequence": "KL to the reference\n(nats a response)",
+    "kl_per_sequence": "KL to the reference\n(nats per response)",
     "response_length": "response length (tokens)",
 }
 SMOOTHING = 50  # thick lines are running means over 1/50 of the steps

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TypedDict, cast
@@ -63,51 +64,28 @@ def sample_rows(
     """Draw the given samples of every prompt with the model of a folder.
 
     Args:
-        model_folder: written by `prepare_reference` or `train_policy`.
+        model_folder, trust_remote_code: of the model, and whether its own code may run.
         rows: of a data set or benchmark.
-        sample_indices: which samples of each prompt.
-        seed_of: (prompt_id, sample_index) -> seed.
-        sampling: temperature, nucleus, longest response.
-        policy_settings: engine, precision and prompting, from the stage's settings.
-        machine: ``device``, ``sampling_batch`` and the settings that begin with ``sampler_``.
+        sample_indices, seed_of: which samples of each prompt, and (prompt_id, sample_index) -> seed.
+        sampling, policy_settings, machine: of the stage.
         title: label of the progress bar.
         parts: has the responses that are already drawn, and gets the new ones; None keeps nothing.
-        trust_remote_code: whether the model's own code may run.
         start: an engine that further calls use as well, with the same policy; None starts one for this call.
 
     Returns:
         Rows with the columns of `columns.GENERATIONS`, prompts in their order, samples in theirs.
 
     Raises:
-        InputError: prompts and responses are longer than the model can read, or every prompt is longer than the
-            reference's ``max_prompt_tokens``.
+        InputError: prompts and responses are longer than the model can read, or all prompts than the limit.
     """
-    longest = policy_settings.prompting.max_prompt_tokens
-    check_folder(model_folder, [Length(title, longest, sampling.max_new_tokens)])
-    check_engine(policy_settings.sampling_engine, model_folder)
-    bare = load_policy_without_weights(model_folder, trust_remote_code=trust_remote_code)
-    requests = [
-        Request(prompt_id, sample_index, seed_of(prompt_id, sample_index), token_ids)
-        for prompt_id, token_ids in _encode(bare, rows, policy_settings.prompting)
-        for sample_index in sample_indices
-    ]
-    drawn = {} if parts is None else {(row["prompt_id"], row["sample_index"]): row for row in _found(parts)}
+    drawing = _Drawing(model_folder, trust_remote_code, sampling, policy_settings, machine, title)
+    bare = drawing.policy_without_weights()
+    prompts = _encode(bare, rows, policy_settings.prompting)
+    requests = [Request(name, k, seed_of(name, k), token_ids) for name, token_ids in prompts for k in sample_indices]
+    drawn = _drawn_before(requests, parts)
     missing = [request for request in requests if _key(request) not in drawn]
-    if drawn:
-        kept = len(requests) - len(missing)
-        print(f"{kept:,} of {len(requests):,} responses were drawn before and are kept", flush=True)
     if missing:
-        shared = start or OneStart(0)
-        if not shared.has_started:  # what is free now is what the engine left
-            _check_memory(model_folder, missing, sampling, policy_settings, machine)
-        policy = bare
-        if policy_settings.sampling_engine == "transformers":
-            policy = load_policy(model_folder, machine.device, trust_remote_code=trust_remote_code)
-        with Progress(title, len(requests), "responses", done=len(requests) - len(missing)) as progress:
-            completions = _draw(
-                model_folder, policy, missing, sampling, policy_settings, machine, progress, parts, shared
-            )
-        drawn.update({_key(one): _row(one, completion) for one, completion in zip(missing, completions, strict=True)})
+        drawn |= drawing.draw(bare, missing, len(requests), parts, start or OneStart(0))
     return [drawn[_key(request)] for request in requests]
 
 
@@ -130,27 +108,89 @@ def _encode(policy: Policy, rows: Sequence[PromptRow], prompting: PromptSettings
     return list(zip(encoded.prompt_ids, encoded.token_ids, strict=True))
 
 
-def _check_memory(
-    model_folder: str | Path,
-    requests: Sequence[Request],
-    sampling: SamplingSettings,
-    policy_settings: GenerationSettings,
-    machine: MachineSettings,
-) -> None:
-    """Refuse a model that does not fit with the keys and values of what is to be drawn."""
-    shape = shape_of_folder(model_folder)
-    if shape is None:
-        return
-    longest = max(len(request.prompt_token_ids) for request in requests)
-    sizes = (longest, sampling.max_new_tokens, len(requests))
-    engine, precision = policy_settings.sampling_engine, policy_settings.precision
-    total = total_bytes(machine.device)
+@dataclass(frozen=True)
+class _Drawing:
+    """What responses are drawn with; the attributes are arguments of `sample_rows`."""
 
-    def with_machine(changed: MachineSettings) -> Estimate:
-        return sampling_estimate(shape, changed, precision, *sizes, engine, total)
+    model_folder: str | Path
+    trust_remote_code: bool
+    sampling: SamplingSettings
+    policy_settings: GenerationSettings
+    machine: MachineSettings
+    title: str
 
-    remedies = partial(fewer_at_a_time, machine, with_machine)
-    check_fits(str(model_folder), with_machine(machine), machine.device, remedies)
+    def policy_without_weights(self) -> Policy:
+        """Load the small files, after checks of lengths and engine."""
+        longest = self.policy_settings.prompting.max_prompt_tokens
+        check_folder(self.model_folder, [Length(self.title, longest, self.sampling.max_new_tokens)])
+        check_engine(self.policy_settings.sampling_engine, self.model_folder)
+        return load_policy_without_weights(self.model_folder, trust_remote_code=self.trust_remote_code)
+
+    def draw(
+        self, bare: Policy, requests: Sequence[Request], total: int, parts: Parts | None, start: OneStart
+    ) -> dict[tuple[str, int], GenerationRow]:
+        """Draw what is missing of ``total`` responses, after a check of the memory; return rows by `_key`."""
+        if not start.has_started:  # what is free now is what the engine left
+            self._check_memory(requests)
+        policy = bare
+        if self.policy_settings.sampling_engine == "transformers":
+            policy = load_policy(self.model_folder, self.machine.device, trust_remote_code=self.trust_remote_code)
+        with Progress(self.title, total, "responses", done=total - len(requests)) as progress:
+            completions = self._completions(policy, requests, progress, parts, start)
+        return {_key(one): _row(one, completion) for one, completion in zip(requests, completions, strict=True)}
+
+    def _check_memory(self, requests: Sequence[Request]) -> None:
+        """Refuse a model that does not fit with the keys and values of what is to be drawn."""
+        shape = shape_of_folder(self.model_folder)
+        if shape is None:
+            return
+        longest = max(len(request.prompt_token_ids) for request in requests)
+        sizes = (longest, self.sampling.max_new_tokens, len(requests))
+        engine, precision = self.policy_settings.sampling_engine, self.policy_settings.precision
+        total = total_bytes(self.machine.device)
+
+        def with_machine(changed: MachineSettings) -> Estimate:
+            return sampling_estimate(shape, changed, precision, *sizes, engine, total)
+
+        remedies = partial(fewer_at_a_time, self.machine, with_machine)
+        check_fits(str(self.model_folder), with_machine(self.machine), self.machine.device, remedies)
+
+    def _completions(
+        self, policy: Policy, requests: Sequence[Request], progress: Progress, parts: Parts | None, start: OneStart
+    ) -> list[Completion]:
+        """Draw responses; ``parts`` gets those of each batch as soon as it is finished."""
+        from astarpo.model.precision import autocast
+
+        def on_batch(places: Sequence[int], finished: Sequence[Completion]) -> None:
+            if parts is not None:
+                parts.add(_row(requests[place], drawn) for place, drawn in zip(places, finished, strict=True))
+            progress.advance(len(places))
+
+        settings = self.policy_settings
+        torch.set_num_threads(settings.torch_threads)
+        longest = settings.prompting.max_prompt_tokens + self.sampling.max_new_tokens
+        sampler = start.get(longest, partial(self._sampler, policy))
+        with autocast(self.machine.device, settings.precision):
+            try:
+                return sampler.sample(requests, self.sampling, on_batch)
+            except FloatingPointError as error:
+                reason = f"{error}; its weights are damaged, or its training diverged"
+                raise InputError(f"{self.model_folder}: {reason}") from error
+
+    def _sampler(self, policy: Policy, longest: int) -> Sampler:
+        engine, precision = self.policy_settings.sampling_engine, self.policy_settings.precision
+        return make_sampler(
+            engine, self.model_folder, policy, self.machine, precision=precision, longest=longest, trained=False
+        )
+
+
+def _drawn_before(requests: Sequence[Request], parts: Parts | None) -> dict[tuple[str, int], GenerationRow]:
+    """Rows by `_key`; say how many of the requests have one."""
+    drawn = {} if parts is None else {(row["prompt_id"], row["sample_index"]): row for row in _found(parts)}
+    if drawn:
+        kept = sum(_key(request) in drawn for request in requests)
+        print(f"{kept:,} of {len(requests):,} responses were drawn before and are kept", flush=True)
+    return drawn
 
 
 def _found(parts: Parts) -> list[GenerationRow]:
@@ -159,45 +199,6 @@ def _found(parts: Parts) -> list[GenerationRow]:
 
 def _key(request: Request) -> tuple[str, int]:
     return request.prompt_id, request.sample_index
-
-
-def _draw(
-    model_folder: str | Path,
-    policy: Policy,
-    requests: Sequence[Request],
-    sampling: SamplingSettings,
-    policy_settings: GenerationSettings,
-    machine: MachineSettings,
-    progress: Progress,
-    parts: Parts | None,
-    start: OneStart,
-) -> list[Completion]:
-    """Draw responses; ``parts`` gets those of each batch as soon as it is finished."""
-    from astarpo.model.precision import autocast
-
-    def on_batch(places: Sequence[int], finished: Sequence[Completion]) -> None:
-        if parts is not None:
-            parts.add(_row(requests[place], drawn) for place, drawn in zip(places, finished, strict=True))
-        progress.advance(len(places))
-
-    def make(longest: int) -> Sampler:
-        return make_sampler(
-            policy_settings.sampling_engine,
-            model_folder,
-            policy,
-            machine,
-            precision=policy_settings.precision,
-            longest=longest,
-            trained=False,
-        )
-
-    torch.set_num_threads(policy_settings.torch_threads)
-    sampler = start.get(policy_settings.prompting.max_prompt_tokens + sampling.max_new_tokens, make)
-    with autocast(machine.device, policy_settings.precision):
-        try:
-            return sampler.sample(requests, sampling, on_batch)
-        except FloatingPointError as error:
-            raise InputError(f"{model_folder}: {error}; its weights are damaged, or its training diverged") from error
 
 
 def _row(request: Request, drawn: Completion) -> GenerationRow:

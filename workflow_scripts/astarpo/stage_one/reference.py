@@ -10,6 +10,7 @@ import torch
 
 from astarpo.common.columns import DATASET
 from astarpo.common.errors import InputError
+from astarpo.common.failures import remembered
 from astarpo.common.files import read_table
 from astarpo.data.prompts import appended_tokens, encode_prompts
 from astarpo.data.settings import ChatSettings, PromptSettings
@@ -81,7 +82,8 @@ def prepare_reference(
     }
     if settings.warm_start is None:
         return policy, facts
-    return policy, {**facts, **_warm_start(policy, settings, dataset, folder, checkpoint_every)}
+    with remembered(folder):
+        return policy, {**facts, **_warm_start(policy, settings, dataset, folder, checkpoint_every)}
 
 
 def _checked_policy(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 
 import pandas as pd
 import pyarrow as pa
@@ -124,13 +124,19 @@ def difference_table(validation: pd.DataFrame, trainings: Sequence[Training]) ->
         words = {"tied": "tied", "cannot_tell": "cannot tell"}.get(verdict, "")
         undecided |= verdict == "cannot_tell"
         body.append([b, f"{100 * _mean(scores[b]):.1f}", shown, words])
-    title = (
-        "Difference to the best run at the last validation, in points [95 % t interval over seeds, each by itself, the "
-        "prompts being the same]; tied: not different after Holm's correction for the number of pairs of runs"
-    )
-    if undecided:
-        title += "; cannot tell: the seeds all agree, which says nothing of others"
+    title = _difference_title({training["terms"].get("validation") for training in trainings}, undecided)
     return ShownTable.of(title, ["run", "validation, %", f"minus {best}", ""], body)
+
+
+def _difference_title(prompts: Set[str | None], undecided: bool) -> str:
+    """Name the prompts, as there may be a table for each set of them; plans of earlier versions do not."""
+    names = sorted(name for name in prompts if name is not None)
+    title = (
+        f"Difference to the best run at the last validation{' on ' if names else ''}{', '.join(names)}, in points "
+        "[95 % t interval over seeds, each by itself, the prompts being the same]; tied: not different after Holm's "
+        "correction for the number of pairs of runs"
+    )
+    return f"{title}; cannot tell: the seeds all agree, which says nothing of others" if undecided else title
 
 
 def _final_scores(validation: pd.DataFrame, name: str) -> dict[tuple[str, float], dict[int, float]]:

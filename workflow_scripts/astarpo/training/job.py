@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from transformers import PreTrainedTokenizerBase
@@ -26,11 +27,13 @@ from astarpo.model.policy import Policy
 from astarpo.model.settings import Lora, packages_of
 from astarpo.model.world import World, join_world
 from astarpo.objectives import uses_v_star
+from astarpo.sampling import Sampler
 from astarpo.sampling.engines import check_engine, make_sampler
 from astarpo.training.compilation import check_can_compile
 from astarpo.training.endings import ending
 from astarpo.training.engine import TorchEngine
 from astarpo.training.export import FinishedRun, Weights
+from astarpo.training.history import History
 from astarpo.training.loop import Trainer
 from astarpo.training.memory import PromptLengths, estimate, remedies
 from astarpo.training.model_setup import recompute_activations
@@ -50,8 +53,7 @@ def train(
     """Train a run, or resume it.
 
     Args:
-        settings, machine: of the run.
-        seed: of the run.
+        settings, machine, seed: of the run.
         inputs: ``reference`` (manifest) and ``dataset``; ``validation``, ``selection``, ``values`` if used.
         made_from: the provenance, which determines the checkpoint folder, see `origins.Origin`.
         scratch: folder of this run and seed; each origin has its own subfolder.
@@ -63,43 +65,52 @@ def train(
         InputError: missing or mismatched inputs.
         Interrupted: stopped on request, after a checkpoint.
     """
+    torch.set_num_threads(settings.torch_threads)
+    folder, trusted = _checked_folder(settings, machine, inputs)
+    world = join_world(machine.device) if settings.engine == "deepspeed" else World()
+    prompts = _load_prompts(load_tokenizer(folder, trusted), settings, inputs)
+    _check_memory(folder, settings, machine, world, [*prompts.trained, *prompts.validation])
+    checkpoints = _checkpoint_folder(scratch, made_from, world)  # says first whether it starts over
+    engine, sampled = make_engine(folder, settings, machine, world, seed, trusted)
+    sampler = _sampler(folder, sampled, settings, machine)
+    print(f"training on {len(prompts.trained)} prompts; left out: {prompts.left_out}", flush=True)
+    trainer = Trainer(engine, sampler, prompts.trained, prompts.validation, settings, machine, seed)
+    history = trainer.run(checkpoints)
+    exported_step, weights = trainer.exported()
+    facts = _facts(prompts, settings, history, exported_step, trusted)
+    exportable = partial(_exportable, engine.policy, folder, settings.lora, trusted)
+    return FinishedRun(exportable, weights, history, facts, trainer.kept.files(checkpoints), world.is_first)
+
+
+def _checked_folder(settings: TrainSettings, machine: MachineSettings, inputs: Mapping[str, str]) -> tuple[Path, bool]:
+    """The reference's folder, and whether its code may run, once all is there that the training needs."""
     if uses_v_star(settings.method, settings.hyperparameters) and "values" not in inputs:
         raise InputError(f"the method {settings.method} needs --values (V* of each prompt)")
     check_installed(machine.trackers)
-    torch.set_num_threads(settings.torch_threads)
     folder = described_folder(inputs["reference"])
     trusted = trusts_remote_code(inputs["reference"])
     _check_can_start(folder, settings, machine)
-    world = join_world(machine.device) if settings.engine == "deepspeed" else World()
-    tokenizer = load_tokenizer(folder, trusted)
-    prompts, validation, left_out = _load_prompts(tokenizer, settings, inputs)
-    _check_memory(folder, settings, machine, world, [*prompts, *validation])
-    checkpoints = _checkpoint_folder(scratch, made_from, world)  # says first whether it starts over
-    engine, sampled = make_engine(folder, settings, machine, world, seed, trusted)
-    policy = engine.policy
-    sampler = make_sampler(
-        settings.sampling_engine,
-        folder,
-        sampled,
-        machine,
-        precision=settings.precision,
-        longest=settings.prompting.max_prompt_tokens + settings.sampling.max_new_tokens,
-        trained=True,
-    )
-    print(f"training on {len(prompts)} prompts; left out: {left_out}", flush=True)
-    trainer = Trainer(engine, sampler, prompts, validation, settings, machine, seed)
-    history = trainer.run(checkpoints)
-    exported_step, weights = trainer.exported()
-    facts = {
-        "prompts": len(prompts),
-        "prompts_left_out": left_out,
+    return folder, trusted
+
+
+def _sampler(folder: Path, policy: Policy, settings: TrainSettings, machine: MachineSettings) -> Sampler:
+    longest = settings.prompting.max_prompt_tokens + settings.sampling.max_new_tokens
+    engine, precision = settings.sampling_engine, settings.precision
+    return make_sampler(engine, folder, policy, machine, precision=precision, longest=longest, trained=True)
+
+
+def _facts(
+    prompts: _Prompts, settings: TrainSettings, history: History, exported_step: int, trusted: bool
+) -> dict[str, object]:
+    """What the manifest says of the training."""
+    return {
+        "prompts": len(prompts.trained),
+        "prompts_left_out": prompts.left_out,
         "trust_remote_code": trusted,
         "last_step": history.metrics[-1]["step"],
         "exported_step": exported_step,
         "ended_by": ending(history.metrics, settings),
     }
-    exportable = partial(_exportable, policy, folder, settings.lora, trusted)
-    return FinishedRun(exportable, weights, history, facts, trainer.kept.files(checkpoints), world.is_first)
 
 
 def _exportable(
@@ -118,17 +129,22 @@ def _checkpoint_folder(scratch: str, made_from: TrainingProvenance, world: World
     return folder_of_world(of_origin, world)
 
 
-def _load_prompts(
-    tokenizer: PreTrainedTokenizerBase, settings: TrainSettings, inputs: Mapping[str, str]
-) -> tuple[list[TrainingPrompt], list[TrainingPrompt], dict[str, int]]:
-    """Read the prompts to train on, those of the validation, and how many of the former were left out, by reason."""
+class _Prompts(NamedTuple):
+    """The prompts to train on, those of the validation, and how many of the former were left out, by reason."""
+
+    trained: list[TrainingPrompt]
+    validation: list[TrainingPrompt]
+    left_out: dict[str, int]
+
+
+def _load_prompts(tokenizer: PreTrainedTokenizerBase, settings: TrainSettings, inputs: Mapping[str, str]) -> _Prompts:
     prompts, left_out = load_training_prompts(
         tokenizer, inputs["dataset"], settings.prompting, inputs.get("values"), inputs.get("selection")
     )
     if "validation" not in inputs:
-        return prompts, [], left_out
+        return _Prompts(prompts, [], left_out)
     validation, _ = load_training_prompts(tokenizer, inputs["validation"], settings.prompting)
-    return prompts, validation, left_out
+    return _Prompts(prompts, validation, left_out)
 
 
 def _check_can_start(folder: Path, settings: TrainSettings, machine: MachineSettings) -> None:

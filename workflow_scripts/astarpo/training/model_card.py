@@ -30,7 +30,7 @@ model that it started from.
 | learning rate | {lr}, {lr_schedule} |
 | sampling | temperature {temperature}, at most {max_new_tokens} tokens |
 | reward on training prompts | {first_reward} in the first tenth of the steps, {last_reward} in the last |
-| KL to the reference | {kl} nats a response in the last tenth |
+| KL to the reference | {kl} nats per response in the last tenth |
 
 ## Use
 
