@@ -295,8 +295,10 @@ def test_packages_and_files_that_are_missing(monkeypatch: pytest.MonkeyPatch, tm
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     lines = missing(configured("math_qwen2.5_7b", "with_local_math"))
-    assert "references.qwen2-5-7b.sampling_engine = 'vllm': vllm is not installed: make install-gpu, then " in lines[0]
-    assert "runs.math-qwen2-5-7b.engine = 'deepspeed': deepspeed is not installed" in lines[1]
+    assert (
+        "references.qwen2-5-7b.sampling_engine = 'vllm': vllm cannot be imported here: make install-gpu, " in lines[0]
+    )
+    assert "runs.math-qwen2-5-7b.engine = 'deepspeed': deepspeed cannot be imported here" in lines[1]
     assert any(line.startswith("datasets.math.source.path = ") and "is not there" in line for line in lines)
 
 
