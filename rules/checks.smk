@@ -17,6 +17,7 @@ from astarpo.config.stages.table import STAGES
 from astarpo.model.lengths import check_folder
 from astarpo.model.safety import check_safe
 from astarpo.planning.needs import key_of
+from astarpo.planning.sharing import check_sharing
 from astarpo.planning.start import JobNeeds, check_can_run
 from astarpo.reruns.unrecorded import describe, is_unrecorded, stale_results
 from astarpo.training.compilation import check_can_compile
@@ -74,6 +75,7 @@ def check_before_start():
         if trainings:
             check_trainings(trainings)
         check_models(jobs)
+        check_sharing(CONFIG, {reference_of_job(job) for job in jobs if script_of(job) in SAMPLING})
         if workflow.executor_plugin.name == "slurm":
             sent = [job for job in jobs if not job.is_local]
             check_partitions({job.rule.name: job.resources.get("slurm_partition") for job in sent})
@@ -82,6 +84,15 @@ def check_before_start():
             check_can_run(MACHINE.device, [needs_of(job) for job in jobs], own_python)
     except InputError as error:
         raise WorkflowError(str(error)) from None
+
+
+# Scripts that sample with an engine, which several GPUs may share.
+SAMPLING = ("sample_reference", "generate_answers")
+
+
+def reference_of_job(job):
+    """The reference that a job samples from, or from a policy trained from it."""
+    return reference_of(CONFIG, job.wildcards.get("policy") or job.wildcards.reference)
 
 
 def gpus_of(job):

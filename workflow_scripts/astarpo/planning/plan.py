@@ -13,6 +13,7 @@ from astarpo.planning.disk import disk_bytes
 from astarpo.planning.jobs import PROMPT_TOKENS, START_S, Job, merged
 from astarpo.planning.roofline import MEMORY, MFU
 from astarpo.planning.sampling_jobs import evaluation_jobs, stage_one_jobs, warm_start_jobs
+from astarpo.planning.sharing import sharing_problems
 from astarpo.planning.sizes import SUPPOSED_ROWS, rows_of
 from astarpo.planning.training_jobs import training_jobs
 
@@ -54,6 +55,7 @@ def plan(config: Config, machine: Machine) -> Plan:
     lines, problems = [_title(config, machine)], []
     if config.machine.device != "cpu" and machine.card is None:
         problems.append(f"machine.device = 'cuda': {machine.name} has no card; name a machine: MACHINE=8xH100")
+    problems += sharing_problems(config)
     for job in jobs:
         lines += ["", *_job_lines(job)]
         problems += _job_problems(config, job, machine)
