@@ -105,7 +105,7 @@ def test_a_share_of_vllm_that_is_too_small() -> None:
     # 3.85 GB less 3.55 of weights; 28 layers of 2 x 256 x 2 bytes: 28,672 a token.
     tokens = (0.045 * 81_559 * 2**20 - 2 * 1_777_088_000) / 28_672
     assert f"keys and values of {tokens:,.0f} tokens, but prompt and response may have 16,384" in problem
-    assert "machine: {sampler_memory_share: above 0.045}" in problem
+    assert "machine: {sampler_memory_share: 0.05}, or max_new_tokens of at most 9,238" in problem
 
 
 def test_ram_and_disk_that_do_not_suffice() -> None:
