@@ -54,8 +54,7 @@ def visible_devices() -> list[str]:
     named = os.environ.get(VISIBLE)
     if named is None:
         return [str(number) for number in range(there or 0)]
-    # Like CUDA, ignore everything from the first -1 on.
-    names = list(takewhile(lambda name: name != "-1", re.split(r"\s*,\s*", named.strip())))
+    names = named_devices(named)
     for name in names:
         if there is not None and name.isdigit() and int(name) >= there:
             raise InputError(
@@ -63,6 +62,12 @@ def visible_devices() -> list[str]:
                 f"{_count_of(there) if there else 'none'}, numbered from 0; "
                 "name an existing one, or unset the variable"
             )
+    return names
+
+
+def named_devices(text: str) -> list[str]:
+    """Split the value of ``CUDA_VISIBLE_DEVICES``; like CUDA, ignore everything from the first -1 on."""
+    names = takewhile(lambda name: name != "-1", re.split(r"\s*,\s*", text.strip()))
     return [name for name in names if name]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from astarpo.config.runs import Config
-from astarpo.memory.check import Remedies, shortage
+from astarpo.memory.check import GB, Remedies, shortage
 from astarpo.planning.cards import Machine
 from astarpo.planning.jobs import Job
 from astarpo.planning.sampling_jobs import evaluation_jobs, stage_one_jobs, warm_start_jobs
@@ -41,7 +41,7 @@ def free_bytes(job: Job, machine: Machine) -> float | None:
     """Bytes that a job can allocate on its device; None: not known."""
     if job.cards == 0:
         return machine.ram_bytes
-    return None if machine.card is None else machine.card.free_bytes
+    return machine.free_bytes(job.cards)
 
 
 def memory_problem(config: Config, job: Job, machine: Machine, remedies: Remedies) -> str | None:
@@ -58,7 +58,14 @@ def memory_problem(config: Config, job: Job, machine: Machine, remedies: Remedie
     """
     if job.estimate is None:
         return None
-    device = "cpu" if job.cards == 0 else machine.card.name if machine.card is not None else "cuda"
     free, title = free_bytes(job, machine), f"{job.stage} of {job.name}"
     processes = config.machine.devices if job.stage == "training" else 1
-    return shortage(title, job.estimate, device, free, machine.ram_bytes, lambda: remedies, processes)
+    return shortage(title, job.estimate, _device(job, machine), free, machine.ram_bytes, lambda: remedies, processes)
+
+
+def _device(job: Job, machine: Machine) -> str:
+    """What a message calls the job's device."""
+    if job.cards == 0 or machine.card is None:
+        return "cpu" if job.cards == 0 else "cuda"
+    used = machine.used_by_others(job.cards)
+    return f"{machine.card.name}, where other programs use {used / GB:.1f} GB," if used > GB else machine.card.name
