@@ -16,6 +16,7 @@ from astarpo.config.run_checks import check_own_samplers
 from astarpo.config.stages.table import STAGES
 from astarpo.model.lengths import check_folder
 from astarpo.model.safety import check_safe
+from astarpo.planning.adapters import check_targets
 from astarpo.planning.needs import key_of
 from astarpo.planning.sharing import check_sharing
 from astarpo.planning.start import JobNeeds, check_can_run
@@ -120,7 +121,9 @@ def needs_of(job):
 
 def check_trainings(jobs):
     """Refuse what no training could run with: otherwise each would fail only after stage 1 has been paid for."""
-    check_own_samplers(CONFIG, {job.wildcards.run for job in jobs})
+    runs = {job.wildcards.run for job in jobs}
+    check_own_samplers(CONFIG, runs)
+    check_targets(CONFIG, runs)
     if DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method:
         for environment in sorted({training_env(job.wildcards) for job in jobs}):
             check_in_environment(MACHINE.trackers, SOURCE / environment.removeprefix("../"))
