@@ -18,6 +18,7 @@ from astarpo.model.lengths import check_folder
 from astarpo.model.safety import check_safe
 from astarpo.planning.adapters import check_targets
 from astarpo.planning.needs import key_of
+from astarpo.planning.room import check_room, planned_key
 from astarpo.planning.sharing import check_sharing
 from astarpo.planning.start import JobNeeds, check_can_run
 from astarpo.reruns.unrecorded import describe, is_unrecorded, stale_results
@@ -83,6 +84,7 @@ def check_before_start():
         elif workflow.local_exec:
             own_python = not workflow.deployment_settings.deployment_method
             check_can_run(MACHINE.device, [needs_of(job) for job in jobs], own_python)
+            check_room(CONFIG, {planned_key(CONFIG, script_of(job), dict(job.wildcards.items())) for job in jobs})
     except InputError as error:
         raise WorkflowError(str(error)) from None
 
