@@ -43,7 +43,8 @@ demo-llm: install ## train SmolLM2-135M-Instruct on short arithmetic; PRECISION=
 plan: install ## say what would run and why, one line per job or group of jobs; TARGETS='train ...' limits it
 	@python workflow_scripts/plan.py $(TARGETS)
 
-# With the packages of the environment for GPUs where there is one.
+# With the packages of the environment for GPUs where there is one; with bash, which expands braces in CONFIG, where there is one.
+doctor: SHELL := $(or $(shell command -v bash),/bin/sh)
 doctor: $(if $(wildcard .venv-gpu/installed),,install) ## say what this machine lacks; CONFIG="a.yaml b.yaml" what these would take, MACHINE=8xH100 on another machine
 	@$(if $(wildcard .venv-gpu/installed),.venv-gpu/bin/python,python) workflow_scripts/doctor.py $(CONFIG) $(if $(MACHINE),--machine '$(MACHINE)')
 

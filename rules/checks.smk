@@ -8,10 +8,9 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-from astarpo.common.devices import check_allowed, check_enough, check_partitions, slurm_job
+from astarpo.common.devices import check_partitions, slurm_job
 from astarpo.common.errors import InputError
 from astarpo.common.job_logs import describe_failure
-from astarpo.common.packages import check_can_import
 from astarpo.config.expected import expected_results
 from astarpo.config.lengths import lengths_of
 from astarpo.config.paths import model_path
@@ -19,7 +18,12 @@ from astarpo.config.run_checks import check_own_samplers
 from astarpo.config.stages.table import STAGES
 from astarpo.model.lengths import check_folder
 from astarpo.model.safety import check_safe
+from astarpo.planning.adapters import check_targets
+from astarpo.planning.needs import key_of
 from astarpo.planning.remaining import disk_warning
+from astarpo.planning.room import check_room, planned_key
+from astarpo.planning.sharing import check_sharing
+from astarpo.planning.start import JobNeeds, check_can_run
 from astarpo.reruns.unrecorded import describe, is_unrecorded, stale_results
 from astarpo.training.compilation import check_can_compile
 from astarpo.training.trackers import check_in_environment, check_installed
@@ -76,15 +80,14 @@ def check_before_start():
         if trainings:
             check_trainings(trainings)
         check_models(jobs)
+        check_sharing(CONFIG, {reference_of_job(job) for job in jobs if script_of(job) in SAMPLING})
         if workflow.executor_plugin.name == "slurm":
             sent = [job for job in jobs if not job.is_local]
             check_partitions({job.rule.name: job.resources.get("slurm_partition") for job in sent})
         elif workflow.local_exec:
-            for job in jobs:
-                check_allowed(gpus_of(job), job.resources.get("gpu", 0))
-            if not workflow.deployment_settings.deployment_method:
-                check_can_import(packages_of(jobs))
-            check_enough(max((job.resources.get("gpu", 0) for job in jobs), default=0))
+            own_python = not workflow.deployment_settings.deployment_method
+            check_can_run(MACHINE.device, [needs_of(job) for job in jobs], own_python)
+            check_room(CONFIG, {planned_key(CONFIG, script_of(job), dict(job.wildcards.items())) for job in jobs})
     except InputError as error:
         raise WorkflowError(str(error)) from None
     warn_of_disk(jobs)
@@ -102,6 +105,15 @@ def warn_of_disk(jobs):
             print(f"warning: {warning}", file=sys.stderr)
 
 
+# Scripts that sample with an engine, which several GPUs may share.
+SAMPLING = ("sample_reference", "generate_answers")
+
+
+def reference_of_job(job):
+    """The reference that a job samples from, or from a policy trained from it."""
+    return reference_of(CONFIG, job.wildcards.get("policy") or job.wildcards.reference)
+
+
 def gpus_of(job):
     """GPUs that a job uses, whatever Snakemake may give it."""
     used = {
@@ -113,15 +125,23 @@ def gpus_of(job):
     return used.get(script_of(job), lambda _: 0)(job.wildcards)
 
 
-def packages_of(jobs):
-    """Packages that jobs need and that the usual environments do not have."""
-    stages = [(STAGES.get(script_of(job)), job) for job in jobs]
-    return list(dict.fromkeys(name for stage, job in stages if stage for name in stage.packages(CONFIG, job.wildcards)))
+def packages_of(job):
+    """Packages that a job needs and that the usual environments do not have, each with the key that asks for it."""
+    stage = STAGES.get(script_of(job))
+    names = stage.packages(CONFIG, job.wildcards) if stage else ()
+    return tuple((name, key_of(CONFIG, name, dict(job.wildcards.items()))) for name in names)
+
+
+def needs_of(job):
+    """What a job needs of this machine."""
+    return JobNeeds(gpus_of(job), job.resources.get("gpu", 0), packages_of(job))
 
 
 def check_trainings(jobs):
     """Refuse what no training could run with: otherwise each would fail only after stage 1 has been paid for."""
-    check_own_samplers(CONFIG, {job.wildcards.run for job in jobs})
+    runs = {job.wildcards.run for job in jobs}
+    check_own_samplers(CONFIG, runs)
+    check_targets(CONFIG, runs)
     if DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method:
         for environment in sorted({training_env(job.wildcards) for job in jobs}):
             check_in_environment(MACHINE.trackers, SOURCE / environment.removeprefix("../"))

@@ -35,6 +35,19 @@ def test_a_tab_is_named(tmp_path):
     assert message == "2: not valid YAML: YAML does not allow tabs for indentation; use spaces"
 
 
+def test_a_byte_that_is_not_utf_8_is_named(tmp_path):
+    path = tmp_path / "my.yaml"
+    path.write_bytes("# käse\r\nruns:\r\n  # fée\r\n".encode("latin-1"))
+    with pytest.raises(InputError) as caught:
+        check_files([path])
+    assert str(caught.value) == (
+        f"{path}:1: byte 4 of the file, 0xe4, is not UTF-8 (invalid continuation byte); save the file in UTF-8"
+    )
+    path.write_bytes("# käse\nruns:\n".encode() + b"  # f\xff")
+    with pytest.raises(InputError, match="my.yaml:3: byte 20 of the file, 0xff, is not UTF-8 "):
+        check_files([path])
+
+
 def test_a_file_that_ends_within_a_brace(tmp_path):
     assert refused(tmp_path / "my.yaml", "runs: {a: 3").startswith(
         "2: not valid YAML: did not find expected ',' or '}'"

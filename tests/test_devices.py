@@ -186,10 +186,19 @@ def test_jobs_that_sample_with_vllm_ask_for_the_gpus_that_share_a_model(tmp_path
     }
 
 
-def snakemake(*options: str) -> str:
-    done = warm_snakemake.snakemake(ROOT, "train", "--forceall", "--nolock", *options)
+def snakemake(*options: str, folder: Path = ROOT) -> str:
+    options = ("--snakefile", str(ROOT / "Snakefile"), "train", "--forceall", "--nolock", *options)
+    done = warm_snakemake.snakemake(folder, *options)
     assert done.returncode == 1, done.stdout
     return done.stdout
+
+
+def with_torch(folder: Path, cuda: str) -> Path:
+    """A working directory with a torch that was built for this CUDA; Python finds it first."""
+    (folder / "torch").mkdir(parents=True)
+    (folder / "torch/__init__.py").touch()
+    (folder / "torch/version.py").write_text(f"__version__ = '2.13.0'\ncuda = {cuda}\nhip = None\n")
+    return folder
 
 
 def test_the_workflow_says_so_before_its_first_job(tmp_path):
@@ -219,8 +228,16 @@ def test_the_workflow_says_so_before_its_first_job(tmp_path):
     assert "rule prepare_dataset" not in spread
     (tmp_path / "bin/nvidia-smi").write_text("#!/bin/sh\necho 'GPU 0: one'; echo 'GPU 1: two'\n")
     config.write_text("machine: {device: cuda, devices: 2}\nruns: {a-star-po: {engine: deepspeed}}\n")
-    limited = snakemake("--cores", "2", *files)  # the profile's limit is one
-    assert "a job needs 2 GPUs" in limited and "add --resources gpu=2" in limited
+    two = ["--cores", "2", "--resources", "gpu=2", *files]
+    built = snakemake(*two, folder=with_torch(tmp_path / "cpu", "None"))
+    assert "machine.device = 'cuda': torch 2.13.0 was built for CPUs" in built and "make install-gpu" in built
+    assert "rule prepare_dataset" not in built
+    lacking = snakemake(*two, folder=with_torch(tmp_path / "cuda", "'13.0'"))
+    assert "runs.a-star-po.engine = 'deepspeed': deepspeed cannot be imported here: make install-gpu" in lacking
+    config.write_text("machine: {device: cuda}\n")
+    none = ["--cores", "2", "--resources", "gpu=0", *files]
+    limited = snakemake(*none, folder=tmp_path / "cuda")
+    assert "a job needs 1 GPU" in limited and "add --resources gpu=1" in limited
     config.write_text(
         "machine: {device: cuda, sampler_tensor_parallel: 2}\nreferences: {tiny: {sampling_engine: vllm}}\n"
     )

@@ -17,6 +17,7 @@ from astarpo.config import load_config
 from astarpo.config.files import merged
 from astarpo.config.runs import Config
 from astarpo.model.scratch import build_scratch_policy
+from astarpo.planning import hub
 from astarpo.planning import this_machine as here
 from astarpo.planning.cards import CARDS, Machine, card_of, named_machine
 from astarpo.planning.disk import disk_bytes
@@ -105,7 +106,7 @@ def test_a_share_of_vllm_that_is_too_small() -> None:
     # 3.85 GB less 3.55 of weights; 28 layers of 2 x 256 x 2 bytes: 28,672 a token.
     tokens = (0.045 * 81_559 * 2**20 - 2 * 1_777_088_000) / 28_672
     assert f"keys and values of {tokens:,.0f} tokens, but prompt and response may have 16,384" in problem
-    assert "machine: {sampler_memory_share: above 0.045}" in problem
+    assert "machine: {sampler_memory_share: 0.05}, or max_new_tokens of at most 9,238" in problem
 
 
 def test_ram_and_disk_that_do_not_suffice() -> None:
@@ -220,6 +221,9 @@ def test_a_card_that_is_not_in_the_table_has_its_memory_and_no_speeds() -> None:
     assert any("speeds not known" in line for line in text) and any("time: not known" in line for line in text)
 
 
+TWO_CARDS = r"NVIDIA H100 80GB HBM3, 81559, 4, GPU-ab1\nNVIDIA H100 80GB HBM3, 81559, 20000, GPU-cd2\n"
+
+
 def nvidia_smi(folder: Path, cards: str, driver: str) -> str:
     program = folder / "nvidia-smi"
     program.write_text(f"#!/bin/sh\ncase $1 in *driver*) echo '{driver}';; *) printf '{cards}';; esac\n")
@@ -227,24 +231,108 @@ def nvidia_smi(folder: Path, cards: str, driver: str) -> str:
     return str(program)
 
 
-def test_this_machine_with_cards(tmp_path: Path) -> None:
-    two = r"NVIDIA H100 80GB HBM3, 81559, 4\nNVIDIA H100 80GB HBM3, 81559, 20000\n"
-    program = nvidia_smi(tmp_path, two, "580.95.05")
+def test_this_machine_with_cards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    program = nvidia_smi(tmp_path, TWO_CARDS, "580.95.05")
     found = {one.what: one for one in here.findings(tmp_path, program, lambda: None)}
     assert str(found["driver"]).split()[:3] == ["driver", "ok", "580.95.05,"]
     assert (found["card 0"].state, found["card 0"].text) == ("ok", "H100, 85.5 GB")
     assert found["card 1"].text == "H100, 85.5 GB; 21.0 GB are used by other programs"
     machine = here.this_machine(tmp_path, program)
     assert (machine.name, machine.cards, machine.here) == ("this machine (2 x H100)", 2, True)
-    old = {one.what: one for one in here.findings(tmp_path, nvidia_smi(tmp_path, two, "470.57.02"), lambda: None)}
+    old = {one.what: one for one in here.findings(tmp_path, nvidia_smi(tmp_path, TWO_CARDS, "470.57.02"), lambda: None)}
     assert old["driver"].state == "missing" and "470.57.02 is too old" in old["driver"].text
+
+
+@pytest.mark.parametrize(
+    ("named", "names", "used_mib"),
+    [
+        (None, "this machine (2 x H100)", [4, 20_000]),
+        ("1", "this machine (1 x H100, CUDA_VISIBLE_DEVICES=1)", [20_000]),
+        ("1,0", "this machine (2 x H100)", [20_000, 4]),
+        ("GPU-cd", "this machine (1 x H100, CUDA_VISIBLE_DEVICES=GPU-cd)", [20_000]),
+        ("0,-1,1", "this machine (1 x H100, CUDA_VISIBLE_DEVICES=0,-1,1)", [4]),
+        ("7", "this machine (CUDA_VISIBLE_DEVICES=7)", []),
+        ("", "this machine (CUDA_VISIBLE_DEVICES=)", []),
+    ],
+)
+def test_the_cards_that_a_variable_names(
+    named: str | None, names: str, used_mib: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if named is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", named)
+    program = nvidia_smi(tmp_path, TWO_CARDS, "580.95.05")
+    machine = here.this_machine(tmp_path, program)
+    assert (machine.name, machine.cards) == (names, len(used_mib))
+    assert machine.used_bytes == tuple(mib * 2**20 for mib in used_mib)
+    found = {one.what: one.text for one in here.findings(tmp_path, program, lambda: None)}
+    hidden = [number for number in (0, 1) if "not used, as CUDA_VISIBLE_DEVICES=" in found[f"card {number}"]]
+    assert len(hidden) == 2 - len(used_mib)
+
+
+def test_what_other_programs_use_is_not_free() -> None:
+    card = named_machine("H100").card
+    config = configured("gsm8k_qwen2.5_1.5b")
+    free = 81_559 * 2**20 - 0.5e9
+    for used, count in (((30e9, 0.0), 3), ((0.0, 30e9), 0)):  # a job takes the first card
+        machine = Machine("it", 2, card, used_bytes=used)
+        assert (machine.free_bytes(1), machine.free_bytes(2)) == (free - used[0], free - 30e9)
+        problems = plan(config, machine).problems
+        # vLLM takes 0.9 of the card where it is alone; the training's 64 GB do not fit either.
+        told = [one for one in problems if "but H100, where other programs use 30.0 GB, has 55.0 GB free" in one]
+        assert len(told) == len(problems) == count
+
+
+def test_what_a_configuration_lacks_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An old driver, and a hub that cannot be reached."""
+    import huggingface_hub
+
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    config, program = configured("gsm8k_qwen2.5_1.5b"), nvidia_smi(tmp_path, TWO_CARDS, "470.57.02")
+    driver, *others = here.lacking(config, program, lambda: "it is down")
+    assert driver.startswith("the NVIDIA driver 470.57.02 is too old")
+    assert others[-1] == (
+        "references.qwen2-5-1-5b.source.id = 'Qwen/Qwen2.5-1.5B': is not in the hub's cache, and "
+        f"{hub.endpoint()} cannot be reached (it is down): download it where there is a network, or give a folder: "
+        "source: {kind: local, path: ...}"
+    )
+    on_cpu = with_machine(config, device="cpu")
+    assert not any("driver" in one for one in here.lacking(on_cpu, program, lambda: None))
+    assert not any("hub" in one for one in here.lacking(config, "no-such-program", lambda: None))
+
+
+def test_a_hub_is_not_asked_for_what_is_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import huggingface_hub
+
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    config = configured("gsm8k_qwen2.5_1.5b")
+    (line,) = hub.hub_problems(config)
+    assert "(HF_HUB_OFFLINE is set)" in line
+    prepared = tmp_path / "results/references/qwen2-5-1-5b/model"
+    prepared.mkdir(parents=True)
+    (prepared / "config.json").touch()
+    assert not hub.hub_problems(config)
+    (prepared / "config.json").unlink()
+    cached = tmp_path / "cache/models--Qwen--Qwen2.5-1.5B"
+    (cached / "snapshots/0a").mkdir(parents=True)
+    (cached / "refs").mkdir()
+    (cached / "refs/main").write_text("0a")
+    (cached / "snapshots/0a/config.json").touch()
+    assert hub.hub_problems(config)  # without its weights
+    (cached / "snapshots/0a/model.safetensors").touch()
+    assert not hub.hub_problems(config)
 
 
 def test_a_hub_that_hangs_is_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import huggingface_hub
 
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(here, "PATIENCE_S", -0.9)
+    monkeypatch.setattr(hub, "PATIENCE_S", -0.9)
 
     def hangs() -> None:
         time.sleep(60)
@@ -295,8 +383,10 @@ def test_packages_and_files_that_are_missing(monkeypatch: pytest.MonkeyPatch, tm
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     lines = missing(configured("math_qwen2.5_7b", "with_local_math"))
-    assert "references.qwen2-5-7b.sampling_engine = 'vllm': vllm is not installed: make install-gpu, then " in lines[0]
-    assert "runs.math-qwen2-5-7b.engine = 'deepspeed': deepspeed is not installed" in lines[1]
+    assert (
+        "references.qwen2-5-7b.sampling_engine = 'vllm': vllm cannot be imported here: make install-gpu, " in lines[0]
+    )
+    assert "runs.math-qwen2-5-7b.engine = 'deepspeed': deepspeed cannot be imported here" in lines[1]
     assert any(line.startswith("datasets.math.source.path = ") and "is not there" in line for line in lines)
 
 

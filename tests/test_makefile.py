@@ -131,3 +131,11 @@ def test_doctor_runs_in_the_environment_for_gpus_where_there_is_one(project):
     gpu.write_text(gpu.read_text().replace(".venv", ".venv-gpu"))
     (project / ".venv-gpu/installed").touch()
     assert make(project, "doctor") == (0, [".venv-gpu workflow_scripts/doctor.py"])
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
+@pytest.mark.parametrize("given", ["my/{a,with_b}.yaml", "my/a.yaml my/with_b.yaml", "my/{a,with_b}.yaml  "])
+def test_the_doctor_is_given_each_file(project, given):
+    tool(project, "python", 'echo "$#: $@"')
+    status, lines = make(project, "doctor", f"CONFIG={given}", "MACHINE=8xH100")
+    assert (status, lines[-1]) == (0, "5: workflow_scripts/doctor.py my/a.yaml my/with_b.yaml --machine 8xH100")

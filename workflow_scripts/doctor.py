@@ -33,13 +33,13 @@ def main() -> None:
 
     from astarpo.config import load_config
     from astarpo.config.files import merged
-    from astarpo.planning.needs import missing
+    from astarpo.planning.adapters import target_problems
     from astarpo.planning.plan import plan
-    from astarpo.planning.this_machine import this_machine
+    from astarpo.planning.this_machine import lacking, this_machine
 
     config = load_config(merged(arguments.files), arguments.files)
     made = plan(config, machine or this_machine(Path.cwd()))
-    problems = [*made.problems, *([] if machine else missing(config))]
+    problems = [*made.problems, *target_problems(config), *([] if machine else lacking(config))]
     print("\n".join(made.lines))
     print(
         "\n".join(["\nDoes not fit or is missing:", *(f"- {one}" for one in problems)] if problems else ["\nIt fits."])

@@ -7,9 +7,11 @@ open ends, so even a job killed with SIGKILL leaves nothing behind.
 from __future__ import annotations
 
 import fcntl
+import importlib.util
 import os
 import random
 import re
+import runpy
 import subprocess
 import tempfile
 import time
@@ -23,6 +25,7 @@ from astarpo.common.errors import InputError
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 LOCKS = "ASTARPO_DEVICE_LOCKS"  # overrides the folder of the locks
 WHY = "machine.device, machine.devices, machine.sampler_tensor_parallel"  # settings that a job's number follows from
+INSTALL_GPU = "make install-gpu, then . .venv-gpu/bin/activate"
 
 
 @dataclass(frozen=True)
@@ -51,8 +54,7 @@ def visible_devices() -> list[str]:
     named = os.environ.get(VISIBLE)
     if named is None:
         return [str(number) for number in range(there or 0)]
-    # Like CUDA, ignore everything from the first -1 on.
-    names = list(takewhile(lambda name: name != "-1", re.split(r"\s*,\s*", named.strip())))
+    names = named_devices(named)
     for name in names:
         if there is not None and name.isdigit() and int(name) >= there:
             raise InputError(
@@ -60,6 +62,12 @@ def visible_devices() -> list[str]:
                 f"{_count_of(there) if there else 'none'}, numbered from 0; "
                 "name an existing one, or unset the variable"
             )
+    return names
+
+
+def named_devices(text: str) -> list[str]:
+    """Split the value of ``CUDA_VISIBLE_DEVICES``; like CUDA, ignore everything from the first -1 on."""
+    names = takewhile(lambda name: name != "-1", re.split(r"\s*,\s*", text.strip()))
     return [name for name in names if name]
 
 
@@ -84,6 +92,36 @@ def check_enough(count: int) -> list[str]:
         f"{_count_of(len(names)) if names else 'none that can be used'}{limit}; set machine.device to cpu or "
         "lower the others, or run where the GPUs are: snakemake --workflow-profile profiles/slurm"
     )
+
+
+def torch_problem(device: str) -> str | None:
+    """Say in one line why the installed torch cannot use a device, without importing it, which is slow.
+
+    Args:
+        device: ``machine.device``.
+
+    Returns:
+        The line; None unless torch was certainly built for CPUs only.
+    """
+    version = None if device == "cpu" else _torch_for_cpus()
+    if version is None:
+        return None
+    return (
+        f"machine.device = {device!r}: torch {version} was built for CPUs and sees no GPU: {INSTALL_GPU}, or set "
+        "machine.device: cpu"
+    )
+
+
+def _torch_for_cpus() -> str | None:
+    """The version of a torch without CUDA and ROCm; None for another one, or if there is none."""
+    found = importlib.util.find_spec("torch")
+    file = Path(found.origin).with_name("version.py") if found is not None and found.origin else None
+    if file is None or not file.is_file():
+        return None
+    built = runpy.run_path(str(file))
+    if "cuda" not in built or built["cuda"] or built.get("hip"):
+        return None
+    return str(built.get("__version__"))
 
 
 def check_allowed(wanted: int, allowed: int) -> None:

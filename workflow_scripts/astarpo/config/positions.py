@@ -18,7 +18,7 @@ UNKNOWN_KEY = re.compile(r"unknown key '([^']*)'")
 
 
 def check_files(paths: Iterable[str | Path]) -> None:
-    """Refuse files that are not valid YAML or that Python cannot hold, and repeated keys in a mapping.
+    """Refuse files that are not valid YAML in UTF-8 or that Python cannot hold, and repeated keys in a mapping.
 
     Args:
         paths: configuration files; missing ones are ignored here.
@@ -93,7 +93,7 @@ def _entry(mapping: yaml.MappingNode, name: str) -> tuple[yaml.Node, yaml.Node] 
 
 def _compose(path: str | Path) -> yaml.Node | None:
     loader = yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader
-    text = Path(path).read_text(encoding="utf-8")
+    text = _text(path)
     try:
         return yaml.compose(text, Loader=loader)
     except yaml.MarkedYAMLError as error:
@@ -102,6 +102,18 @@ def _compose(path: str | Path) -> yaml.Node | None:
         raise InputError(f"{_shown(path)}: not valid YAML: {' '.join(str(error).split())}") from None
     except RecursionError:
         raise InputError(f"{_shown(path)}: nested more than {DEEPEST} levels deep; no setting needs that") from None
+
+
+def _text(path: str | Path) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        before, byte = error.object[: error.start], error.object[error.start]
+        line = before.count(b"\n") + 1
+        raise InputError(
+            f"{_shown(path)}:{line}: byte {len(before) + 1} of the file, 0x{byte:02x}, is not UTF-8 ({error.reason}); "
+            "save the file in UTF-8"
+        ) from None
 
 
 def _describe(path: str | Path, text: str, error: yaml.MarkedYAMLError) -> str:

@@ -114,7 +114,7 @@ def check_own_samplers(config: Config, runs: Iterable[str]) -> None:
     if shared > 1 and sampled:
         raise InputError(
             f"machine.sampler_tensor_parallel = {shared}: runs.{sampled[0]} samples with vLLM, and each device of a "
-            "training has a vLLM of its own; make stage 1 or evaluations alone with it (snakemake reference), then set "
+            "training has a vLLM of its own; make stage 1 or evaluations alone with it (snakemake values), then set "
             "it to 1 and train; nothing runs again"
         )
 

@@ -69,6 +69,7 @@ class Machine:
         ram_bytes: free RAM; None: not known.
         disk_bytes: free disk space; None: not known.
         here: whether it is the one that this runs on.
+        used_bytes: of each card by other programs, in the order in which jobs take cards; empty: none are.
     """
 
     name: str
@@ -77,6 +78,15 @@ class Machine:
     ram_bytes: float | None = None
     disk_bytes: float | None = None
     here: bool = False
+    used_bytes: tuple[float, ...] = ()
+
+    def free_bytes(self, cards: int) -> float | None:
+        """Bytes that a job can allocate on each of the cards that it gets first; None without a card."""
+        return None if self.card is None else self.card.free_bytes - self.used_by_others(cards)
+
+    def used_by_others(self, cards: int) -> float:
+        """Bytes that other programs use on the fullest of the cards that a job gets first."""
+        return max(self.used_bytes[:cards], default=0.0)
 
 
 def named_machine(name: str) -> Machine:

@@ -20,6 +20,22 @@ Seconds = Mapping[str, float | None]
 
 
 @dataclass(frozen=True)
+class SmallCache:
+    """The cache of a vLLM that does not hold the longest prompt and response.
+
+    Attributes:
+        card: that it has a share of.
+        tokens: whose keys and values it holds.
+        prompt, response: tokens of the longest.
+    """
+
+    card: str
+    tokens: float
+    prompt: int
+    response: int
+
+
+@dataclass(frozen=True)
 class Job:
     """Jobs of a stage that take the same.
 
@@ -34,8 +50,9 @@ class Job:
         per_step: whether the phases are those of a step.
         steps: how often they come; 1 if they are those of the job.
         once: seconds of a job besides.
-        problems: why vLLM could not start.
+        cache: of a vLLM that could not start, because its cache is too small; None if it can.
         nodes: that one of them takes.
+        first: the name of the first of those that were put together; empty if there is only one.
         remedies: other settings with their estimates.
     """
 
@@ -49,8 +66,9 @@ class Job:
     per_step: bool = False
     steps: int = 1
     once: float | None = 0.0
-    problems: tuple[str, ...] = ()
+    cache: SmallCache | None = None
     nodes: int = 1
+    first: str = ""
     remedies: Callable[[], Remedies] | None = field(default=None, compare=False)
 
     @property
@@ -74,7 +92,9 @@ def merged(jobs: Iterable[Job]) -> list[Job]:
             first, count, others = distinct[index]
             distinct[index] = (first, count + job.count, others + 1)
     return [
-        replace(job, count=count, name=f"{job.name} and {others} more" if others else job.name)
+        replace(job, count=count, name=f"{job.name} and {others} more", first=job.name)
+        if others
+        else replace(job, count=count)
         for job, count, others in distinct.values()
     ]
 
@@ -114,17 +134,12 @@ class Sampler:
         free = share - each * self.shape.parameters
         return free / (2 * self.shape.layers * self.shape.kv_width * each)
 
-    def problems(self, longest: int) -> tuple[str, ...]:
-        """Say that vLLM cannot start if its cache does not hold the longest prompt and response."""
-        if self.engine != "vllm" or self.card is None or not self.shape.layers or self.cached_tokens >= longest:
-            return ()
-        knob, value = "sampler_memory_share", f"above {self.machine.sampler_memory_share:g}"
-        if not self.trained:
-            knob, value = "sampler_tensor_parallel", f"{2 * self.cards}"
-        return (
-            f"vLLM's share of the {self.card.name} holds keys and values of {max(self.cached_tokens, 0):,.0f} tokens, "
-            f"but prompt and response may have {longest:,}: machine: {{{knob}: {value}}}, or a shorter max_new_tokens",
-        )
+    def small_cache(self, prompt: int, response: int) -> SmallCache | None:
+        """The cache of a vLLM that cannot start, as it does not hold the longest prompt and response, in tokens."""
+        if self.engine != "vllm" or self.card is None or not self.shape.layers:
+            return None
+        tokens = self.cached_tokens
+        return None if tokens >= prompt + response else SmallCache(self.card.name, tokens, prompt, response)
 
     def seconds(self, responses: float, prompt: float, longest: int) -> float | None:
         """Seconds in which it draws, started up already.

@@ -6,13 +6,15 @@ from dataclasses import dataclass
 from textwrap import wrap
 
 from astarpo.config.runs import Config
-from astarpo.memory.check import GB, shortage
+from astarpo.memory.check import GB
 from astarpo.memory.parts import Moment
+from astarpo.planning.advice import job_problems
 from astarpo.planning.cards import SOURCE, Machine
 from astarpo.planning.disk import disk_bytes
 from astarpo.planning.jobs import PROMPT_TOKENS, START_S, Job, merged
 from astarpo.planning.roofline import MEMORY, MFU
 from astarpo.planning.sampling_jobs import evaluation_jobs, stage_one_jobs, warm_start_jobs
+from astarpo.planning.sharing import sharing_problems
 from astarpo.planning.sizes import SUPPOSED_ROWS, rows_of
 from astarpo.planning.training_jobs import training_jobs
 
@@ -54,9 +56,10 @@ def plan(config: Config, machine: Machine) -> Plan:
     lines, problems = [_title(config, machine)], []
     if config.machine.device != "cpu" and machine.card is None:
         problems.append(f"machine.device = 'cuda': {machine.name} has no card; name a machine: MACHINE=8xH100")
+    problems += sharing_problems(config)
     for job in jobs:
         lines += ["", *_job_lines(job)]
-        problems += _job_problems(config, job, machine)
+        problems += job_problems(config, job, machine)
     lines += ["", *_sum_lines(jobs), *_disk_lines(config)]
     problems += _disk_problems(config, machine)
     lines += ["", *_assumptions(config, machine)]
@@ -105,26 +108,6 @@ def _time(job: Job) -> str:
         return f"{phases}; {duration(total)} in all"
     step = sum(one for one in job.seconds.values() if one is not None)
     return f"{phases}; a step {duration(step)}, {job.steps:,} steps and what is around them {duration(total)}"
-
-
-def _job_problems(config: Config, job: Job, machine: Machine) -> list[str]:
-    title = f"{job.stage} of {job.name}"
-    if job.cards > 0 and machine.cards == 0:
-        return []
-    found = []
-    if job.cards > machine.cards:
-        knob = "devices" if job.stage == "training" else "sampler_tensor_parallel"
-        found.append(
-            f"{title}: needs {job.cards} cards, {machine.name} has {machine.cards}: machine: "
-            f"{{{knob}: {machine.cards}}}"
-        )
-    if job.estimate is not None:
-        free = machine.ram_bytes if job.cards == 0 else machine.card.free_bytes if machine.card is not None else None
-        device = "cpu" if job.cards == 0 else machine.card.name if machine.card is not None else "cuda"
-        processes = config.machine.devices if job.stage == "training" else 1
-        short = shortage(title, job.estimate, device, free, machine.ram_bytes, job.remedies, processes)
-        found += [] if short is None else [short]
-    return [*found, *(f"{title}: {problem}" for problem in job.problems)]
 
 
 def _sum_lines(jobs: list[Job]) -> list[str]:

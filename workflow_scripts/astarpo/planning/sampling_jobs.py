@@ -92,7 +92,7 @@ def _job(
             "start": sampler.start_s,
             "generate": added(0.0, *(sampler.seconds(n, prompt, t) for n, t in drawn)),
         },
-        problems=sampler.problems(entry.max_prompt_tokens + longest),
+        cache=sampler.small_cache(entry.max_prompt_tokens, longest),
         remedies=lambda: _remedies(shape, entry, machine, size, device),
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from astarpo.common.files import read_json_object
@@ -77,26 +78,35 @@ def _shape_of_source(source: ModelSource) -> ModelShape | None:
         has_config = (Path(source.path) / "config.json").is_file()
         return shape_of_folder(source.path) if has_config else known_shape(source.path)
     if isinstance(source, Scratch):
-        return ModelShape.of(
-            {
-                "model_type": "qwen2",
-                "num_hidden_layers": source.layers,
-                "hidden_size": source.hidden_size,
-                "intermediate_size": source.intermediate_size,
-                "num_attention_heads": source.heads,
-                "num_key_value_heads": source.kv_heads,
-                "vocab_size": BYTE_TOKENS + len(source.whole_tokens),
-                "tie_word_embeddings": True,
-            }
-        )
+        return ModelShape.of(config_of_scratch(source))
     return known_shape(source.name.partition("==")[0])
 
 
-def _shape_in_cache(source: HubModel) -> ModelShape | None:
+def config_of_scratch(source: Scratch) -> Mapping[str, object]:
+    """What config.json will say of a model from scratch."""
+    return {
+        "model_type": "qwen2",
+        "num_hidden_layers": source.layers,
+        "hidden_size": source.hidden_size,
+        "intermediate_size": source.intermediate_size,
+        "num_attention_heads": source.heads,
+        "num_key_value_heads": source.kv_heads,
+        "vocab_size": BYTE_TOKENS + len(source.whole_tokens),
+        "tie_word_embeddings": True,
+    }
+
+
+def cached_config(source: HubModel) -> Mapping[str, object] | None:
+    """Contents of config.json in the hub's cache; None if it is not there."""
     from huggingface_hub import try_to_load_from_cache
 
     path = try_to_load_from_cache(source.id, "config.json", revision=source.revision)
-    return ModelShape.of(read_json_object(path)) if isinstance(path, str) else None
+    return read_json_object(path) if isinstance(path, str) else None
+
+
+def _shape_in_cache(source: HubModel) -> ModelShape | None:
+    config = cached_config(source)
+    return None if config is None else ModelShape.of(config)
 
 
 def name_of_model(source: ModelSource) -> str:

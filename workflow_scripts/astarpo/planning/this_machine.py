@@ -6,22 +6,24 @@ import importlib.util
 import os
 import platform
 import shutil
-import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from threading import Thread
 from types import ModuleType
 from typing import Literal
 
+from astarpo.common.devices import VISIBLE
+from astarpo.config.runs import Config
 from astarpo.model.memory import free_bytes
-from astarpo.planning.cards import MIB, Card, Machine, card_of
+from astarpo.planning.cards import Machine
+from astarpo.planning.cards_here import cards_here, visible
+from astarpo.planning.hub import Asks, endpoint, hub_problems, unreachable
+from astarpo.planning.needs import missing
 
 ROOT = Path(__file__).resolve().parents[3]
-PATIENCE_S = 5.0  # for the hub to answer
-ANSWER_S = 30.0  # for nvidia-smi
 GB = 1e9
+NO_DRIVER = "no NVIDIA driver answers; without a GPU: machine: {device: cpu}, or MACHINE=8xH100"
 PACKAGES = {
     "torch": "make install",
     "transformers": "make install",
@@ -50,44 +52,36 @@ class Finding:
 
 
 def this_machine(folder: Path, nvidia_smi: str = "nvidia-smi") -> Machine:
-    """Describe the machine that this runs on.
+    """Describe the machine that this runs on, with the cards that a program started now could use.
 
     Args:
         folder: in which the workflow would run, for the disk.
         nvidia_smi: the driver's program.
     """
-    cards = [card for card, _ in cards_here(nvidia_smi)]
+    there = cards_here(nvidia_smi)
+    seen = visible(there)
+    least = min((one.card for one in seen), key=lambda card: card.memory_mib, default=None)
+    facts = [] if least is None else [f"{len(seen)} x {least.name}"]
+    facts += [f"{VISIBLE}={os.environ[VISIBLE]}"] if len(seen) < len(there) else []
+    name = f"this machine ({', '.join(facts)})" if facts else "this machine"
     disk = float(shutil.disk_usage(folder).free)
-    least = min(cards, key=lambda card: card.memory_mib, default=None)
-    name = "this machine" if least is None else f"this machine ({len(cards)} x {least.name})"
-    return Machine(name, len(cards), least, free_bytes("cpu"), disk, here=True)
+    used = tuple(one.used_bytes for one in seen)
+    return Machine(name, len(seen), least, free_bytes("cpu"), disk, here=True, used_bytes=used)
 
 
-def cards_here(nvidia_smi: str = "nvidia-smi") -> list[tuple[Card, float]]:
-    """Ask the driver for this machine's cards.
+def lacking(config: Config, nvidia_smi: str = "nvidia-smi", asks: Asks | None = None) -> list[str]:
+    """Say in one line each what a configuration lacks here besides memory and disk, and what to do.
 
     Args:
+        config: checked.
         nvidia_smi: the driver's program.
-
-    Returns:
-        Each card, and the bytes that programs use on it; none without a driver.
+        asks: as for `findings`.
     """
-    query = [nvidia_smi, "--query-gpu=name,memory.total,memory.used", "--format=csv,noheader,nounits"]
-    try:
-        answer = subprocess.run(query, capture_output=True, text=True, timeout=ANSWER_S, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return []
-    found = []
-    for line in answer.stdout.splitlines() if answer.returncode == 0 else []:
-        parts = [part.strip() for part in line.rsplit(",", 2)]
-        if len(parts) == 3 and parts[1].isdigit() and parts[2].isdigit():
-            found.append((card_of(parts[0], int(parts[1])), float(int(parts[2]) * MIB)))
-    return found
+    driver = driver_problem(nvidia_smi) if config.machine.device != "cpu" else None
+    return [*([] if driver is None else [driver]), *missing(config), *hub_problems(config, asks)]
 
 
-def findings(
-    folder: Path, nvidia_smi: str = "nvidia-smi", asks: Callable[[], str | None] | None = None
-) -> Iterator[Finding]:
+def findings(folder: Path, nvidia_smi: str = "nvidia-smi", asks: Asks | None = None) -> Iterator[Finding]:
     """Look at this machine.
 
     Args:
@@ -102,23 +96,40 @@ def findings(
     yield from _cards(nvidia_smi)
     yield Finding("Python", "ok", platform.python_version())
     yield from map(_package, PACKAGES)
-    yield _hub(asks or _ask_hub)
+    yield _hub(asks)
     yield _token()
     yield Finding("disk", "ok", f"{shutil.disk_usage(folder).free / GB:,.0f} GB free in {folder}")
     yield _ram()
+
+
+def driver_problem(nvidia_smi: str = "nvidia-smi") -> str | None:
+    """Say in one line why the driver is too old; None if it is not, or if there is none.
+
+    Args:
+        nvidia_smi: the driver's program.
+    """
+    check = _driver_check()
+    found = None if check is None else check.driver_version(nvidia_smi)
+    if check is None or found is None:
+        return None
+    problem: str | None = check.problem(found, _cuda_version(check))
+    return problem
+
+
+def _cuda_version(check: ModuleType) -> str:
+    """That of the locked torch."""
+    return str(check.cuda_version(check.LOCK.read_text(encoding="utf-8")))
 
 
 def _driver(nvidia_smi: str) -> Finding:
     check = _driver_check()
     if check is None:
         return Finding("driver", "missing", "envs/driver.py, which checks it, is not here")
-    cuda = check.cuda_version(check.LOCK.read_text(encoding="utf-8"))
+    cuda = _cuda_version(check)
     found = check.driver_version(nvidia_smi)
     problem = check.problem(found, cuda)
     if found is None:
-        return Finding(
-            "driver", "missing", "no NVIDIA driver answers; without a GPU: machine: {device: cpu}, or MACHINE=8xH100"
-        )
+        return Finding("driver", "missing", NO_DRIVER)
     if problem is not None:
         return Finding("driver", "missing", problem)
     return Finding("driver", "ok", f"{found}, new enough for CUDA {'.'.join(cuda.split('.')[:2])}")
@@ -138,9 +149,11 @@ def _cards(nvidia_smi: str) -> Iterator[Finding]:
     cards = cards_here(nvidia_smi)
     if not cards:
         yield Finding("cards", "missing", "none; the default configuration and the SmolLM2 recipes run on a CPU")
-    for number, (card, used) in enumerate(cards):
-        busy = f"; {used / GB:.1f} GB are used by other programs" if used > GB else ""
-        yield Finding(f"card {number}", "ok", f"{card.name}, {card.total_bytes / GB:.1f} GB{busy}")
+    seen = visible(cards)
+    for number, one in enumerate(cards):
+        busy = f"; {one.used_bytes / GB:.1f} GB are used by other programs" if one.used_bytes > GB else ""
+        hidden = "" if one in seen else f"; not used, as {VISIBLE}={os.environ[VISIBLE]}"
+        yield Finding(f"card {number}", "ok", f"{one.card.name}, {one.card.total_bytes / GB:.1f} GB{busy}{hidden}")
 
 
 def _package(name: str) -> Finding:
@@ -150,40 +163,11 @@ def _package(name: str) -> Finding:
         return Finding(name, "missing", PACKAGES[name])
 
 
-def _hub(asks: Callable[[], str | None]) -> Finding:
-    from huggingface_hub import constants
-
-    if constants.HF_HUB_OFFLINE:
-        return Finding("hub", "missing", "HF_HUB_OFFLINE is set: only what its cache holds, or with_local_*.yaml")
-    reason = _in_time(asks)
+def _hub(asks: Asks | None) -> Finding:
+    reason = unreachable(asks)
     if reason is None:
-        return Finding("hub", "ok", f"{constants.ENDPOINT} answers")
+        return Finding("hub", "ok", f"{endpoint()} answers")
     return Finding("hub", "missing", f"offline, {reason}; local files instead: config/recipes/with_local_*.yaml")
-
-
-def _in_time(asks: Callable[[], str | None]) -> str | None:
-    """Wait for an answer, also where looking up the name hangs, which no timeout of the request covers."""
-    answers: list[str | None] = []
-    thread = Thread(target=lambda: answers.append(asks()), daemon=True)
-    thread.start()
-    thread.join(PATIENCE_S + 1)
-    return answers[0] if answers else f"no answer in {PATIENCE_S:.0f} s"
-
-
-def _ask_hub() -> str | None:
-    from urllib.error import HTTPError
-    from urllib.request import Request, urlopen
-
-    from huggingface_hub import constants
-
-    try:
-        with urlopen(Request(constants.ENDPOINT, method="HEAD"), timeout=PATIENCE_S):
-            return None
-    except HTTPError as error:  # it answers
-        return None if error.code < 500 else f"it answers {error.code}"
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "reason", error)
-        return str(getattr(reason, "strerror", None) or reason) or type(reason).__name__
 
 
 def _token() -> Finding:

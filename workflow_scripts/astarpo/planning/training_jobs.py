@@ -55,7 +55,6 @@ def training_job(config: Config, name: str, card: Card | None, count: int) -> Jo
     total = 0.0 if card is None or machine.device == "cpu" else card.total_bytes
     work = workload_of(settings, shape)
     step = _Step(shape, settings, machine, work, card if machine.device != "cpu" else None)
-    responses = settings.sampling.max_new_tokens
     return Job(
         *common,
         estimate(shape, settings, machine, processes, None, total),
@@ -63,7 +62,7 @@ def training_job(config: Config, name: str, card: Card | None, count: int) -> Jo
         per_step=True,
         steps=run.steps,
         once=added(step.sampler.start_s, _validations_s(config, run, step)),
-        problems=step.sampler.problems(settings.prompting.max_prompt_tokens + responses),
+        cache=step.sampler.small_cache(settings.prompting.max_prompt_tokens, settings.sampling.max_new_tokens),
         nodes=machine.nodes,
         remedies=lambda: remedies(shape, settings, machine, processes, None, total),
     )

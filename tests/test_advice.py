@@ -1,0 +1,145 @@
+"""What the doctor advises helps: it is applied as it is written, and the doctor looks again."""
+
+from __future__ import annotations
+
+import copy
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from snakemake.utils import update_config
+
+from astarpo.config import load_config
+from astarpo.config.files import merged
+from astarpo.config.runs import Config
+from astarpo.planning.cards import Machine, named_machine
+from astarpo.planning.plan import plan
+
+RECIPES = Path(__file__).resolve().parents[1] / "config/recipes"
+WRITTEN = re.compile(r"(machine: \{.*?\}|lora: \{.*?\} in the run|max_new_tokens of at most [\d,]+)")
+MODEL_32B = {"references": {"qwen2-5-7b": {"source": {"kind": "hub", "id": "Qwen/Qwen2.5-32B"}}}}
+
+
+def raw(recipe: str, **sections: Any) -> dict[str, Any]:
+    """A recipe with changes, merged into it key by key."""
+    config = merged([str(RECIPES / f"{recipe}.yaml")])
+    update_config(config, sections)
+    return config
+
+
+def applied(config: dict[str, Any], advice: str) -> Config:
+    """A configuration with an advice, as a reader would write it."""
+    if advice.startswith("machine"):
+        config = copy.deepcopy(config)
+        update_config(config, yaml.safe_load(advice))
+    changed = load_config(config)
+    if advice.startswith("lora"):
+        lora = yaml.safe_load(advice.removesuffix(" in the run"))
+        return changed.changed(runs={name: run.changed(**lora) for name, run in changed.runs.items()})
+    if advice.startswith("machine"):
+        return changed
+    tokens = int(advice.rpartition(" ")[2].replace(",", ""))
+    return changed.changed(
+        datasets={
+            name: one if one.sampling is None else one.changed(sampling=one.sampling.changed(max_new_tokens=tokens))
+            for name, one in changed.datasets.items()
+        },
+        benchmarks={
+            name: one.changed(
+                protocols={
+                    key: protocol.changed(max_new_tokens=min(tokens, protocol.max_new_tokens))
+                    for key, protocol in one.protocols.items()
+                }
+            )
+            for name, one in changed.benchmarks.items()
+        },
+    )
+
+
+CASES = {
+    "too few cards": (raw("math_qwen2.5_7b"), "4xH100", ["machine: {devices: 4}"]),
+    "a single card, which needs more than that": (
+        raw("math_qwen2.5_7b"),
+        "H100",
+        ["machine: {devices: 1, zero_stage: 2, offload_optimizer: true}"],
+    ),
+    "fewer and smaller cards": (
+        raw("math_qwen2.5_7b"),
+        "4xA100-40",
+        [
+            "machine: {devices: 4, sampler_memory_share: 0.36, activation_checkpointing: true, micro_batch: 1, "
+            "zero_stage: 3, offload_optimizer: true, offload_parameters: true}"
+        ],
+    ),
+    "more cards for vLLM than there are, by a number that does not divide": (
+        raw("math_qwen2.5_7b", machine={"sampler_tensor_parallel": 4, "devices": 3}),
+        "3xH200",
+        ["machine: {sampler_tensor_parallel: 2}", "machine: {sampler_tensor_parallel: 2}"],
+    ),
+    "a smaller share, but not one that is too small": (
+        raw("math_qwen2.5_7b", machine={"devices": 3}),
+        "3xH100",
+        [
+            "machine: {sampler_memory_share: 0.2}",
+            "machine: {zero_stage: 3}",
+            "machine: {zero_stage: 2, offload_optimizer: true}",
+        ],
+    ),
+    "a share that is too small": (
+        raw("long_context_r1_distill_1.5b", machine={"sampler_memory_share": 0.045}),
+        "H100",
+        ["machine: {sampler_memory_share: 0.05}", "max_new_tokens of at most 9,238"],
+    ),
+    "a share that does not even hold the weights": (
+        raw("math_qwen2.5_3b", machine={"sampler_memory_share": 0.05}),
+        "H100",
+        ["machine: {sampler_memory_share: 0.08}"],
+    ),
+    "a smaller card": (
+        raw("math_qwen2.5_1.5b"),
+        "A100-40",
+        ["lora: {rank: 16} in the run"],
+    ),
+    "activations": (raw("math_qwen2.5_3b", machine={"activation_checkpointing": False}), "H100", None),
+    "a larger model: memory and share together": (
+        raw("math_qwen2.5_7b", **MODEL_32B),
+        "8xH100",
+        [
+            "machine: {sampler_memory_share: 0.78, activation_checkpointing: true, micro_batch: 1, zero_stage: 3, "
+            "offload_optimizer: true, offload_parameters: true}"
+        ]
+        * 2,
+    ),
+}
+
+
+@pytest.mark.parametrize(("config", "machine", "expected"), CASES.values(), ids=CASES)
+def test_each_advice_helps(config: dict[str, Any], machine: str, expected: list[str] | None) -> None:
+    on = named_machine(machine)
+    before = plan(load_config(config), on).problems
+    advice = [one for problem in before for one in WRITTEN.findall(problem)]
+    assert advice and (expected is None or advice == expected)
+    for problem in before:
+        title = problem.partition(":")[0]
+        for one in WRITTEN.findall(problem):
+            after = plan(applied(config, one), on).problems
+            assert not [other for other in after if other.startswith(title)], one
+            assert len(after) < len(before), one
+
+
+def test_where_nothing_helps_nothing_is_advised() -> None:
+    config = load_config(raw("math_qwen2.5_7b", **MODEL_32B))
+    problems = plan(config, named_machine("8xRTX3090")).problems
+    (training,) = (one for one in problems if one.startswith("training") and "vLLM's share" in one)
+    assert training.endswith("use a card with more memory, or a smaller model")
+
+
+def test_what_would_not_fit_into_the_ram_is_not_advised() -> None:
+    config = load_config(raw("math_qwen2.5_7b"))
+    card = named_machine("H100").card
+    (problem, *_) = plan(config, Machine("a node", 1, card, ram_bytes=60e9)).problems
+    assert problem == (
+        "training of math-qwen2-5-7b: needs 8 cards, a node has 1: use a machine with more cards, or a smaller model"
+    )
