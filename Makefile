@@ -91,6 +91,7 @@ bench: install ## measure speed against alternatives; writes results/bench/bench
 	python bench/grading.py
 	python bench/logprobs.py
 	python bench/prefix.py
+	python bench/balance.py
 	python bench/limits.py
 	python bench/memory.py
 	snakemake --cores $(CORES) --quiet rules host reason -- reference data

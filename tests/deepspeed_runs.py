@@ -14,13 +14,18 @@ from astarpo.model import chunked_log_probs
 from astarpo.model.world import World, join_world
 from astarpo.training.deepspeed import engine as deepspeed_engine
 from astarpo.training.deepspeed import optimizer
+from astarpo.training.microbatches import MicroBatch
 
 
 class Recording(deepspeed_engine.DeepSpeedEngine):
-    """Keeps the gradient that each step is made with, and the sum of its micro-batches' in double precision."""
+    """Keeps the gradient that each step is made with, and the sum of its micro-batches' in double precision.
+
+    Also of each pass of an update: its rows, their tokens with padding, and whether it counts.
+    """
 
     gradients: list[dict[str, Any]]
     exact_sums: list[dict[str, Any]]
+    passes: list[tuple[list[int], int, bool]]
 
     def __init__(self, policy: Any, reference: Any, *args: Any) -> None:
         critic_base = args[-1]
@@ -35,6 +40,10 @@ class Recording(deepspeed_engine.DeepSpeedEngine):
 
     def _add(self, name: str, gradient: Any) -> None:
         self.sums[name] = self.sums.get(name, 0.0) + gradient.double()
+
+    def _accumulate(self, micro_batch: MicroBatch, counts: bool, *others: Any) -> None:
+        self.passes.append((micro_batch.rows, micro_batch.batch.input_ids_BS.numel(), counts))
+        super()._accumulate(micro_batch, counts, *others)
 
     def _step(self) -> float:
         from deepspeed.utils import safe_get_full_grad
@@ -75,7 +84,7 @@ def trainer(folder: str, world: World, settings: dict[str, Any], machine: dict[s
         case.SETTINGS.changed(engine="deepspeed", **settings),
         case.MACHINE.changed(**machine),
     )
-    Recording.gradients, Recording.exact_sums = [], []
+    Recording.gradients, Recording.exact_sums, Recording.passes = [], [], []
     made = case.deepspeed_trainer(folder, world, told, where)
     CHUNKS.sizes = set()  # without the eight tokens on which the heads are checked
     return made
@@ -92,6 +101,7 @@ def run(one: dict[str, Any], folder: str, world: World, out: Path) -> None:
     history = made.run(scratch)
     weights = made.engine.full_weights()
     gathered = world.gather(len(weights))
+    passes = world.gather(Recording.passes)
     if world.is_first:
         torch.save(
             {
@@ -102,6 +112,7 @@ def run(one: dict[str, Any], folder: str, world: World, out: Path) -> None:
                 "buffers": made.engine.buffers,
                 "whole": made.engine.whole is not None,
                 "gradients": Recording.gradients,
+                "passes": passes,
                 "exact_sums": Recording.exact_sums,
                 "chunks": sorted(CHUNKS.sizes),
             },

@@ -74,6 +74,7 @@ TWO = [
         "machine": {"zero_stage": 3},
         "stop_after": 2,
     },
+    {"name": "balanced", "machine": {"zero_stage": 2, "micro_batch": 3}},
     {"name": "uneven", "settings": {"prompts_per_batch": 7}, "machine": {"zero_stage": 2}},
     {
         "name": "pairs",
@@ -265,6 +266,22 @@ def test_one_device_needs_no_torchrun_to_offload(tiny_folder, tmp_path, expected
 def test_two_processes_with_four_micro_batches_have_the_gradient_of_one_with_eight(out, name):
     whole, shared = result(out, "alone")[2][0], result(out, name)[2][0]
     assert max(float(gradient.abs().max()) for gradient in whole.values()) > 1e-4
+    for key, gradient in whole.items():
+        assert torch.allclose(shared[key], gradient, rtol=0, atol=1e-6), key
+
+
+def test_rows_of_uneven_lengths_are_shared_without_passes_that_do_not_count(out):
+    """Of eight rows, one device would make micro-batches of three, three and two."""
+    passes = torch.load(out / "balanced.pt")["passes"]
+    updates = case.SETTINGS.steps
+    assert [len(of_rank) for of_rank in passes] == [2 * updates, 2 * updates]
+    assert all(counts for of_rank in passes for _, _, counts in of_rank)
+    assert len({tokens // len(rows) for of_rank in passes for rows, tokens, _ in of_rank}) > 2
+    for first in range(0, 2 * updates, 2):
+        pairs = [rows for of_rank in passes for rows, _, _ in of_rank[first : first + 2]]
+        assert sorted(row for rows in pairs for row in rows) == list(range(8))
+    assert_same(result(out, "balanced"), result(out, "alone"), 1e-4)
+    whole, shared = result(out, "alone")[2][0], result(out, "balanced")[2][0]
     for key, gradient in whole.items():
         assert torch.allclose(shared[key], gradient, rtol=0, atol=1e-6), key
 

@@ -293,6 +293,14 @@ def test_gradients_of_a_single_micro_batch_come_as_activations_go() -> None:
     assert "gradients" not in shared["update"].parts  # each update has a micro-batch of its own
 
 
+def test_processes_share_the_rows_of_a_micro_batch() -> None:
+    """Of 32 rows, each of eight processes has four; of four pairs that stay whole, three processes have up to two."""
+    work, machine = Workload(64, 64, prompts=32), MachineSettings(micro_batch=16)
+    assert [work.micro_batch(machine, ranks) for ranks in (1, 2, 3, 8)] == [16, 16, 11, 4]
+    pairs = replace(work, prompts=4, responses_per_prompt=2, keeps_groups=True)
+    assert [pairs.micro_batch(machine, ranks) for ranks in (1, 3, 4, 9)] == [8, 4, 2, 2]
+
+
 def test_zero_spreads_what_it_should() -> None:
     work = {"engine": "deepspeed"}
     two = parts(work, {"zero_stage": 2, "devices": 8}, 8)

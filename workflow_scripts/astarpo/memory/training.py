@@ -57,9 +57,9 @@ def training(
     beside = {} if machine.sampler_sleep_level > 0 and machine.device != "cpu" else awake
     best = {BEST: 4 * shape.parameters if work.keeps_best and machine.device == "cpu" else 0}
     between = together(own.between, best)
-    passes = _passes(shape, work, machine)
+    passes = _passes(shape, work, machine, processes)
     at_updates = between
-    if work.engine == "torch" and work.micro_batch(machine) == work.rows:
+    if work.engine == "torch" and work.micro_batch(machine, processes) == work.rows:
         # A single micro-batch: gradients come as activations go, and are whole at the step.
         at_updates = {name: size for name, size in between.items() if name != GRADIENTS}
     device = [
@@ -123,12 +123,12 @@ class _Passes:
         self.with_gradient: list[Parts] = []
 
 
-def _passes(shape: ModelShape, work: Workload, machine: MachineSettings) -> _Passes:
+def _passes(shape: ModelShape, work: Workload, machine: MachineSettings, processes: int) -> _Passes:
     """Forward with the head, backward through the head, backward through a layer; with and without a critic's graph.
 
     The critic's graph is made after the policy's. Without DeepSpeed it is also the first to be freed.
     """
-    kind, rows, frozen = work.kind, work.micro_batch(machine), work.adapters is not None
+    kind, rows, frozen = work.kind, work.micro_batch(machine, processes), work.adapters is not None
     again = machine.activation_checkpointing
     # As `shared_prefix.can_share`: DeepSpeed knows nothing of caches, and recomputed layers have none.
     shared = 0 if again or work.engine == "deepspeed" or rows < 2 else work.shared_tokens

@@ -67,16 +67,17 @@ class Workload:
         """Responses of an update."""
         return -(-self.prompts // self.updates_per_rollout) * self.responses_per_prompt
 
-    def micro_batch(self, machine: MachineSettings) -> float:
-        """Rows of the largest micro-batch, if all rows are as long as possible; see `training.microbatches.cut`.
+    def micro_batch(self, machine: MachineSettings, processes: int) -> float:
+        """Rows of the largest micro-batch, if all rows are as long as possible; see `training.microbatches`.
 
-        A limit of tokens is reached by shorter rows as well, so this need not be a whole number.
+        A limit of tokens is reached by shorter rows as well, so this need not be a whole number. Several processes
+        share the rows evenly; if some are shorter, a micro-batch may have more of them, but no more tokens.
         """
         unit = self.responses_per_prompt if self.keeps_groups else 1
         rows: float = max(unit, machine.micro_batch // unit * unit)
         if machine.micro_batch_tokens is not None:
             rows = min(rows, max(unit, machine.micro_batch_tokens / self.length))
-        return min(rows, self.rows)
+        return min(rows, -(-self.rows // (unit * processes)) * unit)
 
     def sampled_rows(self, machine: MachineSettings, processes: int) -> int:
         """Responses that a process draws at a time."""

@@ -95,8 +95,8 @@ class TorchEngine:
 
         Reference and policy use the same micro-batches, so that equal weights give bitwise equal log-probabilities.
         """
-        policy = self.policy
-        return micro_batches(prompts, responses, rows, groups, self.limits, policy.end_token_ids, policy.model.device)
+        ends, device = self.policy.end_token_ids, self.policy.model.device
+        return micro_batches(prompts, responses, rows, groups, self.limits, ends, device, self.world.size)
 
     def log_probs(self, which: Which, micro_batches: Sequence[MicroBatch], count: int, width: int) -> Tensor:
         """Compute the log-probabilities of all rows, without gradient.
@@ -126,12 +126,12 @@ class TorchEngine:
     def _share(self, micro_batches: Sequence[MicroBatch]) -> list[tuple[MicroBatch, bool]]:
         """Return the micro-batches of this process, each with whether it counts.
 
-        All processes make the same number of passes, because collective operations wait for all of them: a process
-        with fewer micro-batches makes an extra pass that does not count.
+        All processes make the same number of passes, because collective operations wait for all of them: if the rows
+        do not suffice for that, a process with fewer micro-batches makes a short extra pass that does not count.
         """
         share = self.world.share(micro_batches)
         most = -(-len(micro_batches) // self.world.size)
-        return [(one, True) for one in share] + [(micro_batches[0], False)] * (most - len(share))
+        return [(one, True) for one in share] + [(micro_batches[-1], False)] * (most - len(share))
 
     def _score(
         self, which: Which, batch: Batch, entropy: Entropy = "none", small_logits: int | None = None

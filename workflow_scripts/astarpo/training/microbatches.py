@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,6 +9,7 @@ import torch
 from torch import Tensor
 
 from astarpo.model.log_probs import Batch, collate
+from astarpo.training.balance import balanced_cut, units_by_length
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,7 @@ def micro_batches(
     limits: tuple[int, int | None],
     end_token_ids: Sequence[int],
     device: torch.device,
+    ranks: int = 1,
 ) -> list[MicroBatch]:
     """Cut rows into micro-batches of similar length, each padded to its longest row.
 
@@ -50,16 +51,18 @@ def micro_batches(
         limits: maximum sequences of a micro-batch, and maximum tokens including padding (None: no limit).
         end_token_ids: see `log_probs.collate`.
         device: of the batches.
+        ranks: that share the micro-batches; for several they are cut by `balanced_cut`.
     """
     lengths = [len(prompt) + len(response) for prompt, response in zip(prompts, responses, strict=True)]
     whole = range(len(prompts)) if groups is None else groups
+    cuts = cut(rows, lengths, *limits, whole) if ranks == 1 else balanced_cut(rows, lengths, *limits, whole, ranks)
     return [
         MicroBatch(
             chosen,
             collate([prompts[row] for row in chosen], [responses[row] for row in chosen], end_token_ids, device),
             torch.tensor(chosen, device=device),
         )
-        for chosen in cut(rows, lengths, *limits, whole)
+        for chosen in cuts
     ]
 
 
@@ -79,20 +82,13 @@ def cut(
         tokens: maximum tokens of a micro-batch, including padding; None: no limit.
         groups: of every row; a micro-batch holds whole groups, at least one, even if that exceeds its limits.
     """
-    units: dict[int, list[int]] = defaultdict(list)
-    for row in rows:
-        units[groups[row]].append(row)
-
-    def longest(unit: list[int]) -> int:
-        return max(lengths[row] for row in unit)
-
     micro_batches: list[list[int]] = []
-    for unit in sorted(units.values(), key=lambda unit: (longest(unit), unit[0])):
-        count = len(micro_batches[-1]) + len(unit) if micro_batches else 0
-        full = count > size or (tokens is not None and count * longest(unit) > tokens)
+    for unit in units_by_length(rows, lengths, groups):
+        count = len(micro_batches[-1]) + len(unit.rows) if micro_batches else 0
+        full = count > size or (tokens is not None and count * unit.longest > tokens)
         if not micro_batches or full:
             micro_batches.append([])
-        micro_batches[-1] += unit
+        micro_batches[-1] += unit.rows
     return micro_batches
 
 

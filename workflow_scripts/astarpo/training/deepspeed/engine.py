@@ -35,8 +35,8 @@ TAG, CRITIC_TAG = "deepspeed", "critic"
 class DeepSpeedEngine(TorchEngine):
     """As `TorchEngine`, with optimizer, gradients and parameters sharded over processes according to the ZeRO stage.
 
-    Every process cuts the whole batch into the same micro-batches and takes every ``world.size``-th, so a gradient
-    has the same summands as with one process, in another order.
+    Every process cuts the whole batch into the same micro-batches, see `balance.balanced_cut`, and takes every
+    ``world.size``-th, so a gradient has the same summands as with one process, up to padding, in another order.
 
     Args:
         policy, reference, settings: as for `TorchEngine`, with weights in the precision of passes; DeepSpeed makes the
