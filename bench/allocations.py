@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import json
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 # Set before a model is loaded: transformers then reads weights in the thread that asks for them.
 TRACED_LOADING = {"HF_DEACTIVATE_ASYNC_LOAD": "1"}
 MARK = "phase: "
+RELEASED_WITHIN_S = 0.005
 
 
 class Allocations:
@@ -29,7 +32,7 @@ class Allocations:
         """Trace the block, which gets a function: ``with phase("update"): ...`` names a part of it."""
         from torch.profiler import ProfilerActivity, profile, record_function
 
-        with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as traced:
+        with _patient_waiting(), profile(activities=[ProfilerActivity.CPU], profile_memory=True) as traced:
             yield lambda name: record_function(f"{MARK}{name}")
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "trace.json"
@@ -47,3 +50,26 @@ class Allocations:
             inside = [size for at, size in sizes if start <= at <= end]
             name = str(phase["name"]).removeprefix(MARK)
             self.peaks[name] = max([self.peaks.get(name, 0), *before, *inside])
+
+
+@contextmanager
+def _patient_waiting() -> Iterator[None]:
+    """Within the block, wait a little longer for every collective operation.
+
+    torch does not count what other threads release. The thread that carried out an operation releases its tensors just
+    after it has said that they are ready; if this thread released them first, the other would be the last one, unseen.
+    """
+    from torch.distributed import Work
+
+    wait = Work.wait
+
+    def wait_longer(work: Work, *arguments: Any, **named: Any) -> bool:
+        done: bool = wait(work, *arguments, **named)
+        time.sleep(RELEASED_WITHIN_S)
+        return done
+
+    Work.wait = wait_longer
+    try:
+        yield
+    finally:
+        Work.wait = wait

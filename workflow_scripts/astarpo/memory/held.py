@@ -27,7 +27,6 @@ from astarpo.memory.workload import Workload
 BUCKET = 500_000_000  # gradients that DeepSpeed collects before it reduces them, its default
 SUB_GROUP = 1_000_000_000  # weights that ZeRO 3 updates at a time, its default
 LIVE = 1_000_000_000  # weights that ZeRO 3 keeps gathered during passes, its default
-PREFETCHED = 50_000_000  # weights that it gathers ahead, some of which are still there after a pass, its default
 
 
 @dataclass(frozen=True)
@@ -105,14 +104,11 @@ def _spread(shape: ModelShape, work: Workload, machine: MachineSettings, process
     engines = {"": _engine(shape, trained, size, machine, processes, bucket)}
     if work.critic:
         engines[CRITIC] = _engine(shape, shape.body, size, machine, processes, bucket)
-    # Weights of the reference that its last pass gathered too early.
-    ahead = size * min(whole, PREFETCHED) if machine.zero_stage == 3 and work.adapters is None else 0
     host = {}
     if machine.offload_parameters:
         host, frozen, reference = {WEIGHTS: frozen, REFERENCE: reference}, 0.0, 0.0
         part = 0.0 if machine.device != "cpu" else part
     others = {WEIGHTS: frozen + copied, REFERENCE: reference, LAGGED: size * trained if work.lagged else 0}
-    others[TRANSIENT] = ahead
     if machine.device == "cpu":
         others, host = together(others, host), {}
     load = {WEIGHTS: part + copied, REFERENCE: reference, CRITIC: part if work.critic else 0, TRANSIENT: reading}
@@ -142,7 +138,6 @@ def _engine(shape: ModelShape, trained: int, size: int, machine: MachineSettings
     kept_gradients = gradients if stage == 3 else 0
     buffers = {0: 0, 1: 4 * bucket}.get(stage, size * bucket)
     gathered = size * min(trained, LIVE) if stage == 3 else 0
-    ahead = size * min(trained, PREFETCHED) if stage == 3 else 0
     # The gradient of the largest weight is copied, and cast to fp32, before the processes add up their own.
     reduced = (size + 4) * min(trained, shape.largest) if stage == 3 and processes > 1 else 0
     at_once = min(share, SUB_GROUP) if stage == 3 else share
@@ -150,14 +145,13 @@ def _engine(shape: ModelShape, trained: int, size: int, machine: MachineSettings
     making = 4 * share  # gradients that are zero, with which the optimizer makes its states
     if stage == 0:
         making = 14 * share + 8 * shape.largest if size == 2 else 0
-    load = weights + masters + making + kept_gradients + ahead
+    load = weights + masters + making + kept_gradients
     if machine.offload_optimizer and machine.device != "cpu":
-        load = (0 if machine.offload_parameters else weights) + ahead
+        load = 0 if machine.offload_parameters else weights
     on_gpu = {
         WEIGHTS: weights,
         OPTIMIZER: masters + 8 * share,
         GRADIENTS: kept_gradients,
-        TRANSIENT: ahead,
     }
     host = {}
     if machine.offload_optimizer:
@@ -170,7 +164,7 @@ def _engine(shape: ModelShape, trained: int, size: int, machine: MachineSettings
     update = {
         GRADIENTS: gradients - on_gpu[GRADIENTS],
         BUFFERS: buffers,
-        TRANSIENT: gathered - ahead + reduced,
+        TRANSIENT: gathered + reduced,
     }
     if machine.device == "cpu":
         on_gpu, host = together(on_gpu, host), {}
