@@ -70,7 +70,8 @@ def _layers_of(known: Mapping[str, object]) -> list[str]:
     rest = {key: value for key, value in known.items() if key != "model_type"}
     try:
         with torch.device("meta"):
-            model = AutoModelForCausalLM.from_config(AutoConfig.for_model(str(known.get("model_type")), **rest))
+            config = AutoConfig.for_model(str(known.get("model_type")), **rest)
+            model = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
     except Exception:  # loading the model says what is wrong with its config.json
         return []
     paths = [path for path, module in model.named_modules() if type(module).__name__ in ADAPTED]
