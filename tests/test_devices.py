@@ -221,17 +221,17 @@ def test_the_workflow_says_so_before_its_first_job(tmp_path):
     config.write_text("machine: {device: cuda}\n")
     (tmp_path / "bin/nvidia-smi").write_text("#!/bin/sh\n")
     local = snakemake("--cores", "2", *files)
-    assert "a job needs 1 GPU" in local and "rule prepare_dataset" not in local
+    assert "a job needs 1 GPU" in local and "Execute " not in local
     config.write_text("machine: {devices: 1, nodes: 2}\nruns: {a-star-po: {engine: deepspeed}}\n")
     spread = snakemake("--cores", "2", *files)
     assert "machine.nodes is 2, but this is not a SLURM job" in spread
-    assert "rule prepare_dataset" not in spread
+    assert "Execute " not in spread
     (tmp_path / "bin/nvidia-smi").write_text("#!/bin/sh\necho 'GPU 0: one'; echo 'GPU 1: two'\n")
     config.write_text("machine: {device: cuda, devices: 2}\nruns: {a-star-po: {engine: deepspeed}}\n")
     two = ["--cores", "2", "--resources", "gpu=2", *files]
     built = snakemake(*two, folder=with_torch(tmp_path / "cpu", "None"))
     assert "machine.device = 'cuda': torch 2.13.0 was built for CPUs" in built and "make install-gpu" in built
-    assert "rule prepare_dataset" not in built
+    assert "Execute " not in built
     lacking = snakemake(*two, folder=with_torch(tmp_path / "cuda", "'13.0'"))
     assert "runs.a-star-po.engine = 'deepspeed': deepspeed cannot be imported here: make install-gpu" in lacking
     config.write_text("machine: {device: cuda}\n")
