@@ -97,6 +97,7 @@ class _Step:
 
     @property
     def sampler(self) -> Sampler:
+        """What draws the training's responses, beside its other models."""
         settings = self.settings
         bf16 = settings.engine == "deepspeed"
         return Sampler(

@@ -61,11 +61,7 @@ def balanced_cut(
     and the best sequence of rounds follows by dynamic programming.
 
     Args:
-        rows: the rows of one optimizer step.
-        lengths: tokens of prompt and response of every row of the rollout.
-        size: maximum rows of a micro-batch.
-        tokens: maximum tokens of a micro-batch, including padding; None: no limit.
-        groups: of every row; a micro-batch holds whole groups, at least one, even if that exceeds its limits.
+        rows, lengths, size, tokens, groups: as for `microbatches.cut`.
         ranks: that make a pass at a time, >= 1.
 
     Returns:
