@@ -174,4 +174,4 @@ def test_a_training_is_refused_before_its_models_are_loaded(tmp_path):
         sampling=SamplingSettings(temperature=1.0, top_p=1.0, max_new_tokens=33),
     )
     with pytest.raises(InputError, match=r"the training: .* make 65, but .*/model has 64 positions"):
-        train(told, training_case.MACHINE, 0, {"reference": str(reference)}, {}, "s")
+        train(told, training_case.MACHINE, 0, {"reference": str(reference)}, {}, "s", {})

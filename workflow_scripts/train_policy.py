@@ -56,8 +56,9 @@ def main() -> None:
     # that outlive their torchrun.
     first = os.environ.get("RANK", "0") == "0"
     with only_one(Path(arguments.scratch) / "lock", f"the training in {arguments.scratch}") if first else nullcontext():
-        finished = train(settings, machine, arguments.seed, inputs, made_from, arguments.scratch)
-        export(finished, made_from, machine, outputs, time.monotonic() - started)
+        finished = train(settings, machine, arguments.seed, inputs, made_from, arguments.scratch, outputs)
+        if finished is not None:
+            export(finished, made_from, machine, outputs, time.monotonic() - started)
 
 
 if __name__ == "__main__":

@@ -111,6 +111,8 @@ def finished_well(lab: Lab, name: str, folder: object, ended: Ended, happened: s
 
 def resumed(ended: Ended) -> str:
     """From where a job went on, by its log."""
+    if "already finished: its outputs are put in place again" in ended.output:
+        return "had finished"
     found = re.search(r"resuming (?:the warm start )?from the checkpoint of step (\d+)", ended.output)
     if found:
         return f"resumed from step {found[1]}"

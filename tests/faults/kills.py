@@ -132,6 +132,8 @@ def _then(lab: Lab, job: str, folder: Path, happened: str) -> Outcome:
 def what_is_finished(folder: Path, scratch: str | None) -> str | None:
     """What a killed job left in its scratch folder, in the words of `resumed`; None: nothing."""
     root = folder / (scratch or "there is none")
+    if any(root.rglob("finished")):
+        return "had finished"
     names = [match for path in root.rglob("sha256.json") if (match := re.fullmatch(r"step-(\d+)", path.parent.name))]
     if names:
         return f"resumed from step {max(int(match[1]) for match in names)}"

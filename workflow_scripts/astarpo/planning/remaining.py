@@ -23,7 +23,7 @@ def disk_warning(
         config: checked.
         references: those that will be prepared.
         trainings: (run, seed) of those that will run, one at a time.
-        checkpoints: folder of all trainings' checkpoints. What is in those of ``trainings`` is replaced by new ones.
+        checkpoints: folder of all trainings' checkpoints. Those of ``trainings`` are replaced by new ones.
         free: bytes.
 
     Returns:
@@ -47,7 +47,7 @@ def disk_warning(
 
 def _size_of(folder: Path) -> int:
     total = 0
-    for path in folder.rglob("*"):
+    for path in folder.rglob("step-*/**/*"):
         with suppress(OSError):  # a job that outlived its Snakemake may just replace it
             total += path.stat().st_size if path.is_file() else 0
     return total

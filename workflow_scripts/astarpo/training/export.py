@@ -14,6 +14,7 @@ from astarpo.common.machine import MachineSettings
 from astarpo.common.provenance import TrainingProvenance, manifest
 from astarpo.common.writing import new_folder
 from astarpo.model.policy import Policy
+from astarpo.training.finished import keep
 from astarpo.training.history import History
 from astarpo.training.kept_steps import load_weights
 from astarpo.training.metrics import TIMINGS, metrics_schema
@@ -31,6 +32,7 @@ class FinishedRun:
             engine may hold the policy's own weights in another precision, or sharded.
         weights: the trained weights to export; needed in the first process only.
         history, facts: for the tables and the manifest.
+        scratch: the folder of this training's unfinished work.
         kept: a file of trained weights for each step of `keep.steps`; None if the training did not reach it.
         is_first: whether this process writes the results.
     """
@@ -39,6 +41,7 @@ class FinishedRun:
     weights: Weights
     history: History
     facts: dict[str, object]
+    scratch: Path
     kept: Mapping[int, Path | None] = field(default_factory=dict)
     is_first: bool = True
 
@@ -51,6 +54,8 @@ def export(
     seconds: float,
 ) -> None:
     """Write the kept steps, model folder, metrics, timings and kept rollouts, and finally the manifest.
+
+    Then the checkpoints are deleted, see `training.finished`.
 
     Args:
         finished: result of `train`.
@@ -78,6 +83,7 @@ def export(
     written: dict[str, str | Path] = {name: outputs[name] for name in ("model", "metrics", "rollouts")}
     written |= {f"step-{step}": folder / "model" for step, folder in folders.items()}
     write_json(outputs["manifest"], manifest(made_from, written, seconds, **recorded, **finished.facts))
+    keep(finished.scratch, outputs)
 
 
 def _facts_of_step(finished: FinishedRun, step: int) -> dict[str, object]:

@@ -33,6 +33,7 @@ from astarpo.training.compilation import check_can_compile
 from astarpo.training.endings import ending
 from astarpo.training.engine import TorchEngine
 from astarpo.training.export import FinishedRun, Weights
+from astarpo.training.finished import restore
 from astarpo.training.history import History
 from astarpo.training.loop import Trainer
 from astarpo.training.memory import PromptLengths, estimate, remedies
@@ -49,7 +50,8 @@ def train(
     inputs: dict[str, str],
     made_from: TrainingProvenance,
     scratch: str,
-) -> FinishedRun:
+    outputs: Mapping[str, str],
+) -> FinishedRun | None:
     """Train a run, or resume it.
 
     Args:
@@ -57,9 +59,10 @@ def train(
         inputs: ``reference`` (manifest) and ``dataset``; ``validation``, ``selection``, ``values`` if used.
         made_from: the provenance, which determines the checkpoint folder, see `origins.Origin`.
         scratch: folder of this run and seed; each origin has its own subfolder.
+        outputs: where the results are to be, by name.
 
     Returns:
-        The finished run.
+        The finished run; None if it had finished before, and its outputs are in place again.
 
     Raises:
         InputError: missing or mismatched inputs.
@@ -70,7 +73,10 @@ def train(
     world = join_world(machine.device) if settings.engine == "deepspeed" else World()
     prompts = _load_prompts(load_tokenizer(folder, trusted), settings, inputs)
     _check_memory(folder, settings, machine, world, [*prompts.trained, *prompts.validation])
-    checkpoints = _checkpoint_folder(scratch, made_from, world)  # says first whether it starts over
+    of_origin = folder_of_origin(Path(scratch), origin_of(made_from, made_from["seed"]), world.is_first)
+    if world.any(world.is_first and restore(of_origin, outputs)):
+        return None
+    checkpoints = folder_of_world(of_origin, world)  # says first whether it starts over
     engine, sampled = make_engine(folder, settings, machine, world, seed, trusted)
     sampler = _sampler(folder, sampled, settings, machine)
     print(f"training on {len(prompts.trained)} prompts; left out: {prompts.left_out}", flush=True)
@@ -79,7 +85,8 @@ def train(
     exported_step, weights = trainer.exported()
     facts = _facts(prompts, settings, history, exported_step, trusted)
     exportable = partial(_exportable, engine.policy, folder, settings.lora, trusted)
-    return FinishedRun(exportable, weights, history, facts, trainer.kept.files(checkpoints), world.is_first)
+    kept = trainer.kept.files(checkpoints)
+    return FinishedRun(exportable, weights, history, facts, of_origin, kept, world.is_first)
 
 
 def _checked_folder(settings: TrainSettings, machine: MachineSettings, inputs: Mapping[str, str]) -> tuple[Path, bool]:
@@ -121,12 +128,6 @@ def _exportable(
         return policy, trained
     whole = merged(folder, lora, trained, trusted)
     return whole, whole.model.state_dict()
-
-
-def _checkpoint_folder(scratch: str, made_from: TrainingProvenance, world: World) -> Path:
-    """Make the folder for checkpoints of this origin by this number of processes."""
-    of_origin = folder_of_origin(Path(scratch), origin_of(made_from, made_from["seed"]), world.is_first)
-    return folder_of_world(of_origin, world)
 
 
 class _Prompts(NamedTuple):
