@@ -17,6 +17,7 @@ from astarpo.common.stopping import deferred_signals
 from astarpo.model import checkpoints
 from astarpo.model.finite import check_weights
 from astarpo.objectives import METHODS, build_loss, build_prepare, uses_v_star
+from astarpo.rewards.ahead import GradingAhead
 from astarpo.rewards.grading import Grader
 from astarpo.sampling import Sampler
 from astarpo.training import sampler_gap
@@ -26,11 +27,10 @@ from astarpo.training.engine import TorchEngine
 from astarpo.training.history import History, Row
 from astarpo.training.kept_steps import KeptSteps
 from astarpo.training.metrics import PHASES, peak_memory_bytes, step_metrics
-from astarpo.training.microbatches import shares_of
 from astarpo.training.prompts import TrainingPrompt, prompts_of_step
 from astarpo.training.response_weights import response_weights
-from astarpo.training.rollout_scoring import build_rollout, first_gaps
-from astarpo.training.rollouts import PhaseClock, Responses, draw_responses, requests_for
+from astarpo.training.rollout_scoring import Passes, build_rollout, first_gaps, make_passes
+from astarpo.training.rollouts import PhaseClock, Responses, Ungraded, draw_responses, requests_for, rows_of_all
 from astarpo.training.running_statistics import RunningStatistics
 from astarpo.training.settings import EARLY, TrainSettings
 from astarpo.training.states import TrainingState
@@ -148,22 +148,15 @@ class Trainer:
 
     def _step(self, step: int) -> Row:
         settings, clock = self.settings, PhaseClock()
-        lagged = self.method.anchor == "lagged"
-        if lagged and (step - 1) % int(settings.hyperparameters["sync_every"]) == 0:
+        if self.method.anchor == "lagged" and (step - 1) % int(settings.hyperparameters["sync_every"]) == 0:
             self.engine.synchronise()
         indices = prompts_of_step(len(self.prompts), settings.prompts_per_batch, step, self.seed)
-        with self.engine.sampling_weights():
-            if lagged:
-                self.sampler.weights_changed()
-            drawn = self._draw([self.prompts[index] for index in indices], ("train", step), clock)
-        self.sampler.rest()  # the updates need its memory
-        rows = drawn.trainable_rows(settings.responses_per_prompt)
-        if not rows:
-            raise InputError(f"step {step}: every grade is null, so nothing is left to train on")
+        drawn, passes = self._rollout([self.prompts[index] for index in indices], step, clock)
+        rows = passes.rows
         value_scale = self.statistics.value_scale
         with clock.phase("reference"):
             weights, scale = response_weights(value_scale, self.engine, drawn, rows), value_scale.factor
-        updates = self._update(drawn, rows, step, clock)
+        updates = self._update(drawn, passes, step, clock)
         # Before the checkpoint: a run must not resume from a step on another policy's responses.
         first = self.history.metrics[1] if len(self.history.metrics) > 1 else None  # from checkpoints, too
         sampler_gap.check(updates[0], settings.max_sampler_gap, step, first)
@@ -190,44 +183,37 @@ class Trainer:
             return nullcontext(lambda _: None)
         return followers(self.machine.trackers, scratch, first, self.history.metrics)
 
-    def _draw(self, prompts: Sequence[TrainingPrompt], purpose: tuple[str | int, ...], clock: PhaseClock) -> Responses:
-        settings = self.settings
-        with self.engine.autocast():
-            drawn = draw_responses(
-                self.sampler,
-                self.world.share(prompts),
-                settings.responses_per_prompt,
-                settings.sampling,
-                self.grader,
-                (self.seed, *purpose),
-                clock,
-            )
-        with clock.phase("generate"):  # includes waiting for processes with longer responses
-            return drawn.of_all(self.world, prompts, settings.responses_per_prompt)
+    def _draw(self, prompts: Sequence[TrainingPrompt], step: int, grading: GradingAhead) -> Ungraded:
+        sampling, size = self.settings.sampling, self.settings.responses_per_prompt
+        with self.engine.sampling_weights(), self.engine.autocast():
+            if self.method.anchor == "lagged":
+                self.sampler.weights_changed()
+            own = self.world.share(prompts)
+            drawn = draw_responses(self.sampler, own, size, sampling, grading, (self.seed, "train", step))
+            return drawn.of_all(self.world, prompts, size)  # waits for processes with longer responses
 
-    def _update(self, drawn: Responses, rows: list[int], step: int, clock: PhaseClock) -> list[dict[str, float]]:
-        """Make all optimizer steps on one rollout: passes, targets on the whole batch, then the updates."""
-        groups = [drawn.group_ids[row] for row in rows]
-        responses = [drawn.completions[row].token_ids for row in rows]
-        prompts = [drawn.prompts[row].token_ids for row in rows]
-        kept_groups = groups if self.method.pairs else None
-        # Passes and updates share the micro-batches: in another one, a row's padding and last bits would differ.
-        updates_micro_batches = [
-            self.engine.micro_batches(prompts, responses, share, kept_groups)
-            for share in shares_of(groups, self.settings.updates_per_rollout)
-            if share
-        ]
-        rollout, reference_BT = build_rollout(
-            self.engine,
-            self.settings,
-            drawn,
-            rows,
-            [one for micro_batches in updates_micro_batches for one in micro_batches],
-            self.statistics,
-            clock,
-        )
+    def _rollout(self, prompts: Sequence[TrainingPrompt], step: int, clock: PhaseClock) -> tuple[Responses, Passes]:
+        """Draw and grade responses; passes that need no grade are made while the last responses are graded."""
+        settings, size = self.settings, self.settings.responses_per_prompt
+        with GradingAhead(self.grader) as grading:
+            with clock.phase("generate"):
+                drawn = self._draw(prompts, step, grading)
+            self.sampler.rest()  # the updates need its memory
+            passes = make_passes(self.engine, settings, drawn, range(len(drawn.completions)), clock)
+            with clock.phase("grade"):
+                graded = drawn.graded(rows_of_all(self.world, grading.grades(), size))
+        rows = graded.trainable_rows(size)
+        if not rows:
+            raise InputError(f"step {step}: every grade is null, so nothing is left to train on")
+        if rows != passes.rows:  # micro-batches and their last bits depend on the rows
+            passes = make_passes(self.engine, settings, drawn, rows, clock)
+        return graded, passes
+
+    def _update(self, drawn: Responses, passes: Passes, step: int, clock: PhaseClock) -> list[dict[str, float]]:
+        """Make all optimizer steps on one rollout: targets on the whole batch, then the updates."""
+        rollout, reference_BT = build_rollout(self.settings, drawn, passes, self.statistics), passes.reference_BT
         targets = self.prepare(rollout)
-        sampled_BT = sampler_gap.pad([drawn.completions[row].log_probs for row in rows], reference_BT.shape[1])
+        sampled_BT = sampler_gap.pad([drawn.completions[row].log_probs for row in passes.rows], reference_BT.shape[1])
         sampled_BT = sampled_BT.to(reference_BT.device)
         lagged: dict[str, float] = {}
         if self.method.anchor == "lagged":  # the policy that sampled is the anchor
@@ -248,7 +234,7 @@ class Trainer:
                     sampled_BT if number == 0 and not lagged else None,
                     left,
                 )
-                for number, micro_batches in enumerate(updates_micro_batches)
+                for number, micro_batches in enumerate(passes.micro_batches)
             ]
         return [{**updates[0], **lagged}, *updates[1:]]
 
