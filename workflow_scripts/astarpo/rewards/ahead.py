@@ -17,7 +17,7 @@ class GradingAhead:
     """Grades one batch of responses in a thread, in the order in which they arrive.
 
     Args:
-        grader: used by that thread alone until the batch is graded or the context is left.
+        grader: several batches may have the same.
     """
 
     def __init__(self, grader: Grader) -> None:
@@ -27,9 +27,9 @@ class GradingAhead:
         self._error: BaseException | None = None
         # A daemon: a response that takes minutes must not keep a process alive that has failed for another reason.
         self._thread = Thread(target=self._work, name="grading", daemon=True)
+        self._thread.start()
 
     def __enter__(self) -> Self:
-        self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:

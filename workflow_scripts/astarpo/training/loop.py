@@ -20,6 +20,7 @@ from astarpo.objectives import METHODS, build_loss, build_prepare, uses_v_star
 from astarpo.rewards.ahead import GradingAhead
 from astarpo.rewards.grading import Grader
 from astarpo.sampling import Sampler
+from astarpo.sampling.second_process import SamplerProcess
 from astarpo.training import sampler_gap
 from astarpo.training.best_weights import BestWeights
 from astarpo.training.endings import check_can_judge, ending
@@ -27,6 +28,7 @@ from astarpo.training.engine import TorchEngine
 from astarpo.training.history import History, Row
 from astarpo.training.kept_steps import KeptSteps
 from astarpo.training.metrics import PHASES, peak_memory_bytes, step_metrics
+from astarpo.training.pipeline import RolloutsAhead
 from astarpo.training.prompts import TrainingPrompt, prompts_of_step
 from astarpo.training.response_weights import response_weights
 from astarpo.training.rollout_scoring import Passes, build_rollout, first_gaps, make_passes
@@ -75,13 +77,17 @@ class Trainer:
         self.engine, self.world = engine, engine.world
         self.method = METHODS[settings.method]
         self.prepare = build_prepare(settings.method, settings.hyperparameters)
-        self.loss = build_loss(settings.method, settings.hyperparameters, settings.sampling.max_new_tokens)
+        cap = None if settings.pipeline is None else settings.pipeline.importance_cap
+        self.loss = build_loss(settings.method, settings.hyperparameters, settings.sampling.max_new_tokens, cap)
         self.best = BestWeights()
         self.kept = KeptSteps(settings.kept_steps())
         self.statistics = RunningStatistics(prompts, settings.hyperparameters, settings.estimate)
         self.grader = Grader(settings.grading, machine.grading_workers)
         self.validation = Validation(validation, engine, self.grader, settings, seed)
         self.history = History(tuple(self.method.metrics))
+        self.ahead = None
+        if isinstance(sampler, SamplerProcess):
+            self.ahead = RolloutsAhead(sampler, self.grader, settings.sampling, settings.responses_per_prompt, seed)
 
     def run(self, scratch: Path) -> History:
         """Train to the end, resuming from the newest checkpoint in ``scratch`` if there is one.
@@ -150,8 +156,7 @@ class Trainer:
         settings, clock = self.settings, PhaseClock()
         if self.method.anchor == "lagged" and (step - 1) % int(settings.hyperparameters["sync_every"]) == 0:
             self.engine.synchronise()
-        indices = prompts_of_step(len(self.prompts), settings.prompts_per_batch, step, self.seed)
-        drawn, passes = self._rollout([self.prompts[index] for index in indices], step, clock)
+        drawn, passes = self._rollout(self._prompts_of(step), step, clock)
         rows = passes.rows
         value_scale = self.statistics.value_scale
         with clock.phase("reference"):
@@ -159,7 +164,8 @@ class Trainer:
         updates = self._update(drawn, passes, step, clock)
         # Before the checkpoint: a run must not resume from a step on another policy's responses.
         first = self.history.metrics[1] if len(self.history.metrics) > 1 else None  # from checkpoints, too
-        sampler_gap.check(updates[0], settings.max_sampler_gap, step, first)
+        if self.ahead is None:  # otherwise the policy has moved since
+            sampler_gap.check(updates[0], settings.max_sampler_gap, step, first)
         self.sampler.weights_changed()
         # After the updates: a baseline that depends on these rewards would bias their gradient.
         rewards = [drawn.grades[row].reward or 0.0 for row in rows]
@@ -176,6 +182,10 @@ class Trainer:
         timings["peak_memory_bytes"] = max(self.world.gather(peak_memory_bytes()))
         self._record(step, metrics, timings, validated)
         return metrics
+
+    def _prompts_of(self, step: int) -> list[TrainingPrompt]:
+        indices = prompts_of_step(len(self.prompts), self.settings.prompts_per_batch, step, self.seed)
+        return [self.prompts[index] for index in indices]
 
     def _followers(self, scratch: Path, first: int) -> AbstractContextManager[Callable[[Row], None]]:
         """Open what displays each step's metrics, in the first process only."""
@@ -195,9 +205,12 @@ class Trainer:
     def _rollout(self, prompts: Sequence[TrainingPrompt], step: int, clock: PhaseClock) -> tuple[Responses, Passes]:
         """Draw and grade responses; passes that need no grade are made while the last responses are graded."""
         settings, size = self.settings, self.settings.responses_per_prompt
-        with GradingAhead(self.grader) as grading:
+        pending = None if self.ahead is None else self.ahead.take(step, prompts)
+        with GradingAhead(self.grader) if pending is None else pending.grading as grading:
             with clock.phase("generate"):
-                drawn = self._draw(prompts, step, grading)
+                drawn = self._draw(prompts, step, grading) if pending is None else pending.ungraded()
+            if self.ahead is not None and step < settings.steps:
+                self.ahead.begin(step + 1, self._prompts_of(step + 1))
             self.sampler.rest()  # the updates need its memory
             passes = make_passes(self.engine, settings, drawn, range(len(drawn.completions)), clock)
             with clock.phase("grade"):
@@ -215,6 +228,8 @@ class Trainer:
         targets = self.prepare(rollout)
         sampled_BT = sampler_gap.pad([drawn.completions[row].log_probs for row in passes.rows], reference_BT.shape[1])
         sampled_BT = sampled_BT.to(reference_BT.device)
+        if self.ahead is not None:
+            targets["sampled_BT"] = sampled_BT
         lagged: dict[str, float] = {}
         if self.method.anchor == "lagged":  # the policy that sampled is the anchor
             anchor_BT = rollout.anchor_log_probs_BT
@@ -241,8 +256,7 @@ class Trainer:
     def _validate_only(self) -> None:
         clock = PhaseClock()
         validated = self.validation.run(0, self.sampler, clock)
-        indices = prompts_of_step(len(self.prompts), self.settings.prompts_per_batch, 1, self.seed)
-        some = [self.prompts[index] for index in indices[:SCORED_FIRST]]
+        some = self._prompts_of(1)[:SCORED_FIRST]
         gaps = first_gaps(self.engine, self.sampler, requests_for(some, 1, (self.seed, "train", 1)), self.settings)
         self._record(0, {**gaps}, {"validate_seconds": clock.seconds["validate"]}, validated)
 
@@ -257,6 +271,8 @@ class Trainer:
         self.best.load_state(state["best"], self.world.is_first)
         self.kept.load_state(state["kept"], scratch, self.world.is_first)
         self.history = History(tuple(self.method.metrics), **json.loads(state["history"]))
+        if self.ahead is not None and step < self.settings.steps:
+            self.ahead.load_state(state["pending"], step + 1, self._prompts_of(step + 1))
         print(f"resuming from the checkpoint of step {step}", flush=True)
         return step
 
@@ -269,6 +285,7 @@ class Trainer:
             "history": history,
             "best": self.best.state(),
             "kept": self.kept.state(),
+            "pending": "" if self.ahead is None else self.ahead.state(),
         }
         with divergence_explained(step, scratch):
             check_weights(self.engine.policy.model.state_dict())

@@ -96,10 +96,9 @@ def make_passes(
     with clock.phase(phase):
         reference_BT = engine.log_probs("reference", micro_batches, *size)
     iterate_BT, anchor_BT = None, reference_BT
-    old_from_update = takes_old_from_update(settings.method, settings.updates_per_rollout)
     with clock.phase("reference"):
-        if (method.needs_old_log_probs or method.anchor == "iterate") and not old_from_update:
-            iterate_BT = engine.log_probs("policy", micro_batches, *size)
+        if (method.needs_old_log_probs or method.anchor == "iterate") and not _old_from_update(settings):
+            iterate_BT = _iterate(engine, settings, drawn, rows, micro_batches, size)
         if method.anchor == "lagged":
             anchor_BT = engine.log_probs("lagged", micro_batches, *size)
         values_BT = engine.values(micro_batches, *size)
@@ -135,8 +134,27 @@ def build_rollout(settings: TrainSettings, drawn: Responses, passes: Passes, sta
         old_values_BT=passes.values_BT,
         running_mean=statistics.running_mean,
         value_scale=statistics.value_scale.factor,
-        old_from_update=takes_old_from_update(settings.method, settings.updates_per_rollout),
+        old_from_update=_old_from_update(settings),
     )
+
+
+def _old_from_update(settings: TrainSettings) -> bool:
+    return settings.pipeline is None and takes_old_from_update(settings.method, settings.updates_per_rollout)
+
+
+def _iterate(
+    engine: TorchEngine,
+    settings: TrainSettings,
+    drawn: Ungraded,
+    rows: Sequence[int],
+    micro_batches: Sequence[MicroBatch],
+    size: tuple[int, int],
+) -> Tensor:
+    """The log-probabilities of the policy that drew: of the current one, or in a pipeline as its sampler said."""
+    if settings.pipeline is None:
+        return engine.log_probs("policy", micro_batches, *size)
+    drawn_BT = sampler_gap.pad([drawn.completions[row].log_probs for row in rows], size[1])
+    return drawn_BT.to(engine.policy.model.device)
 
 
 def _micro_batches(

@@ -14,7 +14,7 @@ from astarpo.rewards.ahead import GradingAhead
 from astarpo.rewards.grading import Grade
 from astarpo.rewards.verdicts import Response
 from astarpo.rewards.worker import Question
-from astarpo.sampling import Completion, Request, Sampler
+from astarpo.sampling import Completion, OnFinished, Request, Sampler
 from astarpo.sampling.settings import SamplingSettings
 from astarpo.training.prompts import TrainingPrompt
 
@@ -131,14 +131,19 @@ def draw_responses(
         grading: has the grades in the order of the responses, later.
         seed_parts: run seed, purpose and step; prompt id and sample index are appended.
     """
+    requests = requests_for(prompts, responses_per_prompt, seed_parts)
+    completions = sampler.sample(requests, sampling, on_finished=grade_later(grading, prompts, responses_per_prompt))
+    return Ungraded.of(prompts, responses_per_prompt, completions)
+
+
+def grade_later(grading: GradingAhead, prompts: Sequence[TrainingPrompt], responses_per_prompt: int) -> OnFinished:
+    """Return a function that begins to grade responses to the prompts as they finish."""
 
     def grade(places: Sequence[int], completions: Sequence[Completion]) -> None:
         asked = [prompts[place // responses_per_prompt] for place in places]
         grading.add(places, [_question(*one) for one in zip(asked, completions, strict=True)])
 
-    requests = requests_for(prompts, responses_per_prompt, seed_parts)
-    completions = sampler.sample(requests, sampling, on_finished=grade)
-    return Ungraded.of(prompts, responses_per_prompt, completions)
+    return grade
 
 
 def _question(prompt: TrainingPrompt, completion: Completion) -> Question:
