@@ -251,11 +251,11 @@ def measure_engine(engine: TorchEngine, settings: TrainSettings, arguments: argp
 
 def step(engine: TorchEngine, settings: TrainSettings, arguments: argparse.Namespace, clock: PhaseClock) -> int:
     """Do what the loop does after sampling; return the number of tokens of prompts and responses."""
-    from astarpo.objectives import METHODS, build_loss, build_prepare
+    from astarpo.objectives import build_loss, build_prepare
     from astarpo.rewards.grading import Grade
     from astarpo.sampling import Completion
     from astarpo.training.prompts import TrainingPrompt
-    from astarpo.training.rollout_scoring import build_rollout
+    from astarpo.training.rollout_scoring import build_rollout, make_passes
     from astarpo.training.rollouts import Responses
     from astarpo.training.running_statistics import RunningStatistics
 
@@ -277,20 +277,18 @@ def step(engine: TorchEngine, settings: TrainSettings, arguments: argparse.Names
         [Completion(one, "", "stop", 0.0, []) for one in answers],
         [Grade(float(rng.random() < 0.5), "correct", None) for _ in repeated],
     )
-    rows = list(range(len(repeated)))
-    pairs = drawn.group_ids if METHODS[settings.method].pairs else None
-    micro_batches = engine.micro_batches([p.token_ids for p in repeated], answers, rows, pairs)
     statistics = RunningStatistics(prompts, settings.hyperparameters)
     with clock.phase("passes"):
-        rollout, reference_BT = build_rollout(engine, settings, drawn, rows, micro_batches, statistics, clock)
+        passes = make_passes(engine, settings, drawn, range(len(repeated)), clock)
+        rollout, micro_batches = build_rollout(settings, drawn, passes, statistics), passes.all_micro_batches
     targets = build_prepare(settings.method, settings.hyperparameters)(rollout)
     loss = build_loss(settings.method, settings.hyperparameters, arguments.response_tokens)
     width = max(map(len, answers))
     with clock.phase("again"):
-        seconds = timed(lambda: engine.log_probs("reference", micro_batches, len(rows), width), arguments.device)
+        seconds = timed(lambda: engine.log_probs("reference", micro_batches, len(repeated), width), arguments.device)
     clock.seconds["reference"] = seconds
     clock.seconds["update"] = timed(
-        lambda: engine.update(micro_batches, targets, reference_BT, loss, 0),
+        lambda: engine.update(micro_batches, targets, passes.reference_BT, loss, 0),
         arguments.device,
     )
     return sum(len(p.token_ids) + len(a) for p, a in zip(repeated, answers, strict=True))

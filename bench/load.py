@@ -31,7 +31,7 @@ sys.path[:0] = [str(ROOT / "workflow_scripts"), str(ROOT)]
 from bench.report import Measured, record  # noqa: E402 (the path comes first)
 
 if TYPE_CHECKING:
-    from astarpo.sampling import Completion, OnBatch, Request
+    from astarpo.sampling import Completion, OnBatch, OnFinished, Request
 
 COMMAND = "python bench/load.py"
 SIZES = (10_000, 33_000, 100_000)  # prompts
@@ -60,7 +60,11 @@ class FakeSampler:
     """Responses of one length that end in a number, right or wrong by their seed."""
 
     def sample(
-        self, requests: Sequence[Request], settings: object, on_batch: OnBatch | None = None
+        self,
+        requests: Sequence[Request],
+        settings: object,
+        on_batch: OnBatch | None = None,
+        on_finished: OnFinished | None = None,
     ) -> list[Completion]:
         """Make up a completion for each request, 256 at a time."""
         from astarpo.sampling import Completion
@@ -78,8 +82,9 @@ class FakeSampler:
                 )
                 for place in places
             ]
-            if on_batch is not None:
-                on_batch(places, batch)
+            for note in (on_finished, on_batch):
+                if note is not None:
+                    note(places, batch)
             drawn += batch
         return drawn
 

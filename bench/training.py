@@ -106,21 +106,17 @@ def update(
     engine: TorchEngine, settings: TrainSettings, drawn: Responses, number: int, phase: Callable[[str], Any]
 ) -> None:
     """Make the passes of a rollout and one optimizer step."""
-    from astarpo.objectives import METHODS, build_loss, build_prepare
-    from astarpo.training.rollout_scoring import build_rollout
+    from astarpo.objectives import build_loss, build_prepare
+    from astarpo.training.rollout_scoring import build_rollout, make_passes
     from astarpo.training.rollouts import PhaseClock
     from astarpo.training.running_statistics import RunningStatistics
 
-    rows = list(range(len(drawn.prompts)))
-    prompts = [prompt.token_ids for prompt in drawn.prompts]
-    answers = [completion.token_ids for completion in drawn.completions]
-    groups = drawn.group_ids if METHODS[settings.method].pairs else None
-    micro_batches = engine.micro_batches(prompts, answers, rows, groups)
     statistics = RunningStatistics(drawn.prompts, settings.hyperparameters)
     with phase("reference"):
         engine.synchronise()
-        rollout, reference_BT = build_rollout(engine, settings, drawn, rows, micro_batches, statistics, PhaseClock())
+        passes = make_passes(engine, settings, drawn, range(len(drawn.prompts)), PhaseClock())
+        rollout = build_rollout(settings, drawn, passes, statistics)
     targets = build_prepare(settings.method, settings.hyperparameters)(rollout)
     loss = build_loss(settings.method, settings.hyperparameters, settings.sampling.max_new_tokens)
     with phase("update"):
-        engine.update(micro_batches, targets, reference_BT, loss, number)
+        engine.update(passes.all_micro_batches, targets, passes.reference_BT, loss, number)

@@ -202,15 +202,18 @@ def warm_up_steps(arguments: argparse.Namespace) -> int:
 def our_stage1(sampler: Sampler, prompts: list[TrainingPrompt], tokens: int) -> dict[str, float]:
     from setting import GRADING
 
+    from astarpo.rewards.ahead import GradingAhead
     from astarpo.rewards.grading import Grader
     from astarpo.sampling.settings import SamplingSettings
-    from astarpo.training.rollouts import PhaseClock, draw_responses
+    from astarpo.training.rollouts import draw_responses
 
     sampling = SamplingSettings(temperature=1.0, top_p=1.0, max_new_tokens=tokens)
     with Grader(GRADING, 1) as grader:
-        draw_responses(sampler, prompts[:8], 1, sampling, grader, (1,), PhaseClock())  # to warm up
-        started = time.perf_counter()
-        draw_responses(sampler, prompts, SAMPLES, sampling, grader, (0,), PhaseClock())
+        for asked, samples in ((prompts[:8], 1), (prompts, SAMPLES)):  # the first to warm up
+            started = time.perf_counter()
+            with GradingAhead(grader) as grading:
+                draw_responses(sampler, asked, samples, sampling, grading, (samples,))
+                grading.grades()
         seconds = time.perf_counter() - started
     return {"stage 1": len(prompts) * SAMPLES / seconds, "peak memory, stage 1": peak_mib()}
 

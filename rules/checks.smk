@@ -119,7 +119,7 @@ def gpus_of(job):
     used = {
         "prepare_reference": lambda _: MACHINE.gpus(),
         "sample_reference": reference_gpus,
-        "train_policy": lambda _: MACHINE.training_gpus(),
+        "train_policy": training_gpus,
         "generate_answers": answer_gpus,
     }
     return used.get(script_of(job), lambda _: 0)(job.wildcards)

@@ -269,8 +269,14 @@ def reference_gpus(wildcards):
 
 
 def training_threads(wildcards):
-    """CPU threads that the processes of a training take on each node."""
-    return MACHINE.devices * CONFIG.runs[wildcards.run].torch_threads
+    """CPU threads that the processes of a training take on each node; one that draws ahead has a second process."""
+    run = CONFIG.runs[wildcards.run]
+    return (MACHINE.devices + (run.pipeline is not None)) * run.torch_threads
+
+
+def training_gpus(wildcards):
+    """GPUs of a training on each node."""
+    return MACHINE.training_gpus(CONFIG.runs[wildcards.run].pipeline is not None)
 
 
 def training_cpus(wildcards):

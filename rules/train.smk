@@ -54,7 +54,7 @@ for STEPS in lists_of_steps(CONFIG):
         resources:
             mem_mb=training_memory,
             runtime=MACHINE.training_minutes(),
-            gpu=MACHINE.training_gpus(),
+            gpu=training_gpus,
             cpus_per_task=training_cpus,
         params:
             launch=launch_training,

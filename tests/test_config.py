@@ -199,6 +199,7 @@ def settings_of(raw):
         ({"references__tiny__sampling_engine": "vllm"}, {"sample_reference", "train_policy", "generate_answers"}),
         ({f"{RUN}__log_prob_chunk_tokens": 64}, {"train_policy"}),
         ({f"{RUN}__compile_model": True}, {"train_policy"}),
+        ({f"{RUN}__pipeline": {"lag": 1}}, {"train_policy"}),
         ({"machine": {"sampler_memory_share": 0.5, "sampler_sleep_level": 2, "sampler_tensor_parallel": 4}}, set()),
         ({"benchmarks__held_dash_out__protocols__sampled__k": 4}, {"generate_answers"}),
         ({"figures__accuracy__dpi": 99}, {"plot"}),
@@ -286,6 +287,14 @@ def test_a_job_needs_the_packages_of_its_own_engines():
         (
             {"runs__a-star-po__compile_model": True, "machine__activation_checkpointing": True},
             "runs.a-star-po.compile_model: cannot be combined with machine.activation_checkpointing",
+        ),
+        (
+            {"runs__a-star-po__pipeline": {"lag": 1}, "runs__a-star-po__engine": "deepspeed"},
+            "runs.a-star-po.pipeline: needs engine 'torch', but it is 'deepspeed'",
+        ),
+        (
+            {"runs__a-star-po__pipeline": {"lag": 1}, "runs__a-star-po__lora": {}},
+            "runs.a-star-po.pipeline: cannot be combined with lora",
         ),
     ],
 )
@@ -488,6 +497,14 @@ def test_settings_of_each_method_are_those_of_its_functions(method):
             "a_star_po takes exactly 1",
         ),
         ({"method": "dpo"}, "runs.mine"),
+        (
+            {"method": "oapl", "responses_per_prompt": 2, "pipeline": {"lag": 1}},
+            "runs.mine.pipeline: oapl already draws with an older policy",
+        ),
+        (
+            {"method": "grpo", "responses_per_prompt": 2, "pipeline": {"lag": 1, "importance_cap": 2}},
+            "runs.mine.pipeline.importance_cap = 2: only for a_star_po and reinforce, but the method is 'grpo'",
+        ),
     ],
 )
 def test_keys_and_groups_of_other_methods_are_refused(keys, expected):

@@ -13,13 +13,12 @@ import pytest
 import torch
 import training_case as case
 
-from astarpo.objectives import METHODS
 from astarpo.rewards.grading import Grade
 from astarpo.sampling import Completion
 from astarpo.sampling.settings import SamplingSettings
 from astarpo.stage_one.settings import EstimateSettings
 from astarpo.training.prompts import TrainingPrompt
-from astarpo.training.rollout_scoring import build_rollout
+from astarpo.training.rollout_scoring import build_rollout, make_passes
 from astarpo.training.rollouts import PhaseClock, Responses
 from astarpo.training.running_statistics import RunningStatistics
 
@@ -177,7 +176,7 @@ def assert_rows(found_BT, expected):
 @torch.no_grad()
 def test_each_row_has_its_own_numbers_under_the_right_model(tiny_folder, name):
     made, prompts = trainer(tiny_folder, name, updates_per_rollout=2)  # with one, old log-probabilities need no pass
-    method, _, size = CASES[name]
+    size = CASES[name][2]
     engine, models = made.engine, models_of(made.engine)
     known_values = known_v_star(name, prompts)
     for nulls in null_patterns(size):
@@ -185,15 +184,8 @@ def test_each_row_has_its_own_numbers_under_the_right_model(tiny_folder, name):
         rows = drawn.trainable_rows(size)
         assert rows == rows_left(size * PROMPTS, size, nulls)
         texts = [(drawn.prompts[row].token_ids, drawn.completions[row].token_ids) for row in rows]
-        half = len(rows) // 2 - (len(rows) // 2) % 2  # pairs stay whole
-        groups = [drawn.group_ids[row] for row in rows] if METHODS[method].pairs else None
-        shares = (range(half, len(rows)), range(half))  # the later rows first
-        parts = [
-            part
-            for share in shares
-            for part in engine.micro_batches(*map(list, zip(*texts, strict=True)), share, groups)
-        ]
-        rollout, reference_BT = build_rollout(engine, made.settings, drawn, rows, parts, made.statistics, PhaseClock())
+        passes = make_passes(engine, made.settings, drawn, rows, PhaseClock())
+        rollout, reference_BT = build_rollout(made.settings, drawn, passes, made.statistics), passes.reference_BT
 
         by_model = {key: [alone(model, *one) for one in texts] for key, model in models.items()}
         assert_rows(reference_BT, by_model["reference"])
@@ -359,7 +351,7 @@ def test_each_update_has_the_loss_and_the_gradient_of_its_own_rows(tiny_folder, 
     models = models_of(made.engine)
     expected = Expected(name, models, drawn, rows, known_v_star(name, prompts), critic)
     kept = recorded_updates(made)
-    made._update(drawn, rows, 1, PhaseClock())
+    made._update(drawn, make_passes(made.engine, made.settings, drawn, rows, PhaseClock()), 1, PhaseClock())
     assert len(kept) == updates
     assert sorted(row for _, share, _, _ in kept for row in share) == list(range(len(rows)))
     for (policy, its_critic), share, gradients, sums in kept:

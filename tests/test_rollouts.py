@@ -11,6 +11,7 @@ import pytest
 import torch
 import training_case as case
 
+from astarpo.rewards.ahead import GradingAhead
 from astarpo.rewards.grading import Grade, Grader
 from astarpo.rewards.settings import GradingSettings
 from astarpo.sampling import Completion
@@ -19,7 +20,7 @@ from astarpo.sampling.transformers_engine import TransformersSampler
 from astarpo.stage_one.settings import EstimateSettings
 from astarpo.training.metrics import step_metrics
 from astarpo.training.prompts import TrainingPrompt, prompts_of_step
-from astarpo.training.rollouts import PhaseClock, Responses, draw_responses, requests_for
+from astarpo.training.rollouts import Responses, draw_responses, requests_for
 from astarpo.training.running_statistics import RunningStatistics
 
 SAMPLING = SamplingSettings(temperature=1.0, top_p=1.0, max_new_tokens=8)
@@ -38,8 +39,9 @@ def prompts(tiny_policy: Any, tmp_path: Path) -> list[TrainingPrompt]:
 def test_each_response_is_its_own_and_judged_by_its_own_prompt(tiny_policy, prompts):
     sampler = TransformersSampler(tiny_policy.model, tiny_policy.tokenizer, tiny_policy.end_token_ids, 8)
     parts = (3, "train", 7)
-    with Grader(GradingSettings(truncated="as_judged", max_null_rate=1.0, min_nulls=99), 1) as grader:
-        drawn = draw_responses(sampler, prompts, 3, SAMPLING, grader, parts, PhaseClock())
+    settings = GradingSettings(truncated="as_judged", max_null_rate=1.0, min_nulls=99)
+    with Grader(settings, 1) as grader, GradingAhead(grader) as grading:
+        drawn = draw_responses(sampler, prompts, 3, SAMPLING, grading, parts).graded(grading.grades())
     assert drawn.group_ids == [0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 3]
     assert [prompt.prompt_id for prompt in drawn.prompts] == [f"p{group}" for group in drawn.group_ids]
     for group, prompt in enumerate(prompts):
@@ -81,9 +83,9 @@ class Listener:
     def __init__(self, sampler: Any) -> None:
         self.sampler, self.asked = sampler, list[list[Any]]()
 
-    def sample(self, requests: Any, settings: Any, on_batch: Any = None) -> list[Completion]:
+    def sample(self, requests: Any, settings: Any, **when: Any) -> list[Completion]:
         self.asked.append(list(requests))
-        return self.sampler.sample(requests, settings, on_batch)
+        return self.sampler.sample(requests, settings, **when)
 
     def weights_changed(self) -> None:
         self.sampler.weights_changed()

@@ -97,9 +97,9 @@ class Liar:
     def __init__(self, sampler, from_call, lie=0.2):
         self.sampler, self.from_call, self.lie, self.calls = sampler, from_call, lie, 0
 
-    def sample(self, requests, settings, on_batch=None):
+    def sample(self, requests, settings, **when):
         self.calls += 1
-        drawn = self.sampler.sample(requests, settings, on_batch)
+        drawn = self.sampler.sample(requests, settings, **when)
         if self.calls >= self.from_call:
             for one in drawn:
                 one.log_probs[:] = [value - self.lie for value in one.log_probs]
@@ -151,8 +151,8 @@ class OneBehind:
         self.sampler = TransformersSampler(self.own.model, self.own.tokenizer, self.own.end_token_ids, 8)
         self.current = None
 
-    def sample(self, requests, settings, on_batch=None):
-        return self.sampler.sample(requests, settings, on_batch)
+    def sample(self, requests, settings, **when):
+        return self.sampler.sample(requests, settings, **when)
 
     def weights_changed(self):
         self.updates += 1
@@ -193,10 +193,10 @@ class OtherTemperature:
     def __init__(self, sampler, from_call):
         self.sampler, self.from_call, self.calls = sampler, from_call, 0
 
-    def sample(self, requests, settings, on_batch=None):
+    def sample(self, requests, settings, **when):
         self.calls += 1
         other = settings.model_copy(update={"temperature": 0.7})
-        return self.sampler.sample(requests, other if self.calls >= self.from_call else settings, on_batch)
+        return self.sampler.sample(requests, other if self.calls >= self.from_call else settings, **when)
 
     def weights_changed(self):
         self.sampler.weights_changed()

@@ -160,6 +160,20 @@ def test_end_token_and_finish_reason(pair):
     assert cut and all(len(one.token_ids) == 8 and end not in one.token_ids for one in cut)
 
 
+def test_responses_are_announced_as_they_finish(pair):
+    policy, sampler = pair
+    asked, announced, unfinished = requests(policy, 40), [], []
+
+    def note(places: Any, ones: Any) -> None:
+        announced.extend(zip(places, ones, strict=True))
+        unfinished.append(sampler.engine.llm_engine.get_num_unfinished_requests())
+
+    drawn = sampler.sample(asked, T1, on_finished=note)
+    assert sorted(place for place, _ in announced) == list(range(40))
+    assert all(drawn[place] == one for place, one in announced)
+    assert unfinished[0] >= 40 - MACHINE.batch_size and unfinished[-1] == 0
+
+
 def test_equal_prompts_get_different_samples_and_equal_seeds_the_same(pair):
     policy, sampler = pair
     prompt = requests(policy, 1)[0].prompt_token_ids

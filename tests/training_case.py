@@ -19,6 +19,7 @@ from astarpo.training import loop
 from astarpo.training.job import make_engine
 from astarpo.training.loop import Trainer
 from astarpo.training.prompts import TrainingPrompt
+from astarpo.training.rollout_scoring import Passes
 from astarpo.training.rollouts import Responses
 from astarpo.training.settings import TrainSettings
 
@@ -80,9 +81,9 @@ class CheckedTrainer(Trainer):
         super().__init__(*args)
         self.drawn: dict[int, Responses] = {}
 
-    def _draw(self, prompts: Any, purpose: Any, clock: Any) -> Responses:
-        self.drawn[purpose[1]] = super()._draw(prompts, purpose, clock)
-        return self.drawn[purpose[1]]
+    def _rollout(self, prompts: Any, step: int, clock: Any) -> tuple[Responses, Passes]:
+        self.drawn[step], passes = super()._rollout(prompts, step, clock)
+        return self.drawn[step], passes
 
     def _step(self, step: int) -> dict[str, Any]:
         metrics = super()._step(step)

@@ -80,6 +80,8 @@ def engine_errors(config: Config) -> Iterator[str]:
         key = f"runs.{name}"
         if run.compile_model:
             yield from _compile_errors(key, run, config.machine)
+        if run.pipeline is not None:
+            yield from _pipeline_errors(f"{key}.pipeline", run)
         if run.lora is not None and run.lora.base_precision != "float32":
             yield from _base_errors(f"{key}.lora.base_precision = '{run.lora.base_precision}'", config, run)
         if run.engine == "torch":
@@ -138,6 +140,22 @@ def _compile_errors(key: str, run: Run, machine: Machine) -> Iterator[str]:
         yield f"{key}.compile_model: cannot be combined with lora; set compile_model: false"
     if machine.activation_checkpointing:
         yield f"{key}.compile_model: cannot be combined with machine.activation_checkpointing; set one of them to false"
+
+
+def _pipeline_errors(key: str, run: RunEntry) -> Iterator[str]:
+    assert run.pipeline is not None
+    method = METHODS[run.method]
+    if run.engine != "torch":
+        yield f"{key}: needs engine 'torch', but it is '{run.engine}'; set pipeline: null"
+    if run.lora is not None:
+        yield f"{key}: cannot be combined with lora; set pipeline: null"
+    if method.anchor == "lagged":
+        yield f"{key}: {run.method} already draws with an older policy; raise its sync_every instead"
+    if run.pipeline.importance_cap is not None and not method.takes_importance:
+        yield (
+            f"{key}.importance_cap = {run.pipeline.importance_cap:g}: only for a_star_po and reinforce, but the method "
+            f"is '{run.method}'; set it to null"
+        )
 
 
 def _method_errors(key: str, run: RunEntry) -> Iterator[str]:

@@ -37,9 +37,9 @@ class MachineEntry(Machine):
         """GPUs of a job that samples with ``transformers`` or ``vllm``."""
         return self.gpus() * (self.sampler_tensor_parallel if engine == "vllm" else 1)
 
-    def training_gpus(self) -> int:
-        """GPUs of a training on each node."""
-        return self.gpus() * self.devices
+    def training_gpus(self, draws_ahead: bool = False) -> int:
+        """GPUs of a training on each node; one that draws ahead has another to draw on."""
+        return self.gpus() * (self.devices + draws_ahead)
 
     def training_minutes(self) -> int:
         """Time limit of a training job on a cluster; a week if the configuration sets none."""

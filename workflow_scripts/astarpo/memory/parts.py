@@ -9,6 +9,7 @@ WEIGHTS, REFERENCE, CRITIC, LAGGED = "weights", "reference", "critic", "lagged w
 BEST, GRADIENTS, OPTIMIZER = "best weights", "gradients", "optimizer"
 COPIES, BUFFERS, TRANSIENT = "bf16 copies", "communication buffers", "temporary copies"
 ACTIVATIONS, LOGITS, CACHE, VLLM = "activations", "logits", "keys and values", "vLLM"
+AHEAD = "process that draws"  # with its weights
 Parts = Mapping[str, float]
 
 

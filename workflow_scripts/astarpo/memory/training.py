@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from astarpo.common.machine import MachineSettings
+from astarpo.common.machine import SHARE_ALONE, MachineSettings
 from astarpo.memory.activations import SIZE, backward_transient, forward_transient, kept, read_tokens
 from astarpo.memory.held import BUCKET, Held, exported_bytes, held
 from astarpo.memory.logits import SMALL_LOGITS, Logits, logits
 from astarpo.memory.parts import (
     ACTIVATIONS,
+    AHEAD,
     BEST,
     COPIES,
     GRADIENTS,
@@ -53,6 +54,8 @@ def training(
         Moments of one rank on its device, and of a node in its RAM if the device is a GPU.
     """
     own = held(shape, work, machine, processes, bucket)
+    if work.draws_ahead:
+        return _with_second_process(shape, work, machine, processes, device_bytes, bucket)
     awake = {VLLM: vllm_bytes(shape, work, machine, device_bytes)}
     beside = {} if machine.sampler_sleep_level > 0 and machine.device != "cpu" else awake
     best = {BEST: 4 * shape.parameters if work.keeps_best and machine.device == "cpu" else 0}
@@ -74,6 +77,24 @@ def training(
     if machine.device == "cpu":
         return Estimate(moments)
     return Estimate(moments, _host(shape, work, machine, own, processes))
+
+
+def _with_second_process(
+    shape: ModelShape, work: Workload, machine: MachineSettings, processes: int, device_bytes: float, bucket: int
+) -> Estimate:
+    """A training that draws ahead: on a CPU all that the second process takes is there as well, all the time."""
+    alone = training(shape, replace(work, draws_ahead=False), machine, processes, 0.0, bucket)
+    vllm, on_gpu = work.sampling_engine == "vllm", machine.device != "cpu"
+    weights = 4.0 * shape.parameters
+    drawing = max(sum(one.values()) for one in _generation(shape, work, machine, processes))
+    drawing += SHARE_ALONE * device_bytes if vllm and on_gpu else vllm_bytes(shape, work, machine, device_bytes)
+    own = tuple(one for one in alone.device if one.phase != "generate")
+    if not on_gpu:
+        beside = {AHEAD: weights + drawing}
+        return Estimate(tuple(Moment(one.phase, together(one.parts, beside)) for one in own))
+    others = Moment("generate", {AHEAD: drawing if vllm else weights + drawing})  # on its own card
+    shared = {AHEAD: weights}  # through which the weights pass
+    return Estimate((*own, others), tuple(Moment(one.phase, together(one.parts, shared)) for one in alone.host))
 
 
 def _host(shape: ModelShape, work: Workload, machine: MachineSettings, own: Held, processes: int) -> tuple[Moment, ...]:

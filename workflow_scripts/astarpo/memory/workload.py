@@ -29,6 +29,7 @@ class Workload:
         adapters: weights of LoRA's matrices; None: all weights are trained.
         base_precision: of the weights beside the adapters.
         chunk_tokens: response tokens whose logits exist at a time; None: all.
+        draws_ahead: whether a second process draws, with weights of its own; on GPUs it has a card of its own.
         shared_tokens: that all prompts begin with and that are read once, see `model.shared_prefix`.
     """
 
@@ -48,6 +49,7 @@ class Workload:
     adapters: int | None = None
     base_precision: Literal["float32", "bfloat16", "nf4"] = "float32"
     chunk_tokens: int | None = 512
+    draws_ahead: bool = False
     shared_tokens: int = 0
 
     @property

@@ -33,6 +33,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from astarpo.common.choices import Choices
 from astarpo.common.errors import InputError
+from astarpo.objectives.loss_terms import importance_weights
 from astarpo.objectives.method import Hyperparameter, Loss, Method, Prepare, Unit
 
 if TYPE_CHECKING:
@@ -67,13 +68,19 @@ def build_prepare(name: str, hyperparameters: Mapping[str, Hyperparameter]) -> P
     return _fix(METHODS[name].prepare, hyperparameters)
 
 
-def build_loss(name: str, hyperparameters: Mapping[str, Hyperparameter], max_new_tokens: int = 0) -> Loss:
+def build_loss(
+    name: str,
+    hyperparameters: Mapping[str, Hyperparameter],
+    max_new_tokens: int = 0,
+    importance_cap: float | None = None,
+) -> Loss:
     """Bind a method's settings to its loss.
 
     Args:
         name: a key of `METHODS`.
         hyperparameters: of the method; each function receives those that it has parameters for.
         max_new_tokens: maximum response length, for losses with this parameter.
+        importance_cap: largest importance weight, for which the targets must have ``sampled_BT``; None: all weigh 1.
 
     Returns:
         ``loss(log_probs_BT, mask_BT, targets, normaliser)``, plus ``values_BT`` if there is a critic. It
@@ -84,6 +91,9 @@ def build_loss(name: str, hyperparameters: Mapping[str, Hyperparameter], max_new
     def loss(
         log_probs_BT: Tensor, mask_BT: Tensor, targets: dict[str, Tensor], normaliser: float, **values_BT: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
+        if importance_cap is not None:
+            weights_B = importance_weights(log_probs_BT, targets["sampled_BT"], mask_BT, importance_cap)
+            targets = {**targets, "importance_B": weights_B}
         loss_sum, metric_sums = fixed(log_probs_BT, mask_BT, targets, normaliser, **values_BT)
         check_metrics(name, metric_sums)
         return loss_sum, metric_sums

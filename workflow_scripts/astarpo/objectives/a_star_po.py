@@ -56,7 +56,7 @@ def loss(
     Args:
         log_probs_BT: log-probabilities of the response tokens under the policy, with gradient.
         mask_BT: True at response tokens, the end token included.
-        targets: the micro-batch's rows of `prepare`'s result.
+        targets: the micro-batch's rows of `prepare`'s result, and ``importance_B``, the weight of each, if it is not 1.
         normaliser: number of sequences in the whole batch of this optimizer step, so that the sums over
             micro-batches and ranks are the mean over the global batch.
         beta2: weight of the pull towards the reference policy.
@@ -70,7 +70,8 @@ def loss(
         "implicit_advantage": (beta2 * log_ratio_B).detach().sum(),
         "advantage": targets["advantage_B"].sum(),
     }
-    return residual_B.square().sum() / normaliser, metric_sums
+    squares_B = residual_B.square() * targets.get("importance_B", 1.0)
+    return squares_B.sum() / normaliser, metric_sums
 
 
 def gradient_factor(*, beta2: float) -> float:
@@ -90,6 +91,7 @@ METHOD = Method(
     prepare,
     loss,
     needs_v_star=True,
+    takes_importance=True,
     responses=(1, 1),
     gradient_factor=gradient_factor,
     loop_settings=("value_update", *VALUE_SCALE_SETTINGS),

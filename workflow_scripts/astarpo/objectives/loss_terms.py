@@ -9,6 +9,24 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+def importance_weights(log_probs_BT: Tensor, sampled_BT: Tensor, mask_BT: Tensor, cap: float) -> Tensor:
+    """Compute truncated importance weights of responses that an older policy drew, without gradient.
+
+    w = min(cap, pi(y|x) / mu(y|x)), mu being the policy that drew (truncated importance sampling; Ionides 2008).
+
+    Args:
+        log_probs_BT: of the response tokens under the policy that learns.
+        sampled_BT: under the policy that drew.
+        mask_BT: True at response tokens.
+        cap: largest weight.
+
+    Returns:
+        ``weights_B``.
+    """
+    log_ratio_B = ((log_probs_BT.detach() - sampled_BT) * mask_BT).sum(-1)
+    return log_ratio_B.clamp(max=math.log(cap)).exp()
+
+
 def group_sums(values_B: Tensor, group_ids_B: Tensor) -> tuple[Tensor, Tensor]:
     """Sum values over each row's group.
 

@@ -41,6 +41,7 @@ class Method:
         old_from_update: whether ``prepare`` and ``loss`` manage without the iterate's log-probabilities where a rollout
             has a single update: they then equal those of the update's own pass, see `takes_old_from_update`.
         needs_critic: whether a critic is trained alongside the policy, at the rate ``critic_lr``.
+        takes_importance: whether the loss multiplies each response's share by ``importance_B``, if the targets have it.
         pairs: whether the responses to a prompt must be in the same micro-batch.
         responses: fewest and most responses per prompt; None: no bound.
         normaliser: what ``normaliser`` counts in an optimizer step, unless the setting ``average`` is ``tokens``.
@@ -59,6 +60,7 @@ class Method:
     needs_old_log_probs: bool = False
     old_from_update: bool = False
     needs_critic: bool = False
+    takes_importance: bool = False
     pairs: bool = False
     responses: tuple[int, int | None] = (1, None)
     normaliser: Unit = "sequences"

@@ -79,7 +79,7 @@ def loss(
     Args:
         log_probs_BT: log-probabilities of the response tokens under the policy, with gradient.
         mask_BT: True at response tokens, the end token included.
-        targets: the micro-batch's rows of `prepare`'s result.
+        targets: the micro-batch's rows of `prepare`'s result, and ``importance_B``, the weight of each, if it is not 1.
         normaliser: number of sequences in the whole batch of this optimizer step.
         beta2: weight of the pull towards the reference policy.
         kl_in_reward: False omits d.
@@ -91,10 +91,15 @@ def loss(
     weight_B = targets["advantage_B"]
     if kl_in_reward:
         weight_B = weight_B - beta2 * (log_prob_B.detach() - targets["anchor_log_prob_B"])
+    weight_B = weight_B * targets.get("importance_B", 1.0)
     metric_sums = {"advantage": targets["advantage_B"].sum()}
     return -(weight_B * log_prob_B).sum() / normaliser, metric_sums
 
 
 METHOD = Method(
-    prepare, loss, reference_only_if="kl_in_reward", loop_settings=("baseline_decay", *VALUE_SCALE_SETTINGS)
+    prepare,
+    loss,
+    takes_importance=True,
+    reference_only_if="kl_in_reward",
+    loop_settings=("baseline_decay", *VALUE_SCALE_SETTINGS),
 )

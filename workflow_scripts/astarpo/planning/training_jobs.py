@@ -47,7 +47,7 @@ def training_job(config: Config, name: str, card: Card | None, count: int) -> Jo
     settings = find_stage("train_policy").settings(config, {"run": name, "seed": str(run.seeds[0])})
     assert isinstance(settings, TrainSettings)
     reference = config.references[run.reference]
-    shape, cards = shape_of_reference(reference), config.machine.training_gpus()
+    shape, cards = shape_of_reference(reference), config.machine.training_gpus(run.pipeline is not None)
     common = ("training", name, name_of_model(reference.source), count, cards)
     if shape is None:
         return Job(*common, None)
@@ -133,17 +133,23 @@ class _Step:
         spread = self.processes if self.machine.zero_stage else 1
         stepping = step_s(self.card, trained * work.updates_per_rollout, spread)
         pushed = PUSH_S if work.sampling_engine == "vllm" else 0.0
-        return {
-            "generate": added(drawn, pushed),
-            "reference": None if once is None else once * self._passes_without_gradient(),
-            "update": added(update, exchanged),
-            "step": stepping,
-        }
+        generate, trained_s = (
+            added(drawn, pushed),
+            {
+                "reference": None if once is None else once * self._passes_without_gradient(),
+                "update": added(update, exchanged),
+                "step": stepping,
+            },
+        )
+        if work.draws_ahead and generate is not None:  # what remains to wait for
+            generate = max(0.0, generate - sum(one for one in trained_s.values() if one is not None))
+        return {"generate": generate, **trained_s}
 
     def _passes_without_gradient(self) -> int:
-        """As in `training.rollout_scoring.build_rollout`."""
+        """As in `training.rollout_scoring.make_passes`."""
         name = self.settings.method
         method = METHODS[name]
         from_update = takes_old_from_update(name, self.work.updates_per_rollout)
-        iterate = (method.needs_old_log_probs or method.anchor == "iterate") and not from_update
+        needs_iterate = method.needs_old_log_probs or method.anchor == "iterate"
+        iterate = needs_iterate and not from_update and not self.work.draws_ahead  # then its sampler has them
         return 1 + sum((iterate, method.anchor == "lagged", method.needs_critic))

@@ -7,6 +7,7 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
+from threading import Lock
 from typing import Self
 
 from astarpo.common.errors import InputError
@@ -99,6 +100,7 @@ class Grader:
         self.guard = guard or NullGuard(settings)
         self._repeated: Counter[str] = Counter()  # verifier -> responses graded twice
         self.pool = GradingPool(workers, limits_of(settings))
+        self._lock = Lock()
 
     def __enter__(self) -> Self:
         return self
@@ -111,7 +113,7 @@ class Grader:
         self.pool.close()
 
     def grade(self, questions: Iterable[Question]) -> list[Grade]:
-        """Grade responses.
+        """Grade responses; of several threads, one at a time.
 
         Args:
             questions: responses with their gold answers.
@@ -124,6 +126,10 @@ class Grader:
                 or workers that fail to start.
         """
         batch = list(questions)
+        with self._lock:
+            return self._grade_batch(batch)
+
+    def _grade_batch(self, batch: Sequence[Question]) -> list[Grade]:
         grades: dict[int, Grade] = {}
         for place, outcome in self._outcomes(batch):
             grades[place] = self._grade(outcome, batch[place])

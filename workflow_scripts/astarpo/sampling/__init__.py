@@ -58,6 +58,8 @@ class Completion:
 
 # Called after each batch with the places of its requests, in the order given, and their completions.
 OnBatch = Callable[[Sequence[int], Sequence[Completion]], None]
+# Called with some responses as soon as they are finished, in any order; each comes once, also before its batch ends.
+OnFinished = Callable[[Sequence[int], Sequence[Completion]], None]
 
 
 class Sampler(Protocol):
@@ -68,11 +70,13 @@ class Sampler(Protocol):
         requests: Sequence[Request],
         settings: SamplingSettings,
         on_batch: OnBatch | None = None,
+        on_finished: OnFinished | None = None,
     ) -> list[Completion]:
         """Draw one response for each request, in the order of the requests.
 
-        Requests are drawn in batches, and ``on_batch`` is called after each. If the requests of some whole batches are
-        left out, the others are drawn in the same batches as before, with the same numbers to the last bit.
+        ``on_finished`` is called while others are still being drawn. Requests are drawn in batches, and ``on_batch`` is
+        called after each. If the requests of some whole batches are left out, the others are drawn in the same batches
+        as before, with the same numbers to the last bit.
         """
         ...
 

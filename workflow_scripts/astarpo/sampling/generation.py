@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,8 @@ from astarpo.sampling.kv_cache import growing_cache
 from astarpo.sampling.seeded_choice import SeededChoice
 from astarpo.sampling.settings import SamplingSettings
 
+Drawn = tuple[list[int], list[float]]  # token ids and log-probabilities of a response
+Finish = Callable[[Sequence[int], Sequence[Drawn]], None]
 # In a batch this small, dropping finished rows saves less than another call of ``generate`` costs.
 SMALL_BATCH = 16
 
@@ -48,26 +50,22 @@ class Drawing:
         self.rows = list(range(len(prompt_ids_BP)))
         self.cache = growing_cache(model, self.prompt_width + settings.max_new_tokens)
 
-    def run(self, end_token_ids: Sequence[int], pad: int) -> list[tuple[list[int], list[float]]]:
+    def run(self, end_token_ids: Sequence[int], pad: int, finish: Finish) -> None:
         """Draw all responses of the batch.
 
         Args:
             end_token_ids: ids that end a response.
             pad: id that fills a row after its end token.
-
-        Returns:
-            For each row the token ids, possibly with more tokens after the first end token, and their
-            log-probabilities in nats.
+            finish: called with rows as they finish, each once, and what was drawn for them: token ids, possibly with
+                more tokens after the first end token, and their log-probabilities in nats.
         """
-        finished: dict[int, tuple[list[int], list[float]]] = {}
         self._read_prompts()
         while self.rows:
             ended_B = self._draw(end_token_ids, pad)
             drawn = (self.ids_BS[ended_B, self.prompt_width :], self.log_probs_BT[ended_B])
             done = [row for row, over in zip(self.rows, ended_B.tolist(), strict=True) if over]
-            finished.update(zip(done, zip(drawn[0].tolist(), drawn[1].tolist(), strict=True), strict=True))
+            finish(done, list(zip(drawn[0].tolist(), drawn[1].tolist(), strict=True)))
             self._keep((~ended_B).nonzero()[:, 0])
-        return [finished[row] for row in range(len(finished))]
 
     def _read_prompts(self) -> None:
         """Read what all prompts share once, then each distinct prompt once if rows share prompts.

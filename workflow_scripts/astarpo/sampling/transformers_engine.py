@@ -11,8 +11,8 @@ from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerB
 
 from astarpo.model.log_probs import response_length
 from astarpo.model.shared_prefix import LEAST_SHARED, can_share
-from astarpo.sampling import Completion, OnBatch, Request
-from astarpo.sampling.generation import Drawing
+from astarpo.sampling import Completion, OnBatch, OnFinished, Request
+from astarpo.sampling.generation import Drawing, Drawn, Finish
 from astarpo.sampling.grouped_query_attention import groups_together
 from astarpo.sampling.settings import SamplingSettings
 from astarpo.sampling.uniforms import uniforms
@@ -43,6 +43,7 @@ class TransformersSampler:
         requests: Sequence[Request],
         settings: SamplingSettings,
         on_batch: OnBatch | None = None,
+        on_finished: OnFinished | None = None,
     ) -> list[Completion]:
         """Draw one response for each request, in the order of the requests.
 
@@ -50,19 +51,26 @@ class TransformersSampler:
             requests: what to draw; prompts of similar length are drawn together.
             settings: temperature, nucleus and the longest response.
             on_batch: called after each batch.
+            on_finished: called as responses finish.
         """
         # The sort keeps the order of equal lengths, so leaving out whole batches changes no other batch.
         by_length = sorted(range(len(requests)), key=lambda i: len(requests[i].prompt_token_ids))
         completions: dict[int, Completion] = {}
         for start in range(0, len(by_length), self.batch_size):
             chosen = by_length[start : start + self.batch_size]
-            drawn = self._sample_batch([requests[i] for i in chosen], settings)
-            completions.update(zip(chosen, drawn, strict=True))
+
+            def finish(rows: Sequence[int], drawn: Sequence[Drawn], chosen: Sequence[int] = chosen) -> None:
+                places, finished = [chosen[row] for row in rows], [self._completion(*one) for one in drawn]
+                completions.update(zip(places, finished, strict=True))
+                if on_finished is not None:
+                    on_finished(places, finished)
+
+            self._sample_batch([requests[i] for i in chosen], settings, finish)
             if on_batch is not None:
-                on_batch(chosen, drawn)
+                on_batch(chosen, [completions[i] for i in chosen])
         return [completions[i] for i in range(len(requests))]
 
-    def _sample_batch(self, requests: Sequence[Request], settings: SamplingSettings) -> list[Completion]:
+    def _sample_batch(self, requests: Sequence[Request], settings: SamplingSettings, finish: Finish) -> None:
         prompts = [request.prompt_token_ids for request in requests]
         shared = shared_beginning(prompts) if can_share(self.model) else 0
         prompt_ids_BP, attention_mask_BP = self._pad_prompts(prompts, shared)
@@ -71,8 +79,7 @@ class TransformersSampler:
             noise_BT = uniforms([request.seed for request in requests], settings.max_new_tokens)
         with torch.inference_mode(), _isolated(self.model), groups_together(self.model):
             drawing = Drawing(self.model, prompt_ids_BP, attention_mask_BP, noise_BT, settings, shared)
-            drawn = drawing.run(self.end_token_ids, self._pad)
-        return [self._completion(*one) for one in drawn]
+            drawing.run(self.end_token_ids, self._pad, finish)
 
     def weights_changed(self) -> None:
         """Nothing to do: the trained model is the one that is sampled."""

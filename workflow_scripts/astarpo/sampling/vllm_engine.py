@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -13,7 +13,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from astarpo.common.errors import InputError
 from astarpo.common.machine import MachineSettings
-from astarpo.sampling import Completion, OnBatch, Request
+from astarpo.sampling import Completion, OnBatch, OnFinished, Request
 from astarpo.sampling.settings import SamplingSettings
 from astarpo.sampling.vllm_process import check_can_load, preserved_process_state
 from astarpo.sampling.vllm_weights import WeightLink
@@ -116,6 +116,7 @@ class VllmSampler:
         requests: Sequence[Request],
         settings: SamplingSettings,
         on_batch: OnBatch | None = None,
+        on_finished: OnFinished | None = None,
     ) -> list[Completion]:
         """Draw one response for each request, in the order of the requests.
 
@@ -123,14 +124,13 @@ class VllmSampler:
             requests: what to draw.
             settings: temperature, nucleus and the longest response.
             on_batch: called after each call of vLLM, which draws several batches: they are mixed, and not exact alone.
+            on_finished: called as responses finish.
 
         Raises:
             InputError: a prompt leaves no room for a response.
         """
-        from vllm import SamplingParams
-
         self._be_ready()
-        completions: list[Completion] = []
+        completions: dict[int, Completion] = {}
         size = BATCHES_PER_CALL * self.machine.batch_size
         for start in range(0, len(requests), size):
             chosen = requests[start : start + size]
@@ -140,16 +140,27 @@ class VllmSampler:
             self.engine.reset_prefix_cache()
             # The engine has its own precision, whatever the trainer's autocast around us says.
             with torch.autocast(self.machine.device, enabled=False):
-                drawn = self.engine.generate(
-                    [{"prompt_token_ids": list(request.prompt_token_ids)} for request in chosen],
-                    [SamplingParams(**self._params(request, settings)) for request in chosen],
-                    use_tqdm=False,
-                )
-            finished = [self._completion(one.outputs[0]) for one in drawn]
-            completions += finished
+                for place, output in self._run(chosen, settings):
+                    completions[start + place] = self._completion(output)
+                    if on_finished is not None:
+                        on_finished([start + place], [completions[start + place]])
             if on_batch is not None:
-                on_batch(range(start, start + len(chosen)), finished)
-        return completions
+                places = range(start, start + len(chosen))
+                on_batch(places, [completions[place] for place in places])
+        return [completions[place] for place in range(len(requests))]
+
+    def _run(self, requests: Sequence[Request], settings: SamplingSettings) -> Iterator[tuple[int, CompletionOutput]]:
+        """Draw as `LLM.generate` does, which would keep all responses until the last one is finished."""
+        from vllm import SamplingParams
+        from vllm.sampling_params import RequestOutputKind
+
+        engine = self.engine.llm_engine
+        for place, request in enumerate(requests):
+            params = SamplingParams(**self._params(request, settings), output_kind=RequestOutputKind.FINAL_ONLY)
+            engine.add_request(str(place), {"prompt_token_ids": list(request.prompt_token_ids)}, params)
+        while engine.has_unfinished_requests():
+            for output in engine.step():
+                yield int(output.request_id), output.outputs[0]
 
     def weights_changed(self) -> None:
         """Load the trained model's weights before the next response is drawn."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -12,7 +13,7 @@ from transformers import PreTrainedTokenizerBase
 
 from astarpo.common.errors import InputError
 from astarpo.common.files import read_json_object
-from astarpo.common.machine import MachineSettings
+from astarpo.common.machine import SHARE_ALONE, MachineSettings
 from astarpo.common.origins import folder_of_origin, origin_of
 from astarpo.common.packages import check_can_import
 from astarpo.common.provenance import TrainingProvenance
@@ -29,6 +30,8 @@ from astarpo.model.world import World, join_world
 from astarpo.objectives import uses_v_star
 from astarpo.sampling import Sampler
 from astarpo.sampling.engines import check_engine, make_sampler
+from astarpo.sampling.follower import MakeFollower
+from astarpo.sampling.second_process import SamplerProcess
 from astarpo.training.compilation import check_can_compile
 from astarpo.training.endings import ending
 from astarpo.training.engine import TorchEngine
@@ -78,10 +81,10 @@ def train(
         return None
     checkpoints = folder_of_world(of_origin, world)  # says first whether it starts over
     engine, sampled = make_engine(folder, settings, machine, world, seed, trusted)
-    sampler = _sampler(folder, sampled, settings, machine)
-    print(f"training on {len(prompts.trained)} prompts; left out: {prompts.left_out}", flush=True)
-    trainer = Trainer(engine, sampler, prompts.trained, prompts.validation, settings, machine, seed)
-    history = trainer.run(checkpoints)
+    with _sampler(folder, sampled, settings, machine) as sampler:
+        print(f"training on {len(prompts.trained)} prompts; left out: {prompts.left_out}", flush=True)
+        trainer = Trainer(engine, sampler, prompts.trained, prompts.validation, settings, machine, seed)
+        history = trainer.run(checkpoints)
     exported_step, weights = trainer.exported()
     facts = _facts(prompts, settings, history, exported_step, trusted)
     exportable = partial(_exportable, engine.policy, folder, settings.lora, trusted)
@@ -100,10 +103,18 @@ def _checked_folder(settings: TrainSettings, machine: MachineSettings, inputs: M
     return folder, trusted
 
 
-def _sampler(folder: Path, policy: Policy, settings: TrainSettings, machine: MachineSettings) -> Sampler:
+def _sampler(
+    folder: Path, policy: Policy, settings: TrainSettings, machine: MachineSettings
+) -> AbstractContextManager[Sampler]:
     longest = settings.prompting.max_prompt_tokens + settings.sampling.max_new_tokens
     engine, precision = settings.sampling_engine, settings.precision
-    return make_sampler(engine, folder, policy, machine, precision=precision, longest=longest, trained=True)
+    if settings.pipeline is None:
+        return nullcontext(
+            make_sampler(engine, folder, policy, machine, precision=precision, longest=longest, trained=True)
+        )
+    alone = machine if machine.device == "cpu" else machine.changed(sampler_memory_share=SHARE_ALONE)
+    make = MakeFollower(folder, policy.end_token_ids, policy.trust_remote_code, engine, precision, longest, alone)
+    return SamplerProcess(make, dict(policy.model.named_parameters()), machine.device)
 
 
 def _facts(

@@ -17,8 +17,10 @@ from astarpo.common.stopping import deferred_signals
 from astarpo.model import checkpoints
 from astarpo.model.finite import check_weights
 from astarpo.objectives import METHODS, build_loss, build_prepare, uses_v_star
+from astarpo.rewards.ahead import GradingAhead
 from astarpo.rewards.grading import Grader
 from astarpo.sampling import Sampler
+from astarpo.sampling.second_process import SamplerProcess
 from astarpo.training import sampler_gap
 from astarpo.training.best_weights import BestWeights
 from astarpo.training.endings import check_can_judge, ending
@@ -26,11 +28,11 @@ from astarpo.training.engine import TorchEngine
 from astarpo.training.history import History, Row
 from astarpo.training.kept_steps import KeptSteps
 from astarpo.training.metrics import PHASES, peak_memory_bytes, step_metrics
-from astarpo.training.microbatches import shares_of
+from astarpo.training.pipeline import RolloutsAhead
 from astarpo.training.prompts import TrainingPrompt, prompts_of_step
 from astarpo.training.response_weights import response_weights
-from astarpo.training.rollout_scoring import build_rollout, first_gaps
-from astarpo.training.rollouts import PhaseClock, Responses, draw_responses, requests_for
+from astarpo.training.rollout_scoring import Passes, build_rollout, first_gaps, make_passes
+from astarpo.training.rollouts import PhaseClock, Responses, Ungraded, draw_responses, requests_for, rows_of_all
 from astarpo.training.running_statistics import RunningStatistics
 from astarpo.training.settings import EARLY, TrainSettings
 from astarpo.training.states import TrainingState
@@ -75,13 +77,17 @@ class Trainer:
         self.engine, self.world = engine, engine.world
         self.method = METHODS[settings.method]
         self.prepare = build_prepare(settings.method, settings.hyperparameters)
-        self.loss = build_loss(settings.method, settings.hyperparameters, settings.sampling.max_new_tokens)
+        cap = None if settings.pipeline is None else settings.pipeline.importance_cap
+        self.loss = build_loss(settings.method, settings.hyperparameters, settings.sampling.max_new_tokens, cap)
         self.best = BestWeights()
         self.kept = KeptSteps(settings.kept_steps())
         self.statistics = RunningStatistics(prompts, settings.hyperparameters, settings.estimate)
         self.grader = Grader(settings.grading, machine.grading_workers)
         self.validation = Validation(validation, engine, self.grader, settings, seed)
         self.history = History(tuple(self.method.metrics))
+        self.ahead = None
+        if isinstance(sampler, SamplerProcess):
+            self.ahead = RolloutsAhead(sampler, self.grader, settings.sampling, settings.responses_per_prompt, seed)
 
     def run(self, scratch: Path) -> History:
         """Train to the end, resuming from the newest checkpoint in ``scratch`` if there is one.
@@ -148,25 +154,18 @@ class Trainer:
 
     def _step(self, step: int) -> Row:
         settings, clock = self.settings, PhaseClock()
-        lagged = self.method.anchor == "lagged"
-        if lagged and (step - 1) % int(settings.hyperparameters["sync_every"]) == 0:
+        if self.method.anchor == "lagged" and (step - 1) % int(settings.hyperparameters["sync_every"]) == 0:
             self.engine.synchronise()
-        indices = prompts_of_step(len(self.prompts), settings.prompts_per_batch, step, self.seed)
-        with self.engine.sampling_weights():
-            if lagged:
-                self.sampler.weights_changed()
-            drawn = self._draw([self.prompts[index] for index in indices], ("train", step), clock)
-        self.sampler.rest()  # the updates need its memory
-        rows = drawn.trainable_rows(settings.responses_per_prompt)
-        if not rows:
-            raise InputError(f"step {step}: every grade is null, so nothing is left to train on")
+        drawn, passes = self._rollout(self._prompts_of(step), step, clock)
+        rows = passes.rows
         value_scale = self.statistics.value_scale
         with clock.phase("reference"):
             weights, scale = response_weights(value_scale, self.engine, drawn, rows), value_scale.factor
-        updates = self._update(drawn, rows, step, clock)
+        updates = self._update(drawn, passes, step, clock)
         # Before the checkpoint: a run must not resume from a step on another policy's responses.
         first = self.history.metrics[1] if len(self.history.metrics) > 1 else None  # from checkpoints, too
-        sampler_gap.check(updates[0], settings.max_sampler_gap, step, first)
+        if self.ahead is None:  # otherwise the policy has moved since
+            sampler_gap.check(updates[0], settings.max_sampler_gap, step, first)
         self.sampler.weights_changed()
         # After the updates: a baseline that depends on these rewards would bias their gradient.
         rewards = [drawn.grades[row].reward or 0.0 for row in rows]
@@ -184,51 +183,53 @@ class Trainer:
         self._record(step, metrics, timings, validated)
         return metrics
 
+    def _prompts_of(self, step: int) -> list[TrainingPrompt]:
+        indices = prompts_of_step(len(self.prompts), self.settings.prompts_per_batch, step, self.seed)
+        return [self.prompts[index] for index in indices]
+
     def _followers(self, scratch: Path, first: int) -> AbstractContextManager[Callable[[Row], None]]:
         """Open what displays each step's metrics, in the first process only."""
         if not self.world.is_first:
             return nullcontext(lambda _: None)
         return followers(self.machine.trackers, scratch, first, self.history.metrics)
 
-    def _draw(self, prompts: Sequence[TrainingPrompt], purpose: tuple[str | int, ...], clock: PhaseClock) -> Responses:
-        settings = self.settings
-        with self.engine.autocast():
-            drawn = draw_responses(
-                self.sampler,
-                self.world.share(prompts),
-                settings.responses_per_prompt,
-                settings.sampling,
-                self.grader,
-                (self.seed, *purpose),
-                clock,
-            )
-        with clock.phase("generate"):  # includes waiting for processes with longer responses
-            return drawn.of_all(self.world, prompts, settings.responses_per_prompt)
+    def _draw(self, prompts: Sequence[TrainingPrompt], step: int, grading: GradingAhead) -> Ungraded:
+        sampling, size = self.settings.sampling, self.settings.responses_per_prompt
+        with self.engine.sampling_weights(), self.engine.autocast():
+            if self.method.anchor == "lagged":
+                self.sampler.weights_changed()
+            own = self.world.share(prompts)
+            drawn = draw_responses(self.sampler, own, size, sampling, grading, (self.seed, "train", step))
+            return drawn.of_all(self.world, prompts, size)  # waits for processes with longer responses
 
-    def _update(self, drawn: Responses, rows: list[int], step: int, clock: PhaseClock) -> list[dict[str, float]]:
-        """Make all optimizer steps on one rollout: passes, targets on the whole batch, then the updates."""
-        groups = [drawn.group_ids[row] for row in rows]
-        responses = [drawn.completions[row].token_ids for row in rows]
-        prompts = [drawn.prompts[row].token_ids for row in rows]
-        kept_groups = groups if self.method.pairs else None
-        # Passes and updates share the micro-batches: in another one, a row's padding and last bits would differ.
-        updates_micro_batches = [
-            self.engine.micro_batches(prompts, responses, share, kept_groups)
-            for share in shares_of(groups, self.settings.updates_per_rollout)
-            if share
-        ]
-        rollout, reference_BT = build_rollout(
-            self.engine,
-            self.settings,
-            drawn,
-            rows,
-            [one for micro_batches in updates_micro_batches for one in micro_batches],
-            self.statistics,
-            clock,
-        )
+    def _rollout(self, prompts: Sequence[TrainingPrompt], step: int, clock: PhaseClock) -> tuple[Responses, Passes]:
+        """Draw and grade responses; passes that need no grade are made while the last responses are graded."""
+        settings, size = self.settings, self.settings.responses_per_prompt
+        pending = None if self.ahead is None else self.ahead.take(step, prompts)
+        with GradingAhead(self.grader) if pending is None else pending.grading as grading:
+            with clock.phase("generate"):
+                drawn = self._draw(prompts, step, grading) if pending is None else pending.ungraded()
+            if self.ahead is not None and step < settings.steps:
+                self.ahead.begin(step + 1, self._prompts_of(step + 1))
+            self.sampler.rest()  # the updates need its memory
+            passes = make_passes(self.engine, settings, drawn, range(len(drawn.completions)), clock)
+            with clock.phase("grade"):
+                graded = drawn.graded(rows_of_all(self.world, grading.grades(), size))
+        rows = graded.trainable_rows(size)
+        if not rows:
+            raise InputError(f"step {step}: every grade is null, so nothing is left to train on")
+        if rows != passes.rows:  # micro-batches and their last bits depend on the rows
+            passes = make_passes(self.engine, settings, drawn, rows, clock)
+        return graded, passes
+
+    def _update(self, drawn: Responses, passes: Passes, step: int, clock: PhaseClock) -> list[dict[str, float]]:
+        """Make all optimizer steps on one rollout: targets on the whole batch, then the updates."""
+        rollout, reference_BT = build_rollout(self.settings, drawn, passes, self.statistics), passes.reference_BT
         targets = self.prepare(rollout)
-        sampled_BT = sampler_gap.pad([drawn.completions[row].log_probs for row in rows], reference_BT.shape[1])
+        sampled_BT = sampler_gap.pad([drawn.completions[row].log_probs for row in passes.rows], reference_BT.shape[1])
         sampled_BT = sampled_BT.to(reference_BT.device)
+        if self.ahead is not None:
+            targets["sampled_BT"] = sampled_BT
         lagged: dict[str, float] = {}
         if self.method.anchor == "lagged":  # the policy that sampled is the anchor
             anchor_BT = rollout.anchor_log_probs_BT
@@ -248,15 +249,14 @@ class Trainer:
                     sampled_BT if number == 0 and not lagged else None,
                     left,
                 )
-                for number, micro_batches in enumerate(updates_micro_batches)
+                for number, micro_batches in enumerate(passes.micro_batches)
             ]
         return [{**updates[0], **lagged}, *updates[1:]]
 
     def _validate_only(self) -> None:
         clock = PhaseClock()
         validated = self.validation.run(0, self.sampler, clock)
-        indices = prompts_of_step(len(self.prompts), self.settings.prompts_per_batch, 1, self.seed)
-        some = [self.prompts[index] for index in indices[:SCORED_FIRST]]
+        some = self._prompts_of(1)[:SCORED_FIRST]
         gaps = first_gaps(self.engine, self.sampler, requests_for(some, 1, (self.seed, "train", 1)), self.settings)
         self._record(0, {**gaps}, {"validate_seconds": clock.seconds["validate"]}, validated)
 
@@ -271,6 +271,8 @@ class Trainer:
         self.best.load_state(state["best"], self.world.is_first)
         self.kept.load_state(state["kept"], scratch, self.world.is_first)
         self.history = History(tuple(self.method.metrics), **json.loads(state["history"]))
+        if self.ahead is not None and step < self.settings.steps:
+            self.ahead.load_state(state["pending"], step + 1, self._prompts_of(step + 1))
         print(f"resuming from the checkpoint of step {step}", flush=True)
         return step
 
@@ -283,6 +285,7 @@ class Trainer:
             "history": history,
             "best": self.best.state(),
             "kept": self.kept.state(),
+            "pending": "" if self.ahead is None else self.ahead.state(),
         }
         with divergence_explained(step, scratch):
             check_weights(self.engine.policy.model.state_dict())

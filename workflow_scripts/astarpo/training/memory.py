@@ -75,6 +75,7 @@ def workload_of(settings: TrainSettings, shape: ModelShape, lengths: PromptLengt
         adapters=None if lora is None else shape.adapters(lora.rank, lora.targets),
         base_precision="float32" if lora is None else lora.base_precision,
         chunk_tokens=settings.log_prob_chunk_tokens,
+        draws_ahead=settings.pipeline is not None,
         shared_tokens=known.shared,
     )
 

@@ -40,6 +40,7 @@ METRICS = pa.schema(
 #
 # Passes without gradient that the method needs before its updates count as ``reference``, whether of the reference,
 # the policy (old log-probabilities), the lagged policy or the critic; training the critic counts as ``update``.
+# Responses are graded while others are drawn and during those passes; ``grade`` is what remains to wait for after them.
 # ``metrics`` is the reference's pass if only the metrics need it. Like ``validate``, it is not included in ``step``.
 PHASES = ("generate", "grade", "reference", "update")
 TIMINGS = pa.schema(

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import torch
 
 from astarpo.training.engine import TorchEngine
-from astarpo.training.rollouts import Responses
+from astarpo.training.rollouts import Ungraded
 from astarpo.training.value_scale import ValueScale
 
 
-def response_weights(scale: ValueScale, engine: TorchEngine, drawn: Responses, rows: Sequence[int]) -> list[float]:
+def response_weights(scale: ValueScale, engine: TorchEngine, drawn: Ungraded, rows: Sequence[int]) -> list[float]:
     """Weigh the responses of a rollout before its updates.
 
     Args:

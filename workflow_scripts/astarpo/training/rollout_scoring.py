@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -12,8 +13,8 @@ from astarpo.objectives.rollout import Rollout
 from astarpo.sampling import Request, Sampler
 from astarpo.training import sampler_gap
 from astarpo.training.engine import TorchEngine
-from astarpo.training.microbatches import MicroBatch
-from astarpo.training.rollouts import PhaseClock, Responses
+from astarpo.training.microbatches import MicroBatch, shares_of
+from astarpo.training.rollouts import PhaseClock, Responses, Ungraded
 from astarpo.training.running_statistics import RunningStatistics
 from astarpo.training.settings import TrainSettings
 
@@ -48,65 +49,127 @@ def first_gaps(
     return gaps
 
 
-def build_rollout(
-    engine: TorchEngine,
-    settings: TrainSettings,
-    drawn: Responses,
-    rows: Sequence[int],
-    micro_batches: Sequence[MicroBatch],
-    statistics: RunningStatistics,
-    clock: PhaseClock,
-) -> tuple[Rollout, Tensor]:
-    """Make the passes without gradient that a method needs, and collect the results in one batch.
+@dataclass(frozen=True)
+class Passes:
+    """What a method needs of the models for B rows of a rollout, before its first update; no grade is among it.
+
+    Attributes:
+        rows: the B rows.
+        micro_batches: of each update; together they contain each of the B rows once.
+        reference_BT: the reference's log-probabilities, which every method needs for its metrics.
+        iterate_BT: the policy's, if they take a pass of their own.
+        anchor_BT: of the policy that the method's log-ratio refers to; NaN if the update gives them.
+        values_BT: the critic's values, if there is one.
+    """
+
+    rows: list[int]
+    micro_batches: list[list[MicroBatch]]
+    reference_BT: Tensor
+    iterate_BT: Tensor | None
+    anchor_BT: Tensor
+    values_BT: Tensor | None
+
+    @property
+    def all_micro_batches(self) -> list[MicroBatch]:
+        """Those of all updates."""
+        return [one for of_update in self.micro_batches for one in of_update]
+
+
+def make_passes(
+    engine: TorchEngine, settings: TrainSettings, drawn: Ungraded, rows: Sequence[int], clock: PhaseClock
+) -> Passes:
+    """Make the passes without gradient that a method needs.
 
     Args:
         engine: holds the weights, before the first update on this rollout.
         settings: of the run.
-        drawn: responses with their grades.
+        drawn: the responses.
         rows: the B rows to train on.
-        micro_batches: contain each of the B rows once.
-        statistics: of earlier rollouts.
         clock: for the phases described in `training.metrics`.
-
-    Returns:
-        The rollout, and ``reference_log_probs_BT``, which every method needs for its metrics.
     """
     method = METHODS[settings.method]
-    completions = [drawn.completions[row] for row in rows]
-    size = (len(rows), max(len(completion.token_ids) for completion in completions))
+    # Passes and updates share the micro-batches: in another one, a row's padding and last bits would differ.
+    by_update = _micro_batches(engine, settings, drawn, rows)
+    micro_batches = [one for of_update in by_update for one in of_update]
+    size = (len(rows), max(len(drawn.completions[row].token_ids) for row in rows))
     phase = "reference" if uses_reference(settings.method, settings.hyperparameters) else "metrics"
     with clock.phase(phase):
         reference_BT = engine.log_probs("reference", micro_batches, *size)
     iterate_BT, anchor_BT = None, reference_BT
-    old_from_update = takes_old_from_update(settings.method, settings.updates_per_rollout)
     with clock.phase("reference"):
-        if (method.needs_old_log_probs or method.anchor == "iterate") and not old_from_update:
-            iterate_BT = engine.log_probs("policy", micro_batches, *size)
+        if (method.needs_old_log_probs or method.anchor == "iterate") and not _old_from_update(settings):
+            iterate_BT = _iterate(engine, settings, drawn, rows, micro_batches, size)
         if method.anchor == "lagged":
             anchor_BT = engine.log_probs("lagged", micro_batches, *size)
         values_BT = engine.values(micro_batches, *size)
     if method.anchor == "iterate":
         # NaN where the update gives them: a method that used them would stop at once.
         anchor_BT = torch.full_like(reference_BT, torch.nan) if iterate_BT is None else iterate_BT
-    device = reference_BT.device
+    return Passes(list(rows), by_update, reference_BT, iterate_BT, anchor_BT, values_BT)
+
+
+def build_rollout(settings: TrainSettings, drawn: Responses, passes: Passes, statistics: RunningStatistics) -> Rollout:
+    """Join passes and grades to a rollout.
+
+    Args:
+        settings: of the run.
+        drawn: responses with their grades.
+        passes: over the rows to train on.
+        statistics: of earlier rollouts.
+    """
+    rows, device = passes.rows, passes.reference_BT.device
+    groups = _groups(drawn, rows)
     v_star_B = None
     if uses_v_star(settings.method, settings.hyperparameters):
         v_star = [statistics.v_star(drawn.prompts[row]) for row in rows]
         v_star_B = torch.tensor(v_star, device=device)
-    rollout = Rollout(
+    return Rollout(
         prompt_ids=[drawn.prompts[row].prompt_id for row in rows],
-        group_ids_B=torch.tensor([drawn.group_ids[row] for row in rows], device=device),
-        mask_BT=_mask(micro_batches, reference_BT),
-        old_log_probs_BT=iterate_BT,
-        anchor_log_probs_BT=anchor_BT,
+        group_ids_B=torch.tensor(groups, device=device),
+        mask_BT=_mask(passes.all_micro_batches, passes.reference_BT),
+        old_log_probs_BT=passes.iterate_BT,
+        anchor_log_probs_BT=passes.anchor_BT,
         v_star_B=v_star_B,
         reward_B=torch.tensor([drawn.grades[row].reward for row in rows], device=device),
-        old_values_BT=values_BT,
+        old_values_BT=passes.values_BT,
         running_mean=statistics.running_mean,
         value_scale=statistics.value_scale.factor,
-        old_from_update=old_from_update,
+        old_from_update=_old_from_update(settings),
     )
-    return rollout, reference_BT
+
+
+def _old_from_update(settings: TrainSettings) -> bool:
+    return settings.pipeline is None and takes_old_from_update(settings.method, settings.updates_per_rollout)
+
+
+def _iterate(
+    engine: TorchEngine,
+    settings: TrainSettings,
+    drawn: Ungraded,
+    rows: Sequence[int],
+    micro_batches: Sequence[MicroBatch],
+    size: tuple[int, int],
+) -> Tensor:
+    """The log-probabilities of the policy that drew: of the current one, or in a pipeline as its sampler said."""
+    if settings.pipeline is None:
+        return engine.log_probs("policy", micro_batches, *size)
+    drawn_BT = sampler_gap.pad([drawn.completions[row].log_probs for row in rows], size[1])
+    return drawn_BT.to(engine.policy.model.device)
+
+
+def _micro_batches(
+    engine: TorchEngine, settings: TrainSettings, drawn: Ungraded, rows: Sequence[int]
+) -> list[list[MicroBatch]]:
+    groups = _groups(drawn, rows)
+    responses = [drawn.completions[row].token_ids for row in rows]
+    prompts = [drawn.prompts[row].token_ids for row in rows]
+    kept_groups = groups if METHODS[settings.method].pairs else None
+    shares = shares_of(groups, settings.updates_per_rollout)
+    return [engine.micro_batches(prompts, responses, share, kept_groups) for share in shares if share]
+
+
+def _groups(drawn: Ungraded, rows: Sequence[int]) -> list[int]:
+    return [drawn.group_ids[row] for row in rows]
 
 
 def _mask(micro_batches: Sequence[MicroBatch], like_BT: Tensor) -> Tensor:

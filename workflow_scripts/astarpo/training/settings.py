@@ -78,6 +78,21 @@ class StopWhen(Section):
     )
 
 
+class Pipeline(Section):
+    """Draw the next rollout while this step updates the policy."""
+
+    lag: Literal[1] = Field(
+        1,
+        description="updates by which the policy that draws is behind the one that learns, from the second step on. "
+        "A second process draws: on GPUs it has a card of its own, on a CPU its own `torch_threads`",
+    )
+    importance_cap: Positive | None = Field(
+        None,
+        description="weigh each response by its probability under the policy that learns over that under the one that "
+        "drew it, at most this; null: all weigh 1. For `a_star_po` and `reinforce`",
+    )
+
+
 class TrainingKeys(Section):
     """Keys of a run of any method."""
 
@@ -119,6 +134,9 @@ class TrainingKeys(Section):
     )
     keep: Keep | None = Field(None, description="which weights to export; null: the last")
     stop_when: StopWhen | None = Field(None, description="end a training that has collapsed; null: never")
+    pipeline: Pipeline | None = Field(
+        None, description="draw the next rollout while this step updates the policy; null: one after the other"
+    )
     lora: Lora | None = Field(None, description="train adapters only; null: all weights")
     engine: Literal["torch", "deepspeed"] = Field(
         "torch",

@@ -48,10 +48,15 @@ class BestState(TypedDict):
 
 
 class TrainingState(TypedDict):
-    """The complete state; ``history`` is JSON, ``kept`` the checksums of `kept_steps.KeptSteps` by step."""
+    """The complete state.
+
+    ``history`` is JSON, ``kept`` the checksums of `kept_steps.KeptSteps` by step, ``pending`` the state of
+    `pipeline.RolloutsAhead`, empty without one.
+    """
 
     engine: EngineState
     statistics: StatisticsState
     history: str
     best: BestState
     kept: dict[int, str]
+    pending: str

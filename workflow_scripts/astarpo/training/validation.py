@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from astarpo.rewards.ahead import GradingAhead
 from astarpo.rewards.grading import Grader
 from astarpo.sampling import Sampler
 from astarpo.training.engine import TorchEngine
@@ -57,15 +58,10 @@ class Validation:
         # Rollouts may come from a lagged policy, but validation uses the newest one.
         sampler.weights_changed()
         with clock.phase("validate"), self.engine.autocast():
-            drawn = draw_responses(
-                sampler,
-                world.share(self.prompts),
-                1,
-                self.settings.sampling,
-                self.grader,
-                (self.seed, "validate"),
-                PhaseClock(),
-            )
+            with GradingAhead(self.grader) as grading:
+                asked = world.share(self.prompts)
+                ungraded = draw_responses(sampler, asked, 1, self.settings.sampling, grading, (self.seed, "validate"))
+                drawn = ungraded.graded(grading.grades())
             rewards = world.interleave([graded.reward or 0.0 for graded in drawn.grades])
             # Of the first prompts, this process has answered its share.
             count = len(world.share(self.prompts[: self.settings.kept_rollouts]))
