@@ -19,6 +19,7 @@ from astarpo.config.stages.table import STAGES
 from astarpo.model.lengths import check_folder
 from astarpo.model.safety import check_safe
 from astarpo.planning.adapters import check_targets
+from astarpo.planning.hub import check_hub
 from astarpo.planning.needs import key_of
 from astarpo.planning.remaining import disk_warning
 from astarpo.planning.room import check_room, planned_key
@@ -87,6 +88,8 @@ def check_before_start():
         elif workflow.local_exec:
             own_python = not workflow.deployment_settings.deployment_method
             check_can_run(MACHINE.device, [needs_of(job) for job in jobs], own_python)
+            if own_python:  # others have a hub's client of their own
+                check_hub(CONFIG, downloads_of(jobs))
             check_room(CONFIG, {planned_key(CONFIG, script_of(job), dict(job.wildcards.items())) for job in jobs})
     except InputError as error:
         raise WorkflowError(str(error)) from None
@@ -130,6 +133,21 @@ def packages_of(job):
     stage = STAGES.get(script_of(job))
     names = stage.packages(CONFIG, job.wildcards) if stage else ()
     return tuple((name, key_of(CONFIG, name, dict(job.wildcards.items()))) for name in names)
+
+
+# The entries of the configuration that scripts may download something for.
+DOWNLOADED = {
+    "prepare_reference": "references.{reference}",
+    "prepare_dataset": "datasets.{dataset}",
+    "prepare_benchmark": "benchmarks.{benchmark}",
+    "import_samples": "datasets.{dataset}.samples",
+}
+
+
+def downloads_of(jobs):
+    """The entries that jobs may download something for, such as `datasets.gsm8k`."""
+    known = [job for job in jobs if script_of(job) in DOWNLOADED]
+    return {DOWNLOADED[script_of(job)].format(**dict(job.wildcards.items())) for job in known}
 
 
 def needs_of(job):

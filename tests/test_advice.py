@@ -16,6 +16,7 @@ from astarpo.config.files import merged
 from astarpo.config.runs import Config
 from astarpo.planning.cards import Machine, named_machine
 from astarpo.planning.plan import plan
+from astarpo.planning.training_jobs import training_jobs
 
 RECIPES = Path(__file__).resolve().parents[1] / "config/recipes"
 WRITTEN = re.compile(r"(machine: \{.*?\}|lora: \{.*?\} in the run|max_new_tokens of at most [\d,]+)")
@@ -143,3 +144,44 @@ def test_what_would_not_fit_into_the_ram_is_not_advised() -> None:
     assert problem == (
         "training of math-qwen2-5-7b: needs 8 cards, a node has 1: use a machine with more cards, or a smaller model"
     )
+
+
+def two_trainings(share: float) -> dict[str, Any]:
+    """A training whose responses vLLM's share is too small for, and one of shorter responses that takes more memory."""
+    config = raw("long_context_r1_distill_1.5b", machine={"sampler_memory_share": share, "sampler_sleep_level": 0})
+    short = copy.deepcopy(config["datasets"]["openr1-math"])
+    short["sampling"]["max_new_tokens"] = 1024
+    config["datasets"]["short"] = short
+    run = config["runs"]["long-context-r1-distill-1-5b"]
+    shared = {name: setting for name, setting in run.items() if name not in ("beta2", "value")}
+    ppo = {"clip": 0.2, "kl_coefficient": 1e-3, "critic_lr": 1e-5, "value_clip": 0.5, "gamma": 1.0, "gae_lambda": 1.0}
+    config["runs"]["larger"] = {**shared, **ppo, "method": "ppo", "dataset": "short"}
+    return config
+
+
+def peak(config: dict[str, Any], run: str) -> float:
+    """Bytes that a training takes."""
+    (job,) = (one for one in training_jobs(load_config(config), named_machine("H100").card) if one.name == run)
+    assert job.estimate is not None
+    return job.estimate.peak.total
+
+
+def problems_of_trainings(config: dict[str, Any], free_bytes: float) -> list[str]:
+    """The doctor's, on a card of which that much is free."""
+    whole = named_machine("H100")
+    on = Machine("it", 1, whole.card, used_bytes=((whole.free_bytes(1) or 0) - free_bytes,))
+    return [one for one in plan(load_config(config), on).problems if one.startswith("training")]
+
+
+def test_what_helps_one_job_must_not_harm_another() -> None:
+    """A share of 0.05 is enough for the one, but would leave too little for the other."""
+    free = (peak(two_trainings(0.045), "larger") + peak(two_trainings(0.05), "larger")) / 2
+    (roomy,) = problems_of_trainings(two_trainings(0.045), free + 1e9)
+    assert ": machine: {sampler_memory_share: 0.05}, or" in roomy
+    (tight,) = problems_of_trainings(two_trainings(0.045), free)
+    assert ": machine: {sampler_memory_share: 0.05, micro_batch: 4}, or" in tight
+    harmed = problems_of_trainings(two_trainings(0.05), free)
+    assert [one.partition(":")[0] for one in harmed] == ["training of larger"]
+    advised = two_trainings(0.05)
+    advised["machine"]["micro_batch"] = 4
+    assert problems_of_trainings(advised, free) == []

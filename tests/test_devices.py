@@ -14,6 +14,7 @@ import pytest
 import warm_snakemake
 import yaml
 from config_case import DEFAULT, changed
+from test_lock_files import WITHOUT_FLOCK
 
 from astarpo.common.devices import LOCKS, VISIBLE, WHY, check_allowed, check_partitions, visible_devices
 from astarpo.common.errors import InputError
@@ -75,6 +76,22 @@ def test_each_job_has_a_device_of_its_own_and_a_third_waits_for_a_killed_one(tmp
     first.send_signal(signal.SIGKILL)
     assert said(tmp_path / "3.log", "devices").endswith("devices 0\n")
     end(first, second, third)
+
+
+def test_a_card_has_one_job_where_the_file_system_has_no_locks(tmp_path):
+    """Also not one that waits for a second card, and none after its job was killed."""
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site/sitecustomize.py").write_text(WITHOUT_FLOCK)
+    on_nfs = {"PYTHONPATH": str(tmp_path / "site")}
+    first = launch(tmp_path, "1.log", 1, **on_nfs)
+    assert said(tmp_path / "1.log", "devices") == "GPUs: 0\ndevices 0\n"
+    both = launch(tmp_path, "2.log", 2, **on_nfs)
+    said(tmp_path / "2.log", "waiting for 2 GPUs: other jobs use 0, 1\n")
+    second = launch(tmp_path, "3.log", 1, **on_nfs)
+    assert said(tmp_path / "3.log", "devices").endswith("GPUs: 1\ndevices 1\n")
+    end(first, second)
+    assert said(tmp_path / "2.log", "devices").endswith("GPUs: 0,1\ndevices 0,1\n")
+    end(both)
 
 
 def test_jobs_that_want_both_devices_take_turns(tmp_path):

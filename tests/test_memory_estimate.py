@@ -293,6 +293,31 @@ def test_gradients_of_a_single_micro_batch_come_as_activations_go() -> None:
     assert "gradients" not in shared["update"].parts  # each update has a micro-batch of its own
 
 
+def test_deepspeed_makes_room_for_the_gradients_of_a_single_pass_after_the_head() -> None:
+    """As seen in a trace of torch's allocations: all of a rank's at once, with the first that is averaged."""
+    work = Workload(64, 64, prompts=32, engine="deepspeed", precision="bfloat16")
+
+    def gradients(micro_batch: int) -> list[tuple[str, float]]:
+        machine = MachineSettings(device="cuda", zero_stage=2, micro_batch=micro_batch)
+        moments = [one.parts for one in training(shape(QWEN_7B), work, machine, 8).device if one.phase == "update"]
+        return [("head" if "logits" in one else "body", one.get("gradients", 0.0)) for one in moments]
+
+    share = 4 * shape(QWEN_7B).parameters / 8
+    assert gradients(4) == [("head", 0), ("head", 0), ("body", share), ("body", share)]
+    assert gradients(2) == [("head", share), ("head", share), ("body", share), ("body", share)]
+
+
+@pytest.mark.parametrize(
+    ("work", "size"),
+    [({"precision": "float32"}, 12), ({}, 8), ({"engine": "deepspeed"}, 6), ({"adapters": 9}, 0)],
+)
+def test_the_gradient_of_a_tied_head_is_added_to_that_of_the_embeddings(work: dict[str, Any], size: int) -> None:
+    """Both and their sum, of 4 bytes a weight, or 2 where the weights are in bf16; autocast's sum takes one's place."""
+    told = Workload(**{"prompt_tokens": 64, "response_tokens": 64, "prompts": 32, "precision": "bfloat16", **work})
+    updates = [one.parts for one in training(shape(QWEN_1_5B), told, MachineSettings()).device if one.phase == "update"]
+    assert updates[-1].get("temporary copies", 0.0) == size * 151_936 * 1536
+
+
 def test_processes_share_the_rows_of_a_micro_batch() -> None:
     """Of 32 rows, each of eight processes has four; of four pairs that stay whole, three processes have up to two."""
     work, machine = Workload(64, 64, prompts=32), MachineSettings(micro_batch=16)
@@ -317,8 +342,8 @@ def test_zero_spreads_what_it_should() -> None:
     assert pushed["generate"].total - pushed["export"].total == 2 * 151_936 * 1536  # one weight at a time
     # Shards of both models, masters, gradients and as many zeros.
     assert pushed["load"].total == pytest.approx((2 + 2 + 4 + 4 + 4) * P / 8)
-    # The gathered policy; the embeddings' gradient copied in bf16 and in fp32, and that of the tied head.
-    assert three["update"].parts["temporary copies"] == 2 * 10**9 + (2 + 4 + 4) * 151_936 * 1536
+    # The gathered policy; the embeddings' gradient copied in bf16 and in fp32.
+    assert three["update"].parts["temporary copies"] == 2 * 10**9 + (2 + 4) * 151_936 * 1536
     offloaded = parts(work, {"zero_stage": 2, "devices": 8, "offload_optimizer": True}, 8)
     assert "optimizer" not in offloaded["export"].parts
     in_ram = parts(work, {"zero_stage": 2, "devices": 8, "offload_optimizer": True, "device": "cpu"}, 8)

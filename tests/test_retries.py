@@ -41,6 +41,8 @@ def test_what_cannot_be_read_is_tried_again_only_from_a_hub(kind: str, tmp_path:
     config["datasets"]["sums"]["source"] = source
     if kind == "local":
         (tmp_path / "no-such-file.jsonl").write_text("not JSON\n")
+    else:  # what is in the hub's cache is not asked for before the first job, so that it is the job that fails
+        (tmp_path / "hub/hub/datasets--nobody--nothing/snapshots").mkdir(parents=True)
     done = run(tmp_path, config, "results/datasets/sums.parquet")
     assert done.returncode == 1
     assert done.stdout.count("Trying to restart job") == retries, done.stdout

@@ -518,9 +518,10 @@ COSTS = pd.DataFrame(
 
 
 def test_markdown_lists_single_seeds_and_changes(summarized):
-    lines = tables.markdown_tables(tables.main_tables(summarized[0], COSTS, summarized[1])).splitlines()
+    title, empty, *lines = tables.markdown_tables(tables.main_tables(summarized[0], COSTS, summarized[1])).splitlines()
+    assert title.endswith(":") and "over problems and seeds" in title and empty == ""
     assert lines[0] == (
-        "| policy | sums<br>avg@2 | sums<br>pass@2 | sums<br>maj@2 | time, min | memory, GiB | KL a token |"
+        "| policy | sums<br>avg@2 | sums<br>pass@2 | sums<br>maj@2 | time, min | memory, GiB | KL per token |"
     )
     assert lines[2].startswith("| tiny | 25.0 [0.1, 99.0] | 50.0 [0.2, 99.8] |")
     assert lines[2].endswith("|  |  |  |")
@@ -535,7 +536,7 @@ def test_five_seeds_are_not_listed(summarized):
     (one,) = [row for row in records(summarized[0]) if row["policy"] == "go.seed-0" and row["k"] == 1]
     seeds = [{**one, "policy": f"go.seed-{seed}", "seed": seed} for seed in range(5)]
     rows = [{**one, "policy": "go", "seed": None}, *seeds]
-    assert "seeds" not in tables.markdown_tables(tables.main_tables(pd.DataFrame(rows))).splitlines()[3]
+    assert "| go, seeds" not in tables.markdown_tables(tables.main_tables(pd.DataFrame(rows)))
     assert "| go, seeds 0, 1, 2, 3 |" in tables.markdown_tables(tables.main_tables(pd.DataFrame(rows[:5])))
 
 

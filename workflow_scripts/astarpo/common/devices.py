@@ -1,7 +1,8 @@
 """The GPUs of this machine, each claimed by one job at a time.
 
 A job holds a file lock for each of its devices. The system releases a lock when the last process that has the file
-open ends, so even a job killed with SIGKILL leaves nothing behind.
+open ends, so even a job killed with SIGKILL leaves nothing behind. Where the file system has no such locks, see
+`lock_files`.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
 
+from astarpo.common import lock_files
 from astarpo.common.errors import InputError
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
@@ -221,22 +223,36 @@ def _partitions() -> set[str]:
 
 
 def _try_claim(count: int, names: Sequence[str], folder: Path) -> Claim | None:
-    taken = Claim([], [])
+    taken: dict[str, tuple[Path, int]] = {}
     for name in names:
-        if len(taken.names) == count:
+        if len(taken) == count:
             break
-        file = _open(folder / f"{re.sub(r'[^A-Za-z0-9-]', '_', name)}.lock")
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(file)
-            continue
-        taken.names.append(name)
-        taken.files.append(file)
-    if len(taken.names) == count:
-        return taken
-    for file in taken.files:
+        path = folder / f"{re.sub(r'[^A-Za-z0-9-]', '_', name)}.lock"
+        file = _take(path)
+        if file is not None:
+            taken[name] = (path, file)
+    if len(taken) == count:
+        return Claim(list(taken), [file for _, file in taken.values()])
+    for path, file in taken.values():
         os.close(file)
+        lock_files.give_back(lock_files.beside(path))
+    return None
+
+
+def _take(path: Path) -> int | None:
+    """Lock a file, and return its descriptor; None if another job has the lock."""
+    file = _open(path)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        free = False
+    except OSError:  # some network file systems have no locks; the job's program takes over this process's number
+        free = lock_files.take(lock_files.beside(path)) is None
+    else:
+        return file
+    if free:
+        return file
+    os.close(file)
     return None
 
 

@@ -20,6 +20,11 @@ SLURM_ANSWERS_S = 60.0
 NO_SUCH_JOB = "Invalid job id"
 
 
+def beside(path: Path) -> Path:
+    """The file that stands for the lock of another file."""
+    return path.with_name(f"{path.name}.held")
+
+
 def take(path: Path) -> str | None:
     """Create the file, or replace that of a process that has ended.
 

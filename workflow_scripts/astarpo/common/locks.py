@@ -51,7 +51,7 @@ def acquire(path: str | Path, work: str) -> int:
 def release(path: str | Path, descriptor: int) -> None:
     """Give back a lock; the descriptor is that of `acquire`."""
     os.close(descriptor)
-    lock_files.give_back(_beside(Path(path)))
+    lock_files.give_back(lock_files.beside(Path(path)))
 
 
 @contextmanager
@@ -113,7 +113,7 @@ def inherited() -> Iterator[None]:
         path = path or os.environ.get(INHERITED)  # the launcher's own, if it fails before it is replaced
         if path is not None and os.environ.get("RANK", "0") == "0":
             with suppress(OSError):
-                _beside(Path(path)).unlink()
+                lock_files.beside(Path(path)).unlink()
 
 
 def _open(path: Path) -> int:
@@ -129,9 +129,5 @@ def _try_to_lock(path: Path, descriptor: int) -> str | None:
     except BlockingIOError:
         return os.pread(descriptor, 1000, 0).decode(errors="replace").strip()
     except OSError:  # some network file systems have no locks
-        return lock_files.take(_beside(path))
+        return lock_files.take(lock_files.beside(path))
     return None
-
-
-def _beside(path: Path) -> Path:
-    return path.with_name(f"{path.name}.held")

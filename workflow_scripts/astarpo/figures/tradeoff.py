@@ -50,7 +50,7 @@ def plot(summary: pd.DataFrame, cost: pd.DataFrame, settings: Tradeoff) -> Figur
     panels: dict[str, Quantity] = {
         f"time of both stages ({sign})": lambda rows: both_stages_seconds(rows) / unit,
         "peak memory (GiB)": lambda rows: rows["peak_memory_bytes"] / 2**30,
-        "KL a token (nats)": lambda rows: rows["kl_per_token"],
+        "KL per token (nats)": lambda rows: rows["kl_per_token"],
     }
     figure = new_figure(settings)
     axes = figure.subplots(1, len(panels), sharey=True)

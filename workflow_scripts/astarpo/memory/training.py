@@ -61,15 +61,13 @@ def training(
     best = {BEST: 4 * shape.parameters if work.keeps_best and machine.device == "cpu" else 0}
     between = together(own.between, best)
     passes = _passes(shape, work, machine, processes)
-    at_updates = between
-    if work.engine == "torch" and work.micro_batch(machine, processes) == work.rows:
-        # A single micro-batch: gradients come as activations go, and are whole at the step.
-        at_updates = {name: size for name, size in between.items() if name != GRADIENTS}
+    at_head, in_body = _at_passes(between, own, work, machine, processes)
     device = [
         Moment("load", own.load),  # vLLM starts after it, and first gives back what torch has cached
         *(Moment("generate", together(between, awake, one)) for one in _generation(shape, work, machine, processes)),
         *(Moment("reference", together(between, beside, one)) for one in passes.without_gradient),
-        *(Moment("update", together(at_updates, own.update, beside, one)) for one in passes.with_gradient),
+        *(Moment("update", together(at_head, beside, one)) for one in passes.at_head),
+        *(Moment("update", together(in_body, beside, one)) for one in passes.in_body),
         Moment("step", together(between, own.step, beside)),
         Moment("export", together(between, own.export, awake)),
     ]
@@ -95,6 +93,20 @@ def _with_second_process(
     others = Moment("generate", {AHEAD: drawing if vllm else weights + drawing})  # on its own card
     shared = {AHEAD: weights}  # through which the weights pass
     return Estimate((*own, others), tuple(Moment(one.phase, together(one.parts, shared)) for one in alone.host))
+
+
+def _at_passes(
+    between: Parts, own: Held, work: Workload, machine: MachineSettings, processes: int
+) -> tuple[Parts, Parts]:
+    """What is held while the passes of an update compute the head, and while they go back through the layers."""
+    held_with_gradients = together(between, own.update)
+    if not work.in_one_pass(machine, processes):
+        return held_with_gradients, held_with_gradients
+    # Gradients come as activations go: none is there while the head is computed, and all are at the step. torch makes
+    # them one after another; DeepSpeed makes room for all of a rank's at once, when the first of them is averaged.
+    none_yet = {GRADIENTS: 0.0} if work.engine == "torch" else {}
+    at_head = together({**between, **none_yet}, {**own.update, GRADIENTS: 0.0})
+    return at_head, at_head if work.engine == "torch" else held_with_gradients
 
 
 def _host(shape: ModelShape, work: Workload, machine: MachineSettings, own: Held, processes: int) -> tuple[Moment, ...]:
@@ -137,11 +149,18 @@ def _resumed(shape: ModelShape, work: Workload, machine: MachineSettings, own: H
 
 
 class _Passes:
-    """The moments of passes; parts besides those that are held."""
+    """The moments of passes; parts besides those that are held.
+
+    Attributes:
+        without_gradient: of the reference.
+        at_head: with gradient, until the gradient of the head is computed.
+        in_body: with gradient, on the way back through the layers.
+    """
 
     def __init__(self) -> None:
         self.without_gradient: list[Parts] = []
-        self.with_gradient: list[Parts] = []
+        self.at_head: list[Parts] = []
+        self.in_body: list[Parts] = []
 
 
 def _passes(shape: ModelShape, work: Workload, machine: MachineSettings, processes: int) -> _Passes:
@@ -161,8 +180,10 @@ def _passes(shape: ModelShape, work: Workload, machine: MachineSettings, process
     of_layer = 0.0 if again else copies  # recomputed layers do not keep the copies
     graph = kept(shape, kind, rows, work.length, again, frozen, shared)
     backward = backward_transient(shape, kind, tokens, work.length, again, frozen)
-    # A tied head's gradient waits for that of the embeddings; both exist at the end.
-    tied = 4.0 * shape.embeddings if shape.tied and not frozen else 0.0
+    # A tied head's gradient waits for that of the embeddings. At the end there are both and their sum, for which only
+    # autocast, whose cast is a tensor of its own, needs no third one.
+    tied = (2.0 if kind == "bfloat16" else 4.0) * shape.embeddings if shape.tied and not frozen else 0.0
+    summed = tied * (2 if kind == "autocast" else 3)
     critic = 0.0
     if work.critic:
         critic = kept(shape, kind, rows, work.length, again)
@@ -173,19 +194,19 @@ def _passes(shape: ModelShape, work: Workload, machine: MachineSettings, process
         {ACTIVATIONS: hidden, COPIES: copies, LOGITS: head.forward},
         {ACTIVATIONS: forward, COPIES: copies},
     ]
-    passes.with_gradient += [
+    passes.at_head += [
         {ACTIVATIONS: graph, COPIES: copies, LOGITS: head.forward},
         {ACTIVATIONS: graph, COPIES: of_layer, LOGITS: head.backward},
-        {ACTIVATIONS: graph + backward, COPIES: of_layer, TRANSIENT: tied},
     ]
+    passes.in_body += [{ACTIVATIONS: graph + backward, COPIES: of_layer, TRANSIENT: tied}, {TRANSIENT: summed}]
     if work.critic:
         saved = _saved_logits(shape, work, machine, rows)
         spread = critic if work.engine == "deepspeed" else 0.0
-        passes.with_gradient += [
+        passes.at_head += [
             {ACTIVATIONS: graph + critic, COPIES: of_layer + copies, LOGITS: saved},
-            {ACTIVATIONS: graph + critic + backward, COPIES: 2 * of_layer, LOGITS: saved},
             {ACTIVATIONS: graph + spread, COPIES: of_layer, LOGITS: head.backward},
         ]
+        passes.in_body.append({ACTIVATIONS: graph + critic + backward, COPIES: 2 * of_layer, LOGITS: saved})
     return passes
 
 

@@ -75,11 +75,23 @@ class Workload:
         A limit of tokens is reached by shorter rows as well, so this need not be a whole number. Several processes
         share the rows evenly; if some are shorter, a micro-batch may have more of them, but no more tokens.
         """
-        unit = self.responses_per_prompt if self.keeps_groups else 1
+        unit = self._unit
         rows: float = max(unit, machine.micro_batch // unit * unit)
         if machine.micro_batch_tokens is not None:
             rows = min(rows, max(unit, machine.micro_batch_tokens / self.length))
-        return min(rows, -(-self.rows // (unit * processes)) * unit)
+        return min(rows, self._rows_of_process(processes))
+
+    def in_one_pass(self, machine: MachineSettings, processes: int) -> bool:
+        """Whether each process's share of an update's rows is a single micro-batch."""
+        return self.micro_batch(machine, processes) >= self._rows_of_process(processes)
+
+    @property
+    def _unit(self) -> int:
+        """Rows that must be in one micro-batch."""
+        return self.responses_per_prompt if self.keeps_groups else 1
+
+    def _rows_of_process(self, processes: int) -> int:
+        return -(-self.rows // (self._unit * processes)) * self._unit
 
     def sampled_rows(self, machine: MachineSettings, processes: int) -> int:
         """Responses that a process draws at a time."""

@@ -21,7 +21,7 @@ SIGNS = {
     TIED: "not different from the best after Holm's correction for the number of pairs of runs",
     UNDECIDED: "may equal the best: too few seeds or problems to tell",
 }
-COSTS = ("time, min", "memory, GiB", "KL a token")
+COSTS = ("time, min", "memory, GiB", "KL per token")
 VERDICTS = {"tied": " tied", "cannot_tell": " cannot tell"}
 
 

@@ -17,7 +17,7 @@ QUANTITIES: dict[str, tuple[Callable[[pd.DataFrame], pd.Series], str]] = {
     "time, both stages": (both_stages_seconds, "time_h"),
     "time, stage 2": (lambda cost: cost["stage2_seconds"], "time_h"),
     "peak memory": (lambda cost: cost["peak_memory_bytes"], "memory_percent"),
-    "KL a token": (lambda cost: cost["kl_per_token"], "kl_per_token"),
+    "KL per token": (lambda cost: cost["kl_per_token"], "kl_per_token"),
 }
 
 

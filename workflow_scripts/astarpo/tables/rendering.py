@@ -133,5 +133,5 @@ def tables_page(title: str, tables: Sequence[ShownTable]) -> str:
 
 
 def markdown_tables(tables: Sequence[ShownTable]) -> str:
-    """Render tables as Markdown, the title of the first below it and those of the others above them."""
+    """Render tables as Markdown, each below its title."""
     return render("tables.md.j2", tables=tables)

@@ -49,7 +49,7 @@ def terms_table(trainings: Sequence[Training], cost: pd.DataFrame, curves: pd.Da
     }
     same = ", ".join(name for name, is_equal in equal.items() if is_equal) or "nothing"
     other = ", ".join(name for name, is_equal in equal.items() if not is_equal) or "nothing"
-    head = ["run", "prompts", "prompts a batch", "responses a prompt", "updates", "generated tokens"]
+    head = ["run", "prompts", "prompts per batch", "responses per prompt", "updates", "generated tokens"]
     return ShownTable.of(f"Terms of the comparison; equal: {same}; not equal: {other}", head, body)
 
 
