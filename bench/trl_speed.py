@@ -204,7 +204,8 @@ def our_stage1(sampler: Sampler, prompts: list[TrainingPrompt], tokens: int) -> 
 
     from astarpo.rewards.grading import Grader
     from astarpo.sampling.settings import SamplingSettings
-    from astarpo.training.rollouts import PhaseClock, draw_responses
+    from astarpo.training.phases import PhaseClock
+    from astarpo.training.rollouts import draw_responses
 
     sampling = SamplingSettings(temperature=1.0, top_p=1.0, max_new_tokens=tokens)
     with Grader(GRADING, 1) as grader:

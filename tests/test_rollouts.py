@@ -18,8 +18,9 @@ from astarpo.sampling.settings import SamplingSettings
 from astarpo.sampling.transformers_engine import TransformersSampler
 from astarpo.stage_one.settings import EstimateSettings
 from astarpo.training.metrics import step_metrics
+from astarpo.training.phases import PhaseClock
 from astarpo.training.prompts import TrainingPrompt, prompts_of_step
-from astarpo.training.rollouts import PhaseClock, Responses, draw_responses, requests_for
+from astarpo.training.rollouts import Responses, draw_responses, requests_for
 from astarpo.training.running_statistics import RunningStatistics
 
 SAMPLING = SamplingSettings(temperature=1.0, top_p=1.0, max_new_tokens=8)

@@ -49,6 +49,7 @@ def train(
     inputs: dict[str, str],
     made_from: TrainingProvenance,
     scratch: str,
+    traces: Path | None = None,
 ) -> FinishedRun:
     """Train a run, or resume it.
 
@@ -57,6 +58,7 @@ def train(
         inputs: ``reference`` (manifest) and ``dataset``; ``validation``, ``selection``, ``values`` if used.
         made_from: the provenance, which determines the checkpoint folder, see `origins.Origin`.
         scratch: folder of this run and seed; each origin has its own subfolder.
+        traces: folder for the trace of `machine.profile_steps`; None: with the checkpoints.
 
     Returns:
         The finished run.
@@ -74,8 +76,9 @@ def train(
     engine, sampled = make_engine(folder, settings, machine, world, seed, trusted)
     sampler = _sampler(folder, sampled, settings, machine)
     print(f"training on {len(prompts.trained)} prompts; left out: {prompts.left_out}", flush=True)
-    trainer = Trainer(engine, sampler, prompts.trained, prompts.validation, settings, machine, seed)
-    history = trainer.run(checkpoints)
+    shape = shape_of_folder(folder)
+    trainer = Trainer(engine, sampler, prompts.trained, prompts.validation, settings, machine, seed, shape)
+    history = trainer.run(checkpoints, traces)
     exported_step, weights = trainer.exported()
     facts = _facts(prompts, settings, history, exported_step, trusted)
     exportable = partial(_exportable, engine.policy, folder, settings.lora, trusted)
@@ -87,6 +90,8 @@ def _checked_folder(settings: TrainSettings, machine: MachineSettings, inputs: M
     if uses_v_star(settings.method, settings.hyperparameters) and "values" not in inputs:
         raise InputError(f"the method {settings.method} needs --values (V* of each prompt)")
     check_installed(machine.trackers)
+    if (error := machine.profile_error("the training's steps", settings.steps)) is not None:
+        raise InputError(error)
     folder = described_folder(inputs["reference"])
     trusted = trusts_remote_code(inputs["reference"])
     _check_can_start(folder, settings, machine)

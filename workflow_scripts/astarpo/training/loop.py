@@ -14,6 +14,7 @@ from astarpo.common.errors import InputError, Interrupted
 from astarpo.common.machine import MachineSettings
 from astarpo.common.progress import Progress
 from astarpo.common.stopping import deferred_signals
+from astarpo.memory.shape import ModelShape
 from astarpo.model import checkpoints
 from astarpo.model.finite import check_weights
 from astarpo.objectives import METHODS, build_loss, build_prepare, uses_v_star
@@ -25,16 +26,19 @@ from astarpo.training.endings import check_can_judge, ending
 from astarpo.training.engine import TorchEngine
 from astarpo.training.history import History, Row
 from astarpo.training.kept_steps import KeptSteps
-from astarpo.training.metrics import PHASES, peak_memory_bytes, step_metrics
+from astarpo.training.metrics import step_metrics
 from astarpo.training.microbatches import shares_of
+from astarpo.training.phases import PhaseClock
 from astarpo.training.prompts import TrainingPrompt, prompts_of_step
 from astarpo.training.response_weights import response_weights
 from astarpo.training.rollout_scoring import build_rollout, first_gaps
-from astarpo.training.rollouts import PhaseClock, Responses, draw_responses, requests_for
+from astarpo.training.rollouts import Responses, draw_responses, requests_for
 from astarpo.training.running_statistics import RunningStatistics
 from astarpo.training.settings import EARLY, TrainSettings
+from astarpo.training.speed import Speed
 from astarpo.training.states import TrainingState
 from astarpo.training.stopping import divergence_explained
+from astarpo.training.trace import Trace
 from astarpo.training.trackers import followers
 from astarpo.training.validation import Validated, Validation
 from astarpo.training.value_scale import surprisal_ratio
@@ -52,6 +56,7 @@ class Trainer:
         prompts, validation: training and validation prompts.
         settings, machine: of the run.
         seed: of the run.
+        shape: of the model, if it is known, to compute how much of the device's peak is used.
     """
 
     def __init__(
@@ -63,6 +68,7 @@ class Trainer:
         settings: TrainSettings,
         machine: MachineSettings,
         seed: int,
+        shape: ModelShape | None = None,
     ) -> None:
         if len(prompts) < settings.prompts_per_batch:
             raise InputError(
@@ -82,12 +88,14 @@ class Trainer:
         self.grader = Grader(settings.grading, machine.grading_workers)
         self.validation = Validation(validation, engine, self.grader, settings, seed)
         self.history = History(tuple(self.method.metrics))
+        self.speed = Speed(shape, settings, self.world, machine.device)
 
-    def run(self, scratch: Path) -> History:
+    def run(self, scratch: Path, traces: Path | None = None) -> History:
         """Train to the end, resuming from the newest checkpoint in ``scratch`` if there is one.
 
         Args:
             scratch: a folder for this run only (see `origins.Origin`).
+            traces: the folder for the profiler's trace; None: ``scratch``.
 
         Returns:
             Metrics and timings of all steps.
@@ -106,18 +114,20 @@ class Trainer:
             deferred_signals() as stopping,
             self._followers(scratch, first) as show,
             Progress(f"train seed {self.seed}", settings.steps, "steps", done=first - 1) as progress,
+            Trace(self.machine.profile_steps if self.world.is_first else None, traces or scratch) as trace,
         ):
             if not self.history.metrics:
                 with divergence_explained(0, scratch):
                     self._validate_only()
-                show(self.history.metrics[-1])
+                show(self.history.rows()[-1])
+            self.speed.start()
             step = first - 1
             while ending(self.history.metrics, self.settings) is None:
                 step += 1
-                with divergence_explained(step, scratch):
+                with trace.step(step), divergence_explained(step, scratch):
                     metrics = self._step(step)
                     self.kept.update(step, self.engine, scratch)
-                show(self.history.metrics[-1])
+                show(self.history.rows()[-1])
                 progress.advance(1, **_shown(metrics))
                 # Every process must stop after the same step: a signal may reach only one of them, and clocks differ.
                 stop = self.world.any(stopping() or time.monotonic() > deadline)
@@ -174,21 +184,17 @@ class Trainer:
         metrics = step_metrics(drawn.grades, drawn.completions, updates, self.method.metrics)
         metrics["value_scale"] = scale if uses_v_star(settings.method, settings.hyperparameters) else None
         metrics["surprisal_ratio"] = surprisal_ratio(drawn.surprisals(rows), rewards)
-        timings = {f"{phase}_seconds": clock.seconds[phase] for phase in PHASES}
-        timings["step_seconds"] = sum(timings.values())
         validated = Validated()
         if step % settings.validate_every == 0 or ending([*self.history.metrics, {"step": step, **metrics}], settings):
             validated = self.validation.run(step, self.sampler, clock)
-        timings |= {f"{name}_seconds": clock.seconds[name] for name in ("validate", "metrics")}
-        timings["peak_memory_bytes"] = max(self.world.gather(peak_memory_bytes()))
-        self._record(step, metrics, timings, validated)
+        self._record(step, metrics, self.speed.timings(clock, drawn, rows), validated)
         return metrics
 
     def _followers(self, scratch: Path, first: int) -> AbstractContextManager[Callable[[Row], None]]:
         """Open what displays each step's metrics, in the first process only."""
         if not self.world.is_first:
             return nullcontext(lambda _: None)
-        return followers(self.machine.trackers, scratch, first, self.history.metrics)
+        return followers(self.machine.trackers, scratch, first, self.history.rows())
 
     def _draw(self, prompts: Sequence[TrainingPrompt], purpose: tuple[str | int, ...], clock: PhaseClock) -> Responses:
         settings = self.settings
@@ -202,7 +208,7 @@ class Trainer:
                 (self.seed, *purpose),
                 clock,
             )
-        with clock.phase("generate"):  # includes waiting for processes with longer responses
+        with clock.phase("generate", waits=True):  # for processes with longer responses
             return drawn.of_all(self.world, prompts, settings.responses_per_prompt)
 
     def _update(self, drawn: Responses, rows: list[int], step: int, clock: PhaseClock) -> list[dict[str, float]]:

@@ -41,11 +41,25 @@ METRICS = pa.schema(
 # Passes without gradient that the method needs before its updates count as ``reference``, whether of the reference,
 # the policy (old log-probabilities), the lagged policy or the critic; training the critic counts as ``update``.
 # ``metrics`` is the reference's pass if only the metrics need it. Like ``validate``, it is not included in ``step``.
+# ``wall_seconds`` are those from the end of the step before to the end of this one, without validation.
+#
+# ``mfu`` (model FLOPs utilisation, PaLM, arXiv 2204.02311, appendix B) is the share of ``peak_flops`` times devices;
+# `training.speed` says what counts as work. ``idle_share`` is the part of ``wall_seconds`` in which no pass and no
+# drawing runs. Memory is the highest of all processes: ``peak`` so far, of the RAM on a CPU; the others in the step.
 PHASES = ("generate", "grade", "reference", "update")
+RATES = (
+    *(f"{phase}_tokens_per_second" for phase in PHASES),
+    "tokens_per_second",
+    *(f"{phase}_mfu" for phase in PHASES if phase != "grade"),
+    "mfu",
+    "peak_flops",
+    "idle_share",
+)
 TIMINGS = pa.schema(
     [("step", pa.int64())]
-    + [(f"{phase}_seconds", pa.float64()) for phase in (*PHASES, "validate", "metrics", "step")]
-    + [("peak_memory_bytes", pa.int64())]
+    + [(f"{phase}_seconds", pa.float64()) for phase in (*PHASES, "validate", "metrics", "step", "wall")]
+    + [(name, pa.float64()) for name in RATES]
+    + [(name, pa.int64()) for name in ("peak_memory_bytes", "allocated_bytes", "reserved_bytes")]
 )
 
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from astarpo.common.seeds import derive_seed
@@ -14,23 +12,8 @@ from astarpo.rewards.grading import Grade, Grader, Question
 from astarpo.rewards.verifiers import Response
 from astarpo.sampling import Completion, Request, Sampler
 from astarpo.sampling.settings import SamplingSettings
+from astarpo.training.phases import PhaseClock
 from astarpo.training.prompts import TrainingPrompt
-
-
-class PhaseClock:
-    """Accumulates wall-clock seconds by phase."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = defaultdict(float)
-
-    @contextmanager
-    def phase(self, name: str) -> Iterator[None]:
-        """Add the time of the block to the phase ``name``."""
-        started = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.seconds[name] += time.perf_counter() - started
 
 
 @dataclass(frozen=True)
@@ -113,7 +96,7 @@ def draw_responses(
     requests = requests_for(prompts, responses_per_prompt, seed_parts)
     with clock.phase("generate"):
         completions = sampler.sample(requests, sampling)
-    with clock.phase("grade"):
+    with clock.phase("grade", waits=True):
         grades = grader.grade(
             Question(
                 prompt.verifier, prompt.gold, Response(completion.text, completion.token_ids, completion.finish_reason)
