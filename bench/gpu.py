@@ -27,7 +27,7 @@ sys.path[:0] = [str(ROOT / "workflow_scripts")]
 
 if TYPE_CHECKING:
     from astarpo.training.engine import TorchEngine
-    from astarpo.training.rollouts import PhaseClock
+    from astarpo.training.phases import PhaseClock
     from astarpo.training.settings import TrainSettings
     from report import Measured
 
@@ -229,7 +229,7 @@ def measure_engine(engine: TorchEngine, settings: TrainSettings, arguments: argp
     """Time a reference pass and an update on a batch of random tokens, after warming up on a small batch."""
     import torch
 
-    from astarpo.training.rollouts import PhaseClock
+    from astarpo.training.phases import PhaseClock
 
     on_gpu = arguments.device == "cuda"
     few = argparse.Namespace(**{**vars(arguments), "prompts": max(1, arguments.prompts // 64)})

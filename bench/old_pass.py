@@ -32,7 +32,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=10, help="measurements of each way (default: %(default)s)")
     repeats = parser.parse_args().repeats
     from astarpo.training import rollout_scoring
-    from astarpo.training.rollouts import PhaseClock
+    from astarpo.training.phases import PhaseClock
 
     gpu.SHAPES["default"] = SHAPE
     for name in ("grpo-8", "rebel"):

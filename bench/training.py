@@ -107,8 +107,8 @@ def update(
 ) -> None:
     """Make the passes of a rollout and one optimizer step."""
     from astarpo.objectives import build_loss, build_prepare
+    from astarpo.training.phases import PhaseClock
     from astarpo.training.rollout_scoring import build_rollout, make_passes
-    from astarpo.training.rollouts import PhaseClock
     from astarpo.training.running_statistics import RunningStatistics
 
     statistics = RunningStatistics(drawn.prompts, settings.hyperparameters)

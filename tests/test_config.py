@@ -101,6 +101,12 @@ from astarpo.training.settings import TrainSettings
         ({f"{RUN}__grid": {"beta2": 1.0}}, "runs.a-star-po.grid.beta2 must be a list of values"),
         ({f"{RUN}__grid": {"lr": [1e-3, "1e-3"]}}, "two entries expand to the name 'a-star-po-1e-3'"),
         ({"machine__device": "tpu"}, "machine.device = 'tpu': must be 'cpu' or 'cuda'"),
+        (
+            {"machine__profile_steps": [5, 3]},
+            "machine.profile_steps = [5, 3]: the first step must not be above the last",
+        ),
+        ({"machine__profile_steps": [0, 3]}, "machine.profile_steps.0 = 0: must be at least 1"),
+        ({"machine__profile_steps": [3]}, "machine.profile_steps.1: this item of the list is required"),
     ],
 )
 def test_a_mistake_is_named(changes, expected):
@@ -272,6 +278,10 @@ def test_a_job_needs_the_packages_of_its_own_engines():
         ({"machine__devices": 2}, "runs.a-star-po.engine = 'torch': trains on one device"),
         ({"machine__offload_optimizer": True, "machine__zero_stage": 0}, "machine.offload_optimizer: needs zero_stage"),
         ({"machine__offload_parameters": True}, "machine.offload_parameters: needs zero_stage 3, but it is 2"),
+        (
+            {"machine__profile_steps": [3, 5], "runs__a-star-po__steps": 4},
+            "machine.profile_steps = [3, 5]: 5 is above runs.a-star-po.steps, 4; choose steps that",
+        ),
         (
             {"runs__a-star-po__engine": "deepspeed", "machine__devices": 2, "machine__nodes": 100},
             "runs.a-star-po.prompts_per_batch = 128: is below machine.devices x machine.nodes (200)",

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from astarpo.common.cards import CARDS, card_of
 from astarpo.common.errors import InputError
 from astarpo.config import load_config
 from astarpo.config.files import merged
@@ -19,7 +20,7 @@ from astarpo.config.runs import Config
 from astarpo.model.scratch import build_scratch_policy
 from astarpo.planning import hub
 from astarpo.planning import this_machine as here
-from astarpo.planning.cards import CARDS, Machine, card_of, named_machine
+from astarpo.planning.cards import Machine, named_machine
 from astarpo.planning.disk import disk_bytes
 from astarpo.planning.jobs import Job
 from astarpo.planning.jobs import merged as alike

@@ -17,9 +17,10 @@ from astarpo.rewards.grading import Grade
 from astarpo.sampling import Completion
 from astarpo.sampling.settings import SamplingSettings
 from astarpo.stage_one.settings import EstimateSettings
+from astarpo.training.phases import PhaseClock
 from astarpo.training.prompts import TrainingPrompt
 from astarpo.training.rollout_scoring import build_rollout, make_passes
-from astarpo.training.rollouts import PhaseClock, Responses
+from astarpo.training.rollouts import Responses
 from astarpo.training.running_statistics import RunningStatistics
 
 TEMPERATURE = 0.7

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from astarpo.common.cards import CARDS, Card
 from astarpo.memory.shape import ModelShape
 from astarpo.planning import roofline
-from astarpo.planning.cards import CARDS, Card
 from astarpo.planning.roofline import Drawing, Tokens, exchange_s, forward_s, step_s, transformers_s, update_s, vllm_s
 
 # 1,000 weights in the layers' matrices and as many in a tied head; 2 layers, queries 10 wide, keys and values 5.

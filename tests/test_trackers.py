@@ -56,6 +56,8 @@ def test_a_followed_run_is_the_same_run(tiny_folder, tmp_path):
     followed = case.trainer(tiny_folder, machine=machine).run(tmp_path / "b")
     assert plain.metrics == followed.metrics
     assert [step for step, _ in curve(tmp_path / "b", "loss")] == [1, 2, 3, 4]
+    idle = [row["idle_share"] for row in followed.timings[1:]]
+    assert curve(tmp_path / "b", "idle_share") == list(enumerate(map(pytest.approx, idle), start=1))
 
 
 @pytest.mark.skipif(importlib.util.find_spec("wandb") is not None, reason="wandb is installed here")

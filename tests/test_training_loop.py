@@ -58,7 +58,7 @@ def test_every_step_is_recorded_and_the_optimizer_makes_as_many(tiny_folder, tmp
         True,
     ]
     live = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
-    assert live == history.metrics
+    assert live == history.rows()
 
 
 def test_the_learning_rate_that_is_logged_is_the_one_used(tiny_folder, tmp_path):

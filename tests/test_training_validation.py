@@ -10,7 +10,7 @@ import training_case as case
 from astarpo.common.columns import ROLLOUTS
 from astarpo.common.files import read_table, write_table
 from astarpo.model.world import World
-from astarpo.training.rollouts import PhaseClock
+from astarpo.training.phases import PhaseClock
 from astarpo.training.validation import Validation
 
 

@@ -10,6 +10,8 @@ from astarpo.training.watch import read_trainings, table
 
 SCRIPT = Path(__file__).resolve().parent.parent / "workflow_scripts" / "watch.py"
 
+SPEED = {"tokens_per_second": 12345.4, "mfu": 0.375, "idle_share": 0.0211, "peak_memory_bytes": 81_200_000_000}
+
 
 def write(results, run, seed, rows, fingerprint="f", tail="", age=0.0):
     folder = results / f"checkpoints/{run}/seed-{seed}/{fingerprint}/world-1"
@@ -21,11 +23,11 @@ def write(results, run, seed, rows, fingerprint="f", tail="", age=0.0):
 
 
 def test_newest_values_and_a_half_written_line(tmp_path):
-    rows = [{"step": 0, "reward": None, "validation_reward": 0.25}, {"step": 1, "reward": 0.5}]
+    rows = [{"step": 0, "reward": None, "validation_reward": 0.25}, {"step": 1, "reward": 0.5, **SPEED}]
     write(tmp_path, "a", 3, rows, tail='{"step": 2, "rew', age=7)
     found = read_trainings(tmp_path)
     assert [(t.run, t.seed, t.step, t.values) for t in found] == [
-        ("a", 3, 1, {"validation_reward": 0.25, "reward": 0.5})
+        ("a", 3, 1, {"validation_reward": 0.25, "reward": 0.5, **SPEED})
     ]
     header, line = table(found, now=1000).split("\n")
     assert header.split() == [
@@ -37,10 +39,31 @@ def test_newest_values_and_a_half_written_line(tmp_path):
         "KL",
         "length",
         "cut",
+        "tokens/s",
+        "MFU",
+        "idle",
+        "memory",
         "last",
         "line",
     ]
-    assert line.split() == ["a", "3", "1", "0.500", "0.250", "-", "-", "-", "7", "s", "ago"]
+    assert line.split() == [
+        "a",
+        "3",
+        "1",
+        "0.500",
+        "0.250",
+        "-",
+        "-",
+        "-",
+        "12,345",
+        "37.5%",
+        "2.1%",
+        "81.2",
+        "GB",
+        "7",
+        "s",
+        "ago",
+    ]
 
 
 def test_the_newest_scratch_folder_counts_and_runs_come_in_order(tmp_path):

@@ -56,7 +56,8 @@ def main() -> None:
     # that outlive their torchrun.
     first = os.environ.get("RANK", "0") == "0"
     with only_one(Path(arguments.scratch) / "lock", f"the training in {arguments.scratch}") if first else nullcontext():
-        finished = train(settings, machine, arguments.seed, inputs, made_from, arguments.scratch, outputs)
+        beside = Path(arguments.out_timings).parent
+        finished = train(settings, machine, arguments.seed, inputs, made_from, arguments.scratch, outputs, beside)
         if finished is not None:
             export(finished, made_from, machine, outputs, time.monotonic() - started)
 

@@ -30,6 +30,8 @@ OPTIONAL = frozenset(
         "astarpo.training.deepspeed.loading",
     }
 )
+# These measure and show how fast a training is, which no result depends on: an edit makes no training run again.
+MEASURING = frozenset({"astarpo.training.speed", "astarpo.training.trace"})
 FINGERPRINT = "ASTARPO_CODE"  # the environment variable by which the launcher passes a script its fingerprint
 Chosen = tuple[str, ...]
 
@@ -167,7 +169,7 @@ def _module_files(root: Path, name: str, chosen: Chosen | None) -> Iterator[Path
     packages = name.split(".")
     for length in range(1, len(packages) + 1):
         dotted = ".".join(packages[:length])
-        if dotted in OPTIONAL and not _counts(dotted, chosen):
+        if dotted in MEASURING or (dotted in OPTIONAL and not _counts(dotted, chosen)):
             return
         if (file := _module_file(root, dotted)) is not None:
             yield file

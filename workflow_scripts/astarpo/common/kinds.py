@@ -62,6 +62,13 @@ def _data_files(value: str | tuple[str, ...]) -> str | tuple[str, ...]:
     return value
 
 
+def _in_order(steps: tuple[int, int]) -> tuple[int, int]:
+    first, last = steps
+    if first > last:
+        raise PydanticCustomError("in_order", "the first step must not be above the last one")
+    return steps
+
+
 def _layers(value: str | tuple[str, ...]) -> str | tuple[str, ...]:
     if isinstance(value, str):
         return value
@@ -105,5 +112,6 @@ Seeds = Annotated[tuple[Seed, ...], Field(min_length=1)]
 DataFiles = Annotated[str | tuple[str, ...], AfterValidator(_data_files)]
 LayerNames = Annotated[Literal["all-linear"] | tuple[str, ...], AfterValidator(_layers)]
 AdamBetas = tuple[BelowOne, BelowOne]
+StepRange = Annotated[tuple[Count, Count], AfterValidator(_in_order)]  # the first and the last step
 
 Schedule = Literal["constant", "linear", "cosine"]

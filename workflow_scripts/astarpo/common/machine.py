@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from astarpo.common.kinds import Count, Distinct, OpenShare, Positive
+from astarpo.common.kinds import Count, Distinct, OpenShare, Positive, StepRange
 from astarpo.common.settings import Section
 
 # Of a GPU's memory, for a vLLM that has the GPU alone: CUDA's context and other libraries need the rest.
@@ -48,6 +48,11 @@ class Machine(Section):
         (),
         description="trackers to log trainings to, besides `make watch`; each needs its package installed",
     )
+    profile_steps: StepRange | None = Field(
+        None,
+        description="first and last step of which torch's profiler writes a trace beside the run's metrics; these "
+        "steps are slower, and need RAM for the trace; null: none",
+    )
     sampler_tensor_parallel: Count = Field(
         1,
         description="GPUs that share the model in vLLM, in stage 1 and evaluations; trainings that sample with vLLM "
@@ -63,6 +68,20 @@ class Machine(Section):
         description="what vLLM frees on a GPU while the policy is trained: 0 nothing, 1 its cache, moving the weights "
         "to RAM, 2 both",
     )
+
+    def profile_error(self, key: str, steps: int) -> str | None:
+        """Say which of the steps to trace a training does not make.
+
+        Args:
+            key: of the training's number of steps, for the message.
+            steps: that number.
+        """
+        if self.profile_steps is None or self.profile_steps[1] <= steps:
+            return None
+        return (
+            f"machine.profile_steps = {list(self.profile_steps)}: {self.profile_steps[1]} is above {key}, {steps}; "
+            "choose steps that every training makes, or leave it out"
+        )
 
     def vllm_share(self, trained: bool) -> float:
         """Compute the share of a GPU's memory for vLLM; on a CPU, of the RAM for its cache.

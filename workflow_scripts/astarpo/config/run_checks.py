@@ -34,6 +34,8 @@ def run_errors(config: Config) -> Iterator[str]:
             yield f"{key}.updates_per_rollout = {run.updates_per_rollout}: must not be above prompts_per_batch"
         yield from _ending_errors(key, run)
         yield from _method_errors(key, run)
+        if (error := config.machine.profile_error(f"{key}.steps", run.steps)) is not None:
+            yield error
 
 
 def _ending_errors(key: str, run: Run) -> Iterator[str]:

@@ -7,8 +7,8 @@ import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from astarpo.common.cards import MIB, Card, card_of
 from astarpo.common.devices import VISIBLE, named_devices
-from astarpo.planning.cards import MIB, Card, card_of
 
 ANSWER_S = 30.0  # for nvidia-smi
 FACTS = ("name", "memory.total", "memory.used", "uuid")

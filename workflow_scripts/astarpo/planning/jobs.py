@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
+from astarpo.common.cards import Card
 from astarpo.common.machine import MachineSettings
 from astarpo.memory.activations import Kind
 from astarpo.memory.check import Remedies
 from astarpo.memory.parts import Estimate
 from astarpo.memory.shape import ModelShape
-from astarpo.planning.cards import Card
 from astarpo.planning.roofline import MEMORY, Drawing, transformers_s, vllm_s
 
 PROMPT_TOKENS = 150  # supposed mean, as of GSM8K and MATH; less where max_prompt_tokens is

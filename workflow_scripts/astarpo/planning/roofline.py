@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from astarpo.common.cards import Card
 from astarpo.memory.activations import Kind
 from astarpo.memory.shape import ModelShape
-from astarpo.planning.cards import Card
+from astarpo.training.flops import attention_flops, matrices_flops
 
 MFU = (
     0.45  # of the peak FLOP/s that large passes reach, as reported for models of this size (PaLM, arXiv 2204.02311, B)
@@ -51,30 +52,6 @@ class Tokens:
     def read(self) -> float:
         """Tokens of all sequences."""
         return self.rows * self.length
-
-
-def matrices_flops(shape: ModelShape, tokens: float, responses: float) -> float:
-    """FLOPs of a forward pass's matrix products: 2 for each weight and token (Kaplan et al. 2020, arXiv 2001.08361).
-
-    Args:
-        shape: of the model.
-        tokens: that pass through the layers.
-        responses: those of them that pass through the head.
-    """
-    return 2 * shape.linear * tokens + 2 * shape.embeddings * responses
-
-
-def attention_flops(shape: ModelShape, tokens: float, length: float) -> float:
-    """FLOPs of causal attention in a forward pass: 4 for each layer, width and pair of tokens (FlashAttention).
-
-    A token sees half of its sequence on average (Dao 2023, arXiv 2307.08691, section 4.1).
-
-    Args:
-        shape: of the model.
-        tokens: in all.
-        length: of a sequence.
-    """
-    return 4 * shape.layers * shape.query_width * tokens * length / 2
 
 
 def forward_s(shape: ModelShape, card: Card, kind: Kind, tokens: Tokens) -> float | None:

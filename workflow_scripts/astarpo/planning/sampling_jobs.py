@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from astarpo.common.cards import Card
 from astarpo.common.machine import MachineSettings
 from astarpo.config.policies import benchmarks_of, policies, reference_of
 from astarpo.config.runs import Config
@@ -13,7 +14,6 @@ from astarpo.memory.check import Remedies
 from astarpo.memory.parts import Estimate
 from astarpo.memory.shape import ModelShape
 from astarpo.memory.stages import fewer_at_a_time, sampling_estimate, states_estimate
-from astarpo.planning.cards import Card
 from astarpo.planning.jobs import Job, Sampler, added, prompt_tokens
 from astarpo.planning.sizes import name_of_model, rows_of, shape_of_reference
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from astarpo.common.cards import Card
 from astarpo.common.machine import MachineSettings
 from astarpo.config.methods import Run
 from astarpo.config.policies import trainings
@@ -13,7 +14,6 @@ from astarpo.config.stages.table import find_stage
 from astarpo.memory.shape import ModelShape
 from astarpo.memory.workload import Workload
 from astarpo.objectives import METHODS, takes_old_from_update
-from astarpo.planning.cards import Card
 from astarpo.planning.jobs import PUSH_S, Job, Sampler, Seconds, added, prompt_tokens
 from astarpo.planning.roofline import Tokens, exchange_s, forward_s, step_s, update_s
 from astarpo.planning.sizes import name_of_model, rows_of, shape_of_reference

@@ -41,6 +41,10 @@ class History:
         """Count the tokens of all training responses."""
         return int(sum(row["generated_tokens"] or 0 for row in self.metrics))
 
+    def rows(self) -> list[Row]:
+        """Return metrics and timings of each step in one row."""
+        return [{**metrics, **timings} for metrics, timings in zip(self.metrics, self.timings, strict=True)]
+
     def append(
         self,
         step: int,

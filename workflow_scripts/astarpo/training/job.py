@@ -54,6 +54,7 @@ def train(
     made_from: TrainingProvenance,
     scratch: str,
     outputs: Mapping[str, str],
+    traces: Path | None = None,
 ) -> FinishedRun | None:
     """Train a run, or resume it.
 
@@ -63,6 +64,7 @@ def train(
         made_from: the provenance, which determines the checkpoint folder, see `origins.Origin`.
         scratch: folder of this run and seed; each origin has its own subfolder.
         outputs: where the results are to be, by name.
+        traces: folder for the trace of `machine.profile_steps`; None: with the checkpoints.
 
     Returns:
         The finished run; None if it had finished before, and its outputs are in place again.
@@ -83,8 +85,9 @@ def train(
     engine, sampled = make_engine(folder, settings, machine, world, seed, trusted)
     with _sampler(folder, sampled, settings, machine) as sampler:
         print(f"training on {len(prompts.trained)} prompts; left out: {prompts.left_out}", flush=True)
-        trainer = Trainer(engine, sampler, prompts.trained, prompts.validation, settings, machine, seed)
-        history = trainer.run(checkpoints)
+        shape = shape_of_folder(folder)
+        trainer = Trainer(engine, sampler, prompts.trained, prompts.validation, settings, machine, seed, shape)
+        history = trainer.run(checkpoints, traces)
     exported_step, weights = trainer.exported()
     facts = _facts(prompts, settings, history, exported_step, trusted)
     exportable = partial(_exportable, engine.policy, folder, settings.lora, trusted)
@@ -97,6 +100,8 @@ def _checked_folder(settings: TrainSettings, machine: MachineSettings, inputs: M
     if uses_v_star(settings.method, settings.hyperparameters) and "values" not in inputs:
         raise InputError(f"the method {settings.method} needs --values (V* of each prompt)")
     check_installed(machine.trackers)
+    if (error := machine.profile_error("the training's steps", settings.steps)) is not None:
+        raise InputError(error)
     folder = described_folder(inputs["reference"])
     trusted = trusts_remote_code(inputs["reference"])
     _check_can_start(folder, settings, machine)

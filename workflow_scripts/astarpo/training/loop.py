@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from torch import Tensor
@@ -14,6 +13,7 @@ from astarpo.common.errors import InputError, Interrupted
 from astarpo.common.machine import MachineSettings
 from astarpo.common.progress import Progress
 from astarpo.common.stopping import deferred_signals
+from astarpo.memory.shape import ModelShape
 from astarpo.model import checkpoints
 from astarpo.model.finite import check_weights
 from astarpo.objectives import METHODS, build_loss, build_prepare, uses_v_star
@@ -27,22 +27,24 @@ from astarpo.training.endings import check_can_judge, ending
 from astarpo.training.engine import TorchEngine
 from astarpo.training.history import History, Row
 from astarpo.training.kept_steps import KeptSteps
-from astarpo.training.metrics import PHASES, peak_memory_bytes, step_metrics
+from astarpo.training.metrics import shown, step_metrics
+from astarpo.training.phases import PhaseClock
 from astarpo.training.pipeline import RolloutsAhead
 from astarpo.training.prompts import TrainingPrompt, prompts_of_step
 from astarpo.training.response_weights import response_weights
 from astarpo.training.rollout_scoring import Passes, build_rollout, first_gaps, make_passes
-from astarpo.training.rollouts import PhaseClock, Responses, Ungraded, draw_responses, requests_for, rows_of_all
+from astarpo.training.rollouts import Responses, Ungraded, draw_responses, requests_for, rows_of_all
 from astarpo.training.running_statistics import RunningStatistics
 from astarpo.training.settings import EARLY, TrainSettings
+from astarpo.training.speed import Speed
 from astarpo.training.states import TrainingState
 from astarpo.training.stopping import divergence_explained
+from astarpo.training.trace import Trace
 from astarpo.training.trackers import followers
 from astarpo.training.validation import Validated, Validation
 from astarpo.training.value_scale import surprisal_ratio
 
 SCORED_FIRST = 16  # prompts of the first rollout whose sampler gaps are measured before training
-SHOWN = {"reward": "reward", "kl": "kl_per_sequence"}  # on the progress line
 
 
 class Trainer:
@@ -54,6 +56,7 @@ class Trainer:
         prompts, validation: training and validation prompts.
         settings, machine: of the run.
         seed: of the run.
+        shape: of the model, if it is known, to compute how much of the device's peak is used.
     """
 
     def __init__(
@@ -65,6 +68,7 @@ class Trainer:
         settings: TrainSettings,
         machine: MachineSettings,
         seed: int,
+        shape: ModelShape | None = None,
     ) -> None:
         if len(prompts) < settings.prompts_per_batch:
             raise InputError(
@@ -88,12 +92,14 @@ class Trainer:
         self.ahead = None
         if isinstance(sampler, SamplerProcess):
             self.ahead = RolloutsAhead(sampler, self.grader, settings.sampling, settings.responses_per_prompt, seed)
+        self.speed = Speed(shape, settings, self.world, machine.device)
 
-    def run(self, scratch: Path) -> History:
+    def run(self, scratch: Path, traces: Path | None = None) -> History:
         """Train to the end, resuming from the newest checkpoint in ``scratch`` if there is one.
 
         Args:
             scratch: a folder for this run only (see `origins.Origin`).
+            traces: the folder for the profiler's trace; None: ``scratch``.
 
         Returns:
             Metrics and timings of all steps.
@@ -110,21 +116,23 @@ class Trainer:
         with (
             self.grader,
             deferred_signals() as stopping,
-            self._followers(scratch, first) as show,
+            followers(self.machine.trackers, scratch, first, self.history.rows(), self.world.is_first) as show,
             Progress(f"train seed {self.seed}", settings.steps, "steps", done=first - 1) as progress,
+            Trace(self.machine.profile_steps if self.world.is_first else None, traces or scratch) as trace,
         ):
             if not self.history.metrics:
                 with divergence_explained(0, scratch):
                     self._validate_only()
-                show(self.history.metrics[-1])
+                show(self.history.rows()[-1])
+            self.speed.start()
             step = first - 1
             while ending(self.history.metrics, self.settings) is None:
                 step += 1
-                with divergence_explained(step, scratch):
+                with trace.step(step), divergence_explained(step, scratch):
                     metrics = self._step(step)
                     self.kept.update(step, self.engine, scratch)
-                show(self.history.metrics[-1])
-                progress.advance(1, **_shown(metrics))
+                show(self.history.rows()[-1])
+                progress.advance(1, **shown(metrics))
                 # Every process must stop after the same step: a signal may reach only one of them, and clocks differ.
                 stop = self.world.any(stopping() or time.monotonic() > deadline)
                 last = ending(self.history.metrics, self.settings)
@@ -173,52 +181,48 @@ class Trainer:
         metrics = step_metrics(drawn.grades, drawn.completions, updates, self.method.metrics)
         metrics["value_scale"] = scale if uses_v_star(settings.method, settings.hyperparameters) else None
         metrics["surprisal_ratio"] = surprisal_ratio(drawn.surprisals(rows), rewards)
-        timings = {f"{phase}_seconds": clock.seconds[phase] for phase in PHASES}
-        timings["step_seconds"] = sum(timings.values())
         validated = Validated()
         if step % settings.validate_every == 0 or ending([*self.history.metrics, {"step": step, **metrics}], settings):
             validated = self.validation.run(step, self.sampler, clock)
-        timings |= {f"{name}_seconds": clock.seconds[name] for name in ("validate", "metrics")}
-        timings["peak_memory_bytes"] = max(self.world.gather(peak_memory_bytes()))
-        self._record(step, metrics, timings, validated)
+        self._record(step, metrics, self.speed.timings(clock, drawn, rows), validated)
         return metrics
 
     def _prompts_of(self, step: int) -> list[TrainingPrompt]:
         indices = prompts_of_step(len(self.prompts), self.settings.prompts_per_batch, step, self.seed)
         return [self.prompts[index] for index in indices]
 
-    def _followers(self, scratch: Path, first: int) -> AbstractContextManager[Callable[[Row], None]]:
-        """Open what displays each step's metrics, in the first process only."""
-        if not self.world.is_first:
-            return nullcontext(lambda _: None)
-        return followers(self.machine.trackers, scratch, first, self.history.metrics)
-
-    def _draw(self, prompts: Sequence[TrainingPrompt], step: int, grading: GradingAhead) -> Ungraded:
+    def _draw(self, prompts: Sequence[TrainingPrompt], step: int, grading: GradingAhead, clock: PhaseClock) -> Ungraded:
         sampling, size = self.settings.sampling, self.settings.responses_per_prompt
         with self.engine.sampling_weights(), self.engine.autocast():
             if self.method.anchor == "lagged":
                 self.sampler.weights_changed()
             own = self.world.share(prompts)
-            drawn = draw_responses(self.sampler, own, size, sampling, grading, (self.seed, "train", step))
-            return drawn.of_all(self.world, prompts, size)  # waits for processes with longer responses
+            with clock.phase("generate"):
+                drawn = draw_responses(self.sampler, own, size, sampling, grading, (self.seed, "train", step))
+            with clock.phase("generate", waits=True):  # for processes with longer responses
+                return drawn.of_all(self.world, prompts, size)
 
     def _rollout(self, prompts: Sequence[TrainingPrompt], step: int, clock: PhaseClock) -> tuple[Responses, Passes]:
         """Draw and grade responses; passes that need no grade are made while the last responses are graded."""
         settings, size = self.settings, self.settings.responses_per_prompt
         pending = None if self.ahead is None else self.ahead.take(step, prompts)
         with GradingAhead(self.grader) if pending is None else pending.grading as grading:
-            with clock.phase("generate"):
-                drawn = self._draw(prompts, step, grading) if pending is None else pending.ungraded()
+            if pending is None:
+                drawn = self._draw(prompts, step, grading, clock)
+            else:
+                with clock.phase("generate", waits=True):
+                    drawn = pending.ungraded()
             if self.ahead is not None and step < settings.steps:
                 self.ahead.begin(step + 1, self._prompts_of(step + 1))
             self.sampler.rest()  # the updates need its memory
             passes = make_passes(self.engine, settings, drawn, range(len(drawn.completions)), clock)
-            with clock.phase("grade"):
+            with clock.phase("grade", waits=True):
                 graded = drawn.graded(rows_of_all(self.world, grading.grades(), size))
         rows = graded.trainable_rows(size)
         if not rows:
             raise InputError(f"step {step}: every grade is null, so nothing is left to train on")
         if rows != passes.rows:  # micro-batches and their last bits depend on the rows
+            clock.passes.clear()  # those were in vain
             passes = make_passes(self.engine, settings, drawn, rows, clock)
         return graded, passes
 
@@ -290,7 +294,3 @@ class Trainer:
         with divergence_explained(step, scratch):
             check_weights(self.engine.policy.model.state_dict())
         checkpoints.save(scratch, step, state, self.world, self.engine.save_shards)
-
-
-def _shown(metrics: Row) -> dict[str, float]:
-    return {label: value for label, name in SHOWN.items() if (value := metrics[name]) is not None}

@@ -42,11 +42,26 @@ METRICS = pa.schema(
 # the policy (old log-probabilities), the lagged policy or the critic; training the critic counts as ``update``.
 # Responses are graded while others are drawn and during those passes; ``grade`` is what remains to wait for after them.
 # ``metrics`` is the reference's pass if only the metrics need it. Like ``validate``, it is not included in ``step``.
+# ``wall_seconds`` are those from the end of the step before to the end of this one, without validation.
+#
+# ``mfu`` (model FLOPs utilisation, PaLM, arXiv 2204.02311, appendix B) is the share of ``peak_flops`` times devices;
+# `training.speed` says what counts as work. ``idle_share`` is the part of ``wall_seconds`` in which no pass and no
+# drawing runs. Memory is the highest of all processes: ``peak`` so far, of the RAM on a CPU; the others in the step.
 PHASES = ("generate", "grade", "reference", "update")
+COMPUTING = ("generate", "reference", "update")  # phases with a rate of their own
+RATES = (
+    *(f"{phase}_tokens_per_second" for phase in COMPUTING),
+    "tokens_per_second",
+    *(f"{phase}_mfu" for phase in COMPUTING),
+    "mfu",
+    "peak_flops",
+    "idle_share",
+)
 TIMINGS = pa.schema(
     [("step", pa.int64())]
-    + [(f"{phase}_seconds", pa.float64()) for phase in (*PHASES, "validate", "metrics", "step")]
-    + [("peak_memory_bytes", pa.int64())]
+    + [(f"{phase}_seconds", pa.float64()) for phase in (*PHASES, "validate", "metrics", "step", "wall")]
+    + [(name, pa.float64()) for name in RATES]
+    + [(name, pa.int64()) for name in ("peak_memory_bytes", "allocated_bytes", "reserved_bytes")]
 )
 
 
@@ -147,3 +162,9 @@ def peak_memory_bytes() -> int:
         return int(torch.cuda.max_memory_allocated())
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def shown(metrics: Mapping[str, float | None]) -> dict[str, float]:
+    """Pick the metrics of a step for the progress line."""
+    names = {"reward": "reward", "kl": "kl_per_sequence"}
+    return {label: value for label, name in names.items() if (value := metrics[name]) is not None}

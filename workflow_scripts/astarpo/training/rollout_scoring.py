@@ -14,7 +14,8 @@ from astarpo.sampling import Request, Sampler
 from astarpo.training import sampler_gap
 from astarpo.training.engine import TorchEngine
 from astarpo.training.microbatches import MicroBatch, shares_of
-from astarpo.training.rollouts import PhaseClock, Responses, Ungraded
+from astarpo.training.phases import PhaseClock
+from astarpo.training.rollouts import Responses, Ungraded
 from astarpo.training.running_statistics import RunningStatistics
 from astarpo.training.settings import TrainSettings
 
@@ -95,13 +96,17 @@ def make_passes(
     phase = "reference" if uses_reference(settings.method, settings.hyperparameters) else "metrics"
     with clock.phase(phase):
         reference_BT = engine.log_probs("reference", micro_batches, *size)
+        clock.passes[phase] += 1
     iterate_BT, anchor_BT = None, reference_BT
     with clock.phase("reference"):
         if (method.needs_old_log_probs or method.anchor == "iterate") and not _old_from_update(settings):
             iterate_BT = _iterate(engine, settings, drawn, rows, micro_batches, size)
+            clock.passes["reference"] += settings.pipeline is None
         if method.anchor == "lagged":
             anchor_BT = engine.log_probs("lagged", micro_batches, *size)
+            clock.passes["reference"] += 1
         values_BT = engine.values(micro_batches, *size)
+        clock.passes["critic"] += values_BT is not None
     if method.anchor == "iterate":
         # NaN where the update gives them: a method that used them would stop at once.
         anchor_BT = torch.full_like(reference_BT, torch.nan) if iterate_BT is None else iterate_BT

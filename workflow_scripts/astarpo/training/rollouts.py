@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from astarpo.common.seeds import derive_seed
@@ -17,22 +15,6 @@ from astarpo.rewards.worker import Question
 from astarpo.sampling import Completion, OnFinished, Request, Sampler
 from astarpo.sampling.settings import SamplingSettings
 from astarpo.training.prompts import TrainingPrompt
-
-
-class PhaseClock:
-    """Accumulates wall-clock seconds by phase."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = defaultdict(float)
-
-    @contextmanager
-    def phase(self, name: str) -> Iterator[None]:
-        """Add the time of the block to the phase ``name``."""
-        started = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.seconds[name] += time.perf_counter() - started
 
 
 @dataclass(frozen=True)

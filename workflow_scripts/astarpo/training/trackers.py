@@ -67,7 +67,11 @@ def check_in_environment(names: Sequence[str], environment: str | Path) -> None:
 
 @contextmanager
 def followers(
-    names: Sequence[str], scratch: Path, first_step: int, earlier: Sequence[Mapping[str, float | None]]
+    names: Sequence[str],
+    scratch: Path,
+    first_step: int,
+    earlier: Sequence[Mapping[str, float | None]],
+    is_first: bool = True,
 ) -> Iterator[Callable[[Mapping[str, float | None]], None]]:
     """Open a run's ``metrics.jsonl`` and trackers, whether it is new or resumed.
 
@@ -76,10 +80,14 @@ def followers(
         scratch: the run's folder, ``.../{run}/seed-{n}/<fingerprint>/world-{n}``; trackers write there.
         first_step: the next step; what an earlier process logged from there on is discarded.
         earlier: rows of the steps before.
+        is_first: whether this process logs; one of a training does.
 
     Yields:
         A function that logs a step's row to all of them.
     """
+    if not is_first:
+        yield lambda _: None
+        return
     makers: dict[str, Callable[[Path, int], Tracker]] = {
         "tensorboard": TensorBoard,
         "wandb": WeightsAndBiases,

@@ -10,8 +10,9 @@ from astarpo.rewards.grading import Grader
 from astarpo.sampling import Sampler
 from astarpo.training.engine import TorchEngine
 from astarpo.training.history import KeptRollout
+from astarpo.training.phases import PhaseClock
 from astarpo.training.prompts import TrainingPrompt
-from astarpo.training.rollouts import PhaseClock, Responses, draw_responses
+from astarpo.training.rollouts import Responses, draw_responses
 from astarpo.training.settings import TrainSettings
 
 

@@ -6,8 +6,17 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-COLUMNS = ("reward", "validation_reward", "kl_per_sequence", "response_length", "truncated_share")
-TITLES = ("reward", "validation", "KL", "length", "cut")
+COLUMNS = {  # column -> title, and how its value is shown
+    "reward": ("reward", "{:.3f}"),
+    "validation_reward": ("validation", "{:.3f}"),
+    "kl_per_sequence": ("KL", "{:.3f}"),
+    "response_length": ("length", "{:.3f}"),
+    "truncated_share": ("cut", "{:.3f}"),
+    "tokens_per_second": ("tokens/s", "{:,.0f}"),
+    "mfu": ("MFU", "{:.1%}"),
+    "idle_share": ("idle", "{:.1%}"),
+    "peak_memory_bytes": ("memory", "{:.3g} GB"),
+}
 
 
 @dataclass(frozen=True)
@@ -84,9 +93,9 @@ def table(trainings: list[Training], now: float) -> str:
     """
     if not trainings:
         return "no training has started yet; start one with: snakemake --cores 2 train"
-    rows: list[tuple[str, ...]] = [("run", "seed", "step", *TITLES, "last line")]
+    rows: list[tuple[str, ...]] = [("run", "seed", "step", *(title for title, _ in COLUMNS.values()), "last line")]
     for training in trainings:
-        shown = [f"{training.values[name]:.3f}" if name in training.values else "-" for name in COLUMNS]
+        shown = [_shown(name, training.values.get(name)) for name in COLUMNS]
         age = "finished" if training.finished else f"{max(now - training.written, 0):.0f} s ago"
         rows.append((training.run, str(training.seed), str(training.step), *shown, age))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
@@ -100,3 +109,10 @@ def table(trainings: list[Training], now: float) -> str:
         for row in rows
     ]
     return "\n".join(lines)
+
+
+def _shown(name: str, value: float | None) -> str:
+    """A value in its column; bytes in GB."""
+    if value is None:
+        return "-"
+    return COLUMNS[name][1].format(value / 1e9 if name.endswith("_bytes") else value)
