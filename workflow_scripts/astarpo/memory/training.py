@@ -134,9 +134,8 @@ def _passes(shape: ModelShape, work: Workload, machine: MachineSettings, process
     shared = 0 if again or work.engine == "deepspeed" or rows < 2 else work.shared_tokens
     tokens = read_tokens(rows, work.length, shared)
     head = _head(shape, work, machine, rows)
-    copies = 2.0 * shape.linear if kind == "autocast" else 0.0
-    if work.base_precision == "nf4":  # one matrix at a time
-        copies = 2.0 * shape.hidden * shape.intermediate
+    # Four bits are multiplied as a bf16 copy, of one matrix at a time.
+    copies = 2.0 * shape.hidden * shape.intermediate if work.base_precision == "nf4" else 0.0
     of_layer = 0.0 if again else copies  # recomputed layers do not keep the copies
     graph = kept(shape, kind, rows, work.length, again, frozen, shared)
     backward = backward_transient(shape, kind, tokens, work.length, again, frozen)

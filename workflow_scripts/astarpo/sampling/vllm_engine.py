@@ -138,13 +138,11 @@ class VllmSampler:
             # A prompt that is read from the cache may be rounded in another way than one that is computed, so without
             # this a call would depend on the calls before it, and a job that resumes might draw other responses.
             self.engine.reset_prefix_cache()
-            # The engine has its own precision, whatever the trainer's autocast around us says.
-            with torch.autocast(self.machine.device, enabled=False):
-                drawn = self.engine.generate(
-                    [{"prompt_token_ids": list(request.prompt_token_ids)} for request in chosen],
-                    [SamplingParams(**self._params(request, settings)) for request in chosen],
-                    use_tqdm=False,
-                )
+            drawn = self.engine.generate(
+                [{"prompt_token_ids": list(request.prompt_token_ids)} for request in chosen],
+                [SamplingParams(**self._params(request, settings)) for request in chosen],
+                use_tqdm=False,
+            )
             finished = [self._completion(one.outputs[0]) for one in drawn]
             completions += finished
             if on_batch is not None:

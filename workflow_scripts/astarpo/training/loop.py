@@ -192,16 +192,15 @@ class Trainer:
 
     def _draw(self, prompts: Sequence[TrainingPrompt], purpose: tuple[str | int, ...], clock: PhaseClock) -> Responses:
         settings = self.settings
-        with self.engine.autocast():
-            drawn = draw_responses(
-                self.sampler,
-                self.world.share(prompts),
-                settings.responses_per_prompt,
-                settings.sampling,
-                self.grader,
-                (self.seed, *purpose),
-                clock,
-            )
+        drawn = draw_responses(
+            self.sampler,
+            self.world.share(prompts),
+            settings.responses_per_prompt,
+            settings.sampling,
+            self.grader,
+            (self.seed, *purpose),
+            clock,
+        )
         with clock.phase("generate"):  # includes waiting for processes with longer responses
             return drawn.of_all(self.world, prompts, settings.responses_per_prompt)
 

@@ -10,6 +10,7 @@ from transformers import PreTrainedModel
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from astarpo.model.chunked_log_probs import Head, find_head
+from astarpo.model.precision import MasterWeights, to_bfloat16
 
 
 def heads(policy: PreTrainedModel, reference: PreTrainedModel, chunk_tokens: int | None) -> dict[str, Head]:
@@ -29,6 +30,17 @@ def heads(policy: PreTrainedModel, reference: PreTrainedModel, chunk_tokens: int
             return {}
         heads_by_name[name] = head
     return heads_by_name
+
+
+def compute_in_bfloat16(policy: PreTrainedModel, reference: PreTrainedModel) -> MasterWeights:
+    """Give both models bf16 weights in place of fp32 ones, and return the policy's fp32 masters.
+
+    Args:
+        policy, reference: with equal weights; with LoRA the same model.
+    """
+    if reference is not policy:  # first, so that less memory is needed
+        to_bfloat16(reference)
+    return MasterWeights(policy)
 
 
 def switch_off_dropout(model: torch.nn.Module) -> None:

@@ -56,7 +56,7 @@ class Validation:
         world = self.engine.world
         # Rollouts may come from a lagged policy, but validation uses the newest one.
         sampler.weights_changed()
-        with clock.phase("validate"), self.engine.autocast():
+        with clock.phase("validate"):
             drawn = draw_responses(
                 sampler,
                 world.share(self.prompts),

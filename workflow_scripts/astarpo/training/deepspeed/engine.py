@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -47,6 +46,8 @@ class DeepSpeedEngine(TorchEngine):
             samples takes weights one after another.
         critic_base: see `TorchEngine`; sharded with ZeRO 3.
     """
+
+    makes_masters = False
 
     def __init__(
         self,
@@ -101,10 +102,6 @@ class DeepSpeedEngine(TorchEngine):
             return scores
         # Chunk like the policy's, so that equal weights give equal log-probabilities.
         return super()._score(which, batch, entropy, small_logits=0)
-
-    def autocast(self) -> AbstractContextManager[None]:
-        """Return an empty context: for bfloat16 the weights are already bfloat16."""
-        return nullcontext()
 
     def _clear_gradients(self) -> None:
         """Do nothing: DeepSpeed clears gradients after each step."""
