@@ -11,8 +11,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from astarpo.model.causal_lm import CausalLM
-from astarpo.model.finite import clip_gradients
+from astarpo.model.finite import FiniteLogProbs, clip_gradients
 from astarpo.model.learning_rate import set_learning_rate
 from astarpo.model.log_probs import Batch, Entropy, token_log_probs
 from astarpo.model.lora import MARK, adapters_off
@@ -23,7 +22,7 @@ from astarpo.objectives import METHODS, normaliser_of
 from astarpo.objectives.method import Loss
 from astarpo.training import model_setup
 from astarpo.training.clipping import norm_factor
-from astarpo.training.compilation import CompiledModel
+from astarpo.training.compilation import called
 from astarpo.training.critic import Critic
 from astarpo.training.lagged_policy import LaggedWeights
 from astarpo.training.microbatches import MicroBatch, micro_batches
@@ -64,9 +63,7 @@ class TorchEngine:
         self.policy, self.reference = policy, reference
         self.settings, self.limits = settings, (micro_batch, micro_batch_tokens)
         model_setup.switch_off_dropout(policy.model)
-        reference.model.eval()
-        if settings.lora is None:  # with LoRA, both are the same model
-            reference.model.requires_grad_(False)
+        model_setup.freeze(reference.model, policy.model)
         method, base = METHODS[settings.method], critic_base or reference.model
         in_bfloat16 = settings.precision == "bfloat16" and self.makes_masters
         # The critic first: it has fp32 masters, too.
@@ -74,16 +71,16 @@ class TorchEngine:
         self.masters = model_setup.compute_in_bfloat16(policy.model, reference.model) if in_bfloat16 else None
         self.head_of = model_setup.heads(policy.model, reference.model, settings.log_prob_chunk_tokens)
         self.trained = [weight for weight in (self.masters or policy.model).parameters() if weight.requires_grad]
-        self.called: dict[str, CausalLM] = {"policy": policy.model, "reference": reference.model}
-        if settings.compile_model:
-            self.called = {"policy": CompiledModel(policy.model), "reference": CompiledModel(reference.model)}
+        self.called = called(policy.model, reference.model, settings.compile_model)
+        self.finite = FiniteLogProbs()  # of the passes since the last check
         # Both or neither: otherwise equal weights would give log-probabilities that differ by rounding.
         self.share_prefix = all(map(can_share, self.called.values()))
         self.optimizer: torch.optim.Optimizer = adamw(self.trained, settings.lr, settings, policy.model.device)
         self.unit = normaliser_of(settings.method, settings.hyperparameters)
         self.norm_factor = norm_factor(settings)
-        if self.critic is not None and policy.model.is_gradient_checkpointing:
-            model_setup.recompute_activations(self.critic.module.body)
+        if self.critic is not None:
+            self.critic.module.cached = self.share_prefix
+            model_setup.recompute_alike(self.critic.module.body, policy.model)
         self.lagged = LaggedWeights(policy.model) if method.anchor == "lagged" else None
 
     def micro_batches(
@@ -123,6 +120,7 @@ class TorchEngine:
                 scored_BT, _ = self._score(which, micro_batch.batch)
                 if counts:
                     log_probs_BT[micro_batch.rows_B, : scored_BT.shape[1]] = scored_BT
+        self.finite.check()
         return self.world.sum_into(log_probs_BT)
 
     def _share(self, micro_batches: Sequence[MicroBatch]) -> list[tuple[MicroBatch, bool]]:
@@ -142,7 +140,8 @@ class TorchEngine:
         name = which if which in self.called else "policy"  # which then has the lagged weights
         model, head, temperature = self.called[name], self.head_of.get(name), self.settings.sampling.temperature
         chunk_tokens = self.settings.log_prob_chunk_tokens or 0
-        return token_log_probs(model, batch, temperature, entropy, head, chunk_tokens, small_logits, self.share_prefix)
+        how = temperature, entropy, head, chunk_tokens, small_logits, self.share_prefix, self.finite
+        return token_log_probs(model, batch, *how)
 
     def score_policy(self, batch: Batch, entropy: Entropy = "none") -> tuple[Tensor, Tensor | None]:
         """Compute the policy's log-probabilities of a batch with gradient, and on request entropies."""
@@ -265,7 +264,7 @@ class TorchEngine:
             return {"values_BT": self.critic.values(batch)}
 
     def _step(self) -> float:
-        norm = clip_gradients(self.trained, self.settings.max_grad_norm * self.norm_factor)
+        norm = clip_gradients(self.trained, self.settings.max_grad_norm * self.norm_factor, self.finite)
         self.optimizer.step()
         if self.masters is not None:
             self.masters.refresh()

@@ -51,6 +51,19 @@ def switch_off_dropout(model: torch.nn.Module) -> None:
     model.eval()  # attention dropout comes from the config, and applies only in training mode
 
 
+def freeze(reference: PreTrainedModel, policy: PreTrainedModel) -> None:
+    """Prepare a reference for passes without gradient; with LoRA it is the policy, whose adapters are trained."""
+    reference.eval()
+    if reference is not policy:
+        reference.requires_grad_(False)
+
+
+def recompute_alike(body: PreTrainedModel, policy: PreTrainedModel) -> None:
+    """Recompute a critic's activations if the policy's are."""
+    if policy.is_gradient_checkpointing:
+        recompute_activations(body)
+
+
 def recompute_activations(model: PreTrainedModel) -> None:
     """Make a model keep only the activations between layers; the backward pass recomputes the rest.
 

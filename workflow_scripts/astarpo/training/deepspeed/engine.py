@@ -63,6 +63,8 @@ class DeepSpeedEngine(TorchEngine):
         super().__init__(policy, reference, settings, *limits, critic_base)
         self.world, self.stage, self.whole = world, machine.zero_stage, whole
         self.share_prefix = False  # the policy's passes go through DeepSpeed, which knows nothing of it
+        if self.critic is not None:
+            self.critic.module.cached = False
         self.in_bfloat16 = settings.precision == "bfloat16"
         model: torch.nn.Module = policy.model
         self.reference_engine: deepspeed.DeepSpeedEngine | None = None
@@ -128,6 +130,7 @@ class DeepSpeedEngine(TorchEngine):
             self.critic.backward()
 
     def _step(self) -> float:
+        self.finite.check()
         norm = optimizer.step(self.engine)
         self._refresh_whole()
         return norm / self.norm_factor
