@@ -37,15 +37,17 @@ def log_probs(samples: str, dataset: str, model: str, device: str, precision: st
 
     from astarpo.model.loading import load_policy
     from astarpo.model.log_probs import collate, token_log_probs
-    from astarpo.model.precision import autocast
+    from astarpo.model.precision import to_bfloat16
     from bench.smoke_checks import rows_of
 
     policy = load_policy(model, device)
     policy.model.eval()
+    if precision == "bfloat16":
+        to_bfloat16(policy.model)
     prompts = {row["prompt_id"]: encoded(policy, row["prompt"]) for row in rows_of(Path(dataset))}
     rows = rows_of(Path(samples))
     sums: list[float] = []
-    with torch.no_grad(), autocast(device, precision):
+    with torch.no_grad():
         for start in range(0, len(rows), AT_ONCE):
             some = rows[start : start + AT_ONCE]
             responses = [row["response_token_ids"] for row in some]

@@ -98,7 +98,7 @@ def sample(
     sampler.end_token_ids = [0]
     size = settings.responses_per_prompt
     mine = engine.world.share(drawn.prompts[::size])
-    with engine.autocast(), engine.sampling_weights():
+    with engine.sampling_weights():
         sampler.sample(requests_for(mine, size, (0,)), settings.sampling)
 
 

@@ -77,38 +77,9 @@ class _Module(_DummyBackendModule):
         pass
 
 
-_AUTOCAST = torch._C.DispatchKeySet(torch._C.DispatchKey.AutocastPrivateUse1)
-# Of those that autocast computes in bf16 on a CPU and on CUDA, the ones that these models have; the rest promotes.
-IN_BFLOAT16 = ("linear", "matmul", "mm", "bmm", "addmm", "baddbmm", "scaled_dot_product_attention")
-
-
-def _in_bfloat16(operation: Any) -> Any:
-    """The operation under autocast: its inputs are cast, which autograd sees; weights are cast anew each time."""
-
-    def cast(value: Any) -> Any:
-        there = isinstance(value, torch.Tensor) and value.device.type == "second" and value.is_floating_point()
-        return value.to(torch.bfloat16) if there else value
-
-    def run(*args: Any, **kwargs: Any) -> Any:
-        with torch._C._ExcludeDispatchKeyGuard(_AUTOCAST):
-            return operation(*map(cast, args), **{key: cast(value) for key, value in kwargs.items()})
-
-    return run
-
-
-def _register_autocast() -> list[torch.library.Library]:
-    """Give the device what torch has for no device that is registered from outside; kept as long as this module."""
-    others, own = torch.library.Library("_", "IMPL"), torch.library.Library("aten", "IMPL")
-    others.fallback(torch.library.fallthrough_kernel, "AutocastPrivateUse1")
-    for name in IN_BFLOAT16:
-        own.impl(name, _in_bfloat16(getattr(torch.ops.aten, name)), "AutocastPrivateUse1")
-    return [others, own]
-
-
 _ACTIVE: list[Counts] = []
 _setup_privateuseone_for_python_backend("second", backend_module=_Module())
 SECOND = torch.device("second:0")
-_LIBRARIES = _register_autocast()
 
 
 class OnSecond(torch.Tensor):

@@ -107,7 +107,7 @@ def test_a_wait_is_counted_at_the_line_of_the_library() -> None:
         counts.clear()
         assert clip_gradients([weight], 1.0) == pytest.approx(18.0**0.5)
         ((kind, place),) = counts.waits
-    assert kind == "item" and place.startswith("model/finite.py:")
+    assert kind == "tolist" and place.startswith("model/finite.py:")
 
 
 def test_gradients_copies_and_swapped_data() -> None:

@@ -7,7 +7,7 @@ import torch
 import training_case as case
 
 from astarpo.common.errors import InputError
-from astarpo.model.finite import check_weights, clip_gradients
+from astarpo.model.finite import FiniteLogProbs, check_weights, clip_gradients
 from astarpo.model.loading import load_policy
 
 
@@ -24,6 +24,22 @@ def test_a_norm_that_is_not_finite_is_refused(number):
     weight.grad = torch.tensor([1.0, number])
     with pytest.raises(FloatingPointError, match=f"the gradient's norm is {number}"):
         clip_gradients([weight], 1.0)
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("-inf")])
+def test_log_probs_of_several_passes_are_checked_together(number):
+    passes, weight = FiniteLogProbs(), torch.zeros(1, requires_grad=True)
+    passes.add(torch.tensor([-1.0, number]))
+    passes.add(torch.tensor([-2.0]))
+    with pytest.raises(FloatingPointError, match="log-probability that is not finite"):
+        passes.check()
+    passes.check()  # each pass is checked once
+    weight.grad = torch.ones(1)
+    passes.add(torch.tensor([-1.0]))
+    assert clip_gradients([weight], 9.0, passes) == 1.0
+    passes.add(torch.tensor([number]))
+    with pytest.raises(FloatingPointError, match="log-probability that is not finite"):
+        clip_gradients([weight], 9.0, passes)
 
 
 @pytest.mark.parametrize("number", [float("nan"), float("inf"), float("-inf")])

@@ -15,7 +15,6 @@ from astarpo.model.frozen_base import quantise
 from astarpo.model.loading import load_policy
 from astarpo.model.log_probs import collate, token_log_probs
 from astarpo.model.lora import adapters_off, inject, merged, plain_weights
-from astarpo.model.precision import autocast
 from astarpo.model.scratch import build_scratch_policy
 from astarpo.model.settings import Lora, packages_of
 from astarpo.model.world import World
@@ -44,8 +43,7 @@ def lora(base: str) -> Lora:
 
 def scored(model: Any, policy: Any) -> torch.Tensor:
     batch = collate([[1, 2], [3, 4, 5]], [[6, 7, 8], [9]], policy.end_token_ids, "cpu")
-    with autocast("cpu", "bfloat16"):
-        return token_log_probs(model, batch, 1.0)[0]
+    return token_log_probs(model, batch, 1.0)[0]
 
 
 def engine(folder: Any, base: str) -> Any:
@@ -69,9 +67,11 @@ def test_four_bits_without_bitsandbytes_are_refused() -> None:
 
 @pytest.mark.parametrize("base", BASES)
 def test_only_adapters_are_trained_and_in_fp32(folder: Any, base: str) -> None:
-    model = engine(folder, base).policy.model
-    trained = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
+    made = engine(folder, base)
+    model, trained = made.policy.model, made.full_weights()
     assert trained and all("lora_" in name and weight.dtype == torch.float32 for name, weight in trained.items())
+    assert trained.keys() == {name for name, weight in model.named_parameters() if weight.requires_grad}
+    assert [weight.data_ptr() for weight in trained.values()] == [weight.data_ptr() for weight in made.trained]
     frozen = {weight.dtype for name, weight in model.named_parameters() if name not in trained}
     assert frozen == ({torch.bfloat16} if base == "bfloat16" else {torch.bfloat16, torch.uint8})
     bits = sum(w.numel() * w.element_size() for n, w in model.named_parameters() if "up_proj.base_layer" in n)
@@ -79,31 +79,31 @@ def test_only_adapters_are_trained_and_in_fp32(folder: Any, base: str) -> None:
 
 
 def test_gradients_are_those_of_a_base_cast_by_hand(folder: Any) -> None:
-    ours = engine(folder, "bfloat16").policy
-    theirs = in_bfloat16(folder)
+    made = engine(folder, "bfloat16")
+    ours, theirs = made.policy, in_bfloat16(folder)
     inject(theirs.model, lora("bfloat16"), seed=0)
     adapters = [{n: w for n, w in one.model.named_parameters() if "lora_" in n} for one in (ours, theirs)]
     generator = torch.Generator().manual_seed(1)
     for name, weight in adapters[0].items():
         noise = 0.1 * torch.randn(weight.shape, generator=generator)
         for one in adapters:
-            one[name].data = noise.clone()
+            one[name].data = noise.bfloat16()
     for one in (ours, theirs):
         scored(one.model, one).sum().backward()
-    for name, weight in adapters[0].items():
+    for (name, weight), master in zip(adapters[1].items(), made.trained, strict=True):
         assert float(weight.grad.abs().max()) > 1e-3, name
-        assert torch.equal(weight.grad, adapters[1][name].grad), name
+        assert master.grad.dtype == torch.float32 and torch.equal(master.grad, weight.grad.float()), name
 
 
 def test_gradients_follow_from_those_of_the_merged_weights(folder: Any) -> None:
     """dL/dB = alpha / rank dL/dW A^T and dL/dA = alpha / rank B^T dL/dW, with dL/dW from a model without adapters."""
-    ours = engine(folder, "bfloat16").policy
+    made = engine(folder, "bfloat16")
     generator = torch.Generator().manual_seed(1)
-    for name, weight in ours.model.named_parameters():
-        if "lora_" in name:
-            weight.data = 0.05 * torch.randn(weight.shape, generator=generator)
-    scored(ours.model, ours).sum().backward()
-    weights = {name: w for name, w in ours.model.named_parameters() if "lora_" in name}
+    for weight in made.trained:
+        weight.data = 0.05 * torch.randn(weight.shape, generator=generator)
+    made.masters.refresh()
+    scored(made.policy.model, made.policy).sum().backward()
+    weights = dict(zip(made.full_weights(), made.trained, strict=True))
     plain = merged(folder, lora("bfloat16"), weights)
     batch = collate([[1, 2], [3, 4, 5]], [[6, 7, 8], [9]], plain.end_token_ids, "cpu")
     token_log_probs(plain.model, batch, 1.0)[0].sum().backward()
@@ -133,12 +133,12 @@ def test_training_moves_the_policy_away_from_the_rounded_base(folder: Any, tmp_p
     with torch.no_grad():
         gap = (scored(exported.model, exported) - scored(engine.policy.model, exported)).abs().max()
     assert float(gap) < 0.03  # of log-probabilities of about 5.5, in bf16
-    # What is pushed into vLLM is what is exported.
+    # What is pushed into vLLM is what is exported, with adapters rounded to the precision of passes.
     pushed = {name: weight.value() for name, weight in plain_weights(engine.policy.model).items()}
     wanted = exported.model.state_dict()
     assert pushed.keys() == wanted.keys()
     for name, weight in wanted.items():
-        assert torch.allclose(pushed[name].float(), weight, atol=1e-6), name
+        assert torch.allclose(pushed[name].float(), weight, rtol=2**-7, atol=1e-4), name
 
 
 def test_four_bits_are_those_of_nf4(folder: Any) -> None:

@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from transformers import masking_utils
 
 from astarpo.model.log_probs import collate, response_length, token_log_probs
 
@@ -96,3 +97,17 @@ def test_a_log_prob_that_is_not_finite_is_an_error():
     with pytest.raises(FloatingPointError, match="not finite"):
         # The first token's is finite, that of the second is not.
         token_log_probs(TableModel(table), collate([[0]], [[0, 2]], END), 1.0)
+
+
+def test_rows_are_not_searched_for_packed_ones_and_no_bit_changes(tiny_policy, monkeypatch):
+    batch = collate([[5, 6], [7, 8, 9]], [[10, 11, 12], [13]], tiny_policy.end_token_ids)
+    model, found = tiny_policy.model, []
+    for share in (False, True):
+        model.zero_grad()
+        log_probs_BT, _ = token_log_probs(model, batch, 1.0, share_prefix=share)
+        log_probs_BT.sum().backward()
+        found.append([log_probs_BT.detach(), *(weight.grad.clone() for weight in model.parameters())])
+        # From now on, a search fails.
+        monkeypatch.setattr(masking_utils, "find_packed_sequence_indices", None)
+    model.zero_grad()
+    assert all(torch.equal(plain, cached) for plain, cached in zip(*found, strict=True))

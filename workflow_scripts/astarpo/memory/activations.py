@@ -11,10 +11,8 @@ from typing import Literal
 
 from astarpo.memory.shape import ModelShape
 
-# How a pass computes: in fp32; in bf16 by autocast with fp32 weights (torch engine); with bf16 weights (DeepSpeed).
-Kind = Literal["float32", "autocast", "bfloat16"]
-SIZE: dict[Kind, int] = {"float32": 4, "autocast": 2, "bfloat16": 2}  # of the results of matrix products
-STREAM: dict[Kind, int] = {"float32": 4, "autocast": 4, "bfloat16": 2}  # of the hidden states between layers
+Kind = Literal["float32", "bfloat16"]  # the precision in which a pass computes
+SIZE: dict[Kind, int] = {"float32": 4, "bfloat16": 2}  # of weights, products and the hidden states between layers
 
 
 def kept_of_layer(shape: ModelShape, kind: Kind, frozen: bool = False) -> float:
@@ -22,8 +20,7 @@ def kept_of_layer(shape: ModelShape, kind: Kind, frozen: bool = False) -> float:
 
     With h, i, q, k the widths of hidden states, MLP, queries and keys, and a heads:
 
-    * of each norm its input (fp32), the normalised input, and what the matrices after it read. Autocast makes a bf16
-      copy of that for each of the five matrices; otherwise they share one tensor;
+    * of each norm its input (fp32), the normalised input, and what the matrices after it read;
     * of attention q, k, v and its output, and 4 bytes a head for the scores' log-sums;
     * of the MLP gate, its activation, up and their product.
 
@@ -34,8 +31,8 @@ def kept_of_layer(shape: ModelShape, kind: Kind, frozen: bool = False) -> float:
     """
     h, inner = shape.hidden, 2 * shape.query_width + 2 * shape.kv_width + 4 * shape.intermediate
     inputs = 2 * h * 4
-    normalised = 0 if frozen else 2 * h * STREAM[kind]
-    read = (5 if kind == "autocast" else 2) * h * SIZE[kind]
+    normalised = 0 if frozen else 2 * h * SIZE[kind]
+    read = 2 * h * SIZE[kind]
     return inputs + normalised + read + SIZE[kind] * inner + 4 * shape.heads + 2 * 4
 
 
@@ -67,9 +64,9 @@ def kept(
     tokens = read_tokens(rows, length, shared)
     layer = kept_of_layer(shape, kind, frozen) + scores_of_layer(shape, kind, length)
     if checkpointing:
-        layer = shape.hidden * STREAM[kind]
+        layer = shape.hidden * SIZE[kind]
     # The last norm: its input in fp32, normalised, and its result, from which the head's input is picked.
-    last = shape.hidden * (4 + 2 * STREAM[kind])
+    last = shape.hidden * (4 + 2 * SIZE[kind])
     # With a mask, each row has keys and values of its whole length, copied for each query head.
     of_rows = 2 * (shape.query_width + shape.kv_width) * SIZE[kind] if shared else 0
     return tokens * (shape.layers * layer + last) + rows * length * shape.layers * of_rows
@@ -84,7 +81,7 @@ def forward_transient(shape: ModelShape, kind: Kind, tokens: float, length: int)
     """Bytes that a layer needs for a moment in a pass without gradient: MLP or scores, and some hidden states."""
     scores = shape.heads * length * 8 if shape.attention == "eager" else 0
     inner = max(3 * shape.intermediate * SIZE[kind], scores)
-    return tokens * (inner + 3 * shape.hidden * STREAM[kind])
+    return tokens * (inner + 3 * shape.hidden * SIZE[kind])
 
 
 def backward_transient(
@@ -96,6 +93,6 @@ def backward_transient(
     """
     recomputed = kept_of_layer(shape, kind, frozen) + scores_of_layer(shape, kind, length) if checkpointing else 0.0
     scores = shape.heads * length * 8 if shape.attention == "eager" else 0
-    inner = max(2 * shape.intermediate * SIZE[kind] + 2 * shape.hidden * STREAM[kind], scores)
+    inner = max(2 * shape.intermediate * SIZE[kind] + 2 * shape.hidden * SIZE[kind], scores)
     of_weight = 0 if frozen else shape.hidden * shape.intermediate * (4 if kind == "float32" else 6)
     return tokens * (recomputed + inner) + of_weight

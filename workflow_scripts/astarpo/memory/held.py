@@ -9,8 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from astarpo.common.machine import MachineSettings
+from astarpo.memory.activations import SIZE
 from astarpo.memory.parts import (
     BUFFERS,
+    COPIES,
     CRITIC,
     GRADIENTS,
     LAGGED,
@@ -62,21 +64,32 @@ def held(shape: ModelShape, work: Workload, machine: MachineSettings, processes:
 
 
 def _torch(shape: ModelShape, work: Workload, machine: MachineSettings) -> Held:
-    """fp32 weights, gradients and two moments; gradients stay until the next update begins."""
-    whole = shape.parameters
+    """fp32 weights, gradients and two moments; gradients stay until the next update begins.
+
+    In bf16, passes use copies of trained weights; frozen ones, which are read in fp32, become bf16 once and for all.
+    """
+    whole, size = shape.parameters, SIZE[work.kind]
     trained = whole if work.adapters is None else work.adapters
-    weights = {
+    read = {
         WEIGHTS: _base(shape, work) + 4 * (work.adapters or 0),
         REFERENCE: 4 * whole if work.adapters is None else 0,
         CRITIC: 4 * shape.body if work.critic else 0,
-        LAGGED: 4 * trained if work.lagged else 0,
+    }
+    frozen = 0.0 if work.adapters is None else min(_base(shape, work), size * whole)
+    weights = {
+        WEIGHTS: 4 * trained + frozen,
+        COPIES: size * (trained + (shape.body if work.critic else 0)) if work.kind == "bfloat16" else 0,
+        REFERENCE: size * whole if work.adapters is None else 0,
+        CRITIC: read[CRITIC],
+        LAGGED: size * trained if work.lagged else 0,
     }
     states = {GRADIENTS: 4 * trained, OPTIMIZER: 8 * trained, CRITIC: 12 * shape.body if work.critic else 0}
     largest = shape.largest if work.adapters is None or work.critic else 0
     # An AdamW step on a CPU computes the update of one weight after the other; on a GPU a fused kernel needs nothing.
-    step = {TRANSIENT: 8 * largest if machine.device == "cpu" else 0, LAGGED: 4 * trained if work.lagged else 0}
+    step = {TRANSIENT: 8 * largest if machine.device == "cpu" else 0, LAGGED: size * trained if work.lagged else 0}
     export = {TRANSIENT: exported_bytes(shape, work)} if machine.device == "cpu" else {}
-    return Held(together(weights), together(weights, states), {}, together(step), together(export))
+    load = max(together(read), together(weights), key=lambda parts: sum(parts.values()))
+    return Held(load, together(weights, states), {}, together(step), together(export))
 
 
 def _base(shape: ModelShape, work: Workload) -> float:

@@ -55,18 +55,15 @@ def logits(
     again = tokens > chunk  # the last chunk's tensors are there until the next one's replace them
     chunk_logits = chunk * shape.vocabulary
     halves = kind != "float32"
-    cast = 2 * shape.embeddings if kind == "autocast" else 0
-    picked = tokens * shape.hidden * (6 if kind == "autocast" else 4 if kind == "float32" else 2)
-    forward = chunk_logits * ((14 if halves else 12) if again else 8) + cast + picked
+    picked = tokens * shape.hidden * (2 if halves else 4)
+    forward = chunk_logits * ((14 if halves else 12) if again else 8) + picked
     backward = chunk_logits * ((12 if halves else 8) if again else (8 if halves else 4))
     backward += 8 * chunk_logits if entropy_gradient else 0
     of_weight = 0 if frozen else shape.embeddings * (6 if halves else 4)
-    return Logits(forward, backward + of_weight + cast + 2 * picked)
+    return Logits(forward, backward + of_weight + 2 * picked)
 
 
 def _at_once(shape: ModelShape, kind: Kind, tokens: float, entropy_gradient: bool) -> Logits:
     """The model's logits, their quotient by the temperature, its log-softmax, and for the entropy two products."""
-    half = 2 if kind == "autocast" else 0  # the head's weight
-    each = {"float32": 20, "autocast": 18, "bfloat16": 18}[kind] + (8 if entropy_gradient else 0)
-    forward = tokens * shape.vocabulary * each + half * shape.embeddings
-    return Logits(forward, tokens * shape.vocabulary * 16 + 4 * shape.embeddings)
+    each = {"float32": 20, "bfloat16": 18}[kind] + (8 if entropy_gradient else 0)
+    return Logits(tokens * shape.vocabulary * each, tokens * shape.vocabulary * 16 + 4 * shape.embeddings)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from astarpo.common.machine import MachineSettings
-from astarpo.memory.activations import Kind, forward_transient
-from astarpo.memory.parts import ACTIVATIONS, CACHE, COPIES, LOGITS, Parts
+from astarpo.memory.activations import SIZE, Kind, forward_transient
+from astarpo.memory.parts import ACTIVATIONS, CACHE, LOGITS, Parts
 from astarpo.memory.shape import ModelShape
 from astarpo.memory.workload import Workload
 
@@ -16,11 +16,9 @@ CHOOSING = 32
 def cache(shape: ModelShape, kind: Kind, rows: int, length: int) -> float:
     """Bytes of the keys and values of ``rows`` sequences of ``length`` tokens.
 
-    Under autocast rotated keys are fp32, because the rotation is, and values are bf16. One layer is copied at a time
-    when its buffer grows.
+    One layer is copied at a time when its buffer grows.
     """
-    keys_and_values = {"float32": 8, "autocast": 6, "bfloat16": 4}[kind]
-    return (shape.layers + 1) * rows * length * shape.kv_width * keys_and_values
+    return (shape.layers + 1) * rows * length * shape.kv_width * 2 * SIZE[kind]
 
 
 def choosing(shape: ModelShape, rows: int) -> float:
@@ -36,15 +34,10 @@ def drawing(shape: ModelShape, kind: Kind, rows: int, prompt_tokens: int, respon
         rows: drawn at a time, none of which has ended.
         prompt_tokens, response_tokens: of the longest.
     """
-    copies = 2.0 * shape.largest if kind == "autocast" else 0.0  # of one weight at a time
     reading = forward_transient(shape, kind, rows * prompt_tokens, prompt_tokens)
     return [
-        {CACHE: cache(shape, kind, rows, prompt_tokens), ACTIVATIONS: reading, COPIES: copies},
-        {
-            CACHE: cache(shape, kind, rows, prompt_tokens + response_tokens),
-            LOGITS: choosing(shape, rows),
-            COPIES: copies,
-        },
+        {CACHE: cache(shape, kind, rows, prompt_tokens), ACTIVATIONS: reading},
+        {CACHE: cache(shape, kind, rows, prompt_tokens + response_tokens), LOGITS: choosing(shape, rows)},
     ]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from astarpo.common.machine import MachineSettings
-from astarpo.memory.activations import Kind
+from astarpo.memory.activations import SIZE, Kind
 from astarpo.memory.parts import (
     GRADIENTS,
     OPTIMIZER,
@@ -33,7 +33,7 @@ def sampling_estimate(
 
     Args:
         shape, machine: of the policy and where it is sampled.
-        precision: ``float32`` or ``bfloat16``; weights are fp32, but for vLLM's.
+        precision: ``float32`` or ``bfloat16``; transformers reads weights in fp32.
         prompt_tokens, response_tokens: of the longest.
         rows: responses to draw in all.
         engine: ``transformers`` or ``vllm``.
@@ -44,11 +44,12 @@ def sampling_estimate(
         own = each * shape.parameters / machine.sampler_tensor_parallel
         share = machine.vllm_share(trained=False) * device_bytes if machine.device != "cpu" else 0.0
         return Estimate((Moment("generate", {VLLM: max(own, share)}),))
-    kind: Kind = "autocast" if precision == "bfloat16" else "float32"
+    kind: Kind = "bfloat16" if precision == "bfloat16" else "float32"
     rows = min(rows, machine.sampling_batch)
-    weights = {WEIGHTS: 4.0 * shape.parameters}
+    weights = {WEIGHTS: float(SIZE[kind] * shape.parameters)}
     drawn = drawing(shape, kind, rows, prompt_tokens, response_tokens)
-    return Estimate((Moment("load", weights), *(Moment("generate", together(weights, one)) for one in drawn)))
+    read = Moment("load", {WEIGHTS: 4.0 * shape.parameters})
+    return Estimate((read, *(Moment("generate", together(weights, one)) for one in drawn)))
 
 
 def fewer_at_a_time(

@@ -83,7 +83,7 @@ def _with_second_process(
     """A training that draws ahead: on a CPU all that the second process takes is there as well, all the time."""
     alone = training(shape, replace(work, draws_ahead=False), machine, processes, 0.0, bucket)
     vllm, on_gpu = work.sampling_engine == "vllm", machine.device != "cpu"
-    weights = 4.0 * shape.parameters
+    weights = (2.0 if work.precision == "bfloat16" else 4.0) * shape.parameters
     drawing = max(sum(one.values()) for one in _generation(shape, work, machine, processes))
     drawing += SHARE_ALONE * device_bytes if vllm and on_gpu else vllm_bytes(shape, work, machine, device_bytes)
     own = tuple(one for one in alone.device if one.phase != "generate")
@@ -174,9 +174,8 @@ def _passes(shape: ModelShape, work: Workload, machine: MachineSettings, process
     shared = 0 if again or work.engine == "deepspeed" or rows < 2 else work.shared_tokens
     tokens = read_tokens(rows, work.length, shared)
     head = _head(shape, work, machine, rows)
-    copies = 2.0 * shape.linear if kind == "autocast" else 0.0
-    if work.base_precision == "nf4":  # one matrix at a time
-        copies = 2.0 * shape.hidden * shape.intermediate
+    # Four bits are multiplied as a bf16 copy, of one matrix at a time.
+    copies = 2.0 * shape.hidden * shape.intermediate if work.base_precision == "nf4" else 0.0
     of_layer = 0.0 if again else copies  # recomputed layers do not keep the copies
     graph = kept(shape, kind, rows, work.length, again, frozen, shared)
     backward = backward_transient(shape, kind, tokens, work.length, again, frozen)

@@ -55,9 +55,7 @@ class Workload:
     @property
     def kind(self) -> Kind:
         """How passes compute."""
-        if self.precision == "float32":
-            return "float32"
-        return "bfloat16" if self.engine == "deepspeed" or self.base_precision != "float32" else "autocast"
+        return self.precision
 
     @property
     def length(self) -> int:

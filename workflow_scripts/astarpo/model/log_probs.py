@@ -12,6 +12,8 @@ from transformers import PreTrainedModel
 
 from astarpo.model.causal_lm import CausalLM
 from astarpo.model.chunked_log_probs import SMALL_LOGITS, Chunking, Head
+from astarpo.model.finite import FiniteLogProbs
+from astarpo.model.passing_cache import passing_cache
 from astarpo.model.shared_prefix import read_prefix, shared_length
 from astarpo.model.shared_prompts import can_share_prompts, find_contexts, read_contexts
 
@@ -97,6 +99,7 @@ def token_log_probs(
     chunk_tokens: int = 0,
     small_logits: int | None = None,
     share_prefix: bool = False,
+    finite: FiniteLogProbs | None = None,
 ) -> tuple[Tensor, Tensor | None]:
     """Log-probability of each response token, ln softmax(logits / temperature)[token].
 
@@ -110,6 +113,7 @@ def token_log_probs(
         small_logits: up to this many logits are computed at once; None: `chunked_log_probs.SMALL_LOGITS`.
         share_prefix: whether what rows share is read once, a common beginning and common prompts; only if
             `shared_prefix.can_share`. Results then differ by rounding.
+        finite: notes whether log-probabilities are finite, to be checked later; None: they are checked here.
 
     Returns:
         ``log_probs_BT`` in fp32, 0 where masked, and ``entropy_BT`` in nats, 0 where masked (or None).
@@ -123,8 +127,10 @@ def token_log_probs(
         log_probs_N, entropy_N = _in_chunks(model, batch, rest, head, Chunking(temperature, chunk_tokens, entropy))
     else:
         log_probs_N, entropy_N = _at_once(model, batch, rest, temperature, entropy)
-    if not torch.isfinite(log_probs_N).all():
-        raise FloatingPointError("a response token has a log-probability that is not finite")
+    noted = FiniteLogProbs() if finite is None else finite
+    noted.add(log_probs_N)
+    if finite is None:
+        noted.check()
     entropy_BT = None if entropy == "none" else _scatter(entropy_N, batch.mask_BT)
     return _scatter(log_probs_N, batch.mask_BT), entropy_BT
 
@@ -162,6 +168,8 @@ class _Rest:
             inputs = read_contexts(cast(PreTrainedModel, model), ids_BS, contexts, start)
         elif start:
             inputs["past_key_values"] = read_prefix(cast(PreTrainedModel, model), ids_BS[0, :start], len(ids_BS))
+        elif share:
+            inputs["past_key_values"] = passing_cache(cast(PreTrainedModel, model))
         return cls(inputs, places_N, inputs["input_ids"].shape[1] - unused)
 
 

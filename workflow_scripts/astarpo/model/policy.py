@@ -58,9 +58,16 @@ class Policy:
         self.model.generation_config.eos_token_id = ends[0] if len(ends) == 1 else ends
         self.model.save_pretrained(folder, state_dict=None if weights is None else dict(weights))
         self.tokenizer.save_pretrained(folder)
-        if self.attention != SDPA:
-            path = Path(folder) / "config.json"
-            write_json(path, {**read_json(path), ATTENTION_KEY: self.attention})
+        self._complete_config(Path(folder) / "config.json", weights)
+
+    def _complete_config(self, path: Path, weights: Mapping[str, Tensor] | None) -> None:
+        """Write into config.json what transformers leaves out: other attention, and the type of given weights."""
+        changed = {ATTENTION_KEY: self.attention} if self.attention != SDPA else {}
+        types = {weight.dtype for weight in (weights or {}).values() if weight.is_floating_point()}
+        if len(types) == 1 and self.model.dtype not in types:
+            changed["dtype"] = str(types.pop()).removeprefix("torch.")
+        if changed:
+            write_json(path, {**read_json(path), **changed})
 
 
 def hide_progress_bars() -> None:

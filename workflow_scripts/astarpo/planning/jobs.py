@@ -109,7 +109,6 @@ class Sampler:
         engine: ``transformers`` or ``vllm``.
         precision: ``float32`` or ``bfloat16``.
         trained: whether a policy is trained beside it.
-        bf16_weights: whether transformers has bf16 weights, as with DeepSpeed.
     """
 
     shape: ModelShape
@@ -118,7 +117,6 @@ class Sampler:
     engine: str
     precision: str
     trained: bool = False
-    bf16_weights: bool = False
 
     @property
     def cards(self) -> int:
@@ -153,7 +151,7 @@ class Sampler:
             return None
         at_a_time: float = self.machine.sampling_batch
         if self.engine != "vllm":
-            kind: Kind = "float32" if self.precision == "float32" else "bfloat16" if self.bf16_weights else "autocast"
+            kind: Kind = "float32" if self.precision == "float32" else "bfloat16"
             return transformers_s(self.shape, self.card, kind, Drawing(responses, prompt, longest, at_a_time))
         if self.precision != "bfloat16":
             return None

@@ -57,8 +57,8 @@ class Tokens:
 def forward_s(shape: ModelShape, card: Card, kind: Kind, tokens: Tokens) -> float | None:
     """Seconds of a forward pass without gradient over a rollout.
 
-    Bytes: fp32 weights are read and bf16 copies written for each micro-batch (6 a weight), bf16 ones are read (2); the
-    logits' tensors, 14 bytes an entry (`memory.logits`), are written and read.
+    Bytes: bf16 weights are read for each micro-batch; the logits' tensors, 14 bytes an entry (`memory.logits`), are
+    written and read.
 
     Args:
         shape, card: of the model and the GPU.
@@ -70,7 +70,7 @@ def forward_s(shape: ModelShape, card: Card, kind: Kind, tokens: Tokens) -> floa
     """
     flops = matrices_flops(shape, tokens.read, tokens.rows * tokens.response)
     flops += attention_flops(shape, tokens.read, tokens.length)
-    moved = (6 if kind == "autocast" else 2) * shape.parameters * tokens.micro_batches
+    moved = 2 * shape.parameters * tokens.micro_batches
     moved += 2 * 14 * shape.vocabulary * tokens.rows * tokens.response
     return _slowest(card, kind, flops, moved, tokens.micro_batches * shape.layers * FORWARD_LAUNCHES * FORWARD_LAUNCH_S)
 
@@ -81,8 +81,8 @@ def update_s(
     """Seconds of the forward and backward passes of an update.
 
     The backward pass multiplies twice as much as the forward pass, once for inputs and once for weights, which frozen
-    ones do without; attention 2.5 times as much. Recomputed layers pass forward twice. Bytes: besides `forward_s`, 20 a
-    weight for copies, casts and sums of gradients under autocast, 6 in bf16, and 12 an entry of the logits.
+    ones do without; attention 2.5 times as much. Recomputed layers pass forward twice. Bytes: besides `forward_s`, 14 a
+    weight, which is read, and whose gradient is written and added to a sum in fp32, and 12 an entry of the logits.
 
     Args:
         shape, card, kind, tokens: as for `forward_s`.
@@ -95,9 +95,7 @@ def update_s(
     products = matrices_flops(shape, tokens.read, tokens.rows * tokens.response)
     attention, again = attention_flops(shape, tokens.read, tokens.length), 1 if recompute else 0
     flops = products * (1 + again + (1 if frozen else 2)) + attention * (1 + again + 2.5)
-    gradients = 2 if frozen else 20 if kind == "autocast" else 6
-    forward = (6 if kind == "autocast" else 2) * (1 + again)
-    moved = (forward + gradients) * shape.parameters * tokens.micro_batches
+    moved = (2 * (1 + again) + (2 if frozen else 14)) * shape.parameters * tokens.micro_batches
     moved += 2 * (14 + 12) * shape.vocabulary * tokens.rows * tokens.response
     launches = (1 + again) * FORWARD_LAUNCHES * FORWARD_LAUNCH_S + BACKWARD_LAUNCHES * BACKWARD_LAUNCH_S
     return _slowest(card, kind, flops, moved, tokens.micro_batches * shape.layers * launches)
@@ -194,7 +192,7 @@ def transformers_s(shape: ModelShape, card: Card, kind: Kind, drawing: Drawing) 
 
     Args:
         shape, card: of the model and the GPU.
-        kind: how passes compute; autocast copies the fp32 weights for each token.
+        kind: how passes compute.
         drawing: what is drawn.
 
     Returns:
@@ -204,7 +202,7 @@ def transformers_s(shape: ModelShape, card: Card, kind: Kind, drawing: Drawing) 
     if not places:
         return 0.0
     keys_and_values = shape.layers * 2 * shape.kv_width * 2 * 1.5  # they are copied as buffers grow
-    moved: float = (8 if kind == "autocast" else 2) * shape.parameters
+    moved: float = 2 * shape.parameters
     moved += places * (drawing.prompt + drawing.longest / 2) * keys_and_values
     flops = matrices_flops(shape, places, places)
     token = _slowest(card, kind, flops, moved, shape.layers * TOKEN_LAUNCHES * TOKEN_LAUNCH_S)

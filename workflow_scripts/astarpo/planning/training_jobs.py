@@ -99,10 +99,7 @@ class _Step:
     def sampler(self) -> Sampler:
         """What draws the training's responses, beside its other models."""
         settings = self.settings
-        bf16 = settings.engine == "deepspeed"
-        return Sampler(
-            self.shape, self.machine, self.card, settings.sampling_engine, settings.precision, True, bf16_weights=bf16
-        )
+        return Sampler(self.shape, self.machine, self.card, settings.sampling_engine, settings.precision, True)
 
     def tokens(self) -> Tokens:
         """The share of a rank; micro-batches as of rows of mean length without padding."""

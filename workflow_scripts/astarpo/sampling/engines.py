@@ -8,6 +8,7 @@ from pathlib import Path
 
 from astarpo.common.machine import MachineSettings
 from astarpo.model.policy import Policy
+from astarpo.model.precision import to_bfloat16
 from astarpo.sampling import Sampler
 from astarpo.sampling.transformers_engine import TransformersSampler
 
@@ -69,7 +70,8 @@ def make_sampler(
         folder: the model folder that ``policy`` was loaded from.
         policy: transformers samples from it; vLLM follows its weights if it is trained.
         machine: ``device``, ``sampling_batch`` and the settings that begin with ``sampler_``.
-        precision: ``float32`` or ``bfloat16``; transformers takes it from the enclosing autocast.
+        precision: ``float32`` or ``bfloat16``, in which transformers samples from a policy that is not trained; one
+            that is trained has the weights to compute with already.
         longest: length of the longest prompt plus response, in tokens.
         trained: whether the policy's weights will change.
 
@@ -77,6 +79,8 @@ def make_sampler(
         InputError: vLLM is missing, does not know the model, or does not start.
     """
     if engine == "transformers":
+        if precision == "bfloat16" and not trained:
+            to_bfloat16(policy.model)
         return TransformersSampler(policy.model, policy.tokenizer, policy.end_token_ids, machine.sampling_batch)
     from astarpo.sampling.vllm_engine import VllmMachine, VllmSampler
 

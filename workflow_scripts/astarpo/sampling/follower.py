@@ -12,7 +12,6 @@ from torch import Tensor
 from astarpo.common.machine import MachineSettings
 from astarpo.model.loading import load_policy
 from astarpo.model.policy import Policy
-from astarpo.model.precision import autocast
 from astarpo.sampling import Completion, OnBatch, OnFinished, Request, Sampler
 from astarpo.sampling.engines import make_sampler
 from astarpo.sampling.settings import SamplingSettings
@@ -45,9 +44,10 @@ class MakeFollower:
         """
         # vLLM has weights of its own on the GPU, and is sent those of a model in the shared memory.
         device = "cpu" if self.engine == "vllm" else self.machine.device
-        policy = load_policy(self.folder, device, trust_remote_code=self.trust_remote_code)
+        dtype = getattr(torch, self.precision)
+        policy = load_policy(self.folder, device, trust_remote_code=self.trust_remote_code, dtype=dtype)
         policy.end_token_ids[:] = self.end_token_ids
-        follower = Follower(policy, weights, self.precision)
+        follower = Follower(policy, weights)
         follower.sampler = make_sampler(
             self.engine,
             self.folder,
@@ -67,13 +67,12 @@ class Follower:
     Args:
         policy: the model that it draws from.
         weights: by name, in shared memory.
-        precision: of its passes.
     """
 
     sampler: Sampler
 
-    def __init__(self, policy: Policy, weights: Mapping[str, Tensor], precision: str) -> None:
-        self.policy, self.weights, self.precision = policy, weights, precision
+    def __init__(self, policy: Policy, weights: Mapping[str, Tensor]) -> None:
+        self.policy, self.weights = policy, weights
         for name, parameter in policy.model.named_parameters():
             if parameter.device == weights[name].device:
                 parameter.data = weights[name]  # on a CPU there is nothing to copy
@@ -86,8 +85,7 @@ class Follower:
         on_finished: OnFinished | None = None,
     ) -> list[Completion]:
         """Draw with the weights of the last change, see `Sampler.sample`."""
-        with autocast(self.policy.model.device.type, self.precision):
-            return self.sampler.sample(requests, settings, on_batch, on_finished)
+        return self.sampler.sample(requests, settings, on_batch, on_finished)
 
     def weights_changed(self) -> None:
         """Take over the shared weights."""

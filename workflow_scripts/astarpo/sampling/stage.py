@@ -159,7 +159,6 @@ class _Drawing:
         self, policy: Policy, requests: Sequence[Request], progress: Progress, parts: Parts | None, start: OneStart
     ) -> list[Completion]:
         """Draw responses; ``parts`` gets those of each batch as soon as it is finished."""
-        from astarpo.model.precision import autocast
 
         def on_batch(places: Sequence[int], finished: Sequence[Completion]) -> None:
             if parts is not None:
@@ -170,12 +169,11 @@ class _Drawing:
         torch.set_num_threads(settings.torch_threads)
         longest = settings.prompting.max_prompt_tokens + self.sampling.max_new_tokens
         sampler = start.get(longest, partial(self._sampler, policy))
-        with autocast(self.machine.device, settings.precision):
-            try:
-                return sampler.sample(requests, self.sampling, on_batch)
-            except FloatingPointError as error:
-                reason = f"{error}; its weights are damaged, or its training diverged"
-                raise InputError(f"{self.model_folder}: {reason}") from error
+        try:
+            return sampler.sample(requests, self.sampling, on_batch)
+        except FloatingPointError as error:
+            reason = f"{error}; its weights are damaged, or its training diverged"
+            raise InputError(f"{self.model_folder}: {reason}") from error
 
     def _sampler(self, policy: Policy, longest: int) -> Sampler:
         engine, precision = self.policy_settings.sampling_engine, self.policy_settings.precision

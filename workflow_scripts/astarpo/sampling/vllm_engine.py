@@ -138,12 +138,10 @@ class VllmSampler:
             # A prompt that is read from the cache may be rounded in another way than one that is computed, so without
             # this a call would depend on the calls before it, and a job that resumes might draw other responses.
             self.engine.reset_prefix_cache()
-            # The engine has its own precision, whatever the trainer's autocast around us says.
-            with torch.autocast(self.machine.device, enabled=False):
-                for place, output in self._run(chosen, settings):
-                    completions[start + place] = self._completion(output)
-                    if on_finished is not None:
-                        on_finished([start + place], [completions[start + place]])
+            for place, output in self._run(chosen, settings):
+                completions[start + place] = self._completion(output)
+                if on_finished is not None:
+                    on_finished([start + place], [completions[start + place]])
             if on_batch is not None:
                 places = range(start, start + len(chosen))
                 on_batch(places, [completions[place] for place in places])

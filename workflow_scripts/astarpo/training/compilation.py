@@ -14,7 +14,7 @@ from astarpo.common.errors import InputError
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-    from astarpo.model.causal_lm import HiddenStates, Logits
+    from astarpo.model.causal_lm import CausalLM, HiddenStates, Logits
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,13 @@ class CompiledModel:
     def __call__(self, **inputs: object) -> Logits:
         """Compute the original's output for these inputs, up to rounding."""
         return self._whole(**inputs)
+
+
+def called(policy: PreTrainedModel, reference: PreTrainedModel, compiled: bool) -> dict[str, CausalLM]:
+    """Return what passes call for ``policy`` and ``reference``: the models themselves, or compiled stand-ins."""
+    if compiled:
+        return {"policy": CompiledModel(policy), "reference": CompiledModel(reference)}
+    return {"policy": policy, "reference": reference}
 
 
 def check_can_compile(device: str) -> None:

@@ -7,6 +7,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from astarpo.model.log_probs import Batch
+from astarpo.model.passing_cache import passing_cache
 
 
 class ValueModel(torch.nn.Module):
@@ -15,7 +16,12 @@ class ValueModel(torch.nn.Module):
     Args:
         body: of a causal language model; used in place, not copied.
         width: of its hidden states.
+
+    Attributes:
+        cached: whether the body may be called with a cache that keeps nothing, see `passing_cache`.
     """
+
+    cached = False
 
     def __init__(self, body: PreTrainedModel, width: int) -> None:
         super().__init__()
@@ -27,7 +33,8 @@ class ValueModel(torch.nn.Module):
 
     def forward(self, batch: Batch) -> Tensor:
         """See `critic.Critic.values`."""
-        states_BSH = self.body(input_ids=batch.input_ids_BS, use_cache=False).last_hidden_state
+        cache = passing_cache(self.body) if self.cached else None
+        states_BSH = self.body(input_ids=batch.input_ids_BS, past_key_values=cache, use_cache=False).last_hidden_state
         positions_N = batch.positions_BT[batch.rows_N, batch.columns_N]
         values_N = self.head(states_BSH[batch.rows_N, positions_N])[:, 0]
         zeros_BT = torch.zeros(batch.mask_BT.shape, device=values_N.device)

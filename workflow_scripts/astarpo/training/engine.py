@@ -11,20 +11,18 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from astarpo.model.causal_lm import CausalLM
-from astarpo.model.finite import clip_gradients
+from astarpo.model.finite import FiniteLogProbs, clip_gradients
 from astarpo.model.learning_rate import set_learning_rate
 from astarpo.model.log_probs import Batch, Entropy, token_log_probs
 from astarpo.model.lora import MARK, adapters_off
 from astarpo.model.policy import Policy
-from astarpo.model.precision import autocast
 from astarpo.model.shared_prefix import can_share
 from astarpo.model.world import World
 from astarpo.objectives import METHODS, normaliser_of
 from astarpo.objectives.method import Loss
 from astarpo.training import model_setup
 from astarpo.training.clipping import norm_factor
-from astarpo.training.compilation import CompiledModel
+from astarpo.training.compilation import called
 from astarpo.training.critic import Critic
 from astarpo.training.lagged_policy import LaggedWeights
 from astarpo.training.microbatches import MicroBatch, micro_batches
@@ -42,7 +40,7 @@ class TorchEngine:
     If the method needs them, it also holds a critic and the weights of the last synchronisation.
 
     Args:
-        policy: trained in place; its weights are the fp32 master weights.
+        policy: trained in place; in fp32, from which it makes copies for a run in bfloat16, see `MasterWeights`.
         reference: never changed; with LoRA the policy itself, with its adapters switched off.
         settings: of the run.
         micro_batch: maximum sequences per pass.
@@ -51,6 +49,7 @@ class TorchEngine:
     """
 
     world = World()
+    makes_masters = True  # of a run in bfloat16
 
     def __init__(
         self,
@@ -64,24 +63,24 @@ class TorchEngine:
         self.policy, self.reference = policy, reference
         self.settings, self.limits = settings, (micro_batch, micro_batch_tokens)
         model_setup.switch_off_dropout(policy.model)
-        reference.model.eval()
-        if settings.lora is None:  # with LoRA, both are the same model
-            reference.model.requires_grad_(False)
+        model_setup.freeze(reference.model, policy.model)
+        method, base = METHODS[settings.method], critic_base or reference.model
+        in_bfloat16 = settings.precision == "bfloat16" and self.makes_masters
+        # The critic first: it has fp32 masters, too.
+        self.critic = Critic(base, settings, critic_base is None, in_bfloat16) if method.needs_critic else None
+        self.masters = model_setup.compute_in_bfloat16(policy.model, reference.model) if in_bfloat16 else None
         self.head_of = model_setup.heads(policy.model, reference.model, settings.log_prob_chunk_tokens)
-        trained = [weight for weight in policy.model.parameters() if weight.requires_grad]
-        self.called: dict[str, CausalLM] = {"policy": policy.model, "reference": reference.model}
-        if settings.compile_model:
-            self.called = {"policy": CompiledModel(policy.model), "reference": CompiledModel(reference.model)}
+        self.trained = [weight for weight in (self.masters or policy.model).parameters() if weight.requires_grad]
+        self.called = called(policy.model, reference.model, settings.compile_model)
+        self.finite = FiniteLogProbs()  # of the passes since the last check
         # Both or neither: otherwise equal weights would give log-probabilities that differ by rounding.
         self.share_prefix = all(map(can_share, self.called.values()))
-        self.optimizer: torch.optim.Optimizer = adamw(trained, settings.lr, settings, policy.model.device)
-        method = METHODS[settings.method]
+        self.optimizer: torch.optim.Optimizer = adamw(self.trained, settings.lr, settings, policy.model.device)
         self.unit = normaliser_of(settings.method, settings.hyperparameters)
         self.norm_factor = norm_factor(settings)
-        base = critic_base or reference.model
-        self.critic = Critic(base, settings, copied=critic_base is None) if method.needs_critic else None
-        if self.critic is not None and policy.model.is_gradient_checkpointing:
-            model_setup.recompute_activations(self.critic.module.body)
+        if self.critic is not None:
+            self.critic.module.cached = self.share_prefix
+            model_setup.recompute_alike(self.critic.module.body, policy.model)
         self.lagged = LaggedWeights(policy.model) if method.anchor == "lagged" else None
 
     def micro_batches(
@@ -116,11 +115,12 @@ class TorchEngine:
             weights = self.sampling_weights()
         elif which == "reference" and self.settings.lora is not None:
             weights = adapters_off(self.reference.model)
-        with weights, torch.no_grad(), self.autocast():
+        with weights, torch.no_grad():
             for micro_batch, counts in self._share(micro_batches):
                 scored_BT, _ = self._score(which, micro_batch.batch)
                 if counts:
                     log_probs_BT[micro_batch.rows_B, : scored_BT.shape[1]] = scored_BT
+        self.finite.check()
         return self.world.sum_into(log_probs_BT)
 
     def _share(self, micro_batches: Sequence[MicroBatch]) -> list[tuple[MicroBatch, bool]]:
@@ -140,11 +140,12 @@ class TorchEngine:
         name = which if which in self.called else "policy"  # which then has the lagged weights
         model, head, temperature = self.called[name], self.head_of.get(name), self.settings.sampling.temperature
         chunk_tokens = self.settings.log_prob_chunk_tokens or 0
-        return token_log_probs(model, batch, temperature, entropy, head, chunk_tokens, small_logits, self.share_prefix)
+        how = temperature, entropy, head, chunk_tokens, small_logits, self.share_prefix, self.finite
+        return token_log_probs(model, batch, *how)
 
     def score_policy(self, batch: Batch, entropy: Entropy = "none") -> tuple[Tensor, Tensor | None]:
         """Compute the policy's log-probabilities of a batch with gradient, and on request entropies."""
-        with self.autocast(), model_setup.recomputing(self.policy.model):
+        with model_setup.recomputing(self.policy.model):
             return self._score("policy", batch, entropy)
 
     def values(self, micro_batches: Sequence[MicroBatch], count: int, width: int) -> Tensor | None:
@@ -152,7 +153,7 @@ class TorchEngine:
         if self.critic is None:
             return None
         values_BT = torch.zeros((count, width), device=self.policy.model.device)
-        with torch.no_grad(), self.autocast():
+        with torch.no_grad():
             for micro_batch, counts in self._share(micro_batches):
                 critic_BT = self.critic.values(micro_batch.batch)
                 if counts:
@@ -259,21 +260,19 @@ class TorchEngine:
     def _values_with_gradient(self, batch: Batch) -> dict[str, Tensor]:
         if self.critic is None:
             return {}
-        with self.autocast(), model_setup.recomputing(self.critic.module):
+        with model_setup.recomputing(self.critic.module):
             return {"values_BT": self.critic.values(batch)}
 
     def _step(self) -> float:
-        norm = clip_gradients(self.policy.model.parameters(), self.settings.max_grad_norm * self.norm_factor)
+        norm = clip_gradients(self.trained, self.settings.max_grad_norm * self.norm_factor, self.finite)
         self.optimizer.step()
+        if self.masters is not None:
+            self.masters.refresh()
         return norm / self.norm_factor
-
-    def autocast(self) -> AbstractContextManager[None]:
-        """Return a context with the precision of forward passes, the same for policy and reference."""
-        return autocast(self.policy.model.device.type, self.settings.precision)
 
     def full_weights(self) -> dict[str, Tensor]:
         """Return the whole fp32 weights by name, with LoRA the adapters'; spread ones in the first process only."""
-        named = self.policy.model.state_dict().items()
+        named = (self.masters or self.policy.model).state_dict().items()
         return {name: weight for name, weight in named if self.settings.lora is None or MARK in name}
 
     def save_shards(self, folder: Path) -> None:
@@ -291,7 +290,7 @@ class TorchEngine:
 
     def load_state(self, state: EngineState) -> None:
         """Restore the state from a checkpoint; the reference stays as loaded."""
-        self.policy.model.load_state_dict(state["model"], strict=self.settings.lora is None)
+        (self.masters or self.policy.model).load_state_dict(state["model"], strict=self.settings.lora is None)
         self.optimizer.load_state_dict(state["optimizer"])
         if self.critic is not None:
             self.critic.load_state(state["critic"])

@@ -193,7 +193,7 @@ class Trainer:
 
     def _draw(self, prompts: Sequence[TrainingPrompt], step: int, grading: GradingAhead, clock: PhaseClock) -> Ungraded:
         sampling, size = self.settings.sampling, self.settings.responses_per_prompt
-        with self.engine.sampling_weights(), self.engine.autocast():
+        with self.engine.sampling_weights():
             if self.method.anchor == "lagged":
                 self.sampler.weights_changed()
             own = self.world.share(prompts)

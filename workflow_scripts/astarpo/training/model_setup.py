@@ -10,6 +10,7 @@ from transformers import PreTrainedModel
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from astarpo.model.chunked_log_probs import Head, find_head
+from astarpo.model.precision import MasterWeights, to_bfloat16
 
 
 def heads(policy: PreTrainedModel, reference: PreTrainedModel, chunk_tokens: int | None) -> dict[str, Head]:
@@ -31,12 +32,36 @@ def heads(policy: PreTrainedModel, reference: PreTrainedModel, chunk_tokens: int
     return heads_by_name
 
 
+def compute_in_bfloat16(policy: PreTrainedModel, reference: PreTrainedModel) -> MasterWeights:
+    """Give both models bf16 weights in place of fp32 ones, and return the policy's fp32 masters.
+
+    Args:
+        policy, reference: with equal weights; with LoRA the same model.
+    """
+    if reference is not policy:  # first, so that less memory is needed
+        to_bfloat16(reference)
+    return MasterWeights(policy)
+
+
 def switch_off_dropout(model: torch.nn.Module) -> None:
     """Switch off dropout, with which the trained policy would differ from the one that sampled."""
     for module in model.modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.0
     model.eval()  # attention dropout comes from the config, and applies only in training mode
+
+
+def freeze(reference: PreTrainedModel, policy: PreTrainedModel) -> None:
+    """Prepare a reference for passes without gradient; with LoRA it is the policy, whose adapters are trained."""
+    reference.eval()
+    if reference is not policy:
+        reference.requires_grad_(False)
+
+
+def recompute_alike(body: PreTrainedModel, policy: PreTrainedModel) -> None:
+    """Recompute a critic's activations if the policy's are."""
+    if policy.is_gradient_checkpointing:
+        recompute_activations(body)
 
 
 def recompute_activations(model: PreTrainedModel) -> None:

@@ -36,8 +36,7 @@ def first_gaps(
     Raises:
         InputError: they are above `max_sampler_gap`.
     """
-    with engine.autocast():
-        drawn = sampler.sample(requests, settings.sampling)
+    drawn = sampler.sample(requests, settings.sampling)
     responses = [one.token_ids for one in drawn]
     prompts = [one.prompt_token_ids for one in requests]
     micro_batches = engine.micro_batches(prompts, responses, range(len(requests)))

@@ -58,7 +58,7 @@ class Validation:
         world = self.engine.world
         # Rollouts may come from a lagged policy, but validation uses the newest one.
         sampler.weights_changed()
-        with clock.phase("validate"), self.engine.autocast():
+        with clock.phase("validate"):
             with GradingAhead(self.grader) as grading:
                 asked = world.share(self.prompts)
                 ungraded = draw_responses(sampler, asked, 1, self.settings.sampling, grading, (self.seed, "validate"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -48,6 +47,8 @@ class DeepSpeedEngine(TorchEngine):
         critic_base: see `TorchEngine`; sharded with ZeRO 3.
     """
 
+    makes_masters = False
+
     def __init__(
         self,
         policy: Policy,
@@ -62,6 +63,8 @@ class DeepSpeedEngine(TorchEngine):
         super().__init__(policy, reference, settings, *limits, critic_base)
         self.world, self.stage, self.whole = world, machine.zero_stage, whole
         self.share_prefix = False  # the policy's passes go through DeepSpeed, which knows nothing of it
+        if self.critic is not None:
+            self.critic.module.cached = False
         self.in_bfloat16 = settings.precision == "bfloat16"
         model: torch.nn.Module = policy.model
         self.reference_engine: deepspeed.DeepSpeedEngine | None = None
@@ -102,10 +105,6 @@ class DeepSpeedEngine(TorchEngine):
         # Chunk like the policy's, so that equal weights give equal log-probabilities.
         return super()._score(which, batch, entropy, small_logits=0)
 
-    def autocast(self) -> AbstractContextManager[None]:
-        """Return an empty context: for bfloat16 the weights are already bfloat16."""
-        return nullcontext()
-
     def _clear_gradients(self) -> None:
         """Do nothing: DeepSpeed clears gradients after each step."""
 
@@ -131,6 +130,7 @@ class DeepSpeedEngine(TorchEngine):
             self.critic.backward()
 
     def _step(self) -> float:
+        self.finite.check()
         norm = optimizer.step(self.engine)
         self._refresh_whole()
         return norm / self.norm_factor
