@@ -6,6 +6,9 @@ from itertools import pairwise
 
 import pytest
 import torch
+import training_case as case
+from hypothesis import given
+from hypothesis import strategies as st
 from test_shared_prefix import architecture  # noqa: F401 (a fixture)
 from transformers import AutoConfig, AutoModelForCausalLM, LlamaConfig, Qwen3Config
 
@@ -13,7 +16,10 @@ from astarpo.model import packing
 from astarpo.model.chunked_log_probs import find_head
 from astarpo.model.log_probs import collate, token_log_probs
 from astarpo.model.packing import pack, why_not
+from astarpo.training.balance import balanced_cut
 from astarpo.training.critic_model import ValueModel
+from astarpo.training.microbatches import cut, micro_batches
+from astarpo.training.model_setup import packs
 
 END = [1]
 SHOTS = [(7 * i) % 50 + 3 for i in range(40)]
@@ -181,3 +187,86 @@ def test_other_passes_attend_as_before(tiny_policy):
     scores(tiny_policy.model, ROWS["one row"], True)
     assert packing.AttentionInterface()["sdpa"] is packing.attend
     assert torch.equal(tiny_policy.model(ids).logits, expected)
+
+
+RUNS = {
+    "a_star_po": ("a_star_po", {"beta2": 0.1}, 1),
+    "grpo": ("grpo", {"clip": 0.2, "clip_high": 0.28, "kl_coefficient": 0.1, "scale_by_std": True,
+                      "std_epsilon": 1e-6, "average": "tokens"}, 4),
+    "ppo": ("ppo", {"critic_lr": 1e-3, "clip": 0.2, "value_clip": 0.5, "gamma": 1.0, "gae_lambda": 0.95,
+                    "kl_coefficient": 0.1}, 1),
+}  # fmt: skip
+
+
+def trained(folder, scratch, name, packing, **machine):
+    """Metrics of each of three steps, the weights after them, and the micro-batches of the last."""
+    method, hyperparameters, responses = RUNS[name]
+    how = {"method": method, "hyperparameters": hyperparameters, "responses_per_prompt": responses, "steps": 3}
+    how |= {"prompts_per_batch": 16 // responses, "updates_per_rollout": 2, "adam_eps": 1e-4}
+    made = case.trainer(folder, machine=case.MACHINE.changed(packing=packing, micro_batch=4, **machine), **how)
+    cuts, cut = [], made.engine.micro_batches
+    made.engine.micro_batches = lambda *some: cuts.append(cut(*some)) or cuts[-1]
+    scratch.mkdir()
+    return made.run(scratch).metrics, case.weights(made), cuts[-1]
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_a_packed_training_is_the_padded_one(tiny_folder, tmp_path, name):
+    """Reference, old policy, update and critic read packed rows; what they draw and learn stays the same."""
+    metrics, weights, cuts = trained(tiny_folder, tmp_path / "a", name, True)
+    expected, expected_weights, padded = trained(tiny_folder, tmp_path / "b", name, False)
+    assert any(one.batch.packed is not None for one in cuts) and not any(one.batch.packed for one in padded)
+    assert [one.rows for one in cuts] == [one.rows for one in padded]
+    for row, wanted in zip(metrics, expected, strict=True):
+        known = {key: value for key, value in wanted.items() if value is not None}
+        assert {key: row[key] for key in known} == pytest.approx(known, abs=1e-5, rel=1e-4)
+    assert torch.allclose(weights, expected_weights, atol=1e-5)
+
+
+def test_auto_pads_with_sdpa_to_the_last_bit(tiny_folder, tmp_path):
+    _, weights, cuts = trained(tiny_folder, tmp_path / "a", "a_star_po", "auto")
+    _, expected, _ = trained(tiny_folder, tmp_path / "b", "a_star_po", False)
+    assert torch.equal(weights, expected) and not any(one.batch.packed for one in cuts)
+
+
+def test_what_cannot_be_packed_is_padded_with_a_word(tiny_policy, capsys, monkeypatch):
+    models = [tiny_policy.model] * 2
+    eager = AutoModelForCausalLM.from_config(Qwen3Config(**TINY), attn_implementation="eager")
+    assert packs(True, models) and not packs("auto", models) and not packs(False, models)
+    assert not packs("auto", [tiny_policy.model, eager]) and capsys.readouterr().out == ""
+    assert not packs(True, [tiny_policy.model, eager])
+    assert capsys.readouterr().out == (
+        "rows are padded, although machine.packing is true: attention: eager computes rows of one length only; "
+        "sdpa and flash_attention_2 can\n"
+    )
+    monkeypatch.setattr(tiny_policy.model.config, "_attn_implementation_internal", "flash_attention_2")
+    assert packs("auto", models) and packs(True, models) and not packs(False, models)
+
+
+def test_rows_of_one_length_are_read_as_they_are():
+    made = micro_batches([[5], [6, 7], [8]], [[9], [10], [11]], range(3), None, (2, None), END, "cpu", packed=True)
+    assert [(one.rows, one.batch.packed is None) for one in made] == [([0, 2], True), ([1], True)]
+
+
+def test_the_padding_of_packed_rows_costs_nothing():
+    lengths = [4, 4, 5, 5, 9]
+    assert cut(range(5), lengths, 9, 18, range(5), packed=True) == [[0, 1, 2, 3], [4]]
+    assert cut(range(5), lengths, 9, 27, range(5), packed=True) == [[0, 1, 2, 3, 4]]
+    assert cut(range(5), lengths, 2, 27, range(5), packed=True) == [[0, 1], [2, 3], [4]]
+    # A row, or a group, that is too long alone has a micro-batch of its own.
+    assert cut(range(5), lengths, 9, 8, range(5), packed=True) == [[0, 1], [2], [3], [4]]
+    assert cut(range(5), lengths, 9, 12, [0, 1, 0, 1, 2], packed=True) == [[0, 2], [1, 3], [4]]
+    # Two ranks: one round of 9 + 5 and 5 + 4 + 4 tokens, where padding would make 2 x 9 of the first.
+    assert balanced_cut(range(5), lengths, 9, 14, range(5), 2, packed=True) == [[4, 3], [2, 1, 0]]
+    assert balanced_cut(range(5), lengths, 2, 14, range(5), 4, packed=True) == [[4], [3], [2, 1], [0]]
+
+
+@given(st.lists(st.integers(1, 300), min_size=1, max_size=60), st.integers(1, 9), st.none() | st.integers(1, 900),
+       st.integers(1, 9))  # fmt: skip
+def test_any_packed_rows_are_cut_within_the_limits(lengths, size, tokens, ranks):
+    rows = range(len(lengths))
+    for found in (cut(rows, lengths, size, tokens, rows, True), balanced_cut(rows, lengths, size, tokens, rows, ranks,
+                                                                             True)):  # fmt: skip
+        assert sorted(row for one in found for row in one) == list(rows)
+        for one in found:
+            assert len(one) <= size and (len(one) == 1 or tokens is None or sum(lengths[row] for row in one) <= tokens)

@@ -112,6 +112,11 @@ def why_not(model: object) -> str | None:
     return None
 
 
+def has_kernels(model: object) -> bool:
+    """Whether a model's attention has kernels for rows of variable length; see `why_not` for the rest."""
+    return isinstance(model, PreTrainedModel) and model.config._attn_implementation == FLASH
+
+
 def attend(
     module: torch.nn.Module,
     query_BHSD: Tensor,
