@@ -24,7 +24,13 @@ class Machine(Section):
     nodes: Count = Field(1, description="nodes for one training, in a SLURM allocation; above 1 needs engine deepspeed")
     micro_batch: Count = Field(32, description="sequences in one forward and backward pass")
     micro_batch_tokens: Count | None = Field(
-        None, description="most tokens in one pass, including padding; null: no limit"
+        None, description="most tokens in one pass, including padding unless rows are packed; null: no limit"
+    )
+    packing: bool | Literal["auto"] = Field(
+        "auto",
+        description="lay the rows of a pass end to end instead of padding them; auto: with `attention: "
+        "flash_attention_2`. Where a model cannot be read so, with eager attention, windows or compiled passes, rows "
+        "are padded, and true says why",
     )
     activation_checkpointing: bool = Field(
         False, description="recompute activations in the backward pass instead of keeping them"

@@ -9,7 +9,7 @@ from transformers import AutoModelForCausalLM, PreTrainedConfig
 
 from astarpo.common.errors import InputError
 
-SDPA = "sdpa"
+SDPA, FLASH = "sdpa", "flash_attention_2"
 
 
 def check_attention(model: str, config: PreTrainedConfig, attention: str, trust_remote_code: bool = False) -> None:

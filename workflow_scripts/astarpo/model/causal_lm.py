@@ -34,6 +34,8 @@ class CausalLM(Protocol):
         """The model without its head."""
         ...
 
-    def __call__(self, *, input_ids: Tensor, use_cache: bool, logits_to_keep: int = 0, **more: object) -> Logits:
-        """Compute the logits of the last ``logits_to_keep`` positions, or of all if 0."""
+    def __call__(
+        self, *, input_ids: Tensor, use_cache: bool, logits_to_keep: int | Tensor = 0, **more: object
+    ) -> Logits:
+        """Compute the logits of the last ``logits_to_keep`` positions, of all if 0, or of those with these indices."""
         ...

@@ -13,9 +13,10 @@ from transformers import PreTrainedModel
 from astarpo.model.causal_lm import CausalLM
 from astarpo.model.chunked_log_probs import SMALL_LOGITS, Chunking, Head
 from astarpo.model.finite import FiniteLogProbs
+from astarpo.model.packing import PackedRows, pack
 from astarpo.model.passing_cache import passing_cache
 from astarpo.model.shared_prefix import read_prefix, shared_length
-from astarpo.model.shared_prompts import can_share_prompts, find_contexts, read_contexts
+from astarpo.model.shared_prompts import Contexts, can_share_prompts, find_contexts, read_contexts
 
 Entropy = Literal["none", "detached", "with_gradient"]
 
@@ -34,6 +35,7 @@ class Batch:
         rows_N, columns_N: of the response tokens, ``mask_BT.nonzero()``.
         on_host: ids, mask and positions in CPU memory. What depends on their values is decided there, because the host
             would have to wait for a GPU to read them.
+        packed: the same rows laid end to end, if they are to be read so; None: as they are padded.
     """
 
     input_ids_BS: Tensor
@@ -43,6 +45,7 @@ class Batch:
     rows_N: Tensor
     columns_N: Tensor
     on_host: tuple[Tensor, Tensor, Tensor] = field(kw_only=True)
+    packed: PackedRows | None = field(default=None, kw_only=True)
 
 
 def response_length(token_ids: Sequence[int], end_token_ids: Sequence[int]) -> int:
@@ -61,6 +64,7 @@ def collate(
     responses: Sequence[Sequence[int]],
     end_token_ids: Sequence[int],
     device: torch.device | str = "cpu",
+    packed: bool = False,
 ) -> Batch:
     """Lay prompts and responses out as one right-padded batch.
 
@@ -69,6 +73,7 @@ def collate(
         responses: B lists of token ids; tokens after the first end token are dropped.
         end_token_ids: ids that end a response, see `model.end_tokens`.
         device: of the tensors.
+        packed: whether to lay the rows end to end besides, for a model whose rows can be packed.
     """
     lengths = [response_length(response, end_token_ids) for response in responses]
     width = max(len(prompt) + length for prompt, length in zip(prompts, lengths, strict=True))
@@ -87,7 +92,11 @@ def collate(
         mask_BT[row, :length] = True
     rows_N, columns_N = mask_BT.nonzero(as_tuple=True)
     sent = [one.to(device) for one in (input_ids_BS, labels_BT, mask_BT, positions_BT, rows_N, columns_N)]
-    return Batch(*sent, on_host=(input_ids_BS, mask_BT, positions_BT))
+    laid = None
+    if packed:
+        whole = [len(prompt) + length for prompt, length in zip(prompts, lengths, strict=True)]
+        laid = pack(input_ids_BS, whole, positions_BT[rows_N, columns_N], rows_N).to(device)
+    return Batch(*sent, on_host=(input_ids_BS, mask_BT, positions_BT), packed=laid)
 
 
 def token_log_probs(
@@ -123,7 +132,7 @@ def token_log_probs(
     """
     rest = _Rest.of(model, batch, share_prefix)
     limit = SMALL_LOGITS if small_logits is None else small_logits
-    if head is not None and len(batch.input_ids_BS) * rest.kept * head.vocabulary > limit:
+    if head is not None and rest.logits * head.vocabulary > limit:
         log_probs_N, entropy_N = _in_chunks(model, batch, rest, head, Chunking(temperature, chunk_tokens, entropy))
     else:
         log_probs_N, entropy_N = _at_once(model, batch, rest, temperature, entropy)
@@ -137,17 +146,18 @@ def token_log_probs(
 
 @dataclass(frozen=True)
 class _Rest:
-    """The part of a batch after what its rows share.
+    """What a model reads of a batch: the part after what its rows share, or its rows laid end to end.
 
     Attributes:
         inputs: what the model is called with.
-        places_N: index in the rest of the token that predicts each response token.
-        kept: number of the last positions that predict response tokens.
+        rows_N, places_N: index in them of the token that predicts each response token.
+        kept: the positions whose logits are computed: so many of the last ones, or those of these indices.
     """
 
     inputs: dict[str, Any]
+    rows_N: Tensor
     places_N: Tensor
-    kept: int
+    kept: int | Tensor
 
     @classmethod
     def of(cls, model: CausalLM, batch: Batch, share: bool) -> _Rest:
@@ -156,11 +166,13 @@ class _Rest:
         known_BS, mask_BT, positions_BT = batch.on_host
         first = int(positions_BT[mask_BT].min()) if len(rows_N) else 0
         start = shared_length(known_BS, first) if share else 0
-        places_N, unused = batch.positions_BT[rows_N, batch.columns_N] - start, first - start
-        inputs: dict[str, Any] = {"input_ids": ids_BS[:, start:], "use_cache": bool(start)}
         contexts = None
         if share and can_share_prompts(cast(PreTrainedModel, model)):
             contexts = find_contexts(known_BS, positions_BT[:, 0], mask_BT, start)
+        if batch.packed is not None and batch.packed.tokens <= _tokens_read(known_BS, start, contexts):
+            return cls.packed(cast(PreTrainedModel, model), batch.packed)
+        places_N, unused = batch.positions_BT[rows_N, batch.columns_N] - start, first - start
+        inputs: dict[str, Any] = {"input_ids": ids_BS[:, start:], "use_cache": bool(start)}
         if contexts is not None:
             contexts = contexts.to(ids_BS.device)
             # A row's rest begins with the token that predicts its first response token.
@@ -170,24 +182,52 @@ class _Rest:
             inputs["past_key_values"] = read_prefix(cast(PreTrainedModel, model), ids_BS[0, :start], len(ids_BS))
         elif share:
             inputs["past_key_values"] = passing_cache(cast(PreTrainedModel, model))
-        return cls(inputs, places_N, inputs["input_ids"].shape[1] - unused)
+        return cls(inputs, rows_N, places_N, inputs["input_ids"].shape[1] - unused)
+
+    @classmethod
+    def packed(cls, model: PreTrainedModel, rows: PackedRows) -> _Rest:
+        """Read all of the rows, laid end to end."""
+        inputs = rows.inputs(model.config._attn_implementation)
+        return cls(inputs, torch.zeros_like(rows.places_N), rows.places_N, rows.places_N)
+
+    @property
+    def logits(self) -> int:
+        """Number of positions whose logits are computed."""
+        if isinstance(self.kept, Tensor):
+            return len(self.kept)
+        return len(self.inputs["input_ids"]) * self.kept
+
+    @property
+    def columns_N(self) -> Tensor:
+        """Index in the computed logits of those for each response token."""
+        if isinstance(self.kept, Tensor):
+            return torch.arange(len(self.kept), device=self.kept.device)
+        return self.places_N - (self.inputs["input_ids"].shape[1] - self.kept)
+
+
+def _tokens_read(input_ids_BS: Tensor, start: int, contexts: Contexts | None) -> int:
+    """Count the tokens that padded rows read, with the padding, after what they share has been read once."""
+    rows, width = input_ids_BS.shape
+    if contexts is None:
+        return start + rows * (width - start)
+    distinct, longest = contexts.ids_UP.shape
+    return start + distinct * (longest - start) + rows * contexts.rest
 
 
 def _in_chunks(model: CausalLM, batch: Batch, rest: _Rest, head: Head, how: Chunking) -> tuple[Tensor, Tensor]:
     """Pass only the hidden states that predict a response token through the head."""
     hidden_BSH = model.base_model(**rest.inputs).last_hidden_state
-    rows, columns = batch.rows_N, batch.columns_N
-    return head.log_probs(hidden_BSH[rows, rest.places_N], batch.labels_BT[rows, columns], how)
+    labels_N = batch.labels_BT[batch.rows_N, batch.columns_N]
+    return head.log_probs(hidden_BSH[rest.rows_N, rest.places_N], labels_N, how)
 
 
 def _at_once(model: CausalLM, batch: Batch, rest: _Rest, temperature: float, entropy: str) -> tuple[Tensor, Tensor]:
     """Use the logits of the last positions alone; without entropy, the second item is unused."""
     logits_BKV = model(**rest.inputs, logits_to_keep=rest.kept).logits
-    rows, columns = batch.rows_N, batch.columns_N
-    unused = rest.inputs["input_ids"].shape[1] - rest.kept
-    logits_NV = logits_BKV[rows, rest.places_N - unused].float() / temperature
+    logits_NV = logits_BKV[rest.rows_N, rest.columns_N].float() / temperature
     all_log_probs_NV = logits_NV.log_softmax(-1)
-    log_probs_N = all_log_probs_NV.gather(-1, batch.labels_BT[rows, columns][:, None])[:, 0]
+    labels_N = batch.labels_BT[batch.rows_N, batch.columns_N]
+    log_probs_N = all_log_probs_NV.gather(-1, labels_N[:, None])[:, 0]
     if entropy == "none":
         return log_probs_N, log_probs_N
     source_NV = all_log_probs_NV if entropy == "with_gradient" else all_log_probs_NV.detach()

@@ -52,12 +52,20 @@ def shared_length(input_ids_BS: Tensor, limit: int) -> int:
 def can_share(model: object) -> bool:
     """Whether a model reads the rest of a batch as it would read the whole.
 
-    It must be a plain transformers model of an architecture in `EXACT` that caches just keys and values of all tokens,
-    with rotary frequencies that do not depend on the length. It must not recompute activations, which transformers
-    refuses to combine with a cache.
+    It must be a plain transformers model for which `sees_all_before` holds. It must not recompute activations, which
+    transformers refuses to combine with a cache.
     """
     if not isinstance(model, PreTrainedModel) or model.is_gradient_checkpointing:
         return False
+    return sees_all_before(model)
+
+
+def sees_all_before(model: PreTrainedModel) -> bool:
+    """Whether what a token sees depends on its row's tokens up to it alone, and on their positions.
+
+    The architecture must be in `EXACT`, cache just keys and values of all tokens, and have rotary frequencies that do
+    not depend on the length.
+    """
     if not getattr(model, "_supports_default_dynamic_cache", lambda: False)():
         return False
     config = model.config.get_text_config(decoder=True)

@@ -22,10 +22,12 @@ class Unit:
     Attributes:
         rows: their numbers in the rollout.
         longest: tokens of the longest of them.
+        tokens: of all of them, without padding.
     """
 
     rows: list[int]
     longest: int
+    tokens: int
 
 
 def units_by_length(rows: Sequence[int], lengths: Sequence[int], groups: Sequence[int]) -> list[Unit]:
@@ -38,7 +40,10 @@ def units_by_length(rows: Sequence[int], lengths: Sequence[int], groups: Sequenc
     members: dict[int, list[int]] = defaultdict(list)
     for row in rows:
         members[groups[row]].append(row)
-    units = [Unit(together, max(lengths[row] for row in together)) for together in members.values()]
+    units = [
+        Unit(together, max(lengths[row] for row in together), sum(lengths[row] for row in together))
+        for together in members.values()
+    ]
     return sorted(units, key=lambda unit: (unit.longest, unit.rows[0]))
 
 
@@ -49,19 +54,20 @@ def balanced_cut(
     tokens: int | None,
     groups: Sequence[int],
     ranks: int,
+    packed: bool = False,
 ) -> list[list[int]]:
     """Cut rows into rounds of one micro-batch for each rank, so that ranks wait little for each other.
 
     Ranks are in step where they exchange gradients or weights in each pass. A round then takes as long as its largest
     micro-batch, and the cut is one that minimises the sum over rounds of
 
-        max over the round of (rows x longest row) + PASS_TOKENS
+        max over the round of (rows x longest row, or, packed, the sum of rows) + PASS_TOKENS
 
     among rounds of neighbours in length. Each round is filled up to a cap in tokens; a few caps are tried for each,
     and the best sequence of rounds follows by dynamic programming.
 
     Args:
-        rows, lengths, size, tokens, groups: as for `microbatches.cut`.
+        rows, lengths, size, tokens, groups, packed: as for `microbatches.cut`.
         ranks: that make a pass at a time, >= 1.
 
     Returns:
@@ -70,7 +76,7 @@ def balanced_cut(
         incomplete.
     """
     units = units_by_length(rows, lengths, groups)[::-1]
-    rounds = _Rounds(units, size, sys.maxsize if tokens is None else tokens, ranks)
+    rounds = (_PackedRounds if packed else _Rounds)(units, size, sys.maxsize if tokens is None else tokens, ranks)
     return [
         [row for unit in units[start:end] for row in unit.rows]
         for first, ends in rounds.best()
@@ -110,7 +116,7 @@ class _Rounds:
             so_far = reached[start][0]
             for cap in self._caps(start):
                 ends = self._round(start, cap)
-                slowest = max(map(self._padded, [start, *ends], ends))
+                slowest = max(map(self._tokens, [start, *ends], ends))
                 missing = so_far.missing + self.ranks - len(ends)
                 cost = _Cost(missing, so_far.tokens + slowest + PASS_TOKENS)
                 if ends[-1] not in reached or cost < reached[ends[-1]][0]:
@@ -122,7 +128,7 @@ class _Rounds:
             end = start
         return rounds[::-1]
 
-    def _padded(self, start: int, end: int) -> int:
+    def _tokens(self, start: int, end: int) -> int:
         """Return the tokens of a micro-batch, including padding."""
         return (self.rows_before[end] - self.rows_before[start]) * self.units[start].longest
 
@@ -131,7 +137,7 @@ class _Rounds:
 
         The last is the least with which the round takes all units that are left, if it can.
         """
-        least = self._padded(start, start + 1)
+        least = self._tokens(start, start + 1)
         most = min(self.tokens, self.size * self.units[start].longest)
         caps = range(least, max(least, most) + 1)
         yield from caps[:: -max(1, len(caps) // CAPS)]
@@ -163,3 +169,19 @@ class _Rounds:
         """Return the end of the largest micro-batch from a unit on."""
         rows = min(self.size, min(cap, self.tokens) // self.units[start].longest)
         return max(start + 1, bisect_right(self.rows_before, self.rows_before[start] + rows) - 1)
+
+
+class _PackedRounds(_Rounds):
+    """Rounds of micro-batches whose rows are laid end to end, without padding."""
+
+    def __init__(self, units: Sequence[Unit], size: int, tokens: int, ranks: int) -> None:
+        super().__init__(units, size, tokens, ranks)
+        self.tokens_before = [0, *accumulate(unit.tokens for unit in units)]
+
+    def _tokens(self, start: int, end: int) -> int:
+        return self.tokens_before[end] - self.tokens_before[start]
+
+    def _end(self, start: int, cap: int) -> int:
+        full = bisect_right(self.rows_before, self.rows_before[start] + self.size) - 1
+        filled = bisect_right(self.tokens_before, self.tokens_before[start] + min(cap, self.tokens)) - 1
+        return max(start + 1, min(full, filled))

@@ -33,9 +33,16 @@ class ValueModel(torch.nn.Module):
 
     def forward(self, batch: Batch) -> Tensor:
         """See `critic.Critic.values`."""
-        cache = passing_cache(self.body) if self.cached else None
-        states_BSH = self.body(input_ids=batch.input_ids_BS, past_key_values=cache, use_cache=False).last_hidden_state
-        positions_N = batch.positions_BT[batch.rows_N, batch.columns_N]
-        values_N = self.head(states_BSH[batch.rows_N, positions_N])[:, 0]
+        if batch.packed is None:
+            cache = passing_cache(self.body) if self.cached else None
+            states_BSH = self.body(
+                input_ids=batch.input_ids_BS, past_key_values=cache, use_cache=False
+            ).last_hidden_state
+            positions_N = batch.positions_BT[batch.rows_N, batch.columns_N]
+            states_NH = states_BSH[batch.rows_N, positions_N]
+        else:
+            inputs = batch.packed.inputs(self.body.config._attn_implementation)
+            states_NH = self.body(**inputs).last_hidden_state[0, batch.packed.places_N]
+        values_N = self.head(states_NH)[:, 0]
         zeros_BT = torch.zeros(batch.mask_BT.shape, device=values_N.device)
         return zeros_BT.masked_scatter(batch.mask_BT, values_N.float())

@@ -43,9 +43,9 @@ class TorchEngine:
         policy: trained in place; in fp32, from which it makes copies for a run in bfloat16, see `MasterWeights`.
         reference: never changed; with LoRA the policy itself, with its adapters switched off.
         settings: of the run.
-        micro_batch: maximum sequences per pass.
-        micro_batch_tokens: maximum tokens per pass, including padding; None: no limit.
+        micro_batch, micro_batch_tokens: maximum sequences and tokens per pass; see `microbatches.cut`.
         critic_base: for a critic, a model of its own to make it from; None: a copy of the reference.
+        packing: whether rows are laid end to end; see `model_setup.packs`.
     """
 
     world = World()
@@ -59,6 +59,7 @@ class TorchEngine:
         micro_batch: int,
         micro_batch_tokens: int | None = None,
         critic_base: PreTrainedModel | None = None,
+        packing: bool | Literal["auto"] = False,
     ) -> None:
         self.policy, self.reference = policy, reference
         self.settings, self.limits = settings, (micro_batch, micro_batch_tokens)
@@ -75,6 +76,7 @@ class TorchEngine:
         self.finite = FiniteLogProbs()  # of the passes since the last check
         # Both or neither: otherwise equal weights would give log-probabilities that differ by rounding.
         self.share_prefix = all(map(can_share, self.called.values()))
+        self.packed = model_setup.packs(packing, list(self.called.values()))
         self.optimizer: torch.optim.Optimizer = adamw(self.trained, settings.lr, settings, policy.model.device)
         self.unit = normaliser_of(settings.method, settings.hyperparameters)
         self.norm_factor = norm_factor(settings)
@@ -94,8 +96,8 @@ class TorchEngine:
 
         Reference and policy use the same micro-batches, so that equal weights give bitwise equal log-probabilities.
         """
-        ends, device = self.policy.end_token_ids, self.policy.model.device
-        return micro_batches(prompts, responses, rows, groups, self.limits, ends, device, self.world.size)
+        ends, device, ranks = self.policy.end_token_ids, self.policy.model.device, self.world.size
+        return micro_batches(prompts, responses, rows, groups, self.limits, ends, device, ranks, self.packed)
 
     def log_probs(self, which: Which, micro_batches: Sequence[MicroBatch], count: int, width: int) -> Tensor:
         """Compute the log-probabilities of all rows, without gradient.
@@ -235,8 +237,7 @@ class TorchEngine:
 
     def _accumulate(self, micro_batch: MicroBatch, counts: bool, rows: UpdateRows, sums: UpdateSums) -> None:
         """Add a micro-batch's contribution to gradient and sums; 0 if it does not count."""
-        batch, settings = micro_batch.batch, self.settings
-        mask_BT = batch.mask_BT
+        batch, mask_BT, settings = micro_batch.batch, micro_batch.batch.mask_BT, self.settings
         log_probs_BT, entropy_BT = self.score_policy(
             batch, "with_gradient" if settings.entropy_coefficient else "detached"
         )

@@ -230,4 +230,4 @@ def make_engine(
     if machine.activation_checkpointing:
         recompute_activations(policy.model)
     budget = machine.micro_batch, machine.micro_batch_tokens
-    return TorchEngine(policy, reference, settings, *budget), policy
+    return TorchEngine(policy, reference, settings, *budget, packing=machine.packing), policy

@@ -14,7 +14,7 @@ from astarpo.training.balance import balanced_cut, units_by_length
 
 @dataclass(frozen=True)
 class MicroBatch:
-    """Rows of a rollout of similar length, padded to the longest of them.
+    """Rows of a rollout of similar length, padded to the longest of them, and laid end to end where that is read.
 
     Attributes:
         rows: their numbers in the rollout.
@@ -40,6 +40,7 @@ def micro_batches(
     end_token_ids: Sequence[int],
     device: torch.device,
     ranks: int = 1,
+    packed: bool = False,
 ) -> list[MicroBatch]:
     """Cut rows into micro-batches of similar length, each padded to its longest row.
 
@@ -52,18 +53,23 @@ def micro_batches(
         end_token_ids: see `log_probs.collate`.
         device: of the batches.
         ranks: that share the micro-batches; for several they are cut by `balanced_cut`.
+        packed: whether rows of unequal length are laid end to end, so that padding counts for nothing.
     """
     lengths = [len(prompt) + len(response) for prompt, response in zip(prompts, responses, strict=True)]
     whole = range(len(prompts)) if groups is None else groups
-    cuts = cut(rows, lengths, *limits, whole) if ranks == 1 else balanced_cut(rows, lengths, *limits, whole, ranks)
-    return [
-        MicroBatch(
-            chosen,
-            collate([prompts[row] for row in chosen], [responses[row] for row in chosen], end_token_ids, device),
-            torch.tensor(chosen, device=device),
+    if ranks == 1:
+        cuts = cut(rows, lengths, *limits, whole, packed)
+    else:
+        cuts = balanced_cut(rows, lengths, *limits, whole, ranks, packed)
+
+    def made(chosen: list[int]) -> MicroBatch:
+        texts = [prompts[row] for row in chosen], [responses[row] for row in chosen]
+        unequal = len({lengths[row] for row in chosen}) > 1
+        return MicroBatch(
+            chosen, collate(*texts, end_token_ids, device, packed and unequal), torch.tensor(chosen, device=device)
         )
-        for chosen in cuts
-    ]
+
+    return [made(chosen) for chosen in cuts]
 
 
 def cut(
@@ -72,6 +78,7 @@ def cut(
     size: int,
     tokens: int | None,
     groups: Sequence[int],
+    packed: bool = False,
 ) -> list[list[int]]:
     """Cut rows into micro-batches by length, keeping groups whole; a group's length is that of its longest row.
 
@@ -79,16 +86,21 @@ def cut(
         rows: the rows of one optimizer step.
         lengths: tokens of prompt and response of every row of the rollout.
         size: maximum rows of a micro-batch.
-        tokens: maximum tokens of a micro-batch, including padding; None: no limit.
+        tokens: maximum tokens of a micro-batch, including padding unless ``packed``; None: no limit.
         groups: of every row; a micro-batch holds whole groups, at least one, even if that exceeds its limits.
+        packed: whether a micro-batch costs the sum of its rows, not their number times the longest.
     """
     micro_batches: list[list[int]] = []
+    total = 0
     for unit in units_by_length(rows, lengths, groups):
         count = len(micro_batches[-1]) + len(unit.rows) if micro_batches else 0
-        full = count > size or (tokens is not None and count * unit.longest > tokens)
+        cost = total + unit.tokens if packed else count * unit.longest
+        full = count > size or (tokens is not None and cost > tokens)
         if not micro_batches or full:
             micro_batches.append([])
+            total = 0
         micro_batches[-1] += unit.rows
+        total += unit.tokens
     return micro_batches
 
 

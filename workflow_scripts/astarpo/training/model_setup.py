@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Literal
 
 import torch
 from transformers import PreTrainedModel
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from astarpo.model.chunked_log_probs import Head, find_head
+from astarpo.model.packing import has_kernels, why_not
 from astarpo.model.precision import MasterWeights, to_bfloat16
 
 
@@ -41,6 +43,22 @@ def compute_in_bfloat16(policy: PreTrainedModel, reference: PreTrainedModel) -> 
     if reference is not policy:  # first, so that less memory is needed
         to_bfloat16(reference)
     return MasterWeights(policy)
+
+
+def packs(packing: bool | Literal["auto"], models: Sequence[object]) -> bool:
+    """Decide whether rows are laid end to end; both models read them alike, or neither.
+
+    Args:
+        packing: as in ``machine.packing``; ``auto``: where attention has kernels for variable lengths. Elsewhere less
+            is gained, and trainings that were padded would have other last bits; see docs/benchmarks.md.
+        models: what passes call, policy and reference.
+    """
+    reasons = [reason for reason in map(why_not, models) if reason is not None]
+    if reasons and packing is True:
+        print(f"rows are padded, although machine.packing is true: {reasons[0]}", flush=True)
+    if packing == "auto":
+        return not reasons and all(map(has_kernels, models))
+    return packing and not reasons
 
 
 def switch_off_dropout(model: torch.nn.Module) -> None:

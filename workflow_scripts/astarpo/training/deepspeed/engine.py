@@ -60,7 +60,7 @@ class DeepSpeedEngine(TorchEngine):
         critic_base: PreTrainedModel | None = None,
     ) -> None:
         limits = machine.micro_batch, machine.micro_batch_tokens
-        super().__init__(policy, reference, settings, *limits, critic_base)
+        super().__init__(policy, reference, settings, *limits, critic_base, machine.packing)
         self.world, self.stage, self.whole = world, machine.zero_stage, whole
         self.share_prefix = False  # the policy's passes go through DeepSpeed, which knows nothing of it
         if self.critic is not None:
