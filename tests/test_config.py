@@ -530,3 +530,11 @@ def test_an_estimate_that_is_refreshed_brings_its_settings_along():
 def test_a_run_without_v_star_has_none_among_its_inputs():
     named = inputs(load_config(with_run(method="grpo")), "train_policy", run="mine")
     assert "values" not in named and "selection" in named
+
+
+def test_a_file_of_changes_alone_is_said_to_be_one() -> None:
+    with pytest.raises(InputError, match=r"required\n  with_b\.yaml only changes another file; give that one"):
+        load_config({"machine": {}}, ["no/with_b.yaml"])
+    with pytest.raises(InputError) as caught:
+        load_config({"machine": {}}, ["no/a.yaml", "no/with_b.yaml"])
+    assert "only changes" not in str(caught.value)

@@ -16,6 +16,7 @@ from astarpo.config.methods import METHOD_RUNS
 from astarpo.config.positions import check_files, with_positions
 from astarpo.config.runs import Config
 
+CHANGES = "with_"  # how the names of recipes begin that change another one
 MOST_SHOWN = 20  # errors; a sweep may have the same error in every run
 LONGEST_SHOWN = 60  # characters of a value
 TAGS = {
@@ -147,6 +148,9 @@ def _message(errors: list[str], files: Sequence[str | Path]) -> str:
     shown = [f"  {error}" for error in with_positions(errors[:MOST_SHOWN], files)]
     if len(errors) > MOST_SHOWN:
         shown.append(f"  ... and {len(errors) - MOST_SHOWN} more")
+    names = [Path(file).name for file in files]
+    if names and all(name.startswith(CHANGES) for name in names):  # alone it looks complete
+        shown.append(f"  {names[0]} only changes another file; give that one before it, such as config/config.yaml")
     return f"the configuration has {count}:\n" + "\n".join(shown)
 
 
