@@ -13,6 +13,9 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from astarpo.common.errors import InputError
 from astarpo.common.machine import MachineSettings
+from astarpo.memory.check import shape_of_folder
+from astarpo.memory.vllm_places import vllm_places
+from astarpo.model.memory import total_bytes
 from astarpo.sampling import Completion, OnBatch, Request
 from astarpo.sampling.settings import SamplingSettings
 from astarpo.sampling.vllm_process import check_can_load, preserved_process_state
@@ -33,7 +36,7 @@ class VllmMachine:
 
     Attributes:
         device: ``cpu`` or ``cuda``.
-        batch_size: responses drawn at a time.
+        batch_size: responses of a batch; on a CPU, and of a model of unknown shape, drawn at a time.
         tensor_parallel: GPUs that share the model.
         memory_share: share of the GPU's memory, model included; on a CPU, share of the RAM for its cache alone.
         sleep_level: what it frees while the policy is trained: 0 nothing, 1 its cache, the weights going
@@ -198,13 +201,15 @@ class VllmSampler:
             "stop_token_ids": self.end_token_ids,
             "ignore_eos": True,
             "logprobs": 0,
+            "flat_logprobs": True,  # one list a response: without, vLLM makes two objects for each token
             "prompt_logprobs": None,
             "detokenize": False,
         }
 
     def _completion(self, output: CompletionOutput) -> Completion:
         token_ids = [int(token) for token in output.token_ids]
-        log_probs = [float(at[token].logprob) for at, token in zip(output.logprobs, token_ids, strict=True)]
+        # With `logprobs: 0`, those of the drawn tokens alone.
+        log_probs = [float(value) for _, value in zip(token_ids, output.logprobs.logprobs, strict=True)]
         ended = token_ids[-1] in self.end_token_ids
         text = str(self.tokenizer.decode(token_ids, skip_special_tokens=True))
         return Completion(token_ids, text, "stop" if ended else "length", sum(log_probs), log_probs)
@@ -223,7 +228,7 @@ def _start(folder: str | Path, precision: str, longest: int, machine: VllmMachin
             max_model_len=longest,
             seed=0,
             skip_tokenizer_init=True,
-            max_num_seqs=machine.batch_size,
+            max_num_seqs=_at_a_time(folder, precision, longest, machine),
             enforce_eager=machine.device == "cpu",
             logprobs_mode="processed_logprobs",
             generation_config="vllm",
@@ -247,6 +252,15 @@ def _start(folder: str | Path, precision: str, longest: int, machine: VllmMachin
     return engine
 
 
+def _at_a_time(folder: str | Path, precision: str, longest: int, machine: VllmMachine) -> int:
+    """Responses that vLLM draws together: on a GPU as many as its cache holds, see `memory.vllm_places`."""
+    shape = shape_of_folder(folder) if machine.device != "cpu" else None
+    if shape is None or not shape.layers:
+        return machine.batch_size
+    share = machine.memory_share * total_bytes(machine.device) * machine.tensor_parallel
+    return vllm_places(shape, precision, longest, share)
+
+
 def _executor(tensor_parallel: int) -> str:
     """Where vLLM runs the model: in this process, unless several GPUs share it.
 
@@ -261,7 +275,9 @@ def _executor(tensor_parallel: int) -> str:
 
 def _its_words(machine: VllmMachine, longest: int, is_followed: bool) -> str:
     """Translate the names that vLLM's messages have for settings, with their values."""
+    places = "what its cache holds"
     if machine.device == "cpu":
+        places = f"machine.sampling_batch = {machine.batch_size}"
         share = f"kv_cache_memory_bytes is machine.sampler_memory_share = {machine.memory_share:g} of the RAM"
     elif is_followed:
         share = f"gpu_memory_utilization is machine.sampler_memory_share = {machine.memory_share:g}"
@@ -269,7 +285,7 @@ def _its_words(machine: VllmMachine, longest: int, is_followed: bool) -> str:
         share = f"gpu_memory_utilization is {machine.memory_share:g}, as no other program should be on the GPU"
     return (
         f"in vLLM's words {share}, tensor_parallel_size is machine.sampler_tensor_parallel = "
-        f"{machine.tensor_parallel}, max_num_seqs is machine.sampling_batch = {machine.batch_size}, and max_model_len "
+        f"{machine.tensor_parallel}, max_num_seqs is {places}, and max_model_len "
         f"is max_prompt_tokens + max_new_tokens = {longest}"
     )
 
