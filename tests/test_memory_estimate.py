@@ -21,6 +21,7 @@ from astarpo.memory.parts import Estimate, Moment, together
 from astarpo.memory.shape import ModelShape
 from astarpo.memory.stages import sampling_estimate
 from astarpo.memory.training import training
+from astarpo.memory.vllm_places import vllm_places
 from astarpo.memory.workload import Workload
 from astarpo.model import memory
 from astarpo.training.memory import PromptLengths, estimate, remedies
@@ -446,3 +447,16 @@ def test_the_shape_of_a_folder(tmp_path: Path) -> None:
     found = shape_of_folder(tmp_path)
     assert found is not None
     assert found.parameters == 3_085_938_688  # computed, as there are no weights to count
+
+
+@pytest.mark.parametrize(
+    ("longest", "share", "places"),
+    [
+        (1000, 5e9, 252),  # 1e9 - 4e6 bytes beside weights and workspace; 1008 tokens in blocks, of 3,920 bytes
+        (16, 5e9, 512),  # more than there are CUDA graphs for
+        (1000, 4e9, 1),  # vLLM itself says that it does not fit
+    ],
+)
+def test_vllm_draws_as_many_as_its_cache_holds(longest: int, share: float, places: int) -> None:
+    shape = ModelShape(7, 140, 280, 2, 1, 140, 100, True, 2_000_000)  # 2 x 7 layers x 140 wide x 2 bytes
+    assert vllm_places(shape, "bfloat16", longest, share) == places

@@ -9,9 +9,10 @@ import torch
 from astarpo.common.errors import InputError
 from astarpo.common.machine import MachineSettings
 from astarpo.common.seeds import derive_seed
+from astarpo.memory.check import shape_of_folder
 from astarpo.model.loading import load_policy_without_weights
 from astarpo.model.log_probs import collate, token_log_probs
-from astarpo.sampling import Request
+from astarpo.sampling import Request, vllm_engine
 from astarpo.sampling.engines import check_engine
 from astarpo.sampling.seeded_choice import SeededChoice
 from astarpo.sampling.settings import SamplingSettings
@@ -174,7 +175,20 @@ def test_vllm_takes_most_of_a_gpu_that_it_has_alone(device, trained, share, word
     )
     machine = VllmMachine.of(settings, trained, trust_remote_code=True)
     assert machine == VllmMachine(device, 64, 2, share, sleep_level=1, trust_remote_code=True)
+    places = "machine.sampling_batch = 64" if device == "cpu" else "what its cache holds"
     assert _its_words(machine, 200, trained) == (
         f"in vLLM's words {words}, tensor_parallel_size is machine.sampler_tensor_parallel = 2, max_num_seqs is "
-        "machine.sampling_batch = 64, and max_model_len is max_prompt_tokens + max_new_tokens = 200"
+        f"{places}, and max_model_len is max_prompt_tokens + max_new_tokens = 200"
     )
+
+
+def test_on_a_cpu_vllm_draws_a_batch_at_a_time_and_on_a_gpu_what_its_cache_holds(tiny_folder, monkeypatch):
+    shape = shape_of_folder(tiny_folder)
+    monkeypatch.setattr(vllm_engine, "total_bytes", lambda device: int(8.1e9))
+    keys_and_values = 2 * shape.layers * shape.kv_width * 2
+    room = 0.5 * 8.1e9 - 4e9 - 2 * shape.parameters
+    on_a_gpu, longest = VllmMachine("cuda", 64, memory_share=0.5), 8192
+    expected = int(room // (longest * keys_and_values))
+    assert 1 < expected < 512
+    assert vllm_engine._at_a_time(tiny_folder, "bfloat16", longest, on_a_gpu) == expected
+    assert vllm_engine._at_a_time(tiny_folder, "bfloat16", longest, VllmMachine("cpu", 64)) == 64

@@ -47,7 +47,9 @@ class Machine(Section):
     offload_parameters: bool = Field(
         False, description="keep weights in CPU memory; needs engine deepspeed, zero_stage 3"
     )
-    sampling_batch: Count = Field(256, description="responses drawn at a time")
+    sampling_batch: Count = Field(
+        256, description="responses drawn at a time; on a GPU, vLLM draws as many as its cache holds, up to 512"
+    )
     checkpoint_every: Count = Field(25, description="steps between checkpoints")
     grading_workers: Count = Field(2, description="processes that run slow verifiers (`math`, your own)")
     trackers: Annotated[tuple[Literal["tensorboard", "wandb"], ...], Distinct] = Field(

@@ -13,8 +13,12 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from astarpo.common.errors import InputError
 from astarpo.common.machine import MachineSettings
+from astarpo.memory.check import shape_of_folder
+from astarpo.memory.vllm_places import vllm_places
+from astarpo.model.memory import total_bytes
 from astarpo.sampling import Completion, OnBatch, OnFinished, Request
 from astarpo.sampling.settings import SamplingSettings
+from astarpo.sampling.vllm_parameters import parameters
 from astarpo.sampling.vllm_process import check_can_load, preserved_process_state
 from astarpo.sampling.vllm_weights import WeightLink
 
@@ -33,7 +37,7 @@ class VllmMachine:
 
     Attributes:
         device: ``cpu`` or ``cuda``.
-        batch_size: responses drawn at a time.
+        batch_size: responses of a batch; on a CPU, and of a model of unknown shape, drawn at a time.
         tensor_parallel: GPUs that share the model.
         memory_share: share of the GPU's memory, model included; on a CPU, share of the RAM for its cache alone.
         sleep_level: what it frees while the policy is trained: 0 nothing, 1 its cache, the weights going
@@ -154,7 +158,8 @@ class VllmSampler:
 
         engine = self.engine.llm_engine
         for place, request in enumerate(requests):
-            params = SamplingParams(**self._params(request, settings), output_kind=RequestOutputKind.FINAL_ONLY)
+            told = parameters(request.seed, settings, self.end_token_ids)
+            params = SamplingParams(**told, output_kind=RequestOutputKind.FINAL_ONLY)
             engine.add_request(str(place), {"prompt_token_ids": list(request.prompt_token_ids)}, params)
         while engine.has_unfinished_requests():
             for output in engine.step():
@@ -189,31 +194,10 @@ class VllmSampler:
                 "more positions"
             )
 
-    def _params(self, request: Request, settings: SamplingSettings) -> dict[str, object]:
-        """Every sampling parameter, as vLLM's defaults differ from ours."""
-        return {
-            "n": 1,
-            "seed": request.seed,
-            "temperature": float(settings.temperature),
-            "top_p": float(settings.top_p) if settings.temperature > 0 else 1.0,
-            "top_k": 0,
-            "min_p": 0.0,
-            "presence_penalty": 0.0,
-            "frequency_penalty": 0.0,
-            "repetition_penalty": 1.0,
-            "max_tokens": settings.max_new_tokens,
-            "min_tokens": 0,
-            "stop": [],
-            "stop_token_ids": self.end_token_ids,
-            "ignore_eos": True,
-            "logprobs": 0,
-            "prompt_logprobs": None,
-            "detokenize": False,
-        }
-
     def _completion(self, output: CompletionOutput) -> Completion:
         token_ids = [int(token) for token in output.token_ids]
-        log_probs = [float(at[token].logprob) for at, token in zip(output.logprobs, token_ids, strict=True)]
+        # With `logprobs: 0`, those of the drawn tokens alone.
+        log_probs = [float(value) for _, value in zip(token_ids, output.logprobs.logprobs, strict=True)]
         ended = token_ids[-1] in self.end_token_ids
         text = str(self.tokenizer.decode(token_ids, skip_special_tokens=True))
         return Completion(token_ids, text, "stop" if ended else "length", sum(log_probs), log_probs)
@@ -232,7 +216,7 @@ def _start(folder: str | Path, precision: str, longest: int, machine: VllmMachin
             max_model_len=longest,
             seed=0,
             skip_tokenizer_init=True,
-            max_num_seqs=machine.batch_size,
+            max_num_seqs=_at_a_time(folder, precision, longest, machine),
             enforce_eager=machine.device == "cpu",
             logprobs_mode="processed_logprobs",
             generation_config="vllm",
@@ -256,6 +240,15 @@ def _start(folder: str | Path, precision: str, longest: int, machine: VllmMachin
     return engine
 
 
+def _at_a_time(folder: str | Path, precision: str, longest: int, machine: VllmMachine) -> int:
+    """Responses that vLLM draws together: on a GPU as many as its cache holds, see `memory.vllm_places`."""
+    shape = shape_of_folder(folder) if machine.device != "cpu" else None
+    if shape is None or not shape.layers:
+        return machine.batch_size
+    share = machine.memory_share * total_bytes(machine.device) * machine.tensor_parallel
+    return vllm_places(shape, precision, longest, share)
+
+
 def _executor(tensor_parallel: int) -> str:
     """Where vLLM runs the model: in this process, unless several GPUs share it.
 
@@ -270,7 +263,9 @@ def _executor(tensor_parallel: int) -> str:
 
 def _its_words(machine: VllmMachine, longest: int, is_followed: bool) -> str:
     """Translate the names that vLLM's messages have for settings, with their values."""
+    places = "what its cache holds"
     if machine.device == "cpu":
+        places = f"machine.sampling_batch = {machine.batch_size}"
         share = f"kv_cache_memory_bytes is machine.sampler_memory_share = {machine.memory_share:g} of the RAM"
     elif is_followed:
         share = f"gpu_memory_utilization is machine.sampler_memory_share = {machine.memory_share:g}"
@@ -278,7 +273,7 @@ def _its_words(machine: VllmMachine, longest: int, is_followed: bool) -> str:
         share = f"gpu_memory_utilization is {machine.memory_share:g}, as no other program should be on the GPU"
     return (
         f"in vLLM's words {share}, tensor_parallel_size is machine.sampler_tensor_parallel = "
-        f"{machine.tensor_parallel}, max_num_seqs is machine.sampling_batch = {machine.batch_size}, and max_model_len "
+        f"{machine.tensor_parallel}, max_num_seqs is {places}, and max_model_len "
         f"is max_prompt_tokens + max_new_tokens = {longest}"
     )
 
