@@ -230,8 +230,9 @@ def test_a_training_depends_on_its_own_method_and_engines():
     assert method == {f"astarpo/objectives/{name}.py" for name in ("a_star_po", *shared)}
     # What is pushed into vLLM is taken from the model by lora.py, also where there are none.
     lora = {"astarpo/model/lora.py"}
-    vllm = {f"astarpo/sampling/vllm_{name}.py" for name in ("engine", "process", "weights")}
-    assert training_files(references__tiny__sampling_engine="vllm") - usual == lora | vllm
+    vllm = {f"astarpo/sampling/vllm_{name}.py" for name in ("engine", "parameters", "process", "weights")}
+    places = {"astarpo/memory/vllm_places.py"}
+    assert training_files(references__tiny__sampling_engine="vllm") - usual == lora | vllm | places
     assert training_files(**{f"{RUN}__lora": {"rank": 4}}) - usual == lora
     assert training_files(**{f"{RUN}__value_update": "running"}) - usual == {"astarpo/stage_one/values.py"}
     spread = {

@@ -107,11 +107,10 @@ def drawn(monkeypatch, tmp_path):
     record = tmp_path / "drawn"
 
     class Counting(transformers_engine.TransformersSampler):
-        def _sample_batch(self, requests: Any, sampling: Any) -> Any:
-            completions = super()._sample_batch(requests, sampling)
+        def _sample_batch(self, requests: Any, sampling: Any, finish: Any) -> None:
+            super()._sample_batch(requests, sampling, finish)
             with record.open("a") as stream:
                 stream.write(json.dumps([request.seed for request in requests]) + "\n")
-            return completions
 
     monkeypatch.setattr(engines, "TransformersSampler", Counting)
 

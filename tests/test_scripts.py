@@ -271,7 +271,7 @@ def test_an_edited_objective_trains_anew_and_a_comment_does_not(job, tmp_path):
     first, weights = train()
     objective.write_text(objective.read_text() + "\n# A comment.\n")
     again, same = train()
-    assert "resuming from the checkpoint of step 2" in again and same == weights
+    assert "already finished" in again and same == weights
     edited = objective.read_text().replace("rollout.reward_B - rollout.value_scale", "1.0 - rollout.value_scale")
     assert edited != objective.read_text()
     objective.write_text(edited)

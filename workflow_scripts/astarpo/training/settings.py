@@ -81,7 +81,7 @@ class StopWhen(Section):
 class Pipeline(Section):
     """Draw the next rollout while this step updates the policy."""
 
-    lag: Literal[1] = Field(
+    lag: Annotated[int, Field(ge=1, le=1)] = Field(
         1,
         description="updates by which the policy that draws is behind the one that learns, from the second step on. "
         "A second process draws: on GPUs it has a card of its own, on a CPU its own `torch_threads`",
