@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 import training_case as case
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from astarpo.model.loading import load_policy
 from astarpo.model.log_probs import collate, token_log_probs
@@ -138,3 +139,26 @@ def test_the_exported_model_is_in_fp32(tiny_folder: Path, tmp_path: Path) -> Non
     assert json.loads((tmp_path / "model/config.json").read_text())["dtype"] == "float32"
     for name, weight in load_policy(tmp_path / "model").model.state_dict().items():
         assert torch.equal(weight, weights[name])
+
+
+class Largest(TorchDispatchMode):
+    """Notes the most elements that any operation returned."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.elements = 0
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = function(*args, **(kwargs or {}))
+        if isinstance(out, torch.Tensor):
+            self.elements = max(self.elements, out.numel())
+        return out
+
+
+def test_a_frozen_head_is_not_copied_for_each_row(tiny_folder: Path) -> None:
+    model = load_policy(tiny_folder).model
+    model.requires_grad_(False)
+    to_bfloat16(model)
+    with torch.no_grad(), Largest() as largest:
+        model(input_ids=torch.ones(8, 12, dtype=torch.long), use_cache=False, logits_to_keep=3)
+    assert largest.elements == 8 * 3 * model.config.vocab_size  # the logits; eight copies of the head would be more

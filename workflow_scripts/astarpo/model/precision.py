@@ -14,6 +14,7 @@ from functools import partial
 import torch
 from torch import Tensor
 from torch.nn import Module, Parameter
+from transformers import PreTrainedModel
 
 Pair = tuple[Parameter, Parameter]
 
@@ -43,7 +44,14 @@ def to_bfloat16(model: Module) -> list[Pair]:
             setattr(module, name, copy)
         if weight.requires_grad:
             trained.append((copy, weight))
+    if isinstance(model, PreTrainedModel) and isinstance(head := model.get_output_embeddings(), Module):
+        head.register_forward_pre_hook(_contiguous)
     return trained[::-1]
+
+
+def _contiguous(_: Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """Copy states of which only the last positions are kept: for a slice torch copies a frozen head for each row."""
+    return tuple(one.contiguous() for one in inputs)
 
 
 class MasterWeights:
