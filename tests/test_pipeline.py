@@ -53,7 +53,9 @@ def made(tiny_folder: Path) -> Iterator[Any]:
             settings = case.SETTINGS.changed(pipeline=pipeline.model_dump(), **changes)
             engine, policy = make_engine(tiny_folder, settings, machine, World(), 0)
             case.end_often(policy)
-            follower = MakeFollower(tiny_folder, policy.end_token_ids, False, "transformers", "float32", 64, machine)
+            follower = MakeFollower(
+                tiny_folder, policy.end_token_ids, False, "transformers", settings.precision, 64, machine
+            )
             weights = dict(policy.model.named_parameters())
             sampler = processes.enter_context(SamplerProcess(follower, weights, "cpu"))
             prompts = case.prompts(policy)
@@ -70,8 +72,9 @@ def deterministic(history: Any) -> Any:
     return repr(history.metrics), repr(history.rollouts)
 
 
-def test_each_rollout_is_drawn_by_the_policy_before_the_last_update(made, tmp_path):
-    trainer = made(lr=0.05)
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_each_rollout_is_drawn_by_the_policy_before_the_last_update(made, tmp_path, precision):
+    trainer = made(lr=0.05, precision=precision, max_sampler_gap=None)
     start = copy.deepcopy(trainer.engine.policy)
     after = case.remember_weights(trainer)
     after[0] = case.weights(trainer).clone()
@@ -117,14 +120,16 @@ def test_a_training_killed_and_resumed_ends_as_it_would_have(made, tmp_path, sto
 
 
 def test_ratios_are_to_the_policy_that_drew(made):
-    trainer = made(method="grpo", hyperparameters=GRPO, responses_per_prompt=2, prompts_per_batch=4)
+    how = {"method": "grpo", "hyperparameters": GRPO, "responses_per_prompt": 2, "prompts_per_batch": 4, "lr": 0.05}
+    trainer = made(**how)
     told, prepare = [], trainer.prepare
     trainer.prepare = lambda rollout: told.append(rollout) or prepare(rollout)
     with trainer.grader:
-        trainer._step(1)
-    (rollout,) = told
-    for row, one in enumerate(trainer.drawn[1].completions):
-        assert rollout.old_log_probs_BT[row, : len(one.log_probs)].tolist() == pytest.approx(one.log_probs)
+        trainer._step(1), trainer._step(2)
+    # Before the second step the policy has moved, and its own log-probabilities are others.
+    _, rollout = told
+    for row, one in enumerate(trainer.drawn[2].completions):
+        assert rollout.old_log_probs_BT[row, : len(one.log_probs)].tolist() == pytest.approx(one.log_probs, abs=1e-6)
     assert not rollout.old_from_update
 
 
@@ -173,6 +178,14 @@ def test_a_second_process_that_dies_is_said(made, tmp_path):
     os.kill(trainer.sampler._process.pid, signal.SIGKILL)
     with pytest.raises(RuntimeError, match=r"process that draws responses has ended with exit status -9"):
         trainer.run(tmp_path)
+
+
+def test_a_second_process_that_dies_while_it_draws_is_said(made):
+    trainer = made()
+    begun = trainer.sampler.begin(requests_for(trainer.prompts, 1000, (0,)), case.SETTINGS.sampling)
+    os.kill(trainer.sampler._process.pid, signal.SIGKILL)
+    with pytest.raises(RuntimeError, match="process that draws responses has ended"):
+        begun.result()
 
 
 def test_a_model_that_the_second_process_cannot_load_is_said(tmp_path):

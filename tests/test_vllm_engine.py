@@ -26,6 +26,8 @@ from astarpo.model.policy import Policy
 from astarpo.model.scratch import build_scratch_policy
 from astarpo.model.settings import Lora
 from astarpo.sampling import Completion, Request
+from astarpo.sampling.follower import MakeFollower
+from astarpo.sampling.second_process import SamplerProcess
 from astarpo.sampling.settings import SamplingSettings
 from astarpo.sampling.transformers_engine import TransformersSampler
 from astarpo.training import sampler_gap
@@ -172,6 +174,19 @@ def test_responses_are_announced_as_they_finish(pair):
     assert sorted(place for place, _ in announced) == list(range(40))
     assert all(drawn[place] == one for place, one in announced)
     assert unfinished[0] >= 40 - MACHINE.batch_size and unfinished[-1] == 0
+
+
+def test_a_second_process_draws_with_the_newest_weights(folder):
+    policy = load_policy(folder)
+    machine = case.MACHINE.changed(sampler_memory_share=0.02)
+    make = MakeFollower(folder, policy.end_token_ids, False, "vllm", "float32", 200, machine)
+    with SamplerProcess(make, dict(policy.model.named_parameters()), "cpu") as process:
+        old = gap(policy, requests(policy), process.sample(requests(policy), T1))
+        disturb(policy.model)
+        stale = gap(policy, requests(policy), process.sample(requests(policy), T1))
+        process.weights_changed()
+        new = gap(policy, requests(policy), process.sample(requests(policy), T1))
+    assert old["sampler_gap_max"] < 1e-4 and new["sampler_gap_max"] < 1e-4 < 0.1 < stale["sampler_gap_max"]
 
 
 def test_equal_prompts_get_different_samples_and_equal_seeds_the_same(pair):

@@ -179,10 +179,8 @@ def _passes(shape: ModelShape, work: Workload, machine: MachineSettings, process
     of_layer = 0.0 if again else copies  # recomputed layers do not keep the copies
     graph = kept(shape, kind, rows, work.length, again, frozen, shared)
     backward = backward_transient(shape, kind, tokens, work.length, again, frozen)
-    # A tied head's gradient waits for that of the embeddings. At the end there are both and their sum, for which only
-    # autocast, whose cast is a tensor of its own, needs no third one.
+    # A tied head's gradient waits for that of the embeddings. At the end there are both and their sum.
     tied = (2.0 if kind == "bfloat16" else 4.0) * shape.embeddings if shape.tied and not frozen else 0.0
-    summed = tied * (2 if kind == "autocast" else 3)
     critic = 0.0
     if work.critic:
         critic = kept(shape, kind, rows, work.length, again)
@@ -197,7 +195,7 @@ def _passes(shape: ModelShape, work: Workload, machine: MachineSettings, process
         {ACTIVATIONS: graph, COPIES: copies, LOGITS: head.forward},
         {ACTIVATIONS: graph, COPIES: of_layer, LOGITS: head.backward},
     ]
-    passes.in_body += [{ACTIVATIONS: graph + backward, COPIES: of_layer, TRANSIENT: tied}, {TRANSIENT: summed}]
+    passes.in_body += [{ACTIVATIONS: graph + backward, COPIES: of_layer, TRANSIENT: tied}, {TRANSIENT: 3 * tied}]
     if work.critic:
         saved = _saved_logits(shape, work, machine, rows)
         spread = critic if work.engine == "deepspeed" else 0.0

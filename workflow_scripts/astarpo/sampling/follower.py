@@ -12,6 +12,7 @@ from torch import Tensor
 from astarpo.common.machine import MachineSettings
 from astarpo.model.loading import load_policy
 from astarpo.model.policy import Policy
+from astarpo.model.precision import to_bfloat16
 from astarpo.sampling import Completion, OnBatch, OnFinished, Request, Sampler
 from astarpo.sampling.engines import make_sampler
 from astarpo.sampling.settings import SamplingSettings
@@ -44,8 +45,9 @@ class MakeFollower:
         """
         # vLLM has weights of its own on the GPU, and is sent those of a model in the shared memory.
         device = "cpu" if self.engine == "vllm" else self.machine.device
-        dtype = getattr(torch, self.precision)
-        policy = load_policy(self.folder, device, trust_remote_code=self.trust_remote_code, dtype=dtype)
+        policy = load_policy(self.folder, device, trust_remote_code=self.trust_remote_code)
+        if self.precision == "bfloat16":  # as the weights of the process that trains
+            to_bfloat16(policy.model)
         policy.end_token_ids[:] = self.end_token_ids
         follower = Follower(policy, weights)
         follower.sampler = make_sampler(

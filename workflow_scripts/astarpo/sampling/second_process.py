@@ -31,16 +31,16 @@ class _Failed:
     is_input_error: bool
 
 
-class Drawing:
-    """Responses that the other process draws.
+class Begun:
+    """Responses that the other process has begun to draw.
 
     Args:
         count: number of responses.
-        receive: yields them as they finish, see `SamplerProcess.begin`.
-        on_finished: called with them, in a thread of this process.
+        receive: adds them as they arrive, until all have or an error has; runs in a thread of its own.
+        on_finished: called with them, in that thread.
     """
 
-    def __init__(self, count: int, receive: Callable[[Drawing], None], on_finished: OnFinished | None) -> None:
+    def __init__(self, count: int, receive: Callable[[Begun], None], on_finished: OnFinished | None) -> None:
         self.count, self.on_finished = count, on_finished
         self.completions: dict[int, Completion] = {}
         self.error: Exception | None = None
@@ -93,7 +93,7 @@ class SamplerProcess:
         self._process = context.Process(target=serve, args=arguments, name="sampler", daemon=True)
         self._process.start()
         theirs.close()
-        self._last: Drawing | None = None
+        self._last: Begun | None = None
         self._stale = False
         self._expect(READY)
 
@@ -105,7 +105,7 @@ class SamplerProcess:
 
     def begin(
         self, requests: Sequence[Request], settings: SamplingSettings, on_finished: OnFinished | None = None
-    ) -> Drawing:
+    ) -> Begun:
         """Begin to draw one response for each request, and return at once.
 
         What was begun before is finished first; only then does the other process get new weights.
@@ -118,7 +118,7 @@ class SamplerProcess:
             self._expect(READY)
             self._stale = False
         self._send((list(requests), settings))
-        self._last = Drawing(len(requests), self._receive, on_finished)
+        self._last = Begun(len(requests), self._receive, on_finished)
         return self._last
 
     def sample(
@@ -167,17 +167,17 @@ class SamplerProcess:
             raise _error(said)
         assert said == answer, said
 
-    def _receive(self, drawing: Drawing) -> None:
-        """Read the responses of a drawing until its end."""
+    def _receive(self, begun: Begun) -> None:
+        """Read the responses of what was begun, until its end."""
         try:
             while (said := self._connection.recv()) != END:
                 if isinstance(said, _Failed):
                     raise _error(said)
-                drawing.add(*said)
+                begun.add(*said)
         except (EOFError, OSError):
-            drawing.error = self._ended()
+            begun.error = self._ended()
         except Exception as error:
-            drawing.error = error
+            begun.error = error
 
     def _ended(self) -> RuntimeError:
         self._process.join(10)

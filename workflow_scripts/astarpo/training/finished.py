@@ -15,6 +15,7 @@ from pathlib import Path
 from astarpo.common.errors import InputError
 from astarpo.common.files import sha256
 from astarpo.common.provenance import read_manifest
+from astarpo.training.kept_steps import FOLDER as KEPT_STEPS
 
 FOLDER = "finished"
 
@@ -25,7 +26,7 @@ def keep(of_origin: Path, outputs: Mapping[str, str]) -> None:
     Where the file system has no hard links, or the folder is on another one, the checkpoints stay.
 
     Args:
-        of_origin: the folder of this training, of this settings, inputs and code.
+        of_origin: the folder of this training, with these settings, inputs and code.
         outputs: file or folder by name; all of them exist.
     """
     partial = of_origin / f"{FOLDER}.partial"
@@ -38,7 +39,7 @@ def keep(of_origin: Path, outputs: Mapping[str, str]) -> None:
         return
     shutil.rmtree(of_origin / FOLDER, ignore_errors=True)
     os.replace(partial, of_origin / FOLDER)
-    for folder in (*of_origin.glob("world-*/step-*"), *of_origin.glob("world-*/kept")):
+    for folder in (*of_origin.glob("world-*/step-*"), *of_origin.glob(f"world-*/{KEPT_STEPS}")):
         shutil.rmtree(folder)
 
 

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from astarpo.rewards.ahead import GradingAhead
 from astarpo.rewards.grading import Grader
 from astarpo.sampling import Completion
-from astarpo.sampling.second_process import Drawing, SamplerProcess
+from astarpo.sampling.second_process import Begun, SamplerProcess
 from astarpo.sampling.settings import SamplingSettings
 from astarpo.training.prompts import TrainingPrompt
 from astarpo.training.rollouts import Ungraded, grade_later, requests_for
@@ -31,7 +31,7 @@ class Pending:
     prompts: Sequence[TrainingPrompt]
     responses_per_prompt: int
     grading: GradingAhead
-    drawn: Drawing | list[Completion]
+    drawn: Begun | list[Completion]
 
     def completions(self) -> list[Completion]:
         """Wait for all responses."""
@@ -69,8 +69,8 @@ class RolloutsAhead:
         """Begin the rollout of a step with the policy's current weights."""
         grading = GradingAhead(self.grader)
         requests = requests_for(prompts, self.size, (self.seed, "train", step))
-        drawing = self.sampler.begin(requests, self.sampling, grade_later(grading, prompts, self.size))
-        self._pending = Pending(step, prompts, self.size, grading, drawing)
+        begun = self.sampler.begin(requests, self.sampling, grade_later(grading, prompts, self.size))
+        self._pending = Pending(step, prompts, self.size, grading, begun)
 
     def take(self, step: int, prompts: Sequence[TrainingPrompt]) -> Pending:
         """Return the rollout of a step, which is begun now if it was not before; only the first step's is not."""
