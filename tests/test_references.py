@@ -126,6 +126,33 @@ def test_a_warm_start_learns_the_solutions_and_is_repeatable(tmp_path):
     assert sha256(tmp_path / "a") == sha256(tmp_path / "b")
 
 
+def test_a_warm_start_in_bfloat16_keeps_its_updates_in_float32(tmp_path):
+    data = solutions_file(tmp_path)
+    in_bfloat16 = {**STEPS, "precision": "bfloat16"}
+    settings = ReferenceSettings(source=SCRATCH, warm_start=in_bfloat16, **PROMPTING, torch_threads=1)
+    policy, facts = prepare_reference(settings, data, "cpu")
+    assert 0 < facts["warm_start_loss"] < 0.3
+    weights = {weight.data_ptr(): weight for weight in policy.model.parameters()}.values()
+    assert {weight.dtype for weight in weights} == {torch.float32}
+    # Masters, not rounded copies: of 16 more bits hardly any weight has none.
+    rounded = sum(int((weight == weight.bfloat16().float()).sum()) for weight in weights)
+    assert rounded < 0.02 * sum(weight.numel() for weight in weights)
+
+
+def test_a_warm_start_in_bfloat16_takes_the_steps_of_float32_but_for_rounding(tiny_folder):
+    made = []
+    for precision in ("float32", "bfloat16"):
+        policy = load_policy(tiny_folder)
+        before = torch.cat([weight.detach().flatten().clone() for weight in policy.model.parameters()])
+        steps = WarmStartSettings(
+            **{**STEPS, "steps": 3, "batch_size": 2, "lr": 1e-4, "precision": precision, "adam_betas": (0.9, 0.95)}
+        )
+        warm_start(policy, [[5], [6]], ["1", "2"], steps)
+        made.append(torch.cat([weight.detach().flatten() for weight in policy.model.parameters()]) - before)
+    likeness = torch.nn.functional.cosine_similarity(*made, dim=0)
+    assert 0.9 < likeness < 0.99999
+
+
 def test_a_data_set_without_solutions_cannot_start_a_model(tmp_path):
     settings = {"source": SCRATCH, "warm_start": STEPS, **PROMPTING, "torch_threads": 1}
     with pytest.raises(InputError, match="prompt p0 has no worked solution"):

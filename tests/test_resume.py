@@ -402,16 +402,16 @@ def test_a_warm_start_killed_anywhere_ends_as_if_it_had_not_been(made, warmed, t
 @pytest.mark.parametrize("number", SIGNALS)
 def test_a_signal_in_a_warm_start_leaves_a_checkpoint_and_says_so(number, made, warmed, tmp_path):
     def signalled() -> None:
-        step, done = warm_start._step, 0
+        step, done = warm_start._WarmStart.step, 0
 
-        def make(*arguments: Any) -> float:
+        def make(*arguments: Any) -> None:
             nonlocal done
             done += 1
             if done == 3:
                 os.kill(os.getpid(), number)
-            return step(*arguments)
+            step(*arguments)
 
-        warm_start._step = make
+        warm_start._WarmStart.step = make
         warm(made, tmp_path)()
 
     assert in_a_child(signalled, tmp_path / "log") == 75
@@ -421,6 +421,17 @@ def test_a_signal_in_a_warm_start_leaves_a_checkpoint_and_says_so(number, made, 
     assert in_a_child(warm(made, tmp_path), tmp_path / "log") == 0
     assert "resuming the warm start from the checkpoint of step 3" in (tmp_path / "log").read_text()
     assert sha256(tmp_path / "model") == warmed
+
+
+def test_a_warm_start_in_bfloat16_killed_ends_as_if_it_had_not_been(made, warmed, tmp_path):
+    whole = tmp_path / "whole"
+    assert in_a_child(warm(made, whole, precision="bfloat16")) == 0
+    assert sha256(whole / "model") != warmed
+    killed = tmp_path / "killed"
+    assert in_a_child(killed_before(5, warm(made, killed, precision="bfloat16"))) == -signal.SIGKILL
+    assert in_a_child(warm(made, killed, precision="bfloat16"), tmp_path / "log") == 0
+    assert "resuming the warm start from the checkpoint of step 2" in (tmp_path / "log").read_text()
+    assert sha256(killed / "model") == sha256(whole / "model")
 
 
 def test_an_edited_warm_start_begins_anew(made, warmed, tmp_path):

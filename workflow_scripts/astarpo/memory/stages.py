@@ -70,7 +70,12 @@ def loading_estimate(parameters: int) -> Estimate:
     return Estimate((Moment("load", {WEIGHTS: 4.0 * parameters}),))
 
 
-def states_estimate(parameters: int) -> Estimate:
-    """Estimate the memory of a warm start's weights, gradients and two moments, before its solutions are known."""
-    size = 4.0 * parameters
-    return Estimate((Moment("warm start", {WEIGHTS: size, GRADIENTS: size, OPTIMIZER: 2 * size}),))
+def states_estimate(parameters: int, precision: str) -> Estimate:
+    """Estimate the memory of a warm start's weights, gradients and two moments, before its solutions are known.
+
+    Args:
+        parameters: of the model.
+        precision: ``float32`` or ``bfloat16``, in which passes use copies of the weights.
+    """
+    size, copies = 4.0 * parameters, 2.0 * parameters if precision == "bfloat16" else 0.0
+    return Estimate((Moment("warm start", {WEIGHTS: size + copies, GRADIENTS: size, OPTIMIZER: 2 * size}),))

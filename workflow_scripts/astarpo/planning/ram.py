@@ -37,7 +37,7 @@ def sampling_mb(config: Config, reference: str) -> int:
     sizes = (entry.max_prompt_tokens, max(lengths, default=0), machine.sampling_batch)
     size = sampling_estimate(shape, machine, entry.precision, *sizes, entry.sampling_engine).peak.total
     if entry.warm_start is not None:
-        size = max(size, states_estimate(shape.parameters).peak.total)
+        size = max(size, states_estimate(shape.parameters, entry.warm_start.precision).peak.total)
     return _rounded(PROCESS_MB + size / MB)
 
 

@@ -23,7 +23,7 @@ def warm_start_jobs(config: Config) -> Iterator[Job]:
     for name, entry in config.references.items():
         shape = shape_of_reference(entry)
         if entry.warm_start is not None:
-            needs = None if shape is None else states_estimate(shape.parameters)
+            needs = None if shape is None else states_estimate(shape.parameters, entry.warm_start.precision)
             yield Job("warm start", name, name_of_model(entry.source), 1, config.machine.gpus(), needs)
 
 

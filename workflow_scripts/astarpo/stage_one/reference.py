@@ -34,7 +34,15 @@ from astarpo.model.safety import check_safe
 from astarpo.model.saving import check_can_save, repair_generation_config
 from astarpo.model.scratch import build_scratch_policy
 from astarpo.stage_one.gguf import as_folder
-from astarpo.stage_one.settings import HubModel, LocalModel, ModelSource, PackagedModel, ReferenceSettings, Scratch
+from astarpo.stage_one.settings import (
+    HubModel,
+    LocalModel,
+    ModelSource,
+    PackagedModel,
+    ReferenceSettings,
+    Scratch,
+    WarmStartSettings,
+)
 from astarpo.stage_one.warm_start import encode_solutions, warm_start
 
 
@@ -93,7 +101,7 @@ def _checked_policy(
     check_source(source, trust_setting)
     named = _name(settings.source)  # not the folder that a GGUF file was converted to
     ends = _check(source, named, settings, lengths)
-    _check_fits(source, named, settings.warm_start is not None, device)
+    _check_fits(source, named, settings.warm_start, device)
     return replace(make_policy(source, device, settings.attention), end_token_ids=ends)
 
 
@@ -159,7 +167,7 @@ def _without_weights(source: ModelSource, attention: str) -> Policy:
     return make_policy(source, "cpu", attention)
 
 
-def _check_fits(source: ModelSource, name: str, warm_start: bool, device: str) -> None:
+def _check_fits(source: ModelSource, name: str, warm_start: WarmStartSettings | None, device: str) -> None:
     if isinstance(source, LocalModel):
         parameters = parameters_of_folder(source.path)
     elif isinstance(source, HubModel):
@@ -167,8 +175,11 @@ def _check_fits(source: ModelSource, name: str, warm_start: bool, device: str) -
     else:
         return
     if parameters is not None:
-        make = states_estimate if warm_start else loading_estimate
-        check_fits(f"the model {name!r}", make(parameters), device)
+        if warm_start is None:
+            needs = loading_estimate(parameters)
+        else:
+            needs = states_estimate(parameters, warm_start.precision)
+        check_fits(f"the model {name!r}", needs, device)
 
 
 def make_policy(source: ModelSource, device: str, attention: str = SDPA) -> Policy:

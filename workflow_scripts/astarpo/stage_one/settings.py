@@ -89,6 +89,9 @@ class WarmStartSettings(Section):
     weight_decay: NotNegative = Field(0.01, description="AdamW's weight decay")
     max_grad_norm: Positive = Field(1.0, description="gradients are clipped to this norm")
     seed: Seed = Field(0, description="seed of the order in which solutions are used")
+    precision: Literal["float32", "bfloat16"] = Field(
+        "float32", description="precision of the passes; master weights and the model that is written are float32"
+    )
 
 
 EndTexts = Annotated[tuple[Mark, ...], Distinct]

@@ -21,6 +21,7 @@ from astarpo.model.finite import check_weights, clip_gradients
 from astarpo.model.learning_rate import learning_rate, set_learning_rate
 from astarpo.model.log_probs import collate, token_log_probs
 from astarpo.model.policy import Policy
+from astarpo.model.precision import MasterWeights
 from astarpo.stage_one.settings import WarmStartSettings
 
 # Steps of a small model take less time than a checkpoint of it.
@@ -63,7 +64,7 @@ def warm_start(
     The loss is the mean negative log-likelihood of the solution's tokens and the end token.
 
     Args:
-        policy: trained in place.
+        policy: trained in place, with weights in fp32 before and after.
         prompts: P encoded prompts.
         solutions: P texts.
         settings: number of steps, batch size and optimizer.
@@ -102,6 +103,7 @@ def warm_start(
                     f"after step {step} of {settings.steps} of the warm start; run the same command to resume"
                 )
     policy.model.eval()
+    run.restore_float32()
     return run.history
 
 
@@ -119,8 +121,10 @@ class _WarmStart:
         self.policy, self.settings, self.folder = policy, settings, folder
         self.prompts, self.responses = prompts, responses
         self.history = WarmStartHistory()
+        self.masters = MasterWeights(policy.model) if settings.precision == "bfloat16" else None
+        self.trained = list(policy.model.parameters()) if self.masters is None else self.masters.parameters()
         self.optimizer = torch.optim.AdamW(
-            policy.model.parameters(),
+            self.trained,
             lr=settings.lr,
             betas=settings.adam_betas,
             weight_decay=settings.weight_decay,
@@ -133,22 +137,49 @@ class _WarmStart:
         set_learning_rate(self.optimizer, lr)
         rows = batch_rows(len(self.prompts), settings.batch_size, step, settings.seed)
         try:
-            loss = _step(self.policy, self.optimizer, self.prompts, self.responses, rows, settings.max_grad_norm)
+            loss = self._loss(rows)
+            self.optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            clip_gradients(self.trained, settings.max_grad_norm)
         except FloatingPointError as error:
             raise _diverged(step, error) from error
-        self.history.losses.append(loss)
+        self.optimizer.step()
+        if self.masters is not None:
+            self.masters.refresh()
+        self.history.losses.append(float(loss.detach()))
         self.history.seconds += time.monotonic() - started
+
+    def _loss(self, rows: list[int]) -> Tensor:
+        """Return the mean negative log-likelihood of the tokens of some solutions, in nats."""
+        batch = collate(
+            [self.prompts[row] for row in rows],
+            [self.responses[row] for row in rows],
+            self.policy.end_token_ids,
+            self.policy.model.device,
+        )
+        log_probs_BT, _ = token_log_probs(self.policy.model, batch, temperature=1.0)
+        return -log_probs_BT.sum() / batch.mask_BT.sum()
+
+    def weights(self) -> dict[str, Tensor]:
+        """Return the weights in fp32, by name."""
+        return self.policy.model.state_dict() if self.masters is None else self.masters.state_dict()
+
+    def restore_float32(self) -> None:
+        """Give the model its fp32 weights back, if its passes used copies."""
+        if self.masters is not None:
+            weights = self.weights()
+            self.policy.model.float().load_state_dict(weights)
 
     def save(self, step: int) -> None:
         """Write the checkpoint of a step."""
         if self.folder is None:
             return
         try:
-            check_weights(self.policy.model.state_dict())
+            check_weights(self.weights())
         except FloatingPointError as error:
             raise _diverged(step, error) from error
         state: WarmStartState = {
-            "model": self.policy.model.state_dict(),
+            "model": self.weights(),
             "optimizer": self.optimizer.state_dict(),
             "generators": [torch.get_rng_state(), *_device_generators()],
             "losses": self.history.losses,
@@ -162,7 +193,7 @@ class _WarmStart:
         if newest is None:
             return 0
         step, state = newest[0], cast(WarmStartState, newest[1])
-        self.policy.model.load_state_dict(state["model"])
+        (self.masters or self.policy.model).load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         torch.set_rng_state(state["generators"][0])
         if _device_generators():
@@ -192,26 +223,3 @@ def batch_rows(count: int, batch_size: int, step: int, seed: int) -> list[int]:
     epoch, position = divmod(step - 1, per_epoch)
     order = np.random.default_rng([seed, epoch]).permutation(count)
     return order[position * batch_size : (position + 1) * batch_size].tolist()
-
-
-def _step(
-    policy: Policy,
-    optimizer: torch.optim.Optimizer,
-    prompts: Sequence[Sequence[int]],
-    responses: Sequence[Sequence[int]],
-    rows: list[int],
-    max_grad_norm: float,
-) -> float:
-    batch = collate(
-        [prompts[row] for row in rows],
-        [responses[row] for row in rows],
-        policy.end_token_ids,
-        policy.model.device,
-    )
-    log_probs_BT, _ = token_log_probs(policy.model, batch, temperature=1.0)
-    loss = -log_probs_BT.sum() / batch.mask_BT.sum()
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    clip_gradients(policy.model.parameters(), max_grad_norm)
-    optimizer.step()
-    return float(loss.detach())
