@@ -7,7 +7,9 @@ import torch
 
 from astarpo.model import log_probs
 from astarpo.model.chunked_log_probs import Chunking, Head, find_head, log_probs_of_hidden
+from astarpo.model.loading import load_policy
 from astarpo.model.log_probs import collate, token_log_probs
+from astarpo.model.precision import MasterWeights
 
 END = [1]
 
@@ -136,6 +138,25 @@ def test_bfloat16_differs_by_rounding_only(tiny_policy, always):
     for name, gradient in expected.items():
         assert torch.allclose(found[name], gradient, atol=0.02 * float(gradient.abs().max())), name
     tiny_policy.model.zero_grad()
+
+
+def test_weights_in_bfloat16_are_cut_as_well(tiny_folder, always):
+    model = load_policy(tiny_folder).model
+    masters = MasterWeights(model)
+    head = find_head(model)
+    assert isinstance(head, Head), head
+    batch = collate([[5, 6], [5, 6, 7, 8]], [[10, 11, 1], [12, 13, 14, 15, 1]], END)
+    found = []
+    for options in ({}, {"head": head, "chunk_tokens": 3}):
+        log_probs_BT, entropy_BT = token_log_probs(model, batch, 0.7, "with_gradient", **options)
+        (log_probs_BT.sum(-1) @ torch.tensor([1.0, -2.0]) + entropy_BT.sum()).backward()
+        found.append((log_probs_BT, [master.grad for master in masters.parameters()]))
+        for master in masters.parameters():
+            master.grad = None
+    (at_once_BT, expected), (chunked_BT, gradients_of_chunks) = found
+    assert torch.allclose(chunked_BT, at_once_BT, atol=1e-5)
+    for one, other in zip(gradients_of_chunks, expected, strict=True):
+        assert torch.allclose(one, other, atol=0.02 * float(other.abs().max()))
 
 
 def test_small_logits_are_not_cut(tiny_policy):

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from astarpo.model.precision import contiguous
 from astarpo.model.sharding import whole, whole_during_passes
 
 # Chunking fewer logits than this (64 MiB in fp32) saves little, and costs a second pass through the head.
@@ -84,7 +85,9 @@ def find_head(model: PreTrainedModel) -> Head | str:
     linear = model.get_output_embeddings() if hasattr(model, "get_output_embeddings") else None
     if base is None or base is model or linear is None:
         return f"{type(model).__name__} does not expose its hidden states and its head"
-    if type(linear) is not torch.nn.Linear or linear._forward_hooks or linear._forward_pre_hooks:
+    # The one hook that changes no number, of models in bfloat16, does not matter: chunks are contiguous.
+    hooks = [*linear._forward_hooks.values(), *linear._forward_pre_hooks.values()]
+    if type(linear) is not torch.nn.Linear or any(hook is not contiguous for hook in hooks):
         return f"its head is not a plain linear layer but {type(linear).__name__} (or has hooks)"
     text = model.config.get_text_config()
     divisor = getattr(text, "logits_scaling", None) or 1.0

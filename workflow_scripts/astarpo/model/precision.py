@@ -45,11 +45,11 @@ def to_bfloat16(model: Module) -> list[Pair]:
         if weight.requires_grad:
             trained.append((copy, weight))
     if isinstance(model, PreTrainedModel) and isinstance(head := model.get_output_embeddings(), Module):
-        head.register_forward_pre_hook(_contiguous)
+        head.register_forward_pre_hook(contiguous)
     return trained[::-1]
 
 
-def _contiguous(_: Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+def contiguous(_: Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     """Copy states of which only the last positions are kept: for a slice torch copies a frozen head for each row."""
     return tuple(one.contiguous() for one in inputs)
 
