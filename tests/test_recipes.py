@@ -46,6 +46,7 @@ COMBINATIONS = [
     ["arithmetic_smollm2", "arithmetic_smollm2_controls"],
     ["arithmetic_smollm2", "comparison_llm"],
     ["arithmetic_smollm2", "comparison_llm", "learning_rates_llm"],
+    ["arithmetic_smollm2", "pass_at_64_smollm2"],
     ["word_problems_smollm2"],
     ["smollm2_gsm8k"],
     ["smollm2_gsm8k", "smollm2_gsm8k_slice"],
