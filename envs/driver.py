@@ -56,9 +56,9 @@ def problem(driver: str | None, cuda: str) -> str | None:
     oldest = OLDEST_DRIVER[cuda.partition(".")[0]]
     needed = f"torch is built for CUDA {'.'.join(cuda.split('.')[:2])}, which needs driver {oldest} or newer"
     if driver is None:
-        return f"nvidia-smi finds no NVIDIA driver here; {needed}; {WITHOUT}"
+        return f"nvidia-smi finds no NVIDIA driver here; {needed}"
     if _numbers(driver) < _numbers(oldest):
-        return f"the NVIDIA driver {driver} is too old: {needed}; ask your administrator for an update, or, {WITHOUT}"
+        return f"the NVIDIA driver {driver} is too old: {needed}; ask your administrator for an update"
     return None
 
 
@@ -69,4 +69,4 @@ def _numbers(version: str) -> tuple[int, ...]:
 if __name__ == "__main__":
     found = problem(driver_version(), cuda_version(LOCK.read_text(encoding="utf-8")))
     if found is not None:
-        sys.exit(found)
+        sys.exit(f"{found}; {WITHOUT}")

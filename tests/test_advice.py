@@ -19,7 +19,9 @@ from astarpo.planning.plan import plan
 from astarpo.planning.training_jobs import training_jobs
 
 RECIPES = Path(__file__).resolve().parents[1] / "config/recipes"
-WRITTEN = re.compile(r"(machine: \{.*?\}|lora: \{.*?\} in the run|max_new_tokens of at most [\d,]+)")
+IN_RUN, IN_MACHINE = r"\w+: (?:\{[^}]*\}|\w+)(?= in the run)", r"machine: \{[^}]*\}"
+ADVICE = re.compile(rf"(?:({IN_RUN}) in the run(?: and )?)?({IN_MACHINE})?")
+WRITTEN = re.compile(rf"{IN_RUN} in the run(?: and {IN_MACHINE})?|{IN_MACHINE}|max_new_tokens of at most [\d,]+")
 MODEL_32B = {"references": {"qwen2-5-7b": {"source": {"kind": "hub", "id": "Qwen/Qwen2.5-32B"}}}}
 
 
@@ -32,15 +34,14 @@ def raw(recipe: str, **sections: Any) -> dict[str, Any]:
 
 def applied(config: dict[str, Any], advice: str) -> Config:
     """A configuration with an advice, as a reader would write it."""
-    if advice.startswith("machine"):
+    if not advice.startswith("max_new_tokens"):
+        of_run, of_machine = ADVICE.fullmatch(advice).groups()  # type: ignore[union-attr]
         config = copy.deepcopy(config)
-        update_config(config, yaml.safe_load(advice))
+        update_config(config, yaml.safe_load(of_machine or "{}"))
+        for name in [name for name in config["runs"] if not name.startswith("_")]:
+            update_config(config["runs"][name], yaml.safe_load(of_run or "{}"))
+        return load_config(config)
     changed = load_config(config)
-    if advice.startswith("lora"):
-        lora = yaml.safe_load(advice.removesuffix(" in the run"))
-        return changed.changed(runs={name: run.changed(**lora) for name, run in changed.runs.items()})
-    if advice.startswith("machine"):
-        return changed
     tokens = int(advice.rpartition(" ")[2].replace(",", ""))
     return changed.changed(
         datasets={
@@ -85,7 +86,6 @@ CASES = {
         [
             "machine: {sampler_memory_share: 0.2}",
             "machine: {zero_stage: 3}",
-            "machine: {zero_stage: 2, offload_optimizer: true}",
         ],
     ),
     "a share that is too small": (
@@ -101,7 +101,44 @@ CASES = {
     "a smaller card": (
         raw("math_qwen2.5_1.5b"),
         "A100-40",
-        ["lora: {rank: 16} in the run"],
+        [
+            "engine: deepspeed in the run and machine: {zero_stage: 2, offload_optimizer: true}",
+            "lora: {rank: 16} in the run",
+        ],
+    ),
+    "a card of 24 GB": (
+        raw("math_qwen2.5_1.5b"),
+        "RTX4090",
+        [
+            "engine: deepspeed in the run and machine: {activation_checkpointing: true, micro_batch: 1, "
+            "zero_stage: 3, offload_optimizer: true, offload_parameters: true}",
+            "lora: {rank: 16} in the run and machine: {activation_checkpointing: true}",
+        ],
+    ),
+    "a card of 24 GB, of which vLLM needs a larger share as well": (
+        raw("math_qwen2.5_3b"),
+        "RTX4090",
+        [
+            "engine: deepspeed in the run and machine: {sampler_memory_share: 0.25, zero_stage: 2, "
+            "offload_optimizer: true}",
+            "lora: {rank: 16} in the run and machine: {sampler_memory_share: 0.25}",
+            "engine: deepspeed in the run and machine: {sampler_memory_share: 0.25, zero_stage: 2, "
+            "offload_optimizer: true}",
+        ],
+    ),
+    "no second card for a process that draws": (
+        raw("math_qwen2.5_1.5b", runs={"math-qwen2-5-1-5b": {"pipeline": {}}}),
+        "H100",
+        ["pipeline: null in the run"],
+    ),
+    "the mildest of each kind, and no change of the run beside them": (
+        raw("math_qwen2.5_1.5b"),
+        "L40S",
+        [
+            "machine: {activation_checkpointing: true}",
+            "machine: {micro_batch: 2}",
+            "machine: {micro_batch_tokens: 4096}",
+        ],
     ),
     "activations": (raw("math_qwen2.5_3b", machine={"activation_checkpointing": False}), "H100", None),
     "a larger model: memory and share together": (

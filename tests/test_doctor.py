@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from astarpo.common.cards import CARDS, card_of
+from astarpo.common.cards import CARDS, Card, card_of
+from astarpo.common.devices import VISIBLE
 from astarpo.common.errors import InputError
 from astarpo.config import load_config
 from astarpo.config.files import merged
@@ -365,8 +366,56 @@ def test_the_command_line() -> None:
     unknown = doctor("--machine", "3xH1000", "config/config.yaml")
     assert unknown.returncode == 1 and unknown.stderr.startswith("error: MACHINE = '3xH1000': not known")
     assert len(unknown.stderr.splitlines()) == 1
+    alone = doctor("--machine", "8xH100")
+    assert alone.returncode == 1 and alone.stderr.startswith("error: MACHINE = '8xH100': needs a configuration")
+    assert len(alone.stderr.splitlines()) == 1
     default = doctor("config/config.yaml")
     assert default.returncode == 0 and "No rate of a CPU is known" in default.stdout
+    # 0.7 million weights: fp32 and two moments, of which two decimals of GB would show nothing.
+    assert "warm start 11 MB; at most 11: optimizer 5, weights 3, gradients 3" in default.stdout
+
+
+def test_what_no_training_could_run_with_is_said(tmp_path: Path) -> None:
+    (tmp_path / "two.yaml").write_text("machine: {sampler_tensor_parallel: 2}\n")
+    told = doctor("--machine", "8xH100", "config/recipes/math_qwen2.5_1.5b.yaml", str(tmp_path / "two.yaml"))
+    assert told.returncode == 1
+    assert "\n- machine.sampler_tensor_parallel = 2: runs.math-qwen2-5-1-5b samples with vLLM" in told.stdout
+
+
+def test_whoever_reads_its_lines_may_stop() -> None:
+    """As `make doctor | head -1` does: no traceback."""
+    command = [sys.executable, str(DOCTOR)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
+        assert running.stdout is not None and running.stderr is not None
+        running.stdout.close()
+        assert running.stderr.read() == ""
+
+
+def test_why_a_time_is_not_known() -> None:
+    config = configured("math_qwen2.5_1.5b")
+    entry = config.references["qwen2-5-1-5b"].changed(precision="float32")
+    for changed, card, reason in (
+        (config, None, "there is no card"),
+        (config, Card("RTX 9999", 81_559), "no speeds of RTX 9999 are"),
+        (with_machine(config, device="cpu"), None, "no speeds of CPUs are"),
+        (
+            config.changed(references={"qwen2-5-1-5b": entry}),
+            named_machine("H100").card,
+            "it is known for precision: bf",
+        ),
+    ):
+        lines = plan(changed, Machine("it", int(card is not None), card)).lines
+        assert any(line.startswith(f"  time: not known: {reason}") for line in lines), reason
+        assert (card is None and changed is config) == ("Without a card, of vLLM only" in " ".join(lines))
+
+
+def test_rows_longer_than_a_pass_may_be_are_passed_one_by_one() -> None:
+    def steps(tokens: int) -> list[str]:
+        config = with_machine(configured("math_qwen2.5_1.5b"), micro_batch_tokens=tokens)
+        lines = plan(config, named_machine("H100")).lines
+        return [line for line in lines if "a step" in line]
+
+    assert steps(1) == steps(100) != steps(8192)
 
 
 def test_a_plan_for_a_named_machine_needs_no_torch() -> None:
@@ -382,6 +431,16 @@ def test_a_gpu_recipe_on_a_machine_without_a_card(tmp_path: Path) -> None:
     without = here.this_machine(tmp_path, "no-such-program")
     problems = plan(configured("math_qwen2.5_1.5b"), without).problems
     assert "machine.device = 'cuda': this machine has no card; name a machine: MACHINE=8xH100" in problems
+
+
+def test_cards_that_a_variable_hides(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VISIBLE, "5")
+    program = nvidia_smi(tmp_path, TWO_CARDS, "580.65.06")
+    hidden = here.this_machine(tmp_path, program)
+    problems = plan(configured("math_qwen2.5_1.5b"), hidden).problems
+    assert f"machine.device = 'cuda': this machine ({VISIBLE}=5) has no card; unset {VISIBLE}, or name a" in problems[0]
+    said = [one.text for one in here.findings(tmp_path, program, lambda: None) if one.what == "cards"]
+    assert said == [f"none of these is named by {VISIBLE}=5; unset it, or name some of them"]
 
 
 def test_packages_and_files_that_are_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from astarpo.config.runs import Config
 from astarpo.planning.cards import named_machine
 from astarpo.planning.disk import disk_bytes
 from astarpo.planning.plan import plan
+from astarpo.planning.training_jobs import training_jobs
 
 ROOT = Path(__file__).resolve().parents[1]
 RECIPES = ROOT / "config/recipes"
@@ -72,3 +73,31 @@ def test_the_refusal_of_what_does_not_fit() -> None:
     config = config.changed(machine=config.machine.changed(activation_checkpointing=False))
     (problem,) = plan(config, named_machine("H100")).problems
     assert problem in " ".join(GPU_PAGE.split())
+
+
+ON_CARDS = sorted(path.name for path in RECIPES.glob("*.yaml") if re.search("^# .* of 80 GB", path.read_text(), re.M))
+
+
+def test_every_recipe_for_a_card_says_what_it_takes() -> None:
+    own_machine = [path for path in RECIPES.glob("[!w]*.yaml") if "device: cuda" in path.read_text(encoding="utf-8")]
+    assert sorted(path.name for path in own_machine) == ON_CARDS and len(ON_CARDS) == 7
+
+
+@pytest.mark.parametrize("recipe", ON_CARDS)
+def test_the_memory_that_a_recipe_names_in_its_first_lines(recipe: str) -> None:
+    head = (RECIPES / recipe).read_text(encoding="utf-8").partition("\n\n")[0].replace("\n# ", " ")
+    (job,) = training_jobs(configured(recipe), named_machine("8xH100" if "Eight GPUs" in head else "H100").card)
+    assert job.estimate is not None
+    phases, ram = job.estimate.by_phase(), {moment.phase: moment.total for moment in job.estimate.host}
+    vllm = max(moment.parts["vLLM"] for moment in job.estimate.device if moment.phase == "generate")
+    computed = {
+        r"an update takes (\d+) GB|an update (\d+) GB": phases["update"],
+        r"drawing (\d+) GB": phases["generate"] - vllm,
+        r"vLLM's (\d+)": vllm,
+        r"loading takes (\d+) GB": phases["load"],
+        r"the export takes (\d+) GB": ram["export"],
+        r"resuming (\d+) GB": ram["resume"],
+    }
+    found = {text: next(filter(None, match.groups())) for text in computed if (match := re.search(text, head))}
+    assert found == {text: f"{size / 1e9:.0f}" for text, size in computed.items() if text in found}
+    assert len(found) == (6 if "Eight GPUs" in head else 3)

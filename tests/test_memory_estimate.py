@@ -429,13 +429,29 @@ def test_a_refusal_names_phase_parts_and_a_way_out(monkeypatch: pytest.MonkeyPat
     )
     with pytest.raises(InputError, match=r"Even with a: 1 it takes 11\.0 GB\. Use a smaller model"):
         check_fits("m", needs, "cpu", lambda: ways[:1])
+    larger = [("a: 1", Estimate((Moment("update", {"x": 15e9}),)))]
+    with pytest.raises(InputError, match=r"10\.0 GB free\. Use a smaller model"):  # and no word of what does not help
+        check_fits("m", needs, "cpu", lambda: larger)
     check_fits("m", Estimate((Moment("load", {"weights": 10e9}),)), "cpu")
     with pytest.raises(InputError, match=r"in each of 2 processes"):
         check_fits("m", Estimate((Moment("load", {"weights": 6e9}),)), "cpu", processes=2)
     check_fits("m", Estimate((Moment("load", {"weights": 6e9}),)), "cuda", processes=2)  # each on its own
-    with pytest.raises(InputError, match=r"export takes about 11\.0 GB of RAM"):
-        check_fits("m", Estimate((Moment("load", {"x": 1.0}),), (Moment("export", {"y": 11e9}),)), "cuda")
+    with pytest.raises(InputError, match=r"export takes about 11\.0 GB of RAM \(y 11\.0\)"):
+        check_fits("m", Estimate((Moment("load", {"x": 1.0}),), (Moment("export", {"y": 11e9, "z": 0.0}),)), "cuda")
     check_fits("m", None, "cpu")  # not known: tried
+
+
+def test_a_way_out_that_changes_more_than_another_is_not_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "free_bytes", lambda device: 10e9)
+    needs, small = (Estimate((Moment("update", {"x": size}),)) for size in (14e9, 9e9))
+    texts = ["machine: {b: 2}", "machine: {b: 1}", "machine: {a: true, b: 1}", "machine: {a: true}", "c: d in the run"]
+    with pytest.raises(InputError) as refused:
+        check_fits("m", needs, "cpu", lambda: [(text, small) for text in texts])
+    assert "It fits with machine: {b: 2} (9.0 GB), or with machine: {a: true} (9.0 GB);" in str(refused.value)
+    of_run = ["c: d in the run and machine: {a: true}", "e: {f: 1} in the run", "c: d in the run and machine: {a: 1}"]
+    with pytest.raises(InputError) as refused:
+        check_fits("m", needs, "cpu", lambda: [(text, small) for text in of_run])
+    assert f"It fits with {of_run[0]} (9.0 GB), or with {of_run[1]} (9.0 GB);" in str(refused.value)
 
 
 def test_parts_add_up() -> None:

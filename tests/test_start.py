@@ -17,10 +17,11 @@ from astarpo.planning.start import JobNeeds, check_can_run
 LACKS_VLLM = JobNeeds(1, 0, (("no_such_vllm", "references.q.sampling_engine = 'vllm'"),))
 
 
-def cards(folder: Path, monkeypatch: pytest.MonkeyPatch, count: int) -> None:
-    """A machine whose nvidia-smi lists so many GPUs."""
+def cards(folder: Path, monkeypatch: pytest.MonkeyPatch, count: int, driver: str = "580.65.06") -> None:
+    """A machine whose nvidia-smi lists so many GPUs, of a driver."""
     listed = "; ".join(["true", *(f"echo 'GPU {number}: one'" for number in range(count))])
-    (folder / "nvidia-smi").write_text(f"#!/bin/sh\n{listed}\n")
+    asked = 'test "$1" = --query-gpu=driver_version'
+    (folder / "nvidia-smi").write_text(f"#!/bin/sh\nif {asked}; then echo {driver}; else {listed}; fi\n")
     (folder / "nvidia-smi").chmod(0o755)
     monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
     monkeypatch.delenv(VISIBLE, raising=False)
@@ -50,6 +51,20 @@ def test_a_torch_for_cpus_is_no_torch_for_a_gpu(tmp_path, monkeypatch):
         "machine.device = 'cuda': torch 2.13.0+x was built for CPUs and sees no GPU: make install-gpu, then "
         ". .venv-gpu/bin/activate, or set machine.device: cpu"
     )
+
+
+def test_an_old_driver_is_refused_unless_torch_sees_a_gpu_all_the_same(tmp_path, monkeypatch):
+    built_for(tmp_path, monkeypatch, cuda="13.0", hip=None)
+    cards(tmp_path, monkeypatch, 1, "470.57.02")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    for sees, said in (("False", "the NVIDIA driver 470.57.02 is too old: "), ("True", "references.q.")):
+        (tmp_path / "torch/cuda.py").write_text(f"def is_available(): return {sees}\n")
+        (tmp_path / "torch/__init__.py").write_text("from torch import cuda\n")
+        assert refused(LACKS_VLLM).startswith(said)
+    assert refused(LACKS_VLLM, own_python=False).startswith("a job needs 1 GPU")  # and may have none of them
+    (tmp_path / "torch/cuda.py").write_text("def is_available(): return False\n")
+    cards(tmp_path, monkeypatch, 1)
+    assert refused(LACKS_VLLM).startswith("references.q.")
 
 
 @pytest.mark.parametrize("facts", [{"cuda": "13.0", "hip": None}, {"cuda": None, "hip": "6.4"}, {}], ids=str)

@@ -7,6 +7,7 @@ Without files: driver, cards, packages, hub, disk and RAM. With configuration fi
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from pathlib import Path
 
@@ -19,12 +20,16 @@ def main() -> None:
     parser.add_argument("--machine", metavar="NAME", help="a machine that is not this one, such as 8xH100")
     arguments = parser.parse_args()
 
+    from astarpo.common.errors import InputError
     from astarpo.planning.cards import named_machine
 
     machine = named_machine(arguments.machine) if arguments.machine else None
     if not arguments.files:
         if machine is not None:
-            parser.error("--machine needs a configuration: make doctor MACHINE=8xH100 CONFIG=config/recipes/...")
+            raise InputError(
+                f"MACHINE = {arguments.machine!r}: needs a configuration to compute for: make doctor "
+                f"MACHINE={arguments.machine} CONFIG=config/recipes/..."
+            )
         from astarpo.planning.this_machine import findings
 
         for finding in findings(Path.cwd()):
@@ -33,13 +38,15 @@ def main() -> None:
 
     from astarpo.config import load_config
     from astarpo.config.files import merged
+    from astarpo.config.run_checks import own_sampler_problems
     from astarpo.planning.adapters import target_problems
     from astarpo.planning.plan import plan
     from astarpo.planning.this_machine import lacking, this_machine
 
     config = load_config(merged(arguments.files), arguments.files)
     made = plan(config, machine or this_machine(Path.cwd()))
-    problems = [*made.problems, *target_problems(config), *([] if machine else lacking(config))]
+    refused = [*own_sampler_problems(config, config.runs), *target_problems(config)]
+    problems = [*made.problems, *refused, *([] if machine else lacking(config))]
     print("\n".join(made.lines))
     print(
         "\n".join(["\nDoes not fit or is missing:", *(f"- {one}" for one in problems)] if problems else ["\nIt fits."])
@@ -48,4 +55,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # for `make doctor | head`
     cli.run(main)

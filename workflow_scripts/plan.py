@@ -6,6 +6,7 @@ python workflow_scripts/plan.py [TARGET...] [OPTION of snakemake...]
 from __future__ import annotations
 
 import argparse
+import signal
 import subprocess
 import sys
 
@@ -35,4 +36,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # for `make plan | head`
     cli.run(main)

@@ -100,27 +100,37 @@ def engine_errors(config: Config) -> Iterator[str]:
             )
 
 
-def check_own_samplers(config: Config, runs: Iterable[str]) -> None:
-    """Refuse trainings with a vLLM that several GPUs share: each of their processes has one of its own, on its GPU.
+def own_sampler_problems(config: Config, runs: Iterable[str]) -> list[str]:
+    """Find trainings with a vLLM that several GPUs share: each of their processes has one of its own, on its GPU.
 
-    Stage 1 and evaluations of the same configuration may share one, so this is checked for the runs that are to be
-    trained.
+    Stage 1 and evaluations of the same configuration may share one.
 
     Args:
         config: the configuration.
-        runs: names of the runs.
+        runs: names of those that are to be trained.
 
-    Raises:
-        InputError: names one of them.
+    Returns:
+        One line that names one of them; nothing if there is none.
     """
     shared = config.machine.sampler_tensor_parallel
     sampled = sorted(name for name in runs if config.references[config.runs[name].reference].sampling_engine == "vllm")
-    if shared > 1 and sampled:
-        raise InputError(
-            f"machine.sampler_tensor_parallel = {shared}: runs.{sampled[0]} samples with vLLM, and each device of a "
-            "training has a vLLM of its own; make stage 1 or evaluations alone with it (snakemake values), then set "
-            "it to 1 and train; nothing runs again"
-        )
+    if shared == 1 or not sampled:
+        return []
+    return [
+        f"machine.sampler_tensor_parallel = {shared}: runs.{sampled[0]} samples with vLLM, and each device of a "
+        "training has a vLLM of its own; make stage 1 or evaluations alone with it (snakemake values), then set "
+        "it to 1 and train; nothing runs again"
+    ]
+
+
+def check_own_samplers(config: Config, runs: Iterable[str]) -> None:
+    """Refuse what `own_sampler_problems` finds, with its arguments.
+
+    Raises:
+        InputError: names one of the trainings.
+    """
+    for problem in own_sampler_problems(config, runs):
+        raise InputError(problem)
 
 
 def _base_errors(key: str, config: Config, run: RunEntry) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from astarpo.model import memory
 
 GB = 1e9
 SHOWN = 3  # parts, and ways out, in a message
+IN_RUN = " in the run"  # follows keys of a run; all others are of the section `machine`
 Remedies = Iterable[tuple[str, Estimate]]
 
 
@@ -102,13 +104,31 @@ def _message(
         f"{free / GB:.1f} GB free."
     )
     tried = [(text, ranks * estimate.peak.total) for text, estimate in (remedies() if remedies is not None else ())]
-    fitting = [f"{text} ({size / GB:.1f} GB)" for text, size in tried if size <= free][:SHOWN]
+    fitting: dict[str, str] = {}
+    for text, size in tried:
+        if size <= free and len(fitting) < SHOWN and not asks_more(text, fitting):
+            fitting[text] = f"{text} ({size / GB:.1f} GB)"
     if fitting:
-        return f"{needs} It fits with {', or with '.join(fitting)}"
+        return f"{needs} It fits with {', or with '.join(fitting.values())}"
     least = min(tried, key=lambda one: one[1], default=None)
-    known = "" if least is None else f" Even with {least[0]} it takes {least[1] / GB:.1f} GB."
+    helps = least is not None and least[1] < ranks * peak.total
+    known = f" Even with {least[0]} it takes {least[1] / GB:.1f} GB." if least is not None and helps else ""
     return f"{needs}{known} Use a smaller model or a device with more memory, or stop other programs on it"
 
 
+def asks_more(text: str, others: Iterable[str]) -> bool:
+    """Whether a way out changes more than another one, which is enough: all that it changes, or the run besides.
+
+    Args:
+        text: such as ``machine: {activation_checkpointing: true, micro_batch: 1}``.
+        others: that suffice, such as ``machine: {micro_batch: 2}``.
+    """
+    return any(_keys(other) <= _keys(text) or (IN_RUN in text and IN_RUN not in other) for other in others)
+
+
+def _keys(text: str) -> set[str]:
+    return set(re.findall(r"(\w+):", text))
+
+
 def _parts(moment: Moment) -> str:
-    return ", ".join(f"{name} {size / GB:.1f}" for name, size in moment.largest(SHOWN))
+    return ", ".join(f"{name} {size / GB:.1f}" for name, size in moment.largest(SHOWN) if size > 0)

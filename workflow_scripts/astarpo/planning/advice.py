@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
 import yaml
 
-from astarpo.config.run_checks import engine_errors
+from astarpo.config.run_checks import engine_errors, run_errors
 from astarpo.config.runs import Config
-from astarpo.memory.check import SHOWN, Remedies
+from astarpo.memory.check import IN_RUN, SHOWN, Remedies, asks_more
 from astarpo.memory.parts import Estimate
 from astarpo.planning.cards import Machine
 from astarpo.planning.jobs import Job, SmallCache
 from astarpo.planning.problems import Key, failing, free_bytes, key_of, memory_problem
 from astarpo.planning.sharing import sharing_problems
 from astarpo.planning.training_jobs import training_job
+from astarpo.training.memory import Changes, way_out
 
-Changes = Mapping[str, object]  # of the section `machine`
+Change = tuple[Changes, Changes]  # of the job's run, and of the section `machine`
 SHARES = tuple(percent / 100 for percent in range(1, 96))  # of a card that vLLM may take
 
 
@@ -60,32 +61,36 @@ class _Advice:
 
     def fewer_cards(self) -> str:
         """As many cards as there are, or fewer, with what else that takes."""
+        if self.job.stage == "training" and self.config.runs[self._name].pipeline is not None:
+            found = self._first([({"pipeline": None}, {})])
+            return found or "use a machine with more cards"
         for count in range(self.machine.cards, 0, -1):
             if self.job.stage != "training":
-                found = self._first([{"sampler_tensor_parallel": count}])
+                found = self._first([({}, {"sampler_tensor_parallel": count})])
             else:
-                found = self._first(changes for changes, _ in self._changes({"devices": count}))
+                found = self._first(change for change, _ in self._changes({"devices": count}))
             if found is not None:
                 return found
         return "use a machine with more cards, or a smaller model"
 
     def less_memory(self) -> Remedies:
         """Settings with their estimates: those that do not suffice, and up to as many as are shown of those that do."""
-        accepted = 0
-        for changes, remedy in self._remedies():
-            if not self._fits(remedy[1]):
-                yield remedy
-            elif accepted < SHOWN and self._accepts(changes):
-                accepted += 1
-                yield remedy
+        accepted: list[str] = []
+        for changed, (text, estimate) in self._remedies():
+            if not self._fits(estimate):
+                yield text, estimate
+            elif len(accepted) < SHOWN and not asks_more(text, accepted) and self._accepts(changed):
+                accepted.append(text)
+                yield text, estimate
 
     def larger_cache(self, cache: SmallCache, fits: bool) -> str:
         """A larger share of the card, more cards for each vLLM, or, if the job fits otherwise, shorter responses."""
         if self.job.stage == "training":
-            found = self._first(changes for changes, _ in self._changes({}))
+            found = self._first(change for change, _ in self._changes({}))
         else:
             now = self.config.machine.sampler_tensor_parallel
-            found = self._first({"sampler_tensor_parallel": more} for more in range(now + 1, self.machine.cards + 1))
+            more = range(now + 1, self.machine.cards + 1)
+            found = self._first(({}, {"sampler_tensor_parallel": count}) for count in more)
         longest = int(cache.tokens) - cache.prompt
         possible = [found] if found is not None else []
         if fits and longest >= 1:
@@ -95,26 +100,24 @@ class _Advice:
     def _remedies(self) -> Iterator[tuple[Config, tuple[str, Estimate]]]:
         """Settings, as a configuration and as they are written, with the estimate of the job."""
         if self.job.stage == "training":
-            for changes, estimate in self._changes({}):
-                yield self._with(changes), (_written(changes), estimate)
+            for change, estimate in self._changes({}):
+                yield self._with(change), (way_out(*change), estimate)
+            return
         for text, estimate in self.job.remedies() if self.job.remedies is not None else ():
-            if self.job.stage != "training":
-                yield self._with(_read(text)), (text, estimate)
-            elif not text.startswith("machine:"):
-                yield self._with_adapters(text), (text, estimate)
+            yield self._with(_read(text)), (text, estimate)
 
-    def _changes(self, first: Changes) -> Iterator[tuple[Changes, Estimate]]:
+    def _changes(self, first: Changes) -> Iterator[tuple[Change, Estimate]]:
         """Changes for a training: the first one, then with what makes room besides, all with a share that suffices."""
         start = self._with_share(first)
         job = None if start is None else self._training(start)
         if start is None or job is None or job.estimate is None:
             return
         if start:
-            yield start, job.estimate
+            yield ({}, start), job.estimate
         for text, estimate in job.remedies() if job.remedies is not None else ():
-            changes = _read(text) if text.startswith("machine:") else {}
-            if changes and not {*changes} & {*start}:
-                yield {**start, **changes}, estimate
+            of_run, of_machine = _read(text)
+            if not {*of_machine} & {*start}:
+                yield (of_run, {**start, **of_machine}), estimate
 
     def _with_share(self, first: Changes) -> Changes | None:
         """A change; if vLLM does not start with it, with the least larger share that suffices, if there is one."""
@@ -124,42 +127,45 @@ class _Advice:
 
     def _training(self, changes: Changes) -> Job:
         """The job, a training, with changes."""
-        return training_job(self._with(changes), key_of(self.job)[1], self.machine.card, 1)
+        return training_job(self._with(({}, changes)), self._name, self.machine.card, 1)
 
-    def _first(self, possible: Iterable[Changes]) -> str | None:
-        accepted = (changes for changes in possible if self._accepts(self._with(changes)))
+    def _first(self, possible: Iterable[Change]) -> str | None:
+        accepted = (change for change in possible if self._accepts(self._with(change)))
         found = next(accepted, None)
-        return None if found is None else _written(found)
+        return None if found is None else way_out(*found)
 
     def _fits(self, estimate: Estimate) -> bool:
         free = free_bytes(self.job, self.machine)
         ranks = self.config.machine.devices if self.job.stage == "training" and self.job.cards == 0 else 1
         return free is None or ranks * estimate.peak.total <= free
 
-    def _with(self, changes: Changes) -> Config:
-        return self.config.changed(machine=self.config.machine.changed(**changes))
-
-    def _with_adapters(self, text: str) -> Config:
-        """The configuration with a text such as ``lora: {rank: 16} in the run``."""
-        name = key_of(self.job)[1]
-        changed = self.config.runs[name].changed(**yaml.safe_load(text.removesuffix(" in the run")))
-        return self.config.changed(runs={**self.config.runs, name: changed})
+    def _with(self, change: Change) -> Config:
+        of_run, of_machine = change
+        changed = self.config.changed(machine=self.config.machine.changed(**of_machine))
+        if not of_run:
+            return changed
+        return changed.changed(runs={**changed.runs, self._name: changed.runs[self._name].changed(**of_run)})
 
     def _accepts(self, changed: Config) -> bool:
         """Whether the machine can run the job with these settings, and every other job that it could run without."""
-        if list(engine_errors(changed)) or not {*sharing_problems(changed)} <= {*sharing_problems(self.config)}:
+        if [*engine_errors(changed), *run_errors(changed)] or not {*sharing_problems(changed)} <= {
+            *sharing_problems(self.config)
+        }:
             return False
         return failing(changed, self.machine) <= self._before - {key_of(self.job)}
+
+    @property
+    def _name(self) -> str:
+        """Of the job's run, if it is a training."""
+        return key_of(self.job)[1]
 
     @cached_property
     def _before(self) -> set[Key]:
         return failing(self.config, self.machine)
 
 
-def _read(text: str) -> dict[str, object]:
-    """The changes of a text such as ``machine: {micro_batch: 1}``."""
-    return dict(yaml.safe_load(text)["machine"])
-
-
-def _written(changes: Changes) -> str:
-    return "machine: {" + ", ".join(f"{key}: {str(value).lower()}" for key, value in changes.items()) + "}"
+def _read(text: str) -> Change:
+    """The changes of a text that `way_out` has written."""
+    of_run, _, of_machine = text.rpartition(IN_RUN)
+    machine = yaml.safe_load(of_machine.removeprefix(" and ")) or {"machine": {}}
+    return yaml.safe_load(of_run) or {}, machine["machine"]

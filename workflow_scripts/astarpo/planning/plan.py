@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from textwrap import wrap
 
+from astarpo.common.devices import VISIBLE
 from astarpo.config.runs import Config
 from astarpo.memory.check import GB
-from astarpo.memory.parts import Moment
 from astarpo.planning.advice import job_problems
 from astarpo.planning.cards import SOURCE, Machine
 from astarpo.planning.disk import disk_bytes
@@ -53,12 +53,13 @@ def plan(config: Config, machine: Machine) -> Plan:
         *merged(training_jobs(config, card)),
         *evaluation_jobs(config, card),
     ]
-    lines, problems = [_title(config, machine)], []
+    lines, problems, unknown = [_title(config, machine)], [], _why_time_is_unknown(config, machine)
     if config.machine.device != "cpu" and machine.card is None:
-        problems.append(f"machine.device = 'cuda': {machine.name} has no card; name a machine: MACHINE=8xH100")
+        shown = f"unset {VISIBLE}, or " if VISIBLE in machine.name else ""
+        problems.append(f"machine.device = 'cuda': {machine.name} has no card; {shown}name a machine: MACHINE=8xH100")
     problems += sharing_problems(config)
     for job in jobs:
-        lines += ["", *_job_lines(job)]
+        lines += ["", *_job_lines(job, unknown)]
         problems += job_problems(config, job, machine)
     lines += ["", *_sum_lines(jobs), *_disk_lines(config)]
     problems += _disk_problems(config, machine)
@@ -80,29 +81,42 @@ def _title(config: Config, machine: Machine) -> str:
     return f"Plan for {machine.name}, {memory}, {speeds} ({COMPUTED})"
 
 
-def _job_lines(job: Job) -> list[str]:
+def _why_time_is_unknown(config: Config, machine: Machine) -> str:
+    """Why no time is given for a job for which it is not known."""
+    card = machine.card
+    if config.machine.device == "cpu":
+        return "no speeds of CPUs are"
+    if card is None:
+        return "there is no card"
+    if None in (card.flops, card.bandwidth, card.link):
+        return f"no speeds of {card.name} are"
+    return "it is known for precision: bfloat16, in the reference's entry"
+
+
+def _job_lines(job: Job, unknown: str) -> list[str]:
     times = "" if job.count == 1 else f" ({job.count:,} of these)"
     nodes = "" if job.nodes == 1 else f", on {job.nodes} nodes"
     lines = [f"{job.stage}: {job.name}, {job.model}{nodes}{times}"]
     if job.estimate is None:
         return [*lines, f"  {UNKNOWN_SHAPE}"]
     where = "each process" if job.cards == 0 else "each card" if job.cards > 1 else "the card"
-    phases = ", ".join(f"{phase} {_gb(size)}" for phase, size in job.estimate.by_phase().items())
-    lines.append(
-        f"  memory of {where}: {phases} GB; at most {_gb(job.estimate.peak.total)}: {_parts(job.estimate.peak)}"
-    )
+    peak = job.estimate.peak
+    unit = "GB" if peak.total >= GB else "MB"
+    phases = ", ".join(f"{phase} {_in(unit, size)}" for phase, size in job.estimate.by_phase().items())
+    parts = ", ".join(f"{name} {_in(unit, size)}" for name, size in peak.largest())
+    lines.append(f"  memory of {where}: {phases} {unit}; at most {_in(unit, peak.total)}: {parts}")
     if job.estimate.host:
         highest = max(job.estimate.host, key=lambda moment: moment.total)
-        lines.append(f"  RAM of the machine: {highest.phase} {_gb(highest.total)} GB")
+        lines.append(f"  RAM of the machine: {highest.phase} {_in('GB', highest.total)} GB")
     if job.seconds:
-        lines.append(f"  time: {_time(job)}")
+        lines.append(f"  time: {_time(job, unknown)}")
     return lines
 
 
-def _time(job: Job) -> str:
+def _time(job: Job, unknown: str) -> str:
     total = job.total_s
     if total is None:
-        return "not known: no speeds of this device, or not in bfloat16"
+        return f"not known: {unknown}"
     phases = ", ".join(f"{name} {duration(one)}" for name, one in job.seconds.items() if one is not None)
     if not job.per_step:
         return f"{phases}; {duration(total)} in all"
@@ -148,17 +162,17 @@ def _assumptions(config: Config, machine: Machine) -> list[str]:
         lines.append(f"Not known before it is prepared, {SUPPOSED_ROWS:,} are supposed: the problems of {names}.")
     if config.machine.device == "cpu":
         lines = ["No rate of a CPU is known, so that times are not computed.", *lines[1:]]
+    elif machine.card is None:
+        lines.append("Without a card, of vLLM only the weights are counted, and in trainings not even they.")
     lines.append("Memory is that of prompts and responses as long as max_prompt_tokens and max_new_tokens allow.")
     if machine.ram_bytes is None:
         lines.append(f"RAM and disk of {machine.name} are not known, and not compared.")
     return lines
 
 
-def _parts(moment: Moment) -> str:
-    return ", ".join(f"{name} {_gb(size)}" for name, size in moment.largest())
-
-
-def _gb(size: float) -> str:
+def _in(unit: str, size: float) -> str:
+    if unit == "MB":
+        return f"{size / 1e6:,.0f}"
     return f"{size / GB:.1f}" if size >= 0.95 * GB else f"{size / GB:.2f}"
 
 

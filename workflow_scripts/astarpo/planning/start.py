@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from astarpo.common.devices import check_allowed, check_enough, torch_problem
 from astarpo.common.errors import InputError
 from astarpo.planning.needs import package_problems
+from astarpo.planning.this_machine import driver_problem
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,9 @@ class JobNeeds:
 
 
 def check_can_run(device: str, jobs: Sequence[JobNeeds], own_python: bool) -> None:
-    """Refuse jobs that this machine cannot run, for the most fundamental reason: cards, torch, packages, limits.
+    """Refuse jobs that this machine cannot run, for the most fundamental reason.
+
+    That is the first of: too few cards, a torch for CPUs, an old driver, missing packages, a limit on GPUs.
 
     Args:
         device: ``machine.device``.
@@ -38,9 +43,18 @@ def check_can_run(device: str, jobs: Sequence[JobNeeds], own_python: bool) -> No
     """
     check_enough(max((max(job.gpus, job.allowed) for job in jobs), default=0))
     if own_python:
-        torch = torch_problem(device) if any(job.gpus for job in jobs) else None
+        problem = (torch_problem(device) or _driver_problem()) if any(job.gpus for job in jobs) else None
         packages = package_problems(package for job in jobs for package in job.packages)
-        for problem in ([torch] if torch is not None else []) + packages:
-            raise InputError(problem)
+        for one in ([problem] if problem is not None else []) + packages:
+            raise InputError(one)
     for job in jobs:
         check_allowed(job.gpus, job.allowed)
+
+
+def _driver_problem() -> str | None:
+    """Say in one line that the driver is too old, unless torch sees a GPU all the same (CUDA's compatibility)."""
+    found = driver_problem()
+    if found is None:
+        return None
+    sees = "import sys, torch; sys.exit(not torch.cuda.is_available())"
+    return None if subprocess.run([sys.executable, "-c", sees], capture_output=True).returncode == 0 else found

@@ -150,6 +150,11 @@ def _cards(nvidia_smi: str) -> Iterator[Finding]:
     if not cards:
         yield Finding("cards", "missing", "none; the default configuration and the SmolLM2 recipes run on a CPU")
     seen = visible(cards)
+    if cards and not seen:
+        named = os.environ[VISIBLE]
+        yield Finding(
+            "cards", "missing", f"none of these is named by {VISIBLE}={named}; unset it, or name some of them"
+        )
     for number, one in enumerate(cards):
         busy = f"; {one.used_bytes / GB:.1f} GB are used by other programs" if one.used_bytes > GB else ""
         hidden = "" if one in seen else f"; not used, as {VISIBLE}={os.environ[VISIBLE]}"

@@ -110,7 +110,8 @@ class _Step:
         cuts = of_update / machine.micro_batch
         if machine.micro_batch_tokens is not None:
             cuts = max(cuts, of_update * (self.prompt + mean) / machine.micro_batch_tokens)
-        return Tokens(rows, self.prompt, mean, updates * max(1, math.ceil(cuts)))
+        most = of_update / (work.responses_per_prompt if work.keeps_groups else 1)  # longer rows pass one by one
+        return Tokens(rows, self.prompt, mean, updates * max(1, math.ceil(min(cuts, most))))
 
     def seconds(self) -> Seconds:
         """By phase, as `training.metrics` names them."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from astarpo.common.machine import MachineSettings
+from astarpo.memory.check import IN_RUN
 from astarpo.memory.parts import Estimate
 from astarpo.memory.shape import ModelShape
 from astarpo.memory.stages import halves
@@ -16,6 +17,8 @@ from astarpo.model import memory
 from astarpo.model.settings import Lora
 from astarpo.objectives import METHODS
 from astarpo.training.settings import TrainSettings
+
+Changes = Mapping[str, object]  # of settings: key -> new value
 
 
 @dataclass(frozen=True)
@@ -115,16 +118,32 @@ def remedies(
     Yields:
         What to write, and the estimate with it.
     """
-    for changes in (*_of_machine(settings, machine), *_together(settings, machine)):
-        text = "machine: {" + ", ".join(f"{key}: {str(value).lower()}" for key, value in changes.items()) + "}"
-        yield text, estimate(shape, settings, machine.changed(**changes), processes, lengths, device_bytes)
-    if settings.lora is None:
-        adapters = settings.changed(lora=Lora())
-        text = f"lora: {{rank: {Lora().rank}}} in the run"
-        yield text, estimate(shape, adapters, machine, processes, lengths, device_bytes)
+    of_machine = (*_of_machine(settings, machine), *_together(settings, machine))
+    for of_run, changes in (*(({}, one) for one in of_machine), *_of_run(settings, machine)):
+        changed = settings.changed(**of_run), machine.changed(**changes)
+        yield way_out(of_run, changes), estimate(shape, *changed, processes, lengths, device_bytes)
 
 
-def _of_machine(settings: TrainSettings, machine: MachineSettings) -> Iterator[Mapping[str, object]]:
+def way_out(of_run: Changes, of_machine: Changes) -> str:
+    """Write changes for a message, such as ``lora: {rank: 16} in the run and machine: {micro_batch: 1}``.
+
+    Args:
+        of_run: one key of the run, or none.
+        of_machine: keys of the section `machine`, or none.
+    """
+    parts = [f"{_flow(of_run)[1:-1]}{IN_RUN}"] if of_run else []
+    parts += [f"machine: {_flow(of_machine)}"] if of_machine else []
+    return " and ".join(parts)
+
+
+def _flow(value: object) -> str:
+    """A value in YAML's flow style."""
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{key}: {_flow(inner)}" for key, inner in value.items()) + "}"
+    return "null" if value is None else str(value).lower()
+
+
+def _of_machine(settings: TrainSettings, machine: MachineSettings) -> Iterator[Changes]:
     """Single changes of the machine's settings, which change no results."""
     if not machine.activation_checkpointing:
         yield {"activation_checkpointing": True}
@@ -144,9 +163,9 @@ def _of_machine(settings: TrainSettings, machine: MachineSettings) -> Iterator[M
             yield {"zero_stage": max(machine.zero_stage, 2), "offload_optimizer": True}
 
 
-def _together(settings: TrainSettings, machine: MachineSettings) -> Iterator[Mapping[str, object]]:
+def _together(settings: TrainSettings, machine: MachineSettings) -> Iterator[Changes]:
     """Several changes at once."""
-    least: Mapping[str, object] = {"activation_checkpointing": True, "micro_batch": 1}
+    least: Changes = {"activation_checkpointing": True, "micro_batch": 1}
     yield least
     if settings.sampling_engine == "transformers":
         yield {**least, "sampling_batch": min(16, machine.sampling_batch)}
@@ -154,3 +173,19 @@ def _together(settings: TrainSettings, machine: MachineSettings) -> Iterator[Map
         yield {**least, "sampler_sleep_level": max(1, machine.sampler_sleep_level)}
     if settings.engine == "deepspeed":
         yield {**least, "zero_stage": 3, "offload_optimizer": True, "offload_parameters": True}
+
+
+def _of_run(settings: TrainSettings, machine: MachineSettings) -> Iterator[tuple[Changes, Changes]]:
+    """Changes of the run, with those of the machine that they need: offloading first, as it changes no results."""
+    if settings.lora is not None or settings.compile_model or settings.pipeline is not None:
+        return
+    least: Changes = {"activation_checkpointing": True, "micro_batch": 1}
+    if settings.engine == "torch" and machine.device != "cpu":
+        deepspeed = {"engine": "deepspeed"}
+        yield deepspeed, {"zero_stage": 2, "offload_optimizer": True}
+        yield deepspeed, {**least, "zero_stage": 3, "offload_optimizer": True, "offload_parameters": True}
+    adapters = {"lora": {"rank": Lora().rank}}
+    yield adapters, {}
+    if not machine.activation_checkpointing:
+        yield adapters, {"activation_checkpointing": True}
+    yield adapters, least
