@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,12 +21,15 @@ from astarpo.training.microbatches import MicroBatch
 class Recording(deepspeed_engine.DeepSpeedEngine):
     """Keeps the gradient that each step is made with, and the sum of its micro-batches' in double precision.
 
-    Also of each pass of an update: its rows, their tokens with padding, and whether it counts.
+    Also of each pass of an update: its rows, their tokens with padding, and whether it counts; the pieces in which its
+    rows were laid end to end, and their tokens; and the log-probabilities of each pass without gradient over all rows.
     """
 
     gradients: list[dict[str, Any]]
     exact_sums: list[dict[str, Any]]
     passes: list[tuple[list[int], int, bool]]
+    laid: list[tuple[int, int]]
+    scored: list[Any]
 
     def __init__(self, policy: Any, reference: Any, *args: Any) -> None:
         critic_base = args[-1]
@@ -43,7 +47,13 @@ class Recording(deepspeed_engine.DeepSpeedEngine):
 
     def _accumulate(self, micro_batch: MicroBatch, counts: bool, *others: Any) -> None:
         self.passes.append((micro_batch.rows, micro_batch.batch.input_ids_BS.numel(), counts))
+        packed = micro_batch.batch.packed
+        self.laid.append((0, 0) if packed is None else (len(packed.pieces), packed.tokens))
         super()._accumulate(micro_batch, counts, *others)
+
+    def log_probs(self, *args: Any) -> Any:
+        self.scored.append(super().log_probs(*args))
+        return self.scored[-1]
 
     def _step(self) -> float:
         from deepspeed.utils import safe_get_full_grad
@@ -78,30 +88,46 @@ class Chunks:
         return self.computed(hidden_NH, *others)
 
 
-def trainer(folder: str, world: World, settings: dict[str, Any], machine: dict[str, Any]) -> case.CheckedTrainer:
+def begin(prompts: Any, told: dict[str, Any]) -> Any:
+    """Put a beginning before all prompts, before every other one of them, or another one before each."""
+    tokens, whose = told.get("beginning", 0), told.get("whose", "all")
+
+    def begun(index: int, prompt: Any) -> Any:
+        if whose == "every other" and index % 2:
+            return prompt
+        first = 100 + (index if whose == "own" else 0)
+        return replace(prompt, token_ids=[*range(first, first + tokens), *prompt.token_ids])
+
+    return [begun(index, prompt) for index, prompt in enumerate(prompts)]
+
+
+def trainer(folder: str, world: World, one: dict[str, Any]) -> case.CheckedTrainer:
     """As training_case makes it, with the other engine."""
+    settings, machine = one.get("settings", {}), one.get("machine", {})
     told, where = (
         case.SETTINGS.changed(engine="deepspeed", **settings),
         case.MACHINE.changed(**machine),
     )
     Recording.gradients, Recording.exact_sums, Recording.passes = [], [], []
+    Recording.laid, Recording.scored = [], []
     made = case.deepspeed_trainer(folder, world, told, where)
+    made.prompts = begin(made.prompts, one)
+    made.engine.lays_out &= not one.get("apart", False)
     CHUNKS.sizes = set()  # without the eight tokens on which the heads are checked
     return made
 
 
 def run(one: dict[str, Any], folder: str, world: World, out: Path) -> None:
     """Train; with ``stop_after``, stop after so many steps and go on with a new engine."""
-    told = one.get("settings", {}), one.get("machine", {})
     scratch = out / f"{one['name']}-{world.size}"
     scratch.mkdir(parents=True, exist_ok=True)
     if "stop_after" in one:
-        case.run_until(trainer(folder, world, *told), one["stop_after"], scratch)
-    made = trainer(folder, world, *told)
+        case.run_until(trainer(folder, world, one), one["stop_after"], scratch)
+    made = trainer(folder, world, one)
     history = made.run(scratch)
     weights = made.engine.full_weights()
     gathered = world.gather(len(weights))
-    passes = world.gather(Recording.passes)
+    passes, laid = world.gather(Recording.passes), world.gather(Recording.laid)
     if world.is_first:
         torch.save(
             {
@@ -113,6 +139,8 @@ def run(one: dict[str, Any], folder: str, world: World, out: Path) -> None:
                 "whole": made.engine.whole is not None,
                 "gradients": Recording.gradients,
                 "passes": passes,
+                "laid": laid,
+                "scored": Recording.scored,
                 "exact_sums": Recording.exact_sums,
                 "chunks": sorted(CHUNKS.sizes),
             },

@@ -88,6 +88,46 @@ TWO = [
         "machine": {"zero_stage": 3},
     },
 ]
+GRPO = {
+    "method": "grpo",
+    "hyperparameters": {
+        "clip": 0.2,
+        "clip_high": 0.2,
+        "kl_coefficient": 0.1,
+        "scale_by_std": True,
+        "std_epsilon": 1e-6,
+        "average": "tokens",
+    },
+    "prompts_per_batch": 2,
+    "responses_per_prompt": 4,
+    "steps": 2,
+}
+STARTED = {"settings": GRPO, "beginning": 20}
+OWN = {**STARTED, "whose": "own"}
+HALF = {"settings": {"steps": 2}, "beginning": 20, "whose": "every other"}
+
+
+def laid(name: str, told: dict[str, Any], stage: int, **machine: Any) -> dict[str, Any]:
+    """A training with micro-batches of four rows."""
+    return {"name": name, **told, "machine": {"zero_stage": stage, "micro_batch": 4, **machine}}
+
+
+APART = [
+    {**laid("started", STARTED, 0), "apart": True},
+    {**laid("own", OWN, 0), "apart": True},
+    {**laid("half", HALF, 0), "apart": True},
+    laid("started-alone-0", STARTED, 0),
+    laid("started-alone-3", STARTED, 3),
+    {**laid("started-packed-alone-3", STARTED, 3, packing=True), "apart": True},
+]
+LAID = [
+    *(laid(f"started-{stage}", STARTED, stage) for stage in range(4)),
+    laid("started-again-3", STARTED, 3, activation_checkpointing=True),
+    laid("own-3", OWN, 3),
+    laid("half-3", HALF, 3),
+    *({**laid(f"started-packed-{stage}", STARTED, stage, packing=True), "apart": True} for stage in (0, 2, 3)),
+    {**laid("half-packed-3", HALF, 3, packing=True), "apart": True},
+]
 OFFLOADED = {"offload_optimizer": True}
 SUMS = {
     "sum-0": {"zero_stage": 0},
@@ -139,6 +179,15 @@ def out(tiny_folder, tmp_path_factory):
     chunks = {"settings": CHUNKS, "machine": {"zero_stage": 3, "micro_batch": 3}}
     untied = {"name": "chunks-untied", "folder": str(folder / "untied"), **chunks}
     start(2, [*TWO, untied], tiny_folder, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def end_to_end(tiny_folder, tmp_path_factory):
+    """Trainings whose rows are laid end to end, after what they share or each for itself, and padded ones."""
+    folder = tmp_path_factory.mktemp("laid")
+    start(1, APART, tiny_folder, folder)
+    start(2, LAID, tiny_folder, folder)
     return folder
 
 
@@ -284,6 +333,32 @@ def test_rows_of_uneven_lengths_are_shared_without_passes_that_do_not_count(out)
     whole, shared = result(out, "alone")[2][0], result(out, "balanced")[2][0]
     for key, gradient in whole.items():
         assert torch.allclose(shared[key], gradient, rtol=0, atol=1e-6), key
+
+
+@pytest.mark.parametrize("name", [one["name"] for one in (*APART[3:], *LAID)])
+def test_rows_laid_end_to_end_have_the_values_and_gradient_of_padded_ones(end_to_end, name):
+    """With one process and with two. Without ``apart`` what rows share is read once."""
+    found, expected = (torch.load(end_to_end / f"{one}.pt") for one in (name, name.partition("-")[0]))
+    assert {pieces for of_rank in expected["laid"] for pieces, _ in of_rank} == {0}
+    pieces = [pieces for of_rank in found["laid"] for pieces, _ in of_rank]
+    assert max(pieces) == (1 if "packed" in name else 2) and (0 in pieces) == (name == "half-3")
+    for laid_BT, padded_BT in zip(found["scored"][:2], expected["scored"][:2], strict=True):
+        assert torch.allclose(laid_BT, padded_BT, rtol=0, atol=1e-5) and padded_BT.abs().max() > 1
+    gradients, wanted = found["gradients"][0], expected["gradients"][0]
+    assert max(float(gradient.abs().max()) for gradient in wanted.values()) > 1e-4
+    for key, gradient in wanted.items():
+        assert torch.allclose(gradients[key], gradient, rtol=0, atol=1e-6), key
+    assert_same(result(end_to_end, name), result(end_to_end, name.partition("-")[0]), 1e-4)
+
+
+def test_passes_over_what_rows_share_read_fewer_tokens(end_to_end):
+    """Of four rows that begin with 20 tokens, 60 are not read. The processes need not share alike."""
+    for name in ("started-0", "started-3"):
+        found = torch.load(end_to_end / f"{name}.pt")
+        for passes, laid in zip(found["passes"], found["laid"], strict=True):
+            assert all(read <= padded - 60 for (_, padded, _), (_, read) in zip(passes, laid, strict=True))
+    shares = torch.load(end_to_end / "half-3.pt")["laid"]
+    assert any({first[0], second[0]} == {0, 2} for first, second in zip(*shares, strict=True))
 
 
 @pytest.mark.parametrize("stage", [2, 3])

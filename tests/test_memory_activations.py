@@ -12,6 +12,7 @@ from astarpo.memory import logits
 from astarpo.memory.activations import Kind, kept, kept_of_layer, scores_of_layer
 from astarpo.memory.shape import ModelShape
 from astarpo.model import chunked_log_probs
+from astarpo.model.log_probs import collate
 from astarpo.model.shared_prefix import read_prefix
 from astarpo.training.model_setup import recompute_activations, recomputing
 
@@ -115,6 +116,35 @@ def test_a_shared_beginning_is_kept_once(kind: Kind) -> None:
     saved = saved_bytes(model, kind, read, torch.ones((rows, LENGTH), dtype=torch.long))
     shape = shape_of("llama")
     assert kept(shape, kind, rows, LENGTH, shared=shared) == pytest.approx(saved, rel=0.15)
+    assert kept(shape, kind, rows, LENGTH) > 1.5 * saved
+
+
+@pytest.mark.parametrize("kind", ["float32", "bfloat16"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_packed_rows_keep_what_attention_returns_twice(family: str, kind: Kind) -> None:
+    """With padding and without; q, k, v and the log-sums are kept with padding alone: 3 x 60 places of 120 tokens."""
+    packed = collate([[2] * 50, [2] * 30, [2] * 20], [[3] * 10, [4] * 5, [5] * 5], [1], packed=True).packed
+    assert packed is not None and packed.tokens == 120
+    two, one = (
+        saved_bytes(model, kind, lambda _, model=model: model.base_model(**packed.inputs("sdpa")).last_hidden_state)
+        for model in (model_of(family, layers, kind) for layers in (2, 1))
+    )
+    shape = shape_of(family)
+    attention = 2 * (96 + 32) * (4 if kind == "float32" else 2) + 4 * 6
+    assert two - one == 120 * kept_of_layer(shape, kind, packed=True) + (180 - 120) * attention
+    # 2 or 4 bytes for each of 96 numbers, which is several percent of what such narrow layers keep.
+    assert kept_of_layer(shape, kind, packed=True) - kept_of_layer(shape, kind) == 96 * (4 if kind == "float32" else 2)
+
+
+@pytest.mark.parametrize("kind", ["float32", "bfloat16"])
+def test_a_beginning_that_is_laid_before_the_rests_is_kept_once(kind: Kind) -> None:
+    model, rows, shared = model_of("llama", 2, kind), 6, 64
+    prompts, responses = [[2] * shared + [3] * 2] * rows, [[4 + row] * (LENGTH - shared - 2) for row in range(rows)]
+    packed = collate(prompts, responses, [1], shared=True).packed
+    assert packed is not None and packed.tokens == 65 + rows * (LENGTH - 65)
+    saved = saved_bytes(model, kind, lambda _: model.base_model(**packed.inputs("sdpa")).last_hidden_state)
+    shape = shape_of("llama")
+    assert kept(shape, kind, rows, LENGTH, shared=65, packed=True) == pytest.approx(saved, rel=0.15)
     assert kept(shape, kind, rows, LENGTH) > 1.5 * saved
 
 

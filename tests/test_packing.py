@@ -131,8 +131,10 @@ def test_where_rows_lie_by_hand():
     rows = pack(torch.tensor([[5, 6, 0], [7, 8, 9]]), [2, 3], torch.tensor([0, 1]), torch.tensor([0, 1]))
     assert rows.input_ids_1L.tolist() == [[5, 6, 7, 8, 9]] and rows.position_ids_1L.tolist() == [[0, 1, 0, 1, 2]]
     assert rows.places_N.tolist() == [0, 3] and rows.starts.tolist() == [0, 2, 5]
-    assert rows.padded_Q.tolist() == [0, 1, 0, 2, 3, 4] and rows.flat_L.tolist() == [0, 1, 3, 4, 5]
-    assert rows.tokens == 5 and rows.starts.dtype == torch.int32
+    (pieces,) = rows.pieces
+    assert pieces.padded_Q.tolist() == [0, 1, 0, 2, 3, 4] and pieces.flat_C.tolist() == [0, 1, 3, 4, 5]
+    assert pieces.parents_N is None and pieces.seen_N1SK is None and (pieces.first, pieces.count) == (0, 5)
+    assert rows.tokens == 5 and rows.longest == 3 and rows.starts.dtype == torch.int32
 
 
 def varlen(query_LHD, key_LGD, value_LGD, cu_seqlens_q, cu_seqlens_k, max_seqlen_q, max_seqlen_k, causal, **others):

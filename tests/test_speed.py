@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 import training_case as case
+from test_shared_prefix import PROMPTS, RESPONSES
 
 from astarpo.common import code
 from astarpo.memory.check import shape_of_folder
@@ -23,7 +24,7 @@ from astarpo.training.peak_flops import Peak, measured_flops, peak_of
 from astarpo.training.phases import PhaseClock
 from astarpo.training.prompts import TrainingPrompt
 from astarpo.training.rollouts import Responses
-from astarpo.training.speed import Speed, Work
+from astarpo.training.speed import Read, Speed, Work
 
 PPO = {"kl_coefficient": 0.1, "clip": 0.2, "value_clip": 0.5, "gamma": 1.0, "gae_lambda": 1.0, "critic_lr": 1e-3}
 # 1,000 weights in the layers' matrices and as many in a tied head; 2 layers, queries 10 wide.
@@ -77,7 +78,7 @@ def stepped(monkeypatch, clock, world=None, shape=SHAPE):
     made = Speed(shape, case.SETTINGS, world or World(), "cpu")
     made.ended, made.peak = 100.0, Peak(1e6, "by hand") if shape else None
     monkeypatch.setattr(speed, "time", SimpleNamespace(perf_counter=lambda: 120.0))
-    return made.timings(clock, responses(LENGTHS), [0, 1])
+    return made.timings(clock, responses(LENGTHS), [0, 1], Read(12, 20, shares=True))
 
 
 def test_a_step_by_hand(monkeypatch):
@@ -95,7 +96,31 @@ def test_a_step_by_hand(monkeypatch):
     assert row["update_mfu"] == pytest.approx(3 * (BODY + HEAD) / 5e6)
     assert row["mfu"] == pytest.approx(5 * (BODY + HEAD) / 12e6)
     assert row["peak_flops"] == 1e6
+    assert row["read_tokens"] == 12 and row["padded_tokens"] == 20
     assert row["allocated_bytes"] is None and row["peak_memory_bytes"] > 10**6  # no GPU, but RAM
+
+
+def test_what_a_pass_reads_is_said_once(monkeypatch, capsys):
+    made = Speed(None, case.SETTINGS, World(), "cpu")
+    for read in (Read(1250, 5000, shares=True), Read(1000, 5000, shares=True)):
+        made.timings(spent(), responses(LENGTHS), [0, 1], read)
+    assert capsys.readouterr().out == (
+        "a pass over the first step's rows reads 1,250 tokens in place of 5,000: "
+        "75% less, as padding or what rows share\n"
+    )
+    everything = "a pass over the first step's rows reads all 20 tokens: they are padded, and "
+    assert str(Read(20, 20, shares=True)) == f"{everything}share no beginning and no prompts of 16 tokens"
+    assert str(Read(20, 20, shares=False)) == f"{everything}are read apart"
+
+
+@pytest.mark.parametrize("way", ["cached", "laid", "packed", "apart"])
+def test_what_a_pass_reads_by_hand(tiny_folder, way):
+    """Rows of 43 + 1, 41 + 5 and 45 + 2 tokens that begin with 40; the first of a response ends it here."""
+    engine = case.trainer(tiny_folder, machine=case.MACHINE.changed(micro_batch=3, packing=way == "packed")).engine
+    engine.share_prefix, engine.lays_out = way == "cached", way == "laid"
+    read = Read.of(engine, engine.micro_batches(PROMPTS, RESPONSES, range(3)))
+    tokens = {"cached": 40 + 3 * 7, "laid": 40 + 4 + 6 + 7, "packed": 44 + 46 + 47, "apart": 3 * 47}[way]
+    assert read == Read(tokens, 3 * 47, shares=way in ("cached", "laid"))
 
 
 def test_what_another_device_draws_is_no_work_of_this_one(monkeypatch):

@@ -15,7 +15,7 @@ Kind = Literal["float32", "bfloat16"]  # the precision in which a pass computes
 SIZE: dict[Kind, int] = {"float32": 4, "bfloat16": 2}  # of weights, products and the hidden states between layers
 
 
-def kept_of_layer(shape: ModelShape, kind: Kind, frozen: bool = False) -> float:
+def kept_of_layer(shape: ModelShape, kind: Kind, frozen: bool = False, packed: bool = False) -> float:
     """Bytes for each token that a layer keeps, without attention scores.
 
     With h, i, q, k the widths of hidden states, MLP, queries and keys, and a heads:
@@ -28,12 +28,15 @@ def kept_of_layer(shape: ModelShape, kind: Kind, frozen: bool = False) -> float:
         shape: of the model.
         kind: how the pass computes.
         frozen: with LoRA the norms' weights are frozen, so their normalised inputs are not kept.
+        packed: rows are laid end to end and padded for attention (SDPA) alone: of its output there are two copies, with
+            padding and without. The padding of q, k, v and the output is not counted; rows are sorted by length.
     """
     h, inner = shape.hidden, 2 * shape.query_width + 2 * shape.kv_width + 4 * shape.intermediate
     inputs = 2 * h * 4
     normalised = 0 if frozen else 2 * h * SIZE[kind]
     read = 2 * h * SIZE[kind]
-    return inputs + normalised + read + SIZE[kind] * inner + 4 * shape.heads + 2 * 4
+    copied = shape.query_width * SIZE[kind] if packed else 0
+    return inputs + normalised + read + copied + SIZE[kind] * inner + 4 * shape.heads + 2 * 4
 
 
 def scores_of_layer(shape: ModelShape, kind: Kind, length: int) -> float:
@@ -51,18 +54,19 @@ def kept(
     checkpointing: bool = False,
     frozen: bool = False,
     shared: int = 0,
+    packed: bool = False,
 ) -> float:
     """Bytes that a forward pass through the body keeps.
 
     Args:
-        shape, kind, frozen: as for `kept_of_layer`.
+        shape, kind, frozen, packed: as for `kept_of_layer`.
         rows: of the micro-batch.
         length: of its longest row, prompt and response.
         checkpointing: each layer keeps its input only.
-        shared: tokens that all rows begin with, read once; see `model.shared_prefix`.
+        shared: tokens that all rows begin with, read once; see `model.shared_prefix` and `model.shared_layout`.
     """
     tokens = read_tokens(rows, length, shared)
-    layer = kept_of_layer(shape, kind, frozen) + scores_of_layer(shape, kind, length)
+    layer = kept_of_layer(shape, kind, frozen, packed) + scores_of_layer(shape, kind, length)
     if checkpointing:
         layer = shape.hidden * SIZE[kind]
     # The last norm: its input in fp32, normalised, and its result, from which the head's input is picked.
@@ -85,13 +89,20 @@ def forward_transient(shape: ModelShape, kind: Kind, tokens: float, length: int)
 
 
 def backward_transient(
-    shape: ModelShape, kind: Kind, tokens: float, length: int, checkpointing: bool = False, frozen: bool = False
+    shape: ModelShape,
+    kind: Kind,
+    tokens: float,
+    length: int,
+    checkpointing: bool = False,
+    frozen: bool = False,
+    packed: bool = False,
 ) -> float:
     """Bytes that the backward pass of a layer needs for a moment: gradients of its MLP, and what it recomputes.
 
     The gradient of a weight exists in the pass's precision and once more in fp32 before it is added up.
     """
-    recomputed = kept_of_layer(shape, kind, frozen) + scores_of_layer(shape, kind, length) if checkpointing else 0.0
+    layer = kept_of_layer(shape, kind, frozen, packed) + scores_of_layer(shape, kind, length)
+    recomputed = layer if checkpointing else 0.0
     scores = shape.heads * length * 8 if shape.attention == "eager" else 0
     inner = max(2 * shape.intermediate * SIZE[kind] + 2 * shape.hidden * SIZE[kind], scores)
     of_weight = 0 if frozen else shape.hidden * shape.intermediate * (4 if kind == "float32" else 6)

@@ -170,20 +170,22 @@ def _passes(shape: ModelShape, work: Workload, machine: MachineSettings, process
     """
     kind, rows, frozen = work.kind, work.micro_batch(machine, processes), work.adapters is not None
     again = machine.activation_checkpointing
-    # As `shared_prefix.can_share`: DeepSpeed knows nothing of caches, and recomputed layers have none.
-    shared = 0 if again or work.engine == "deepspeed" or rows < 2 else work.shared_tokens
+    # As `shared_prefix.can_share`: recomputed layers have no cache. DeepSpeed's pass is laid out for SDPA alone.
+    laid = work.engine == "deepspeed" and shape.attention == "sdpa"
+    shared = 0 if again or rows < 2 or (work.engine == "deepspeed" and not laid) else work.shared_tokens
+    packed = (laid and shared > 0) or (machine.packing is True and shape.attention == "sdpa")
     tokens = read_tokens(rows, work.length, shared)
     head = _head(shape, work, machine, rows)
     # Four bits are multiplied as a bf16 copy, of one matrix at a time.
     copies = 2.0 * shape.hidden * shape.intermediate if work.base_precision == "nf4" else 0.0
     of_layer = 0.0 if again else copies  # recomputed layers do not keep the copies
-    graph = kept(shape, kind, rows, work.length, again, frozen, shared)
-    backward = backward_transient(shape, kind, tokens, work.length, again, frozen)
+    graph = kept(shape, kind, rows, work.length, again, frozen, shared, packed)
+    backward = backward_transient(shape, kind, tokens, work.length, again, frozen, packed)
     # A tied head's gradient waits for that of the embeddings. At the end there are both and their sum.
     tied = (2.0 if kind == "bfloat16" else 4.0) * shape.embeddings if shape.tied and not frozen else 0.0
     critic = 0.0
     if work.critic:
-        critic = kept(shape, kind, rows, work.length, again)
+        critic = kept(shape, kind, rows, work.length, again, packed=packed)
     passes = _Passes()
     forward = forward_transient(shape, kind, tokens, work.length)
     hidden = tokens * shape.hidden * SIZE[kind]

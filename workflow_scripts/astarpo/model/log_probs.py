@@ -15,8 +15,9 @@ from astarpo.model.chunked_log_probs import SMALL_LOGITS, Chunking, Head
 from astarpo.model.finite import FiniteLogProbs
 from astarpo.model.packing import PackedRows, pack
 from astarpo.model.passing_cache import passing_cache
-from astarpo.model.shared_prefix import read_prefix, shared_length
-from astarpo.model.shared_prompts import Contexts, can_share_prompts, find_contexts, read_contexts
+from astarpo.model.shared_layout import lay_out
+from astarpo.model.shared_prefix import read_prefix
+from astarpo.model.shared_prompts import Contexts, can_share_prompts, find_shared, read_contexts
 
 Entropy = Literal["none", "detached", "with_gradient"]
 
@@ -65,6 +66,7 @@ def collate(
     end_token_ids: Sequence[int],
     device: torch.device | str = "cpu",
     packed: bool = False,
+    shared: bool = False,
 ) -> Batch:
     """Lay prompts and responses out as one right-padded batch.
 
@@ -74,6 +76,7 @@ def collate(
         end_token_ids: ids that end a response, see `model.end_tokens`.
         device: of the tensors.
         packed: whether to lay the rows end to end besides, for a model whose rows can be packed.
+        shared: whether to lay them so, with what they share once, if there is enough of it; see `shared_layout`.
     """
     lengths = [response_length(response, end_token_ids) for response in responses]
     width = max(len(prompt) + length for prompt, length in zip(prompts, lengths, strict=True))
@@ -92,11 +95,12 @@ def collate(
         mask_BT[row, :length] = True
     rows_N, columns_N = mask_BT.nonzero(as_tuple=True)
     sent = [one.to(device) for one in (input_ids_BS, labels_BT, mask_BT, positions_BT, rows_N, columns_N)]
-    laid = None
-    if packed:
-        whole = [len(prompt) + length for prompt, length in zip(prompts, lengths, strict=True)]
-        laid = pack(input_ids_BS, whole, positions_BT[rows_N, columns_N], rows_N).to(device)
-    return Batch(*sent, on_host=(input_ids_BS, mask_BT, positions_BT), packed=laid)
+    whole = [len(prompt) + length for prompt, length in zip(prompts, lengths, strict=True)]
+    laid = lay_out(input_ids_BS, whole, mask_BT, positions_BT) if shared else None
+    if laid is None and packed:
+        laid = pack(input_ids_BS, whole, positions_BT[rows_N, columns_N], rows_N)
+    on_host = input_ids_BS, mask_BT, positions_BT
+    return Batch(*sent, on_host=on_host, packed=None if laid is None else laid.to(device))
 
 
 def token_log_probs(
@@ -144,6 +148,12 @@ def token_log_probs(
     return _scatter(log_probs_N, batch.mask_BT), entropy_BT
 
 
+def tokens_read(model: CausalLM, batch: Batch, share_prefix: bool = False) -> int:
+    """Count the tokens that `token_log_probs` reads, padding included and what rows share once."""
+    padded = _tokens_read(batch, *_shared(model, batch, share_prefix))
+    return padded if batch.packed is None else min(padded, batch.packed.tokens)
+
+
 @dataclass(frozen=True)
 class _Rest:
     """What a model reads of a batch: the part after what its rows share, or its rows laid end to end.
@@ -163,14 +173,11 @@ class _Rest:
     def of(cls, model: CausalLM, batch: Batch, share: bool) -> _Rest:
         """Read what rows share, a common beginning and common prompts, if there is enough of it."""
         ids_BS, rows_N = batch.input_ids_BS, batch.rows_N
-        known_BS, mask_BT, positions_BT = batch.on_host
-        first = int(positions_BT[mask_BT].min()) if len(rows_N) else 0
-        start = shared_length(known_BS, first) if share else 0
-        contexts = None
-        if share and can_share_prompts(cast(PreTrainedModel, model)):
-            contexts = find_contexts(known_BS, positions_BT[:, 0], mask_BT, start)
-        if batch.packed is not None and batch.packed.tokens <= _tokens_read(known_BS, start, contexts):
+        start, contexts = _shared(model, batch, share)
+        if batch.packed is not None and batch.packed.tokens <= _tokens_read(batch, start, contexts):
             return cls.packed(cast(PreTrainedModel, model), batch.packed)
+        _, mask_BT, positions_BT = batch.on_host
+        first = int(positions_BT[mask_BT].min()) if len(rows_N) else 0
         places_N, unused = batch.positions_BT[rows_N, batch.columns_N] - start, first - start
         inputs: dict[str, Any] = {"input_ids": ids_BS[:, start:], "use_cache": bool(start)}
         if contexts is not None:
@@ -205,9 +212,15 @@ class _Rest:
         return self.places_N - (self.inputs["input_ids"].shape[1] - self.kept)
 
 
-def _tokens_read(input_ids_BS: Tensor, start: int, contexts: Contexts | None) -> int:
+def _shared(model: CausalLM, batch: Batch, share: bool) -> tuple[int, Contexts | None]:
+    if not share:
+        return 0, None
+    return find_shared(*batch.on_host, prompts=can_share_prompts(cast(PreTrainedModel, model)))
+
+
+def _tokens_read(batch: Batch, start: int, contexts: Contexts | None) -> int:
     """Count the tokens that padded rows read, with the padding, after what they share has been read once."""
-    rows, width = input_ids_BS.shape
+    rows, width = batch.input_ids_BS.shape
     if contexts is None:
         return start + rows * (width - start)
     distinct, longest = contexts.ids_UP.shape

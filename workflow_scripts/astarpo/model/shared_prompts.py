@@ -12,7 +12,7 @@ from transformers import PreTrainedModel
 from transformers.cache_utils import DynamicCache
 
 from astarpo.model.attention import SDPA
-from astarpo.model.shared_prefix import LEAST_SHARED, read_prefix
+from astarpo.model.shared_prefix import LEAST_SHARED, read_prefix, shared_length
 
 MASKABLE = (SDPA, "eager")  # with these, a hidden position gets exactly no attention
 
@@ -44,6 +44,25 @@ def can_share_prompts(model: PreTrainedModel) -> bool:
         model.config._attn_implementation in MASKABLE
         and "position_ids" in inspect.signature(model.base_model.forward).parameters
     )
+
+
+def find_shared(
+    input_ids_BS: Tensor, mask_BT: Tensor, positions_BT: Tensor, prompts: bool = True
+) -> tuple[int, Contexts | None]:
+    """Find what the rows of a batch share, in CPU memory.
+
+    Args:
+        input_ids_BS: prompts and responses, padded on the right.
+        mask_BT: True at response tokens.
+        positions_BT: index of the token that predicts each; the first of them is not shared.
+        prompts: whether to look for prompts that only some rows have.
+
+    Returns:
+        The number of tokens that all rows begin with, and the contexts, if there is enough of them.
+    """
+    first = int(positions_BT[mask_BT].min()) if bool(mask_BT.any()) else 0
+    prefix = shared_length(input_ids_BS, first)
+    return prefix, find_contexts(input_ids_BS, positions_BT[:, 0], mask_BT, prefix) if prompts else None
 
 
 def find_contexts(input_ids_BS: Tensor, lengths_B: Tensor, mask_BT: Tensor, prefix: int) -> Contexts | None:

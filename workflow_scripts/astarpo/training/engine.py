@@ -50,6 +50,7 @@ class TorchEngine:
 
     world = World()
     makes_masters = True  # of a run in bfloat16
+    lays_out = False  # what rows share before their rests, in one pass
 
     def __init__(
         self,
@@ -96,8 +97,8 @@ class TorchEngine:
 
         Reference and policy use the same micro-batches, so that equal weights give bitwise equal log-probabilities.
         """
-        ends, device, ranks = self.policy.end_token_ids, self.policy.model.device, self.world.size
-        return micro_batches(prompts, responses, rows, groups, self.limits, ends, device, ranks, self.packed)
+        where = self.policy.end_token_ids, self.policy.model.device, self.world.size
+        return micro_batches(prompts, responses, rows, groups, self.limits, *where, self.packed, self.lays_out)
 
     def log_probs(self, which: Which, micro_batches: Sequence[MicroBatch], count: int, width: int) -> Tensor:
         """Compute the log-probabilities of all rows, without gradient.
@@ -140,10 +141,9 @@ class TorchEngine:
     ) -> tuple[Tensor, Tensor | None]:
         """Compute log-probabilities of a batch and, on request, entropies in a forward pass; see `token_log_probs`."""
         name = which if which in self.called else "policy"  # which then has the lagged weights
-        model, head, temperature = self.called[name], self.head_of.get(name), self.settings.sampling.temperature
-        chunk_tokens = self.settings.log_prob_chunk_tokens or 0
-        how = temperature, entropy, head, chunk_tokens, small_logits, self.share_prefix, self.finite
-        return token_log_probs(model, batch, *how)
+        temperature, chunk_tokens = self.settings.sampling.temperature, self.settings.log_prob_chunk_tokens or 0
+        how = temperature, entropy, self.head_of.get(name), chunk_tokens, small_logits, self.share_prefix, self.finite
+        return token_log_probs(self.called[name], batch, *how)
 
     def score_policy(self, batch: Batch, entropy: Entropy = "none") -> tuple[Tensor, Tensor | None]:
         """Compute the policy's log-probabilities of a batch with gradient, and on request entropies."""

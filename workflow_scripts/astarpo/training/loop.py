@@ -36,7 +36,7 @@ from astarpo.training.rollout_scoring import Passes, build_rollout, first_gaps, 
 from astarpo.training.rollouts import Responses, Ungraded, draw_responses, requests_for, rows_of_all
 from astarpo.training.running_statistics import RunningStatistics
 from astarpo.training.settings import EARLY, TrainSettings
-from astarpo.training.speed import Speed
+from astarpo.training.speed import Read, Speed
 from astarpo.training.states import TrainingState
 from astarpo.training.stopping import divergence_explained
 from astarpo.training.trace import Trace
@@ -184,7 +184,8 @@ class Trainer:
         validated = Validated()
         if step % settings.validate_every == 0 or ending([*self.history.metrics, {"step": step, **metrics}], settings):
             validated = self.validation.run(step, self.sampler, clock)
-        self._record(step, metrics, self.speed.timings(clock, drawn, rows), validated)
+        read = Read.of(self.engine, passes.all_micro_batches)
+        self._record(step, metrics, self.speed.timings(clock, drawn, rows, read), validated)
         return metrics
 
     def _prompts_of(self, step: int) -> list[TrainingPrompt]:

@@ -61,6 +61,7 @@ TIMINGS = pa.schema(
     [("step", pa.int64())]
     + [(f"{phase}_seconds", pa.float64()) for phase in (*PHASES, "validate", "metrics", "step", "wall")]
     + [(name, pa.float64()) for name in RATES]
+    + [(name, pa.int64()) for name in ("read_tokens", "padded_tokens")]
     + [(name, pa.int64()) for name in ("peak_memory_bytes", "allocated_bytes", "reserved_bytes")]
 )
 

@@ -41,6 +41,7 @@ def micro_batches(
     device: torch.device,
     ranks: int = 1,
     packed: bool = False,
+    shared: bool = False,
 ) -> list[MicroBatch]:
     """Cut rows into micro-batches of similar length, each padded to its longest row.
 
@@ -54,6 +55,7 @@ def micro_batches(
         device: of the batches.
         ranks: that share the micro-batches; for several they are cut by `balanced_cut`.
         packed: whether rows of unequal length are laid end to end, so that padding counts for nothing.
+        shared: whether rows that share something are laid end to end after it, see `model.shared_layout`.
     """
     lengths = [len(prompt) + len(response) for prompt, response in zip(prompts, responses, strict=True)]
     whole = range(len(prompts)) if groups is None else groups
@@ -65,9 +67,8 @@ def micro_batches(
     def made(chosen: list[int]) -> MicroBatch:
         texts = [prompts[row] for row in chosen], [responses[row] for row in chosen]
         unequal = len({lengths[row] for row in chosen}) > 1
-        return MicroBatch(
-            chosen, collate(*texts, end_token_ids, device, packed and unequal), torch.tensor(chosen, device=device)
-        )
+        batch = collate(*texts, end_token_ids, device, packed and unequal, shared)
+        return MicroBatch(chosen, batch, torch.tensor(chosen, device=device))
 
     return [made(chosen) for chosen in cuts]
 

@@ -13,6 +13,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 from astarpo.model.chunked_log_probs import Head, find_head
 from astarpo.model.packing import has_kernels, why_not
 from astarpo.model.precision import MasterWeights, to_bfloat16
+from astarpo.model.shared_layout import why_not_shared
 
 
 def heads(policy: PreTrainedModel, reference: PreTrainedModel, chunk_tokens: int | None) -> dict[str, Head]:
@@ -59,6 +60,18 @@ def packs(packing: bool | Literal["auto"], models: Sequence[object]) -> bool:
     if packing == "auto":
         return not reasons and all(map(has_kernels, models))
     return packing and not reasons
+
+
+def lays_out(models: Sequence[object]) -> bool:
+    """Decide whether rows are laid end to end after what they share, see `model.shared_layout`.
+
+    Args:
+        models: what passes call, policy and reference; both read rows alike.
+    """
+    reasons = [reason for reason in map(why_not_shared, models) if reason is not None]
+    if reasons:
+        print(f"each row reads all of its prompt, whatever rows share: {reasons[0]}", flush=True)
+    return not reasons
 
 
 def switch_off_dropout(model: torch.nn.Module) -> None:

@@ -13,9 +13,13 @@ from dataclasses import dataclass
 import torch
 
 from astarpo.memory.shape import ModelShape
+from astarpo.model.log_probs import tokens_read
+from astarpo.model.shared_prefix import LEAST_SHARED
 from astarpo.model.world import World
+from astarpo.training.engine import TorchEngine
 from astarpo.training.flops import Lengths, pass_flops
 from astarpo.training.metrics import PHASES, peak_memory_bytes
+from astarpo.training.microbatches import MicroBatch
 from astarpo.training.peak_flops import Peak, peak_of
 from astarpo.training.phases import PhaseClock
 from astarpo.training.rollouts import Responses
@@ -59,6 +63,38 @@ class Work:
         }
 
 
+@dataclass(frozen=True)
+class Read:
+    """What a pass of the policy over a step's rows reads.
+
+    Attributes:
+        tokens: with padding, if rows are padded; what the rows of a micro-batch share counts once if it is read once.
+        padded: those of padded rows that are read apart.
+        shares: whether anything that rows share would be read once.
+    """
+
+    tokens: int
+    padded: int
+    shares: bool
+
+    @classmethod
+    def of(cls, engine: TorchEngine, micro_batches: Sequence[MicroBatch]) -> Read:
+        """Count, in CPU memory, for the micro-batches of all processes."""
+        batches, model = [one.batch for one in micro_batches], engine.called["policy"]
+        tokens = sum(tokens_read(model, one, engine.share_prefix) for one in batches)
+        shares = engine.share_prefix or engine.lays_out
+        return cls(tokens, sum(one.input_ids_BS.numel() for one in batches), shares)
+
+    def __str__(self) -> str:
+        if self.tokens < self.padded:
+            return (
+                f"a pass over the first step's rows reads {self.tokens:,} tokens in place of {self.padded:,}: "
+                f"{1 - self.tokens / self.padded:.0%} less, as padding or what rows share"
+            )
+        why = f"share no beginning and no prompts of {LEAST_SHARED} tokens" if self.shares else "are read apart"
+        return f"a pass over the first step's rows reads all {self.padded:,} tokens: they are padded, and {why}"
+
+
 class Speed:
     """Measures the steps of a training.
 
@@ -73,7 +109,7 @@ class Speed:
         self.shape = shape if shape is not None and shape.layers else None
         self.settings, self.world, self.device = settings, world, device
         self.peak: Peak | None = None
-        self.highest_bytes = 0
+        self.highest_bytes, self.told = 0, False
         self.ended = time.perf_counter()
 
     def start(self) -> None:
@@ -83,18 +119,22 @@ class Speed:
             print(f"the device's peak: {self.peak.flops / 1e12:.3g} TFLOP/s, {self.peak.source}", flush=True)
         self.ended = time.perf_counter()
 
-    def timings(self, clock: PhaseClock, drawn: Responses, rows: Sequence[int]) -> dict[str, float | None]:
+    def timings(self, clock: PhaseClock, drawn: Responses, rows: Sequence[int], read: Read) -> dict[str, float | None]:
         """Describe a step at its end; every process must call this.
 
         Args:
             clock: of the step, with all its phases.
             drawn: the responses of all processes.
             rows: those to train on.
+            read: of these rows; said once.
 
         Returns:
             A row of `metrics.TIMINGS` without ``step``: times of this process, the highest memory and the mean idle
             share of all.
         """
+        if not self.told:
+            print(read, flush=True)
+            self.told = True
         work = Work(clock.passes, _lengths(drawn, range(len(drawn.prompts))), _lengths(drawn, rows))
         seconds = {phase: clock.seconds[phase] for phase in (*PHASES, "validate", "metrics")}
         wall_s = time.perf_counter() - self.ended - seconds["validate"]
@@ -110,6 +150,8 @@ class Speed:
             "wall_seconds": wall_s,
             "idle_share": sum(idle) / len(idle),
             **self._rates(seconds, wall_s, work),
+            "read_tokens": read.tokens,
+            "padded_tokens": read.padded,
             "peak_memory_bytes": max(highest),
             **{
                 name: None if None in peak else max(peak)

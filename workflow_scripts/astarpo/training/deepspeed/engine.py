@@ -62,7 +62,8 @@ class DeepSpeedEngine(TorchEngine):
         limits = machine.micro_batch, machine.micro_batch_tokens
         super().__init__(policy, reference, settings, *limits, critic_base, machine.packing)
         self.world, self.stage, self.whole = world, machine.zero_stage, whole
-        self.share_prefix = False  # the policy's passes go through DeepSpeed, which knows nothing of it
+        self.share_prefix = False  # in passes of its own: with ZeRO 3, each would gather all weights once more
+        self.lays_out = model_setup.lays_out(list(self.called.values()))
         if self.critic is not None:
             self.critic.module.cached = False
         self.in_bfloat16 = settings.precision == "bfloat16"
