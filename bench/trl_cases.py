@@ -11,7 +11,7 @@ INPUTS = "results/bench/trl/results"  # of bench/trl.yaml, see the docstring of 
 SAMPLES, BETA1, BETA2 = 8, 0.5, 1e-3  # A*-PO
 CLIP, KL_COEFFICIENT = 0.2, 1e-3  # GRPO
 PHASES = ("generate", "reference", "update")  # of a step of ours
-WARM_UP_PROMPTS = 8  # of stage 1, not timed
+WARM_UP_PROMPTS = 2  # of stage 1, not timed
 
 Stage = Literal["stage 1", "stage 2"]
 UNITS = {
@@ -32,7 +32,7 @@ class Case:
         prompts, responses: in a batch of stage 2, and to each prompt.
         tokens: longest response.
         steps: that are timed, after those that warm up.
-        stage1_prompts: with `SAMPLES` responses each; 0: no stage 1.
+        stage1_prompts: of A*-PO's stage 1, with `SAMPLES` responses each.
         micro_batch, sampling_batch: ours, in sequences.
         their_batches: TRL's per_device_train_batch_size to choose from, in sequences.
         target_stage1: how many times as fast as TRL stage 1 is to be.
@@ -54,7 +54,7 @@ class Case:
     @property
     def stages(self) -> tuple[Stage, ...]:
         """The stages that are measured, each in a process of its own."""
-        return ("stage 1", "stage 2") if self.stage1_prompts else ("stage 2",)
+        return ("stage 1", "stage 2") if self.method == "a_star_po" else ("stage 2",)
 
     def target(self, quantity: str, compiled: bool) -> float:
         """How many times better than TRL's a quantity of `UNITS` is to be."""
@@ -79,6 +79,7 @@ class Measurement:
         threads: of torch, and cores that the process and its grading worker may use.
         compiled: whether ours compiles its passes.
         their_batch: of `Case.their_batches`.
+        packed: whether ours lays rows end to end.
     """
 
     case: Case
@@ -86,6 +87,7 @@ class Measurement:
     threads: int
     compiled: bool
     their_batch: int
+    packed: bool = False
 
     @property
     def warm_up_steps(self) -> int:
@@ -153,8 +155,8 @@ CASES = {
         sampling_batch=128,
         their_batches=(8, 16, 32),
     ),
-    "grpo": replace(_TINY, method="grpo", prompts=16, responses=SAMPLES, stage1_prompts=0),
-    "grpo-smollm2": replace(_SMOLLM2, method="grpo", prompts=2, responses=SAMPLES, stage1_prompts=0),
+    "grpo": replace(_TINY, method="grpo", prompts=16, responses=SAMPLES),
+    "grpo-smollm2": replace(_SMOLLM2, method="grpo", prompts=2, responses=SAMPLES),
 }
 SIZES = ("model", "dataset", "prompts", "tokens", "steps", "stage1_prompts", "micro_batch", "sampling_batch")
 
@@ -164,6 +166,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--case", nargs="+", choices=CASES, default=["tiny"], help="what to measure")
     parser.add_argument("--threads", type=int, default=1, help="of each process, which gets as many cores")
     parser.add_argument("--compile", action="store_true", help="ours with compile_model: true")
+    parser.add_argument("--packing", action="store_true", help="ours with machine.packing: true")
     parser.add_argument("--their-batches", nargs="+", type=int, help="per_device_train_batch_size to try")
     for size in SIZES:
         kind = str if size in ("model", "dataset") else int

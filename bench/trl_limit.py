@@ -73,7 +73,7 @@ def main() -> None:
         peaks = measured_peaks(shape, case.micro_batch * case.tokens)
         print(f"{name}: {peaks.flops / 1e9:.4g} GFLOP/s at best, {peaks.bytes_per_s / 1e9:.4g} GB/s", flush=True)
         for stage in case.stages:
-            asked = Measurement(case, stage, arguments.threads, arguments.compile, 0)
+            asked = Measurement(case, stage, arguments.threads, arguments.compile, 0, arguments.packing)
             rows += beside_limit(f"{name}, {arguments.threads} threads", asked, shape, peaks)
     for row in rows:
         row["command"] = "python bench/trl_limit.py " + " ".join(sys.argv[1:])
@@ -89,9 +89,10 @@ def beside_limit(name: str, asked: Measurement, shape: ModelShape, peaks: Peaks)
     spent = (
         {phase: numbers[phase] for phase in PHASES} if stage == "stage 2" else {"generate": batch.rows / numbers[stage]}
     )
+    how = f"{name}{', compiled' * asked.compiled}{', packed' * asked.packed}"
     return [
         {
-            "name": f"{case.method}, {name}{', compiled' * asked.compiled}: limit of {stage}, {phase}",
+            "name": f"{case.method}, {how}: limit of {stage}, {phase}",
             "ours": seconds,
             "theirs": least[phase],
             "ratio": least[phase] / seconds,

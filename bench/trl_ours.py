@@ -94,6 +94,7 @@ def stage2(policy: Policy, sampler: Sampler, prompts: list[TrainingPrompt], aske
         grading_workers=1,
         max_minutes=None,
         trackers=(),
+        packing=True if asked.packed else "auto",
     )
     engine = TorchEngine(policy, load_policy(case.model), settings, case.micro_batch, packing=machine.packing)
     trainer = Trainer(engine, sampler, prompts, [], settings, machine, 0)

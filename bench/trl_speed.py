@@ -30,8 +30,9 @@ Numbers = dict[str, float]
 def main() -> None:
     arguments = parse()
     for name, case in chosen(arguments).items():
-        medians, batches = compare(case, arguments.rounds, arguments.threads, arguments.compile)
+        medians, batches = compare(case, arguments)
         how = f"{arguments.threads} thread{'s' * (arguments.threads > 1)}{', compiled' * arguments.compile}"
+        how += ", packed" * arguments.packing
         found = ratios(f"{name}, {how}", case, medians, arguments.compile)
         print(table(found, case, batches), flush=True)
         record(found, shown=False)
@@ -44,8 +45,8 @@ def parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def compare(case: Case, rounds: int, threads: int, compiled: bool) -> tuple[dict[str, Numbers], dict[Stage, int]]:
-    """Run both sides in turns.
+def compare(case: Case, arguments: argparse.Namespace) -> tuple[dict[str, Numbers], dict[Stage, int]]:
+    """Run both sides in turns, with the options of the command line.
 
     Returns:
         Medians of each side, and TRL's batch of each stage.
@@ -53,25 +54,33 @@ def compare(case: Case, rounds: int, threads: int, compiled: bool) -> tuple[dict
     of_stage: dict[Stage, int] = {}
     for stage in case.stages:
         trials = {
-            batch: in_a_process("theirs", Measurement(case, stage, threads, compiled=False, their_batch=batch))[stage]
+            batch: in_a_process("theirs", Measurement(case, stage, arguments.threads, False, batch))[stage]
             for batch in case.their_batches
         }
         of_stage[stage] = max(trials, key=lambda batch: trials[batch] * (1 if stage == "stage 1" else -1))
         print(f"TRL's {stage} by batch, {UNITS[stage]}: {trials}", flush=True)
     measured: dict[str, list[Numbers]] = {"ours": [], "theirs": []}
-    for number in range(1, rounds + 1):
+    for number in range(1, arguments.rounds + 1):
         for side, numbers in measured.items():
-            one: Numbers = {}
-            for stage, batch in of_stage.items():
-                found = in_a_process(side, Measurement(case, stage, threads, compiled and side == "ours", batch))
-                one |= {f"{name}, {stage}" if name.startswith("tokens") else name: n for name, n in found.items()}
-            numbers.append(one)
-            print(f"round {number}, {side}: { {name: round(n, 4) for name, n in one.items()} }", flush=True)
+            how = (arguments.compile, arguments.packing) if side == "ours" else (False, False)
+            numbers.append(all_stages(side, case, of_stage, arguments.threads, *how))
+            print(f"round {number}, {side}: { {name: round(n, 4) for name, n in numbers[-1].items()} }", flush=True)
     medians = {
         side: {name: statistics.median(one[name] for one in numbers) for name in numbers[0]}
         for side, numbers in measured.items()
     }
     return medians, of_stage
+
+
+def all_stages(
+    side: str, case: Case, of_stage: dict[Stage, int], threads: int, compiled: bool, packed: bool
+) -> Numbers:
+    """Measure the stages of one side, one after another."""
+    numbers: Numbers = {}
+    for stage, batch in of_stage.items():
+        found = in_a_process(side, Measurement(case, stage, threads, compiled, batch, packed))
+        numbers |= {f"{name}, {stage}" if name.startswith("tokens") else name: n for name, n in found.items()}
+    return numbers
 
 
 def in_a_process(side: str, asked: Measurement) -> Numbers:
