@@ -74,10 +74,12 @@ def main() -> None:
         print(f"{name}: {peaks.flops / 1e9:.4g} GFLOP/s at best, {peaks.bytes_per_s / 1e9:.4g} GB/s", flush=True)
         for stage in case.stages:
             asked = Measurement(case, stage, arguments.threads, arguments.compile, 0, arguments.packing)
-            rows += beside_limit(f"{name}, {arguments.threads} threads", asked, shape, peaks)
+            threads = f"{arguments.threads} thread{'s' * (arguments.threads > 1)}"
+            rows += beside_limit(f"{name}, {threads}", asked, shape, peaks)
     for row in rows:
         row["command"] = "python bench/trl_limit.py " + " ".join(sys.argv[1:])
-    record(rows)
+        print(f"{row['name']}: {row['ours']:.4g} s, at least {row['theirs']:.4g} s: {row['ratio']:.0%}", flush=True)
+    record(rows, shown=False)
 
 
 def beside_limit(name: str, asked: Measurement, shape: ModelShape, peaks: Peaks) -> list[Measured]:
