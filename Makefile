@@ -94,10 +94,10 @@ bench: install ## measure speed against alternatives; writes results/bench/bench
 	python bench/balance.py
 	python bench/limits.py
 	python bench/memory.py
-	snakemake --cores $(CORES) --quiet rules host reason -- reference data
+	snakemake --cores $(CORES) --quiet rules host reason --directory results/bench/trl --configfile bench/trl.yaml -- reference data
 	$(MAKE) .venv-trl/installed
-	.venv-trl/bin/python bench/trl_speed.py
-	.venv-trl/bin/python bench/trl_speed.py --compile
+	.venv-trl/bin/python bench/trl_speed.py --case tiny grpo
+	.venv-trl/bin/python bench/trl_speed.py --case tiny grpo --compile
 
 load: install ## measure seconds and peak memory of the stages on up to 1.6 million responses; writes results/bench/bench.json
 	python bench/load.py

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 PATH = Path("results/bench/bench.json")
 
 
 class Measured(TypedDict):
-    """One comparison, in one run on one machine; ``ratio`` is how many times better ours is."""
+    """One comparison, in one run on one machine; ``ratio`` is how many times better ours is, or ``target`` is to be."""
 
     name: str
     ours: float
     theirs: float | None
     ratio: float | None
+    target: NotRequired[float]
     unit: str
     command: str
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from astarpo.common import cli
 from astarpo.common.errors import InputError
+from astarpo.common.importing import no_collection
 from astarpo.common.locks import only_one
 from astarpo.common.provenance import TrainingProvenance, provenance
 
@@ -39,10 +40,11 @@ def main() -> None:
     for name in ("verifier", "validation_verifier"):
         inputs |= cli.one_or_numbered(name, getattr(arguments, name))
 
-    from astarpo.common.machine import MachineSettings
-    from astarpo.training.export import export
-    from astarpo.training.job import train
-    from astarpo.training.settings import TrainSettings
+    with no_collection():
+        from astarpo.common.machine import MachineSettings
+        from astarpo.training.export import export
+        from astarpo.training.job import train
+        from astarpo.training.settings import TrainSettings
 
     settings = TrainSettings.from_json(arguments.settings)
     if settings.kept_steps() and arguments.out_steps is None:

@@ -108,6 +108,15 @@ class Grader:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def prepare(self, verifiers: Iterable[str]) -> None:
+        """Let the pool import what its workers need while this process does something else, if they will be needed.
+
+        Args:
+            verifiers: names of those that will judge.
+        """
+        if any(_needs_workers(name) for name in set(verifiers)):
+            self.pool.prepare()
+
     def close(self) -> None:
         """Stop the workers."""
         self.pool.close()
@@ -191,10 +200,9 @@ class Grader:
         Raises:
             InputError: a grade is wrong, so the verifier or a library that it uses is broken.
         """
-        canaries = [(name, *canary) for name in sorted(set(verifiers)) for canary in _canaries(name)]
-        questions = [Question(name, gold, Response(text, [], "stop")) for name, gold, text, _ in canaries]
-        outcomes = dict(self._outcomes(questions))
-        for place, (name, gold, text, status) in enumerate(canaries):
+        canaries = [(name, canary) for name in sorted(set(verifiers)) for canary in _canaries(name)]
+        outcomes = dict(self._outcomes([_question(name, canary) for name, canary in canaries]))
+        for place, (name, (gold, text, status)) in enumerate(canaries):
             outcome = outcomes[place]
             if outcome.status != status:
                 raise InputError(
@@ -232,6 +240,16 @@ def _quickly(question: Question) -> Outcome | None:
 def _canaries(verifier: str) -> Sequence[Canary]:
     entry = find_entry(verifier)
     return () if entry is None else entry.canaries
+
+
+def _question(verifier: str, canary: Canary) -> Question:
+    gold, text, _ = canary
+    return Question(verifier, gold, Response(text, [], "stop"))
+
+
+def _needs_workers(verifier: str) -> bool:
+    """Whether a user's verifier, or one that leaves a canary to a worker."""
+    return is_own(verifier) or any(_quickly(_question(verifier, canary)) is None for canary in _canaries(verifier))
 
 
 def status_counts(grades: Iterable[Grade]) -> dict[str, int]:

@@ -9,6 +9,7 @@ import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Self
@@ -54,6 +55,10 @@ class GradingPool:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def prepare(self) -> None:
+        """Start the process that workers are forked from, which imports math-verify, without waiting for it."""
+        forkserver.ensure_running()
 
     def close(self) -> None:
         """Stop all workers."""

@@ -46,12 +46,12 @@ class SeededChoice:
         else:
             column = input_ids_BS.shape[1] - self.prompt_width
             noise_B1 = self.noise_BT[:, column, None].to(scores_BV.device)
-            cumulative_BV = log_probs_BV.double().exp().cumsum(-1)
+            cumulative_BV = log_probs_BV.double().exp_().cumsum_(-1)
             target_B1 = noise_B1 * cumulative_BV[:, -1:]
             chosen_B = torch.searchsorted(cumulative_BV, target_B1, right=True)[:, 0]
             chosen_B = chosen_B.clamp(max=scores_BV.shape[-1] - 1)
         self._log_probs.append(log_probs_BV.gather(-1, chosen_B[:, None])[:, 0])
-        return torch.full_like(scores_BV, float("-inf")).scatter(-1, chosen_B[:, None], 0.0)
+        return torch.full_like(scores_BV, float("-inf")).scatter_(-1, chosen_B[:, None], 0.0)
 
     def log_probs_BT(self) -> Tensor:
         """The log-probability of each chosen token, fp32 [B, T], in nats."""

@@ -28,6 +28,7 @@ from astarpo.model.policy import Policy
 from astarpo.model.settings import Lora, packages_of
 from astarpo.model.world import World, join_world
 from astarpo.objectives import uses_v_star
+from astarpo.rewards.grading import Grader
 from astarpo.sampling import Sampler
 from astarpo.sampling.engines import check_engine, make_sampler
 from astarpo.sampling.follower import MakeFollower
@@ -82,11 +83,13 @@ def train(
     if world.any(world.is_first and restore(of_origin, outputs)):
         return None
     checkpoints = folder_of_world(of_origin, world)  # says first whether it starts over
+    grader = Grader(settings.grading, machine.grading_workers)
+    grader.prepare(prompt.verifier for prompt in (*prompts.trained, *prompts.validation))  # while models are loaded
     engine, sampled = make_engine(folder, settings, machine, world, seed, trusted)
     with _sampler(folder, sampled, settings, machine) as sampler:
         print(f"training on {len(prompts.trained)} prompts; left out: {prompts.left_out}", flush=True)
         shape = shape_of_folder(folder)
-        trainer = Trainer(engine, sampler, prompts.trained, prompts.validation, settings, machine, seed, shape)
+        trainer = Trainer(engine, sampler, prompts.trained, prompts.validation, settings, machine, seed, shape, grader)
         history = trainer.run(checkpoints, traces)
     exported_step, weights = trainer.exported()
     facts = _facts(prompts, settings, history, exported_step, trusted)

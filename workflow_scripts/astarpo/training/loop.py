@@ -57,6 +57,7 @@ class Trainer:
         settings, machine: of the run.
         seed: of the run.
         shape: of the model, if it is known, to compute how much of the device's peak is used.
+        grader: of its responses, closed at the end of `run`; None: a new one.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class Trainer:
         machine: MachineSettings,
         seed: int,
         shape: ModelShape | None = None,
+        grader: Grader | None = None,
     ) -> None:
         if len(prompts) < settings.prompts_per_batch:
             raise InputError(
@@ -86,7 +88,7 @@ class Trainer:
         self.best = BestWeights()
         self.kept = KeptSteps(settings.kept_steps())
         self.statistics = RunningStatistics(prompts, settings.hyperparameters, settings.estimate)
-        self.grader = Grader(settings.grading, machine.grading_workers)
+        self.grader = grader or Grader(settings.grading, machine.grading_workers)
         self.validation = Validation(validation, engine, self.grader, settings, seed)
         self.history = History(tuple(self.method.metrics))
         self.ahead = None
