@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,7 @@ from astarpo.planning import hub
 from astarpo.planning import this_machine as here
 from astarpo.planning.cards import Machine, named_machine
 from astarpo.planning.disk import disk_bytes
-from astarpo.planning.jobs import Job
+from astarpo.planning.jobs import Job, Sampler
 from astarpo.planning.jobs import merged as alike
 from astarpo.planning.needs import missing
 from astarpo.planning.plan import duration, plan
@@ -109,6 +110,18 @@ def test_a_share_of_vllm_that_is_too_small() -> None:
     tokens = (0.045 * 81_559 * 2**20 - 2 * 1_777_088_000) / 28_672
     assert f"keys and values of {tokens:,.0f} tokens, but prompt and response may have 16,384" in problem
     assert "machine: {sampler_memory_share: 0.05}, or max_new_tokens of at most 9,238" in problem
+
+
+def test_vllm_draws_as_many_at_a_time_as_its_cache_holds() -> None:
+    config = with_machine(configured("math_qwen2.5_1.5b"), sampler_memory_share=0.1, sampling_batch=64)
+    shape, card = shape_of_reference(config.references["qwen2-5-1-5b"]), named_machine("H100").card
+    assert shape is not None
+    beside = Sampler(shape, config.machine.settings(), card, "vllm", "bfloat16", 1000, trained=True)
+    # 8.552 GB less 4 of workspace and 3.087 of weights hold 51,080 tokens of 28,672 bytes; 1000 take 63 blocks of 16.
+    assert beside.at_a_time == 50
+    assert replace(beside, trained=False).at_a_time == 512  # 0.9 of the card holds 2,417, but 512 have CUDA graphs
+    assert replace(beside, engine="transformers").at_a_time == 64
+    assert training(with_machine(config, sampling_batch=16), "H100") == training(config, "H100")
 
 
 def test_ram_and_disk_that_do_not_suffice() -> None:

@@ -11,6 +11,7 @@ from astarpo.memory.activations import Kind
 from astarpo.memory.check import Remedies
 from astarpo.memory.parts import Estimate
 from astarpo.memory.shape import ModelShape
+from astarpo.memory.vllm_places import vllm_cache_tokens, vllm_places
 from astarpo.planning.roofline import MEMORY, Drawing, transformers_s, vllm_s
 
 PROMPT_TOKENS = 150  # supposed mean, as of GSM8K and MATH; less where max_prompt_tokens is
@@ -108,6 +109,7 @@ class Sampler:
         card: the device; None on a CPU.
         engine: ``transformers`` or ``vllm``.
         precision: ``float32`` or ``bfloat16``.
+        longest: tokens of the longest prompt plus response that it is started for.
         trained: whether a policy is trained beside it.
     """
 
@@ -116,6 +118,7 @@ class Sampler:
     card: Card | None
     engine: str
     precision: str
+    longest: int
     trained: bool = False
 
     @property
@@ -124,19 +127,23 @@ class Sampler:
         return self.machine.sampler_tensor_parallel if self.engine == "vllm" and not self.trained else 1
 
     @property
-    def cached_tokens(self) -> float:
-        """Tokens whose keys and values vLLM's share of the cards holds beside the weights, in bf16."""
+    def share_bytes(self) -> float:
+        """Bytes of the cards that vLLM takes."""
         assert self.card is not None
-        share = self.machine.vllm_share(self.trained) * self.card.total_bytes * self.cards
-        each = 2 if self.precision == "bfloat16" else 4
-        free = share - each * self.shape.parameters
-        return free / (2 * self.shape.layers * self.shape.kv_width * each)
+        return self.machine.vllm_share(self.trained) * self.card.total_bytes * self.cards
+
+    @property
+    def at_a_time(self) -> int:
+        """Responses that are drawn together: vLLM goes by its cache, see `memory.vllm_places`."""
+        if self.engine != "vllm":
+            return self.machine.sampling_batch
+        return vllm_places(self.shape, self.precision, self.longest, self.share_bytes)
 
     def small_cache(self, prompt: int, response: int) -> SmallCache | None:
         """The cache of a vLLM that cannot start, as it does not hold the longest prompt and response, in tokens."""
         if self.engine != "vllm" or self.card is None or not self.shape.layers:
             return None
-        tokens = self.cached_tokens
+        tokens = vllm_cache_tokens(self.shape, self.precision, self.share_bytes)
         return None if tokens >= prompt + response else SmallCache(self.card.name, tokens, prompt, response)
 
     def seconds(self, responses: float, prompt: float, longest: int) -> float | None:
@@ -149,14 +156,13 @@ class Sampler:
         """
         if self.card is None or not self.shape.layers:
             return None
-        at_a_time: float = self.machine.sampling_batch
+        drawing = Drawing(responses, prompt, longest, self.at_a_time)
         if self.engine != "vllm":
             kind: Kind = "float32" if self.precision == "float32" else "bfloat16"
-            return transformers_s(self.shape, self.card, kind, Drawing(responses, prompt, longest, at_a_time))
+            return transformers_s(self.shape, self.card, kind, drawing)
         if self.precision != "bfloat16":
             return None
-        at_a_time = max(1.0, min(at_a_time, self.cached_tokens // (prompt + longest / 3)))
-        return vllm_s(self.shape, self.card, Drawing(responses, prompt, longest, at_a_time), self.cards)
+        return vllm_s(self.shape, self.card, drawing, self.cards)
 
     @property
     def start_s(self) -> float:

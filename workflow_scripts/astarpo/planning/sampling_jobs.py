@@ -77,8 +77,9 @@ def _job(
     if shape is None:
         return Job(stage, name, name_of_model(entry.source), count, cards, None)
     device = card if machine.device != "cpu" else None
-    sampler = Sampler(shape, machine, device, entry.sampling_engine, entry.precision)
     longest = max(length for _, length in drawn)
+    started_for = entry.max_prompt_tokens + longest
+    sampler = Sampler(shape, machine, device, entry.sampling_engine, entry.precision, started_for)
     size = entry.max_prompt_tokens, longest, max(1, round(max(rows for rows, _ in drawn)))
     prompt = prompt_tokens(entry.max_prompt_tokens)
     return Job(
