@@ -34,6 +34,9 @@ OWN = {
     "generate",
     "locked",
     "sbom",
+    "trl_cases",
+    "trl_limit",
+    "trl_speed",
     LOGGER,
     *(path.stem for path in [*SCRIPTS.glob("*.py"), *(ROOT / "tests").rglob("*.py")]),
 }

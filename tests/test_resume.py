@@ -265,7 +265,7 @@ def test_edited_code_draws_anew_and_a_comment_does_not(made, drawn, tmp_path, mo
     edited("import numpy as np\n", "import numpy as np  # with a comment\n")
     assert in_a_child(killed_before(1, sample(made, tmp_path)), tmp_path / "log") == -signal.SIGKILL
     assert "20 of 24 responses were drawn before" in (tmp_path / "log").read_text()
-    edited("cumsum(-1)", "cumsum(dim=-1)")
+    edited("cumsum_(-1)", "cumsum_(dim=-1)")
     drawn()
     sample(made, tmp_path)()
     said = capsys.readouterr().out
