@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import pairwise
 
+import laid_rows_case
 import pytest
 import torch
 import training_case as case
 from hypothesis import given
 from hypothesis import strategies as st
+from laid_rows_case import END
 from test_shared_prefix import architecture  # noqa: F401 (a fixture)
 from transformers import AutoConfig, AutoModelForCausalLM, LlamaConfig, Qwen3Config
 
 from astarpo.model import packing
-from astarpo.model.chunked_log_probs import find_head
-from astarpo.model.log_probs import collate, token_log_probs
+from astarpo.model.log_probs import collate
 from astarpo.model.packing import pack, why_not
 from astarpo.training.balance import balanced_cut
 from astarpo.training.critic_model import ValueModel
 from astarpo.training.microbatches import cut, micro_batches
 from astarpo.training.model_setup import packs
 
-END = [1]
 SHOTS = [(7 * i) % 50 + 3 for i in range(40)]
 ROWS = {
     "several lengths": ([[5, 6], [7], [8, 9, 10, 11]], [[10, 11, 1], [12], [13, 14, 15, 16, 17, 18, 1]]),
@@ -31,31 +32,7 @@ ROWS = {
     "an empty response": ([[5, 6], [7, 8, 9]], [[], [10, 11]]),
 }
 
-
-def scores(model, rows, packed, chunked=False, share=False):
-    """Log-probabilities, entropies, and the gradient of all weights of a weighted sum of them."""
-    head = find_head(model) if chunked else None
-    batch = collate(*rows, END, packed=packed)
-    assert (batch.packed is not None) == packed
-    model.zero_grad(set_to_none=True)
-    limit = 0 if chunked else None
-    found_BT, entropy_BT = token_log_probs(model, batch, 0.8, "with_gradient", head, 3, limit, share)
-    weights_BT = torch.arange(1.0, 1.0 + found_BT.numel()).view_as(found_BT) / found_BT.numel()
-    ((found_BT * weights_BT).sum() + 0.3 * entropy_BT.sum()).backward()
-    gradients = [one.grad.clone() for one in model.parameters() if one.grad is not None]
-    model.zero_grad(set_to_none=True)
-    return found_BT.detach(), entropy_BT.detach(), gradients
-
-
-def assert_equal(model, rows, **options):
-    expected_BT, expected_entropy_BT, expected = scores(model, rows, False, **options)
-    found_BT, entropy_BT, gradients = scores(model, rows, True, **options)
-    assert torch.allclose(found_BT, expected_BT, atol=1e-5, rtol=0) and expected_BT.abs().max() > 1
-    assert torch.allclose(entropy_BT, expected_entropy_BT, atol=1e-5, rtol=0)
-    assert len(gradients) == len(expected) > 0
-    for one, other in zip(gradients, expected, strict=True):
-        assert torch.allclose(one, other, atol=1e-5, rtol=1e-4)
-    assert max(float(one.abs().max()) for one in expected) > 0.01
+scores, assert_equal = partial(laid_rows_case.scores, how="packed"), partial(laid_rows_case.assert_equal, how="packed")
 
 
 @pytest.fixture

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from functools import partial
+
+import laid_rows_case
 import pytest
 import torch
 import training_case
+from laid_rows_case import END
 from test_generation import shapes_read
 from test_shared_prefix import PROMPTS, RESPONSES, SHOTS, architecture  # noqa: F401 (a fixture)
 from transformers import AutoModelForCausalLM, Qwen3Config
 
-from astarpo.model.chunked_log_probs import find_head
-from astarpo.model.log_probs import collate, token_log_probs
+from astarpo.model.log_probs import collate
 from astarpo.model.shared_layout import lay_out, why_not_shared
 from astarpo.training.critic_model import ValueModel
 from astarpo.training.model_setup import lays_out, recompute_activations, recomputing
 
-END = [1]
 OTHERS = [70 - token for token in SHOTS]
 OWN = [20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 38]
 GROUPS = [[*SHOTS, 60, 61], OTHERS[:33], [*SHOTS, 60, 61], OTHERS[:33], [*SHOTS, 60, 61], OTHERS[:33]]
@@ -36,30 +38,7 @@ TOKENS = {
     "prompts of groups after a beginning": (20 + 19 + 18 + 6 + 20, 3),
 }
 
-
-def scores(model, rows, shared, chunked=False):
-    """Log-probabilities, entropies, and the gradient of all weights of a weighted sum of them."""
-    head = find_head(model) if chunked else None
-    batch = collate(*rows, END, shared=shared)
-    assert (batch.packed is not None) == shared
-    model.zero_grad(set_to_none=True)
-    found_BT, entropy_BT = token_log_probs(model, batch, 0.8, "with_gradient", head, 3, 0 if chunked else None)
-    weights_BT = torch.arange(1.0, 1.0 + found_BT.numel()).view_as(found_BT) / found_BT.numel()
-    ((found_BT * weights_BT).sum() + 0.3 * entropy_BT.sum()).backward()
-    gradients = [one.grad.clone() for one in model.parameters() if one.grad is not None]
-    model.zero_grad(set_to_none=True)
-    return found_BT.detach(), entropy_BT.detach(), gradients
-
-
-def assert_equal(model, rows, **options):
-    expected_BT, expected_entropy_BT, expected = scores(model, rows, False, **options)
-    found_BT, entropy_BT, gradients = scores(model, rows, True, **options)
-    assert torch.allclose(found_BT, expected_BT, atol=1e-5, rtol=0) and expected_BT.abs().max() > 1
-    assert torch.allclose(entropy_BT, expected_entropy_BT, atol=1e-5, rtol=0)
-    assert len(gradients) == len(expected) > 0
-    for one, other in zip(gradients, expected, strict=True):
-        assert torch.allclose(one, other, atol=1e-5, rtol=1e-4)
-    assert max(float(one.abs().max()) for one in expected) > 0.01
+scores, assert_equal = partial(laid_rows_case.scores, how="shared"), partial(laid_rows_case.assert_equal, how="shared")
 
 
 @pytest.mark.parametrize("chunked", [False, True])

@@ -167,6 +167,7 @@ class _WarmStart:
     def restore_float32(self) -> None:
         """Give the model its fp32 weights back, if its passes used copies."""
         if self.masters is not None:
+            self.optimizer.zero_grad(set_to_none=True)  # makes room for them
             weights = self.weights()
             self.policy.model.float().load_state_dict(weights)
 
