@@ -9,6 +9,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -122,6 +123,18 @@ def test_vllm_draws_as_many_at_a_time_as_its_cache_holds() -> None:
     assert replace(beside, trained=False).at_a_time == 512  # 0.9 of the card holds 2,417, but 512 have CUDA graphs
     assert replace(beside, engine="transformers").at_a_time == 64
     assert training(with_machine(config, sampling_batch=16), "H100") == training(config, "H100")
+
+
+def test_what_draws_ahead_has_a_card_of_its_own() -> None:
+    run = {"math-qwen2-5-1-5b": configured("math_qwen2.5_1.5b").runs["math-qwen2-5-1-5b"]}
+    ahead = {name: one.changed(pipeline={"lag": 1}) for name, one in run.items()}
+
+    def generate_s(runs: Any, share: float) -> float | None:
+        config = with_machine(configured("math_qwen2.5_1.5b").changed(runs=runs), sampler_memory_share=share)
+        return training(config, "8xH100").seconds["generate"]
+
+    assert generate_s(run, 0.1) != generate_s(run, 0.4)
+    assert generate_s(ahead, 0.1) == generate_s(ahead, 0.4) is not None
 
 
 def test_ram_and_disk_that_do_not_suffice() -> None:

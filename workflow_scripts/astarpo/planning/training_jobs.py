@@ -98,11 +98,10 @@ class _Step:
     @property
     def sampler(self) -> Sampler:
         """What draws the training's responses, beside its other models or, ahead of them, on a card of its own."""
-        settings, machine = self.settings, self.machine
-        if self.work.draws_ahead:
-            machine = machine.changed(sampler_memory_share=machine.vllm_share(trained=False))
+        settings, beside = self.settings, not self.work.draws_ahead
         longest = settings.prompting.max_prompt_tokens + settings.sampling.max_new_tokens
-        return Sampler(self.shape, machine, self.card, settings.sampling_engine, settings.precision, longest, True)
+        engine, precision = settings.sampling_engine, settings.precision
+        return Sampler(self.shape, self.machine, self.card, engine, precision, longest, beside)
 
     def tokens(self) -> Tokens:
         """The share of a rank; micro-batches as of rows of mean length without padding."""
