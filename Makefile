@@ -2,6 +2,9 @@
 
 PYTHON ?= python3
 CORES ?= $(shell nproc 2>/dev/null || getconf _NPROCESSORS_ONLN)
+# Processors with AMX multiply bfloat16 ten times as fast as float32, others emulate it.
+CPUINFO = /proc/cpuinfo
+PRECISION ?= $(if $(shell grep -om1 amx_bf16 $(CPUINFO) 2>/dev/null),bfloat16,float32)
 
 # The rules call plain `python`, which must be that of the virtual environment.
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
@@ -33,11 +36,11 @@ demo: install ## train, evaluate and show the summary; CORES=N sets the number o
 	@echo; cat results/tables/summary.txt
 	@echo 'Figures: results/figures/   Tables: results/tables/   Report: results/report.zip   Models: results/runs/*/seed-*/model/'
 
-demo-llm: install ## train SmolLM2-135M-Instruct on short arithmetic; PRECISION=bfloat16 on processors that multiply it
+demo-llm: install ## train SmolLM2-135M-Instruct on short arithmetic; PRECISION=float32 or bfloat16, which is the default on processors with AMX
 	mkdir -p demo-llm
 	PYTHONPATH=workflow_scripts snakemake --cores $(CORES) --logger stages --directory demo-llm \
 		--configfile config/recipes/arithmetic_smollm2.yaml \
-		$(if $(PRECISION),--config 'references={"smollm2": {"precision": "$(PRECISION)"}}')
+		--config 'references={"smollm2": {"precision": "$(PRECISION)"}}'
 	@echo; cat demo-llm/results/tables/summary.txt demo-llm/results/tables/kinds.md
 
 plan: install ## say what would run and why, one line per job or group of jobs; TARGETS='train ...' limits it

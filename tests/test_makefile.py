@@ -107,17 +107,26 @@ def test_hashes_can_be_turned_off(project):
     assert calls_of_install(project, "true", "true", "HASHES=no") == ["pip install -r envs/pins/torch.txt"]
 
 
-@pytest.mark.parametrize(("options", "told"), [([], None), (["PRECISION=bfloat16"], "bfloat16")])
-def test_the_precision_of_the_real_model_can_be_chosen(project, options, told):
+@pytest.mark.parametrize(
+    ("flags", "options", "told"),
+    [
+        ("avx512f avx512_bf16", [], "float32"),
+        ("avx512f amx_bf16 amx_tile", [], "bfloat16"),
+        ("avx512f amx_bf16 amx_tile", ["PRECISION=float32"], "float32"),
+        ("avx512f", ["PRECISION=bfloat16"], "bfloat16"),
+        (None, [], "float32"),
+    ],
+)
+def test_the_precision_of_the_real_model_follows_from_the_processor_or_is_chosen(project, flags, options, told):
     tool(project, "snakemake", 'for word; do echo "word:$word"; done; mkdir -p demo-llm/results/tables; '
          "touch demo-llm/results/tables/summary.txt demo-llm/results/tables/kinds.md")  # fmt: skip
-    status, lines = make(project, "demo-llm", *options)
+    if flags is not None:
+        (project / "cpuinfo").write_text(f"processor\t: 0\nflags\t\t: {flags}\n")
+    status, lines = make(project, "demo-llm", "CPUINFO=cpuinfo", *options)
     assert status == 0
     words = [line.removeprefix("word:") for line in lines if line.startswith("word:")]
-    assert ("--config" in words) == (told is not None)
-    if told is not None:
-        key, value = words[words.index("--config") + 1].split("=", 1)
-        assert (key, json.loads(value)) == ("references", {"smollm2": {"precision": told}})
+    key, value = words[words.index("--config") + 1].split("=", 1)
+    assert (key, json.loads(value)) == ("references", {"smollm2": {"precision": told}})
 
 
 def test_doctor_runs_in_the_environment_for_gpus_where_there_is_one(project):
