@@ -6,6 +6,7 @@
 Snakemake makes a model (tests/configs/smoke_gpu.yaml), trains it and evaluates it, as for any user, and what it has
 written is checked. Each check prints a line: passed, FAILED or skipped, with its seconds. Then come the speeds of the
 trainings, and their peak memory beside the estimate. The exit status is 1 if a check has failed, and 0 without a card.
+A check that takes more than two fifths of the time of all (--minutes) has failed, and the next one begins.
 """
 
 from __future__ import annotations
@@ -49,6 +50,7 @@ ON_CPU = {
 }
 VLLM_ON_CPU = {"references": {"with-vllm": {"precision": "float32"}}}
 POLL_S = 0.02
+LONGEST_SHARE = 0.4  # of --minutes, for one check: vLLM or a compiler may take minutes to start
 
 
 def main() -> int:
@@ -61,7 +63,7 @@ def main() -> int:
         return 0
     folder = Path(arguments.folder or tempfile.mkdtemp(prefix="smoke-gpu-")).resolve()
     folder.mkdir(parents=True, exist_ok=True)
-    smoke = Smoke(folder, arguments.device, time.monotonic() + 60 * arguments.minutes)
+    smoke = Smoke(folder, arguments.device, 60 * arguments.minutes)
     failed = run(smoke, [check for check in CHECKS if wanted(check, arguments.only)])
     if failed or arguments.folder:
         print(f"kept: {folder} (results/logs/ has the logs)")
@@ -86,12 +88,21 @@ class Smoke:
     Attributes:
         folder: of the project.
         device: ``cuda`` or ``cpu``.
-        deadline: by `time.monotonic`, for all checks together.
+        limit_s: for all checks together, from now on.
     """
 
     folder: Path
     device: str
-    deadline: float
+    limit_s: float
+
+    def __post_init__(self) -> None:
+        self.deadline = time.monotonic() + self.limit_s
+        self.begin(longest_share=1.0)
+
+    def begin(self, longest_share: float) -> None:
+        """Begin a check, which may take this share of the time of all."""
+        self.longest_s = longest_share * self.limit_s
+        self.check_deadline = min(self.deadline, time.monotonic() + self.longest_s)
 
     def make(self, *targets: Path | str, machine: dict[str, Any] | None = None, vllm: bool = False) -> None:
         """Let Snakemake make files.
@@ -127,8 +138,12 @@ class Smoke:
 
     def start(self, command: Sequence[str]) -> subprocess.Popen[str]:
         """Start a program in the folder, in a process group of its own."""
-        # The rules call plain `python`, which must be this one.
-        environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+        # The rules call plain `python`, which must be this one. What DeepSpeed compiles is kept in its environment.
+        environment = {
+            "TORCH_EXTENSIONS_DIR": f"{sys.prefix}/torch_extensions",
+            **os.environ,
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        }
         streams: Any = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
         return subprocess.Popen(command, cwd=self.folder, env=environment, start_new_session=True, **streams)
 
@@ -140,17 +155,26 @@ class Smoke:
         """Wait for a program; its status and output.
 
         Raises:
-            Failed: the time of all checks is over; the program and its children are killed.
+            Failed: the time of the check or of all checks is over; the program and its children are killed.
         """
         try:
-            said, _ = process.communicate(timeout=max(self.deadline - time.monotonic(), 0.0))
+            said, _ = process.communicate(timeout=max(self.check_deadline - time.monotonic(), 0.0))
         except subprocess.TimeoutExpired:
-            raise Failed("not done when the time was over (--minutes)") from None
+            raise Failed(self._out_of_time()) from None
         finally:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.communicate()
         return process.returncode, said
+
+    def _out_of_time(self) -> str:
+        """Which time is over, and what the log that was written last says at its end."""
+        over = "not done when the time was over (--minutes)"
+        if self.check_deadline < self.deadline:
+            over = f"not done after {self.longest_s:.0f} s, {self.longest_s / self.limit_s:g} of --minutes"
+        logs = sorted(self.folder.glob("results/logs/**/*.log"), key=lambda log: log.stat().st_mtime)
+        ends = last_lines(logs[-1].read_text(errors="replace")) if logs else []
+        return f"{over}; {logs[-1].relative_to(self.folder)} ends: {ends[0]}" if ends else over
 
 
 def last_lines(said: str) -> list[str]:
@@ -188,7 +212,7 @@ def resume(smoke: Smoke) -> str:
     snakemake = smoke.start(smoke.command(manifest))
     scratch = smoke.folder / "results/checkpoints/stopped/seed-0"
     while snakemake.poll() is None and not any(scratch.glob("*/world-1/step-*/sha256.json")):
-        if time.monotonic() > smoke.deadline:
+        if time.monotonic() > smoke.check_deadline:
             break
         time.sleep(POLL_S)
     if snakemake.poll() is None and (lock := scratch / "lock").exists():
@@ -264,12 +288,14 @@ class Check:
         run: checks it, and returns what to show.
         needs: packages without which it is skipped.
         trains: the run that it trains, for the table.
+        longest_share: of the time of all checks, after which it has failed.
     """
 
     name: str
     run: Callable[[Smoke], str]
     needs: Sequence[str] = ()
     trains: str | None = None
+    longest_share: float = LONGEST_SHARE
 
 
 CHECKS = (
@@ -331,6 +357,7 @@ def outcome_of(check: Check, smoke: Smoke) -> tuple[str, str]:
         return "skipped", f"{', '.join(missing)} is not installed"
     if time.monotonic() > smoke.deadline:
         return "FAILED", "not reached when the time was over (--minutes)"
+    smoke.begin(check.longest_share)
     try:
         return "passed", check.run(smoke)
     except Skipped as reason:

@@ -19,6 +19,8 @@ settings.load_profile("untimed")
 
 # Several test processes share the machine; without this each would start a thread for every core.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# What DeepSpeed compiles is kept in the environment: other checkouts, in a cache that all share, compile it anew.
+os.environ.setdefault("TORCH_EXTENSIONS_DIR", f"{sys.prefix}/torch_extensions")
 
 
 @pytest.fixture(scope="session")

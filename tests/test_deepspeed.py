@@ -23,6 +23,7 @@ pytest.importorskip("deepspeed", reason="DeepSpeed is not installed: `make test-
 # A batch of 8 prompts in micro-batches of one: 8 of them in one process, 4 in each of two.
 SETTINGS = {"prompts_per_batch": 8, "lr": 1e-2, "log_prob_chunk_tokens": None}
 MACHINE = {"micro_batch": 1}
+HANGS_S = 3600.0  # the longest takes minutes, also on a busy machine
 CHUNKS = {"log_prob_chunk_tokens": 3, "entropy_coefficient": 0.01}
 LORA = {"rank": 4, "alpha": 8.0, "targets": "all-linear"}
 PPO = {
@@ -154,7 +155,7 @@ def start(processes: int, cases: list[dict[str, Any]], folder: Path, out: Path, 
     path.write_text(json.dumps(told))
     here = Path(__file__).parent
     torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
-    done = subprocess.run(
+    process = subprocess.Popen(
         [
             sys.executable,
             *(torchrun if launcher == "torchrun" else []),
@@ -164,11 +165,17 @@ def start(processes: int, cases: list[dict[str, Any]], folder: Path, out: Path, 
             str(out),
         ],
         env={**os.environ, "PYTHONPATH": f"{here}:{here.parent / 'workflow_scripts'}", "OMP_NUM_THREADS": "1"},
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        check=False,
     )
-    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-8000:]
+    try:
+        said, warned = process.communicate(timeout=HANGS_S)
+    except subprocess.TimeoutExpired:
+        process.terminate() if launcher == "torchrun" else process.kill()  # torchrun ends its processes
+        said, warned = process.communicate()
+        warned += f"\nnot done after {HANGS_S:.0f} s: {', '.join(one['name'] for one in cases)}"
+    assert process.returncode == 0, said[-4000:] + warned[-8000:]
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -66,11 +65,31 @@ def test_a_failed_check_has_its_reason_in_its_line_and_sets_the_exit_status(
 
 
 def test_a_check_that_runs_out_of_time_fails_and_its_program_is_killed(tmp_path: Path) -> None:
-    smoke = smoke_gpu.Smoke(tmp_path, "cpu", time.monotonic())
+    smoke = smoke_gpu.Smoke(tmp_path, "cpu", 0.0)
     process = smoke.start([sys.executable, "-c", "import time; time.sleep(1000)"])
     with pytest.raises(smoke_checks.Failed, match="the time was over"):
         smoke.end(process)
     assert process.returncode == -9
+
+
+def test_a_check_that_hangs_fails_by_its_name_and_the_next_one_is_made(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = tmp_path / "results/logs/hangs.log"
+    log.parent.mkdir(parents=True)
+    log.write_text("loading\n/cache/lock: waiting for the build that locked this folder\n\n")
+    sleep, speak = ([sys.executable, "-c", program] for program in ("import time; time.sleep(1000)", "print('done')"))
+    checks = (
+        smoke_gpu.Check("hangs", lambda smoke: smoke.end(smoke.start(sleep))[1], longest_share=1e-4),
+        smoke_gpu.Check("runs", lambda smoke: smoke.end(smoke.start(speak))[1].strip()),
+    )
+    assert smoke_gpu.run(smoke_gpu.Smoke(tmp_path, "cpu", 3600.0), checks) == 1
+    hung, ran = capsys.readouterr().out.splitlines()[:2]
+    assert hung.startswith("FAILED  hangs ") and hung.endswith(
+        "not done after 0 s, 0.0001 of --minutes; results/logs/hangs.log ends: /cache/lock: waiting for the build that "
+        "locked this folder"
+    )
+    assert ran.startswith("passed  runs ") and ran.endswith("done")
 
 
 def test_the_table_has_the_numbers_of_the_files(tmp_path: Path) -> None:
@@ -88,7 +107,7 @@ def test_the_table_has_the_numbers_of_the_files(tmp_path: Path) -> None:
 
 
 def test_a_check_that_is_not_reached_in_time_is_no_success(tmp_path: Path) -> None:
-    smoke = smoke_gpu.Smoke(tmp_path, "cpu", time.monotonic() - 1)
+    smoke = smoke_gpu.Smoke(tmp_path, "cpu", -1.0)
     assert smoke_gpu.outcome_of(smoke_gpu.Check("late", smoke_gpu.model), smoke)[0] == "FAILED"
 
 

@@ -13,7 +13,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor, distributed
 
-from astarpo.common.extensions import extensions_folder, remove_abandoned_locks
+from astarpo.common.extensions import await_builds, extensions_folder
 
 Item = TypeVar("Item")
 PATIENCE = timedelta(hours=2)  # a rank may grade or sample much longer than another
@@ -81,7 +81,7 @@ def join_world(device: str) -> World:
         The world. In every process but the first, standard output is discarded.
     """
     os.environ.setdefault("DS_ACCELERATOR", device)
-    remove_abandoned_locks(extensions_folder())  # or DeepSpeed would wait for a build that was killed
+    await_builds(extensions_folder())  # or DeepSpeed would wait for one that was killed, without a word
     size, rank = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
     if device == "cuda":
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
