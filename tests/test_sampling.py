@@ -5,6 +5,8 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 import torch
+from torch import distributed
+from torch.testing._internal.distributed.fake_pg import FakeStore
 
 from astarpo.common.errors import InputError
 from astarpo.common.machine import MachineSettings
@@ -192,3 +194,15 @@ def test_on_a_cpu_vllm_draws_a_batch_at_a_time_and_on_a_gpu_what_its_cache_holds
     assert 1 < expected < 512
     assert vllm_engine._at_a_time(tiny_folder, "bfloat16", longest, on_a_gpu) == expected
     assert vllm_engine._at_a_time(tiny_folder, "bfloat16", longest, VllmMachine("cpu", 64)) == 64
+
+
+@pytest.mark.parametrize(("processes", "executor"), [(1, "uni"), (2, "external_launcher")])
+def test_vllm_joins_the_processes_of_a_training(processes, executor):
+    """Otherwise each engine has rank 0, and takes the first GPU. torch's "fake" processes send nothing."""
+    assert vllm_engine._executor(1) == "uni"
+    distributed.init_process_group("fake", store=FakeStore(), rank=processes - 1, world_size=processes)
+    try:
+        assert vllm_engine._executor(1) == executor
+        assert vllm_engine._executor(2) == "mp"
+    finally:
+        distributed.destroy_process_group()
