@@ -253,11 +253,11 @@ PPO = {
 }
 
 
-@pytest.mark.parametrize("engine", ["torch", "deepspeed"])
+@pytest.mark.parametrize(("engine", "machine"), [("torch", {}), ("deepspeed", {"machine__zero_stage": 3})])
 @pytest.mark.parametrize("sampling_engine", ["transformers", "vllm"])
-def test_a_critic_goes_with_every_engine_and_with_adapters(engine, sampling_engine):
+def test_a_critic_goes_with_every_engine_and_with_adapters(engine, machine, sampling_engine):
     run = {**PPO, "engine": engine, "lora": {"rank": 4}}
-    config = load_config(changed(runs__b=run, references__tiny__sampling_engine=sampling_engine, machine__zero_stage=3))
+    config = load_config(changed(runs__b=run, references__tiny__sampling_engine=sampling_engine, **machine))
     assert (config.runs["b"].method, config.runs["b"].engine) == ("ppo", engine)
 
 

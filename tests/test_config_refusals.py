@@ -248,6 +248,7 @@ HELD_OUT = "benchmarks__held_dash_out"
             {"machine__offload_optimizer": True},
             "machine.offload_optimizer = True: has no effect without a run",
         ),
+        ({"machine__zero_stage": 3}, "machine.zero_stage = 3: has no effect without a run with engine: deepspeed"),
         # Figures.
         ({"benchmarks": {}}, "figures.accuracy: shows scores, but there are no benchmarks; add one"),
         ({"runs": {}}, "figures.time: shows runs, but there are none; add one under runs, or remove the figure"),
@@ -431,6 +432,8 @@ def test_stage_one_refuses_them_as_well(section, keys, expected):
         },
         {"figures__accuracy__dpi": 9000},
         {f"{RUN}__engine": "deepspeed", "machine__offload_optimizer": True},
+        {f"{RUN}__engine": "deepspeed", "machine__zero_stage": 3},
+        {"machine__zero_stage": 2},  # the default
     ],
 )
 def test_values_at_the_edge_are_taken(changes):

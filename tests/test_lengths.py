@@ -1,6 +1,9 @@
 """Texts longer than a model's positions are refused, by the configuration and before any weights are read."""
 
 import copy
+import json
+import subprocess
+import sys
 from pathlib import Path
 
 import model_case
@@ -17,6 +20,7 @@ from astarpo.config import load_config
 from astarpo.config.lengths import lengths_json
 from astarpo.data.settings import PromptSettings
 from astarpo.model.lengths import Length, check_folder, check_lengths, position_limit
+from astarpo.planning.positions import position_problems
 from astarpo.sampling.settings import GenerationSettings, SamplingSettings
 from astarpo.sampling.stage import sample_rows
 from astarpo.stage_one.reference import prepare_reference
@@ -103,6 +107,29 @@ def test_a_model_from_scratch_is_checked_in_the_configuration(path, keys):
     lines = str(refused.value).splitlines()[1:]
     assert [line.split(":")[0].strip() for line in lines] == keys
     assert all("make 129, but references.tiny (source.max_positions) has 128" in n for n in lines)
+
+
+@pytest.mark.parametrize("script", ["doctor.py", "check_config.py"])
+def test_a_model_whose_config_is_at_hand_is_checked_before_anything_runs(tmp_path, monkeypatch, script):
+    """Prompts of 32 tokens, and responses of 64 to them."""
+    told = changed("references/tiny/source", {"kind": "local", "path": "mine"})
+    told["references"]["tiny"]["warm_start"] = None
+    told["datasets"]["sums"]["sampling"]["max_new_tokens"] = 64
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(told))
+    monkeypatch.chdir(tmp_path)
+    assert position_problems(load_config(told)) == []  # nothing is known of the model
+    shape = {"model_type": "llama", "max_position_embeddings": 96}
+    (tmp_path / "mine/config.json").write_text(json.dumps(shape))
+    assert position_problems(load_config(told)) == []
+    (tmp_path / "mine/config.json").write_text(json.dumps(shape | {"max_position_embeddings": 95}))
+    said = "make 96, but references.tiny (mine) has 95 positions; lower either, or choose a model"
+    found = position_problems(load_config(told))
+    assert [problem.split(":")[0] for problem in found] == ["datasets.sums.sampling", "runs.a-star-po"]
+    assert all(said in problem for problem in found)
+    command = [sys.executable, Path(__file__).parents[1] / "workflow_scripts" / script, "mine.yaml"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 1 and all(problem in done.stdout + done.stderr for problem in found)
 
 
 def test_a_run_with_shorter_prompts_of_its_own_has_room_for_longer_responses():

@@ -22,10 +22,11 @@ def main() -> None:
     from astarpo.config.files import merged
     from astarpo.config.positions import with_positions
     from astarpo.planning.adapters import target_problems
+    from astarpo.planning.positions import position_problems
     from astarpo.planning.sharing import sharing_problems
 
     config = load_config(merged(files), files)
-    problems = [*sharing_problems(config), *target_problems(config)]
+    problems = [*sharing_problems(config), *target_problems(config), *position_problems(config)]
     if problems:
         raise InputError("\n".join(with_positions(problems, files)))
     counts = {"runs": len(config.runs), "data sets": len(config.datasets), "benchmarks": len(config.benchmarks)}

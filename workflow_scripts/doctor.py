@@ -41,11 +41,12 @@ def main() -> None:
     from astarpo.config.run_checks import own_sampler_problems
     from astarpo.planning.adapters import target_problems
     from astarpo.planning.plan import plan
+    from astarpo.planning.positions import position_problems
     from astarpo.planning.this_machine import lacking, this_machine
 
     config = load_config(merged(arguments.files), arguments.files)
     made = plan(config, machine or this_machine(Path.cwd()))
-    refused = [*own_sampler_problems(config, config.runs), *target_problems(config)]
+    refused = [*own_sampler_problems(config, config.runs), *target_problems(config), *position_problems(config)]
     problems = [*made.problems, *refused, *([] if machine else lacking(config))]
     print("\n".join(made.lines))
     print(

@@ -12,6 +12,8 @@ from astarpo.config.schema import SelectionEntry, TaskEntry, ValueEntry
 from astarpo.data.settings import DataSource
 from astarpo.objectives import METHODS, responses_allowed
 
+OF_DEEPSPEED = ("zero_stage", "offload_optimizer", "offload_parameters")  # settings of the machine
+
 
 def run_errors(config: Config) -> Iterator[str]:
     """Find runs whose data, estimates or responses per prompt do not suit their method.
@@ -74,10 +76,10 @@ def engine_errors(config: Config) -> Iterator[str]:
         yield "machine.offload_optimizer: needs zero_stage 1, 2 or 3, but it is 0"
     if machine.offload_parameters and machine.zero_stage != 3:
         yield f"machine.offload_parameters: needs zero_stage 3, but it is {machine.zero_stage}"
-    offloads = {"offload_optimizer": machine.offload_optimizer, "offload_parameters": machine.offload_parameters}
     if not any(run.engine == "deepspeed" for run in config.runs.values()):
-        for key in (key for key, is_set in offloads.items() if is_set):
-            yield f"machine.{key} = True: has no effect without a run with engine: deepspeed"
+        for key in OF_DEEPSPEED:
+            if (value := getattr(machine, key)) != type(machine).model_fields[key].default:
+                yield f"machine.{key} = {value}: has no effect without a run with engine: deepspeed"
     for name, run in config.runs.items():
         key = f"runs.{name}"
         if run.compile_model:

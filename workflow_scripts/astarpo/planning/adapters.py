@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 
 from astarpo.common.errors import InputError
-from astarpo.common.files import read_json_object
-from astarpo.config.paths import model_path
 from astarpo.config.runs import Config
-from astarpo.memory.known_shapes import CONFIGS
-from astarpo.planning.sizes import cached_config, config_of_scratch, name_of_model
-from astarpo.stage_one.settings import HubModel, LocalModel, Scratch
+from astarpo.planning.sizes import model_config, name_of_model
 
 # What peft adapts, by the names of the classes: torch's, and GPT-2's in transformers.
 ADAPTED = ("Linear", "Conv1D", "Embedding")
@@ -36,7 +31,7 @@ def target_problems(config: Config, runs: Iterable[str] | None = None) -> list[s
         run = config.runs[name]
         if run.lora is None or isinstance(run.lora.targets, str):
             continue
-        known = _config_of(config, run.reference)
+        known = model_config(config, run.reference)
         if known is None or (known.get("model_type") in FAMILIES and {*run.lora.targets} <= THERE):
             continue
         layers = _layers_of(known)
@@ -76,20 +71,3 @@ def _layers_of(known: Mapping[str, object]) -> list[str]:
         return []
     paths = [path for path, module in model.named_modules() if type(module).__name__ in ADAPTED]
     return list(dict.fromkeys(path.rpartition(".")[2] for path in paths))
-
-
-def _config_of(config: Config, reference: str) -> Mapping[str, object] | None:
-    """Contents of a model's config.json: as prepared, of a folder, from scratch, cached or known; None without one."""
-    source = config.references[reference].source
-    folders = [source.path] if isinstance(source, LocalModel) else []
-    for folder in (model_path(reference), *folders):
-        if (Path(folder) / "config.json").is_file():
-            try:
-                return read_json_object(Path(folder) / "config.json")
-            except InputError:  # what is wrong with it is for its own job to say
-                return None
-    if isinstance(source, Scratch):
-        return config_of_scratch(source)
-    if isinstance(source, HubModel):
-        return cached_config(source) or CONFIGS.get(source.id.removesuffix("-Instruct"))
-    return None

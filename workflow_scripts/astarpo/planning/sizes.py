@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from astarpo.common.errors import InputError
 from astarpo.common.files import read_json_object
+from astarpo.config.paths import model_path
+from astarpo.config.runs import Config
 from astarpo.config.schema import ReferenceEntry, TaskEntry
 from astarpo.data.settings import HubData, LocalFile
 from astarpo.memory.check import shape_of_folder
-from astarpo.memory.known_shapes import known_shape
+from astarpo.memory.known_shapes import CONFIGS, known_shape
 from astarpo.memory.shape import ModelShape
 from astarpo.stage_one.settings import HubModel, LocalModel, ModelSource, Scratch
 
@@ -102,6 +105,32 @@ def cached_config(source: HubModel) -> Mapping[str, object] | None:
 
     path = try_to_load_from_cache(source.id, "config.json", revision=source.revision)
     return read_json_object(path) if isinstance(path, str) else None
+
+
+def model_config(config: Config, reference: str) -> Mapping[str, object] | None:
+    """Find the contents of the config.json of a reference's model without a network.
+
+    Args:
+        config: checked.
+        reference: its name.
+
+    Returns:
+        In a local folder, of a model from scratch, in the hub's cache, as prepared, or of a known model, of which only
+        the shape is known; None if none of them has it, or if it cannot be read.
+    """
+    source = config.references[reference].source
+    if isinstance(source, Scratch):
+        return config_of_scratch(source)
+    if isinstance(source, HubModel) and (cached := cached_config(source)) is not None:
+        return cached
+    folders = [source.path] if isinstance(source, LocalModel) else []
+    for folder in (*folders, model_path(reference)):
+        if (Path(folder) / "config.json").is_file():
+            try:
+                return read_json_object(Path(folder) / "config.json")
+            except InputError:  # what is wrong with it is for its own job to say
+                return None
+    return CONFIGS.get(source.id.removesuffix("-Instruct")) if isinstance(source, HubModel) else None
 
 
 def _shape_in_cache(source: HubModel) -> ModelShape | None:
