@@ -168,7 +168,7 @@ def check_trainings(jobs):
     if workflow.executor_plugin.name != "slurm" and workflow.local_exec:
         if MACHINE.nodes > 1:
             slurm_job(MACHINE.nodes)
-        if any(CONFIG.runs[job.wildcards.run].compile_model for job in jobs):
+        if any(CONFIG.runs[job.wildcards.run].compile_model is True for job in jobs):
             check_can_compile(MACHINE.device)
 
 

@@ -1,6 +1,7 @@
 """Compiled passes: the numbers of plain ones, resumed like plain ones, refused where there is no compiler."""
 
 import shutil
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,11 +11,30 @@ from astarpo.common.errors import InputError
 from astarpo.model.chunked_log_probs import find_head
 from astarpo.model.loading import load_policy
 from astarpo.model.log_probs import collate, token_log_probs
-from astarpo.training.compilation import CompiledModel, check_can_compile
+from astarpo.training.compilation import CompiledModel, check_can_compile, compiles
+from astarpo.training.job import _with_compilation
 
 needs_a_compiler = pytest.mark.skipif(
     not (shutil.which("g++") or shutil.which("clang++")), reason="no C++ compiler is installed"
 )
+
+
+ON_A_GPU = case.MACHINE.changed(device="cuda", micro_batch=32)
+FIFTY = case.SETTINGS.changed(compile_model="auto", steps=50)
+
+
+@pytest.fixture
+def tools(monkeypatch, tmp_path):
+    """A folder for a compiler, `own-cc`, and for triton, which only torch's builds for GPUs bring; both are there."""
+    compiler = tmp_path / "own-cc"
+    compiler.write_text("#!/bin/sh\n")
+    compiler.chmod(0o755)
+    (tmp_path / "triton").mkdir()
+    (tmp_path / "triton/__init__.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.setenv("CC", str(compiler))
+    return tmp_path
 
 
 @needs_a_compiler
@@ -84,5 +104,55 @@ def test_a_compiler_of_ones_own_will_do(monkeypatch, tmp_path):
 def test_a_plain_engine_calls_the_models_themselves(tiny_folder):
     engine = case.trainer(tiny_folder).engine
     assert engine.called == {"policy": engine.policy.model, "reference": engine.reference.model}
+    undecided = case.trainer(tiny_folder, compile_model="auto").engine
+    assert undecided.called == {"policy": undecided.policy.model, "reference": undecided.reference.model}
     made = case.trainer(tiny_folder, machine=case.MACHINE, compile_model=True).engine
     assert isinstance(made.called["policy"], CompiledModel)
+
+
+@pytest.mark.parametrize(
+    ("changes", "machine", "shared", "attention", "expected"),
+    [
+        ({}, {}, False, "sdpa", (True, "on a GPU")),
+        ({}, {"device": "cpu"}, False, "sdpa", (False, "machine.device is cpu")),
+        ({"steps": 49}, {}, False, "sdpa", (False, "fewer than 50 steps")),
+        ({}, {}, True, "sdpa", (False, "what prompts share is read once")),
+        ({}, {}, False, "flash_attention_2", (False, "rows are packed")),
+        ({}, {"packing": True}, False, "sdpa", (False, "rows are packed")),
+        ({}, {"packing": False}, False, "eager", (True, "on a GPU")),
+        ({"lora": {"rank": 2}}, {}, False, "sdpa", (False, "lora")),
+        ({"engine": "deepspeed"}, {}, False, "sdpa", (False, "engine is deepspeed")),
+        ({}, {"activation_checkpointing": True}, False, "sdpa", (False, "machine.activation_checkpointing")),
+        ({"compile_model": True, "steps": 4}, {"device": "cpu"}, True, "sdpa", (True, "compile_model is true")),
+        ({"compile_model": False}, {}, False, "sdpa", (False, "compile_model is false")),
+    ],
+)
+def test_auto_compiles_where_that_gives_up_nothing(tools, changes, machine, shared, attention, expected):
+    assert compiles(FIFTY.changed(**changes), ON_A_GPU.changed(**machine), shared, attention) == expected
+
+
+def test_auto_does_not_compile_without_a_compiler_or_triton(tools, monkeypatch):
+    (tools / "triton/__init__.py").unlink()
+    (tools / "triton").rmdir()
+    if not torch.version.cuda:
+        assert compiles(FIFTY, ON_A_GPU, False, "sdpa") == (False, "no triton")
+    monkeypatch.delenv("CC")
+    assert compiles(FIFTY, ON_A_GPU, False, "sdpa") == (False, "no gcc")
+
+
+def test_a_training_decides_by_its_prompts_and_says_so(tools, tiny_folder, tiny_policy, capsys):
+    different = case.prompts(tiny_policy)
+    alike = [replace(prompt, token_ids=[*range(10, 30), *prompt.token_ids]) for prompt in different]
+    assert _with_compilation(tiny_folder, FIFTY, ON_A_GPU, different).compile_model is True
+    assert _with_compilation(tiny_folder, FIFTY, ON_A_GPU, alike).compile_model is False
+    in_groups = FIFTY.changed(method="grpo", hyperparameters={}, responses_per_prompt=2)
+    assert _with_compilation(tiny_folder, in_groups, ON_A_GPU, different).compile_model is False
+    passes = "compile_model: auto: passes are"
+    assert capsys.readouterr().out.splitlines() == [
+        f"{passes} compiled: on a GPU",
+        *[f"{passes} not compiled: what prompts share is read once"] * 2,
+    ]
+    assert _with_compilation(tiny_folder, FIFTY, case.MACHINE, different) == FIFTY.changed(compile_model=False)
+    asked = FIFTY.changed(compile_model=True, steps=4)
+    assert _with_compilation(tiny_folder, asked, case.MACHINE, alike) is asked
+    assert capsys.readouterr().out == ""

@@ -272,6 +272,32 @@ def test_this_machine_with_cards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert old["driver"].state == "missing" and "470.57.02 is too old" in old["driver"].text
 
 
+def test_the_compiler_of_what_trainings_run_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a GPU `compile_model: auto` needs a C compiler and triton; on a CPU only `true` needs one, of C++."""
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    program = nvidia_smi(tmp_path, TWO_CARDS, "580.95.05")
+
+    def said(of: str) -> str:
+        return next(str(one) for one in here.findings(tmp_path, of, lambda: None) if one.what == "compiler")
+
+    monkeypatch.setenv("CC", "no-such-cc")
+    monkeypatch.setenv("CXX", program)
+    assert said("none") == f"compiler      ok       {program}, for trainings on a CPU with compile_model: true"
+    monkeypatch.setenv("CC", program)
+    (tmp_path / "triton").mkdir()
+    (tmp_path / "triton/__init__.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    expected = f"compiler      ok       {program}, for trainings on a GPU with compile_model: auto, the default"
+    assert said(program) == expected
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CC")
+    monkeypatch.delenv("CXX")
+    assert said("none").split(maxsplit=2)[1:] == [
+        "missing",
+        "no g++, so trainings on a CPU cannot compile their passes: apt-get install g++ on Debian",
+    ]
+
+
 @pytest.mark.parametrize(
     ("named", "names", "used_mib"),
     [

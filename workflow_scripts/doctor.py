@@ -1,6 +1,6 @@
 """Say what this machine has, or what a configuration would take on a machine, before anything runs.
 
-Without files: driver, cards, packages, hub, disk and RAM. With configuration files, merged as by Snakemake's
+Without files: driver, cards, packages, compiler, hub, disk and RAM. With configuration files, merged as by Snakemake's
 --configfile: memory, time and disk of each kind of job, computed and not measured, and what will not fit.
 """
 

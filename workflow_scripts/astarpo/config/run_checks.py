@@ -82,7 +82,7 @@ def engine_errors(config: Config) -> Iterator[str]:
                 yield f"machine.{key} = {value}: has no effect without a run with engine: deepspeed"
     for name, run in config.runs.items():
         key = f"runs.{name}"
-        if run.compile_model:
+        if run.compile_model is True:
             yield from _compile_errors(key, run, config.machine)
         if run.pipeline is not None:
             yield from _pipeline_errors(f"{key}.pipeline", run)

@@ -1,4 +1,4 @@
-"""What this machine has: driver, cards, packages, hub, disk and RAM, one line for each, with what to do."""
+"""What this machine has: driver, cards, packages, compiler, hub, disk and RAM, one line for each, with what to do."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from astarpo.planning.cards import Machine
 from astarpo.planning.cards_here import cards_here, visible
 from astarpo.planning.hub import Asks, endpoint, hub_problems, unreachable
 from astarpo.planning.needs import missing
+from astarpo.training.compilation import compiler, missing_tool
 
 ROOT = Path(__file__).resolve().parents[3]
 GB = 1e9
@@ -96,6 +97,7 @@ def findings(folder: Path, nvidia_smi: str = "nvidia-smi", asks: Asks | None = N
     yield from _cards(nvidia_smi)
     yield Finding("Python", "ok", platform.python_version())
     yield from map(_package, PACKAGES)
+    yield _compiler("cuda" if visible(cards_here(nvidia_smi)) else "cpu")
     yield _hub(asks)
     yield _token()
     yield Finding("disk", "ok", f"{shutil.disk_usage(folder).free / GB:,.0f} GB free in {folder}")
@@ -166,6 +168,17 @@ def _package(name: str) -> Finding:
         return Finding(name, "ok", version(name))
     except PackageNotFoundError:
         return Finding(name, "missing", PACKAGES[name])
+
+
+def _compiler(device: str) -> Finding:
+    """What compiled passes need on a device, and what that means for trainings."""
+    there, absent = compiler(device), missing_tool(device)
+    where, way_out = ("on a GPU", "apt-get install gcc") if device == "cuda" else ("on a CPU", "apt-get install g++")
+    if absent is not None:
+        todo = f"{way_out} on Debian" if there is None else "make install-gpu"
+        return Finding("compiler", "missing", f"{absent}, so trainings {where} cannot compile their passes: {todo}")
+    by_default = "auto, the default" if device == "cuda" else "true"
+    return Finding("compiler", "ok", f"{there}, for trainings {where} with compile_model: {by_default}")
 
 
 def _hub(asks: Asks | None) -> Finding:

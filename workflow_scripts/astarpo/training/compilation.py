@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 from collections.abc import Callable
@@ -14,7 +15,11 @@ from astarpo.common.errors import InputError
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+    from astarpo.common.machine import MachineSettings
     from astarpo.model.causal_lm import CausalLM, HiddenStates, Logits
+    from astarpo.training.settings import TrainSettings
+
+FEW_STEPS = 50  # of which a minute for compiling is a large part
 
 
 @dataclass(frozen=True)
@@ -54,18 +59,66 @@ def called(policy: PreTrainedModel, reference: PreTrainedModel, compiled: bool) 
     return {"policy": policy, "reference": reference}
 
 
-def check_can_compile(device: str) -> None:
-    """Refuse to compile if there is no compiler, before any model is read.
+def compiles(settings: TrainSettings, machine: MachineSettings, shared: bool, attention: str) -> tuple[bool, str]:
+    """Decide whether the passes of a training are compiled, which on a CPU only ``compile_model: true`` asks for.
 
     Args:
-        device: ``cpu`` needs a C++ compiler, ``cuda`` a C compiler for the code that launches kernels.
+        settings, machine: of the run.
+        shared: whether plain passes read once what prompts have in common; compiled ones cannot.
+        attention: of the model, as transformers names it; packed rows are given up as well.
+
+    Returns:
+        The decision, and the reason against or for it.
+    """
+    wanted = settings.compile_model
+    if wanted != "auto":
+        return wanted, f"compile_model is {str(wanted).lower()}"
+    reasons = {
+        "machine.device is cpu": machine.device == "cpu",
+        f"engine is {settings.engine}": settings.engine != "torch",
+        "lora": settings.lora is not None,
+        "machine.activation_checkpointing": machine.activation_checkpointing,
+        f"fewer than {FEW_STEPS} steps": settings.steps < FEW_STEPS,
+        "rows are packed": machine.packing is True or attention.startswith("flash_attention"),
+        "what prompts share is read once": shared,
+    }
+    against = next((reason for reason, applies in reasons.items() if applies), None) or missing_tool(machine.device)
+    return (True, "on a GPU") if against is None else (False, against)
+
+
+def missing_tool(device: str) -> str | None:
+    """Say what compiled passes need and is not here; None if there is all.
+
+    Args:
+        device: ``cpu`` needs a C++ compiler, ``cuda`` a C compiler for the code that launches kernels, and triton.
+    """
+    if compiler(device) is None:
+        return f"no {_compilers(device)[1]}"
+    return "no triton" if device == "cuda" and importlib.util.find_spec("triton") is None else None
+
+
+def compiler(device: str) -> str | None:
+    """Return the command that compiles for a device, None if none of those known is on the PATH; see `missing_tool`."""
+    return next((command for command in _compilers(device) if command and shutil.which(command)), None)
+
+
+def check_can_compile(device: str) -> None:
+    """Refuse ``compile_model: true`` if there is no compiler, before any model is read.
+
+    triton is not looked for, as it comes with the torch that the training will have, which may not be this one's.
+
+    Args:
+        device: see `missing_tool`.
 
     Raises:
         InputError: naming the missing command.
     """
-    known = [os.environ.get("CXX"), "g++", "clang++"] if device == "cpu" else [os.environ.get("CC"), "gcc", "clang"]
-    if not any(command and shutil.which(command) for command in known):
+    if compiler(device) is None:
         raise InputError(
-            f"compile_model: true needs a compiler, but there is no {known[1]}: install it (on Debian: apt-get install "
-            "g++), or set compile_model: false"
+            f"compile_model: true needs a compiler, but there is no {_compilers(device)[1]}: install it (on Debian: "
+            "apt-get install g++), or set compile_model: false"
         )
+
+
+def _compilers(device: str) -> list[str | None]:
+    return [os.environ.get("CXX"), "g++", "clang++"] if device == "cpu" else [os.environ.get("CC"), "gcc", "clang"]

@@ -73,7 +73,7 @@ class TorchEngine:
         self.masters = model_setup.compute_in_bfloat16(policy.model, reference.model) if in_bfloat16 else None
         self.head_of = model_setup.heads(policy.model, reference.model, settings.log_prob_chunk_tokens)
         self.trained = [weight for weight in (self.masters or policy.model).parameters() if weight.requires_grad]
-        self.called = called(policy.model, reference.model, settings.compile_model)
+        self.called = called(policy.model, reference.model, settings.compile_model is True)
         self.finite = FiniteLogProbs()  # of the passes since the last check
         # Both or neither: otherwise equal weights would give log-probabilities that differ by rounding.
         self.share_prefix = all(map(can_share, self.called.values()))

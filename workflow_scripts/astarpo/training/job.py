@@ -18,14 +18,16 @@ from astarpo.common.origins import folder_of_origin, origin_of
 from astarpo.common.packages import check_can_import
 from astarpo.common.provenance import TrainingProvenance
 from astarpo.memory.check import check_fits, shape_of_folder
+from astarpo.model.attention import SDPA
 from astarpo.model.checkpoints import folder_of_world
 from astarpo.model.files import described_folder, trusts_remote_code
 from astarpo.model.frozen_base import load_base
 from astarpo.model.lengths import Length, check_folder
 from astarpo.model.loading import load_policy, load_tokenizer
 from astarpo.model.lora import inject, merged
-from astarpo.model.policy import Policy
+from astarpo.model.policy import ATTENTION_KEY, Policy
 from astarpo.model.settings import Lora, packages_of
+from astarpo.model.shared_prefix import EXACT
 from astarpo.model.world import World, join_world
 from astarpo.objectives import uses_v_star
 from astarpo.rewards.grading import Grader
@@ -33,7 +35,7 @@ from astarpo.sampling import Sampler
 from astarpo.sampling.engines import check_engine, make_sampler
 from astarpo.sampling.follower import MakeFollower
 from astarpo.sampling.second_process import SamplerProcess
-from astarpo.training.compilation import check_can_compile
+from astarpo.training.compilation import check_can_compile, compiles
 from astarpo.training.endings import ending
 from astarpo.training.engine import TorchEngine
 from astarpo.training.export import FinishedRun, Weights
@@ -85,6 +87,7 @@ def train(
     checkpoints = folder_of_world(of_origin, world)  # says first whether it starts over
     grader = Grader(settings.grading, machine.grading_workers)
     grader.prepare(prompt.verifier for prompt in (*prompts.trained, *prompts.validation))  # while models are loaded
+    settings = _with_compilation(folder, settings, machine, [*prompts.trained, *prompts.validation])
     engine, sampled = make_engine(folder, settings, machine, world, seed, trusted)
     with _sampler(folder, sampled, settings, machine) as sampler:
         print(f"training on {len(prompts.trained)} prompts; left out: {prompts.left_out}", flush=True)
@@ -173,7 +176,7 @@ def _check_can_start(folder: Path, settings: TrainSettings, machine: MachineSett
     check_folder(folder, [Length("the training", *longest)])
     check_engine(settings.sampling_engine, folder)
     check_can_import(_packages(settings))
-    if settings.compile_model:
+    if settings.compile_model is True:
         check_can_compile(machine.device)
 
 
@@ -189,6 +192,21 @@ def _check_memory(
         others = partial(remedies, shape, settings, machine, world.size, lengths)
         check_fits(str(folder), needs, machine.device, others, min(machine.devices, world.size))
     world.wait()
+
+
+def _with_compilation(
+    folder: Path, settings: TrainSettings, machine: MachineSettings, prompts: Sequence[TrainingPrompt]
+) -> TrainSettings:
+    """Put what `compiles` decides in place of ``compile_model: auto``, and say it where there was a choice."""
+    if settings.compile_model != "auto":
+        return settings
+    config = read_json_object(folder / "config.json")
+    lengths = PromptLengths.of([prompt.token_ids for prompt in prompts], config, settings)
+    groups = settings.responses_per_prompt > 1 and config.get("model_type") in EXACT
+    compiled, why = compiles(settings, machine, lengths.shared > 0 or groups, str(config.get(ATTENTION_KEY) or SDPA))
+    if machine.device != "cpu":
+        print(f"compile_model: auto: passes are {'' if compiled else 'not '}compiled: {why}", flush=True)
+    return settings.changed(compile_model=compiled)
 
 
 def _packages(settings: TrainSettings) -> list[str]:

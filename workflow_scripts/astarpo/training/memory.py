@@ -47,7 +47,7 @@ class PromptLengths:
         from astarpo.sampling.transformers_engine import shared_beginning
 
         longest = max(map(len, token_ids), default=settings.prompting.max_prompt_tokens)
-        can_share = config.get("model_type") in EXACT and not settings.compile_model
+        can_share = config.get("model_type") in EXACT and settings.compile_model is not True
         return cls(longest, shared_beginning(token_ids) if can_share else 0)
 
 
@@ -177,7 +177,7 @@ def _together(settings: TrainSettings, machine: MachineSettings) -> Iterator[Cha
 
 def _of_run(settings: TrainSettings, machine: MachineSettings) -> Iterator[tuple[Changes, Changes]]:
     """Changes of the run, with those of the machine that they need: offloading first, as it changes no results."""
-    if settings.lora is not None or settings.compile_model or settings.pipeline is not None:
+    if settings.lora is not None or settings.compile_model is True or settings.pipeline is not None:
         return
     least: Changes = {"activation_checkpointing": True, "micro_batch": 1}
     if settings.engine == "torch" and machine.device != "cpu":

@@ -143,9 +143,11 @@ class TrainingKeys(Section):
         description="`torch` trains on one device, `deepspeed` on those of `machine`",
     )
     torch_threads: Count = Field(1, description="CPU threads; can change the last bits of a result")
-    compile_model: bool = Field(
-        False,
-        description="compile forward and backward passes: takes a minute, then steps are faster; needs `engine: torch`",
+    compile_model: bool | Literal["auto"] = Field(
+        "auto",
+        description="compile forward and backward passes: takes a minute, then steps are faster; needs "
+        "`engine: torch`, and neither lora nor activation_checkpointing. auto: on a GPU with a C compiler, from 50 "
+        "steps on, unless that would give up packed rows or prompts that are read once; never on a CPU",
     )
     max_sampler_gap: Positive | None = Field(
         0.1,
