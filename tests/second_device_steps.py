@@ -54,14 +54,20 @@ class Steps:
         checkpointing: whether activations are recomputed.
         chunked: whether logits are computed in chunks although they are few.
         beginning: tokens that all prompts share, so many that they are read once.
-        micro_batch: rows; four are needed for a prompt to be read once for its group.
+        going_on: tokens by which each prompt goes on after them, so many that it is read once for its group.
+        micro_batch: rows; with eight, the groups of two prompts.
+        packing: whether rows are laid end to end.
+        lays_out: whether they are laid so after what they share, once for all of them, as DeepSpeed's engine does.
     """
 
     changes: dict[str, Any]
     checkpointing: bool = False
     chunked: bool = False
     beginning: int = 0
+    going_on: int = 0
     micro_batch: int = case.MACHINE.micro_batch
+    packing: bool = False
+    lays_out: bool = False
 
 
 STEPS = {
@@ -79,7 +85,16 @@ STEPS = {
     "chunks": Steps({}, chunked=True),
     "chunks-entropy": Steps({"entropy_coefficient": 0.01}, chunked=True),
     "shared-beginning": Steps({}, beginning=20),
-    "shared-prompts": Steps({**GROUPS, "method": "grpo", "hyperparameters": GRPO}, beginning=20, micro_batch=4),
+    "shared-prompts": Steps(
+        {**GROUPS, "method": "grpo", "hyperparameters": GRPO}, beginning=20, going_on=30, micro_batch=8
+    ),
+    "packed": Steps({}, packing=True, micro_batch=4),
+    "packed-ppo": Steps({"method": "ppo", "hyperparameters": PPO}, packing=True, micro_batch=4),
+    "packed-checkpointing": Steps({}, packing=True, micro_batch=4, checkpointing=True),
+    "laid-beginning": Steps({}, beginning=20, micro_batch=4, lays_out=True),
+    "laid-prompts": Steps(
+        {**GROUPS, "method": "grpo", "hyperparameters": GRPO}, beginning=20, going_on=30, micro_batch=8, lays_out=True
+    ),
     "checkpointing": Steps({}, checkpointing=True),
     "ppo-checkpointing": Steps({"method": "ppo", "hyperparameters": PPO}, checkpointing=True),
     "lora": Steps({"lora": LORA}),
@@ -117,7 +132,12 @@ COSTS = {
     "chunks": (4, 32),
     "chunks-entropy": (4, 32),
     "shared-beginning": (4, 64),
-    "shared-prompts": (7, 33),
+    "shared-prompts": (7, 24),
+    "packed": (4, 30),
+    "packed-ppo": (10, 29),
+    "packed-checkpointing": (4, 30),
+    "laid-beginning": (4, 38),
+    "laid-prompts": (7, 24),
     "checkpointing": (12, 32),
     "ppo-checkpointing": (30, 31),
     "lora": (4, 32),
@@ -160,13 +180,18 @@ def on_second(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 def two_steps(folder: Path, steps: Steps, grader: Grader, counts: Counts | None = None) -> tuple[Any, list[Any]]:
     """Make a training's first two steps; the counts are those of the second, without drawing."""
-    machine = case.MACHINE.changed(activation_checkpointing=steps.checkpointing, micro_batch=steps.micro_batch)
+    how = {"activation_checkpointing": steps.checkpointing, "packing": steps.packing}
+    machine = case.MACHINE.changed(micro_batch=steps.micro_batch, **how)
     # AdamW must not make large differences of small ones where a gradient is nearly 0, hence epsilon.
     changes = {"sampling": SHORT, "validate_every": 99, "adam_eps": 1e-4, **SINGLE, **steps.changes}
     made = case.trainer(folder, machine=machine, **changes)
     made.grader = grader
+    made.engine.lays_out, made.engine.share_prefix = steps.lays_out, made.engine.share_prefix and not steps.lays_out
     shared = list(range(100, 100 + steps.beginning))
-    made.prompts = [replace(one, token_ids=[*shared, *one.token_ids]) for one in made.prompts]
+    made.prompts = [
+        replace(one, token_ids=[*shared, *[130 + number] * steps.going_on, *one.token_ids])
+        for number, one in enumerate(made.prompts)
+    ]
     metrics = [made._step(1)]
     if counts is not None:
         draw = made._draw
