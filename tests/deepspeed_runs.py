@@ -118,7 +118,8 @@ def trainer(folder: str, world: World, one: dict[str, Any]) -> case.CheckedTrain
 
 
 def run(one: dict[str, Any], folder: str, world: World, out: Path) -> None:
-    """Train; with ``stop_after``, stop after so many steps and go on with a new engine."""
+    """Train, as in a process of its own; with ``stop_after``, stop after so many steps and go on with a new engine."""
+    torch.nn.functional.linear = LINEAR
     scratch = out / f"{one['name']}-{world.size}"
     scratch.mkdir(parents=True, exist_ok=True)
     if "stop_after" in one:
@@ -149,6 +150,8 @@ def run(one: dict[str, Any], folder: str, world: World, out: Path) -> None:
 
 
 CHUNKS = Chunks()
+# With ZeRO 3, DeepSpeed puts its own in place for the rest of the process. It rounds twice where there is a bias.
+LINEAR = torch.nn.functional.linear
 made_config = optimizer.deepspeed_config
 optimizer.deepspeed_config = config_that_spreads_all
 deepspeed_engine.DeepSpeedEngine = Recording  # type: ignore[misc]

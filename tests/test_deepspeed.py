@@ -139,6 +139,12 @@ SUMS = {
     "sum-3-offloaded": {"zero_stage": 3, **OFFLOADED, "offload_parameters": True},
 }
 AT_ONCE = {**CHUNKS, "log_prob_chunk_tokens": None}
+WHOLE = [{"name": f"whole-{stage}", "settings": BFLOAT16, "machine": {"zero_stage": stage}} for stage in (3, 0, 2)]
+RESUMED = [
+    {**WHOLE[-1], "name": "whole-2-first"},
+    *WHOLE,
+    *({**one, "name": one["name"].replace("whole", "stopped"), "stop_after": 2} for one in WHOLE),
+]
 ONE = [
     {"name": "alone", "machine": {"zero_stage": 0}},
     {"name": "alone-entropy", "settings": AT_ONCE, "machine": {"zero_stage": 0}},
@@ -203,6 +209,13 @@ def sums(tiny_folder, tmp_path_factory):
     folder = tmp_path_factory.mktemp("sums")
     many = {**BFLOAT16, "responses_per_prompt": 4, "steps": 2}
     start(1, [{"name": name, "settings": many, "machine": where} for name, where in SUMS.items()], tiny_folder, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def resumed(tiny_folder, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("resumed")
+    start(2, RESUMED, tiny_folder, folder)
     return folder
 
 
@@ -371,6 +384,18 @@ def test_passes_over_what_rows_share_read_fewer_tokens(end_to_end):
 @pytest.mark.parametrize("stage", [2, 3])
 def test_stopped_and_resumed_ends_as_it_would_have(out, stage):
     assert_same(result(out, f"stopped-{stage}"), result(out, f"zero-{stage}"), 1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "other"),
+    [("stopped-0", "whole-0"), ("stopped-2", "whole-2"), ("stopped-3", "whole-3"), ("whole-2", "whole-2-first")],
+)
+def test_in_bfloat16_too_it_ends_so_to_the_last_bit_whatever_the_process_trained_before(resumed, name, other):
+    metrics, weights, _ = result(resumed, name)
+    expected, expected_weights, _ = result(resumed, other)
+    assert expected[-1]["kl_per_sequence"] > 5e-4
+    assert metrics == expected
+    assert all(torch.equal(weights[key], weight) for key, weight in expected_weights.items())
 
 
 @pytest.mark.parametrize("name", ["chunks", "chunks-lora", "chunks-untied"])
