@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -27,9 +28,9 @@ RUNS, SAMPLES, EACH = 200, 10_000_000, 8
 
 
 def main() -> None:
-    rows = [of_help()]
+    rows = of_help()
     with tempfile.TemporaryDirectory() as folder:
-        rows += [of_a_dry_run(Path(folder)), *of_values(Path(folder))]
+        rows += [*of_a_dry_run(Path(folder)), *of_values(Path(folder))]
     record(rows)
 
 
@@ -37,21 +38,41 @@ def within(name: str, ours: float, limit: float, unit: str) -> Measured:
     return {"name": name, "ours": ours, "theirs": limit, "ratio": limit / ours, "unit": unit, "command": COMMAND}
 
 
-def seconds_of(command: list[str]) -> float:
-    started = time.perf_counter()
-    subprocess.run(command, check=True, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    return time.perf_counter() - started
+class Took(NamedTuple):
+    """What a command took: seconds, seconds of CPU time, which other programs beside it lengthen less, and memory."""
+
+    seconds: float
+    cpu_s: float
+    peak_gib: float
+
+    def seconds_within(self, name: str, limit: float) -> list[Measured]:
+        return [
+            within(name, self.seconds, limit, "s"),
+            within(f"{name}: CPU time", self.cpu_s, limit, "s"),
+        ]
 
 
-def of_help() -> Measured:
+def run(command: list[str]) -> Took:
+    with tempfile.TemporaryFile("w+") as complaints:
+        started = time.perf_counter()
+        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=complaints)
+        _, status, usage = os.wait4(process.pid, 0)
+        seconds = time.perf_counter() - started
+        if status:
+            complaints.seek(0)
+            sys.exit(f"{' '.join(command[:4])} failed:\n{complaints.read()}")
+    return Took(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 2**20)
+
+
+def of_help() -> list[Measured]:
     """The slowest script, by the best of three runs of each."""
     scripts = sorted((ROOT / "workflow_scripts").glob("*.py"))
-    best = {path.name: min(seconds_of([sys.executable, str(path), "--help"]) for _ in range(3)) for path in scripts}
+    best = {path.name: min(run([sys.executable, str(path), "--help"]) for _ in range(3)) for path in scripts}
     slowest = max(best, key=lambda name: best[name])
-    return within(f"--help of the slowest script ({slowest})", best[slowest], 0.5, "s")
+    return best[slowest].seconds_within(f"--help of the slowest script ({slowest})", 0.5)
 
 
-def of_a_dry_run(folder: Path) -> Measured:
+def of_a_dry_run(folder: Path) -> list[Measured]:
     """Time a sweep over learning rates with one seed, each run evaluated on both default benchmarks."""
     rates = [f"{1e-6 * (1 + index)}" for index in range(RUNS)]
     sweep = folder / "sweep.yaml"
@@ -71,28 +92,49 @@ def of_a_dry_run(folder: Path) -> Measured:
         "--",
         "evaluate",
     ]
-    return within(f"dry run of a sweep of {RUNS} runs, two benchmarks", seconds_of(command), 10.0, "s")
+    return run(command).seconds_within(f"dry run of a sweep of {RUNS} runs, two benchmarks", 10.0)
 
 
-def of_values(folder: Path) -> list[Measured]:
-    """Time the estimate of stage 1 from files of a million graded samples each."""
-    from astarpo.common.columns import GRADED
+def write_samples(folder: Path) -> dict[str, list[str]]:
+    """Write files of a million graded samples each, and of their responses, which are empty."""
+    from astarpo.common.columns import GENERATIONS, GRADED
     from astarpo.common.files import write_table
 
     random = np.random.default_rng(0)
-    files, rows = [], 1_000_000
+    files: dict[str, list[str]] = {"graded": [], "generations": []}
+    rows = 1_000_000
     for number in range(SAMPLES // rows):
         right = random.random(rows) < 0.4
         first = number * rows // EACH
-        columns = {
+        sample = {
             "prompt_id": pa.array([f"{first + row // EACH:016x}" for row in range(rows)]),
             "sample_index": pa.array(np.arange(rows) % EACH),
+        }
+        graded = {
+            **sample,
             "reward": pa.array(right.astype(float)),
             "status": pa.array(np.where(right, "correct", "incorrect").tolist()),
             "answer": pa.array(random.integers(0, 1000, rows).astype(str).tolist()),
         }
-        files.append(str(folder / f"{number}.parquet"))
-        write_table(files[-1], pa.table(columns), GRADED, {})
+        empty = pa.array(np.zeros(rows + 1, np.int32))
+        generations = {
+            **sample,
+            "seed": sample["sample_index"],
+            "response_token_ids": pa.ListArray.from_arrays(empty, pa.array([], pa.int32())),
+            "response": pa.repeat("", rows),
+            "finish_reason": pa.repeat("stop", rows),
+            "n_tokens": pa.array(np.full(rows, 20)),
+            "logprob_sum": pa.array(-20.0 * random.random(rows)),
+        }
+        for name, columns, schema in (("graded", graded, GRADED), ("generations", generations, GENERATIONS)):
+            files[name].append(str(folder / f"{name}-{number}.parquet"))
+            write_table(files[name][-1], pa.table(columns), schema, {})
+    return files
+
+
+def of_values(folder: Path) -> list[Measured]:
+    """Time the estimate of stage 1."""
+    files = write_samples(folder)
     settings = json.dumps({"n": EACH, "estimator": "log_mean_exp", "beta1": 0.5})
     command = [
         sys.executable,
@@ -100,21 +142,15 @@ def of_values(folder: Path) -> list[Measured]:
         "--settings",
         settings,
         "--graded",
-        *files,
+        *files["graded"],
+        "--generations",
+        *files["generations"],
         "--out",
         str(folder / "values.parquet"),
     ]
-    started = time.perf_counter()
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    seconds = time.perf_counter() - started
-    if status:
-        sys.exit(f"{' '.join(command[:4])} failed")
+    took = run(command)
     name = f"V* of {SAMPLES // EACH:,} prompts from {SAMPLES:,} graded samples"
-    return [
-        within(name, seconds, 60.0, "s"),
-        within(f"{name}: peak memory", usage.ru_maxrss / 2**20, 4.0, "GiB"),
-    ]
+    return [*took.seconds_within(name, 60.0), within(f"{name}: peak memory", took.peak_gib, 4.0, "GiB")]
 
 
 if __name__ == "__main__":
