@@ -117,7 +117,7 @@ def test_a_plain_engine_calls_the_models_themselves(tiny_folder):
         ({}, {"device": "cpu"}, False, "sdpa", (False, "machine.device is cpu")),
         ({"steps": 49}, {}, False, "sdpa", (False, "fewer than 50 steps")),
         ({}, {}, True, "sdpa", (False, "what prompts share is read once")),
-        ({}, {}, False, "flash_attention_2", (False, "rows are packed")),
+        ({}, {}, False, "flash_attention_2", (False, "attention is flash_attention_2")),
         ({}, {"packing": True}, False, "sdpa", (False, "rows are packed")),
         ({}, {"packing": False}, False, "eager", (True, "on a GPU")),
         ({"lora": {"rank": 2}}, {}, False, "sdpa", (False, "lora")),

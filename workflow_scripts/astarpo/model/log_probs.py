@@ -175,7 +175,7 @@ class _Rest:
         ids_BS, rows_N = batch.input_ids_BS, batch.rows_N
         start, contexts = _shared(model, batch, share)
         if batch.packed is not None and batch.packed.tokens <= _tokens_read(batch, start, contexts):
-            return cls.packed(cast(PreTrainedModel, model), batch.packed)
+            return cls.packed(cast(PreTrainedModel, model), batch.packed, share)
         _, mask_BT, positions_BT = batch.on_host
         first = int(positions_BT[mask_BT].min()) if len(rows_N) else 0
         places_N, unused = batch.positions_BT[rows_N, batch.columns_N] - start, first - start
@@ -192,9 +192,9 @@ class _Rest:
         return cls(inputs, rows_N, places_N, inputs["input_ids"].shape[1] - unused)
 
     @classmethod
-    def packed(cls, model: PreTrainedModel, rows: PackedRows) -> _Rest:
+    def packed(cls, model: PreTrainedModel, rows: PackedRows, share: bool) -> _Rest:
         """Read all of the rows, laid end to end."""
-        inputs = rows.inputs(model.config._attn_implementation)
+        inputs = rows.inputs(model, share)
         return cls(inputs, torch.zeros_like(rows.places_N), rows.places_N, rows.places_N)
 
     @property

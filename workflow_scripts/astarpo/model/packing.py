@@ -18,6 +18,7 @@ from transformers import AttentionInterface, PreTrainedModel
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from astarpo.model.attention import FLASH, SDPA
+from astarpo.model.passing_cache import passing_cache
 from astarpo.model.shared_prefix import sees_all_before
 
 ARGUMENT = "packed_rows"  # by which transformers hands the rows on from a model's call to its layers' attention
@@ -96,16 +97,23 @@ class PackedRows:
         """Copy them to a device."""
         return replace(self, **_sent(self, device), pieces=tuple(one.to(device) for one in self.pieces))
 
-    def inputs(self, attention: str) -> dict[str, Any]:
-        """Return what a model is called with, for this implementation of attention."""
+    def inputs(self, model: PreTrainedModel, cached: bool) -> dict[str, Any]:
+        """Return what a model is called with.
+
+        Args:
+            model: whose rows can be packed, see `why_not`.
+            cached: whether it can be given a cache, as `passing_cache` says. With flash attention and without one,
+                transformers looks where rows begin, though it is told, and the host waits for the answer.
+        """
         given: dict[str, Any] = {
             "input_ids": self.input_ids_1L,
             "position_ids": self.position_ids_1L,
             "use_cache": False,
         }
-        if attention == FLASH:
+        if model.config._attn_implementation == FLASH:
             ends = {"cu_seq_lens_q": self.starts, "cu_seq_lens_k": self.starts}
-            return {**given, **ends, "max_length_q": self.longest, "max_length_k": self.longest}
+            longest = {"max_length_q": self.longest, "max_length_k": self.longest}
+            return {**given, **ends, **longest, "past_key_values": passing_cache(model) if cached else None}
         AttentionInterface.register(SDPA, attend)
         # A mask of four dimensions is handed on as it is: transformers would make one of L x L from the positions.
         unused = self.input_ids_1L.new_zeros((1, 1, 1, 1), dtype=torch.bool)

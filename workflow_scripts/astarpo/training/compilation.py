@@ -65,7 +65,7 @@ def compiles(settings: TrainSettings, machine: MachineSettings, shared: bool, at
     Args:
         settings, machine: of the run.
         shared: whether plain passes read once what prompts have in common; compiled ones cannot.
-        attention: of the model, as transformers names it; packed rows are given up as well.
+        attention: of the model, as transformers names it; with flash attention rows are packed, too.
 
     Returns:
         The decision, and the reason against or for it.
@@ -79,7 +79,8 @@ def compiles(settings: TrainSettings, machine: MachineSettings, shared: bool, at
         "lora": settings.lora is not None,
         "machine.activation_checkpointing": machine.activation_checkpointing,
         f"fewer than {FEW_STEPS} steps": settings.steps < FEW_STEPS,
-        "rows are packed": machine.packing is True or attention.startswith("flash_attention"),
+        f"attention is {attention}": attention.startswith("flash_attention"),
+        "rows are packed": machine.packing is True,
         "what prompts share is read once": shared,
     }
     against = next((reason for reason, applies in reasons.items() if applies), None) or missing_tool(machine.device)

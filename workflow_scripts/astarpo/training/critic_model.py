@@ -41,7 +41,7 @@ class ValueModel(torch.nn.Module):
             positions_N = batch.positions_BT[batch.rows_N, batch.columns_N]
             states_NH = states_BSH[batch.rows_N, positions_N]
         else:
-            inputs = batch.packed.inputs(self.body.config._attn_implementation)
+            inputs = batch.packed.inputs(self.body, self.cached)
             states_NH = self.body(**inputs).last_hidden_state[0, batch.packed.places_N]
         values_N = self.head(states_NH)[:, 0]
         zeros_BT = torch.zeros(batch.mask_BT.shape, device=values_N.device)
