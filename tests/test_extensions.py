@@ -14,6 +14,7 @@ from astarpo.common.extensions import await_builds, extensions_folder
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="processes are listed in /proc")
 
+ROOT = Path(__file__).resolve().parents[1]
 # As torch's FileBaton: the lock is open for as long as the build runs.
 BUILD = "import os, sys; os.open(sys.argv[1], os.O_CREAT); print(flush=True); input(); os.remove(sys.argv[1])"
 COMPILER = "print(flush=True); input()"  # works in the folder, and outlives the build that started it
@@ -94,6 +95,18 @@ def test_on_a_cluster_the_build_may_be_on_another_node(tmp_path, monkeypatch, at
     at_pauses += [lambda: seen.append((recent.exists(), old.exists())), lambda: set_age(recent, 700.0)]
     await_builds(tmp_path)
     assert seen == [(True, False)] and not recent.exists()
+
+
+def test_a_training_with_deepspeed_looks_before_it_starts(tmp_path):
+    lock = lock_of(tmp_path, "killed")
+    done = subprocess.run(
+        [sys.executable, "-c", "from astarpo.model.world import join_world; join_world('cpu')"],
+        env={**os.environ, "TORCH_EXTENSIONS_DIR": str(tmp_path), "PYTHONPATH": str(ROOT / "workflow_scripts")},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.startswith(f"{lock}: deleted") and not lock.exists()
 
 
 def test_the_folder_is_torchs(monkeypatch, tmp_path):
