@@ -126,7 +126,9 @@ def test_packed_rows_keep_what_attention_returns_twice(family: str, kind: Kind) 
     packed = collate([[2] * 50, [2] * 30, [2] * 20], [[3] * 10, [4] * 5, [5] * 5], [1], packed=True).packed
     assert packed is not None and packed.tokens == 120
     two, one = (
-        saved_bytes(model, kind, lambda _, model=model: model.base_model(**packed.inputs("sdpa")).last_hidden_state)
+        saved_bytes(
+            model, kind, lambda _, model=model: model.base_model(**packed.inputs(model, False)).last_hidden_state
+        )
         for model in (model_of(family, layers, kind) for layers in (2, 1))
     )
     shape = shape_of(family)
@@ -142,7 +144,7 @@ def test_a_beginning_that_is_laid_before_the_rests_is_kept_once(kind: Kind) -> N
     prompts, responses = [[2] * shared + [3] * 2] * rows, [[4 + row] * (LENGTH - shared - 2) for row in range(rows)]
     packed = collate(prompts, responses, [1], shared=True).packed
     assert packed is not None and packed.tokens == 65 + rows * (LENGTH - 65)
-    saved = saved_bytes(model, kind, lambda _: model.base_model(**packed.inputs("sdpa")).last_hidden_state)
+    saved = saved_bytes(model, kind, lambda _: model.base_model(**packed.inputs(model, False)).last_hidden_state)
     shape = shape_of("llama")
     assert kept(shape, kind, rows, LENGTH, shared=65, packed=True) == pytest.approx(saved, rel=0.15)
     assert kept(shape, kind, rows, LENGTH) > 1.5 * saved
