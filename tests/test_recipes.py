@@ -394,12 +394,12 @@ SAME = (
     "steps",
     "max_generated_tokens",
     "prompts_per_batch",
-    "lr",
     "lr_schedule",
     "lr_warmup_steps",
     "adam_betas",
     "weight_decay",
     "max_grad_norm",
+    "grad_norm_of",
     "updates_per_rollout",
     "seeds",
 )
@@ -439,7 +439,7 @@ def test_methods_are_compared_at_equal_tokens_and_updates(names, responses):
 @pytest.mark.parametrize(("name", "seeds", "rates"), [("baseline_study", 10, 3), ("diverse_answers", 3, 1)])
 def test_baselines_are_compared_on_equal_terms(name, seeds, rates):
     runs = list(configured([name]).runs.values())
-    same = [key for key in SAME if key not in ("lr", "prompts_per_batch")]
+    same = [key for key in SAME if key not in ("prompts_per_batch", "grad_norm_of")]
     assert len({tuple(getattr(run, key) for key in same) for run in runs}) == 1
     assert {run.prompts_per_batch * run.responses_per_prompt for run in runs} == {128}
     assert {(len(run.seeds), run.beta2, run.validation, run.validate_every) for run in runs} == {
@@ -450,14 +450,14 @@ def test_baselines_are_compared_on_equal_terms(name, seeds, rates):
 
 
 @pytest.mark.parametrize("terms", [["comparison"], ["comparison", "comparison_updates"]], ids="+".join)
-def test_every_method_has_the_same_three_rates_and_one_of_them_was_chosen(terms):
+def test_every_method_has_the_same_rates_and_one_of_them_was_chosen(terms):
     tried = configured([*terms, "learning_rates"])
     rates: dict[str, set[float]] = {}
     for run in json.loads(tables_plan(tried))["runs"]:
         rates.setdefault(run["family"], set()).add(run["lr"])
     chosen = configured(terms).runs
     assert set(rates) == set(chosen)
-    assert all(len(own) == 3 for own in rates.values()) and len(set(map(frozenset, rates.values()))) == 1
+    assert all(len(own) == 4 for own in rates.values()) and len(set(map(frozenset, rates.values()))) == 1
     assert all(run.lr in rates[name] for name, run in chosen.items())
     assert not {100, 101} & {seed for run in chosen.values() for seed in run.seeds}
 
