@@ -421,6 +421,13 @@ def test_the_comparison_is_on_equal_terms(names, only_here):
     assert {run.method for run in config.runs.values()} == methods | only_here
 
 
+def test_at_an_equal_number_of_tokens_and_among_the_controls_there_is_one_learning_rate():
+    assert {run.lr for run in configured(["comparison", "comparison_tokens"]).runs.values()} == {4.5e-4}
+    compared = configured(["comparison"]).runs
+    controls = configured(["comparison", "comparison_controls"]).runs
+    assert {run.lr for name, run in controls.items() if name not in compared} == {4.5e-4}
+
+
 @pytest.mark.parametrize(
     ("names", "responses"),
     [

@@ -91,6 +91,7 @@ def build_loss(
     def loss(
         log_probs_BT: Tensor, mask_BT: Tensor, targets: dict[str, Tensor], normaliser: float, **values_BT: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Compute the method's loss and metrics, with importance weights and checked; see `build_loss`."""
         if importance_cap is not None:
             weights_B = importance_weights(log_probs_BT, targets["sampled_BT"], mask_BT, importance_cap)
             targets = {**targets, "importance_B": weights_B}
