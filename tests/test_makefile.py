@@ -110,7 +110,8 @@ def test_hashes_can_be_turned_off(project):
 @pytest.mark.parametrize(
     ("flags", "options", "told"),
     [
-        ("avx512f avx512_bf16", [], "float32"),
+        ("avx512f avx512_vnni", [], "float32"),
+        ("avx512f avx512_bf16", [], "bfloat16"),
         ("avx512f amx_bf16 amx_tile", [], "bfloat16"),
         ("avx512f amx_bf16 amx_tile", ["PRECISION=float32"], "float32"),
         ("avx512f", ["PRECISION=bfloat16"], "bfloat16"),
