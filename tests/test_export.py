@@ -85,7 +85,9 @@ def test_the_model_folder_has_the_weights_of_the_best_step(data, monkeypatch):
 
 
 def test_a_training_that_ends_early_exports_its_last_step(data, monkeypatch):
-    ended = train(data, "ended", monkeypatch, steps=5, stop_when=StopWhen(kl_per_sequence=1e-9))
+    early = StopWhen(kl_per_sequence=1e-9)
+    ended = train(data, "ended", monkeypatch, steps=5, stop_when=early, compile_model="auto")
     made = read_json(ended / "manifest.json")
+    assert made["compiled"] is False  # what was decided, not "auto"
     # Step 1 is on-policy, so its divergence is 0.
     assert (made["exported_step"], made["last_step"], made["ended_by"]) == (2, 2, "kl_per_sequence")

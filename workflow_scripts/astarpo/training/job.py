@@ -136,6 +136,7 @@ def _facts(
         "prompts": len(prompts.trained),
         "prompts_left_out": prompts.left_out,
         "trust_remote_code": trusted,
+        "compiled": settings.compile_model,  # what ``auto`` became
         "last_step": history.metrics[-1]["step"],
         "exported_step": exported_step,
         "ended_by": ending(history.metrics, settings),
