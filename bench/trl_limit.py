@@ -151,20 +151,24 @@ def measured_peaks(shape: ModelShape, tokens: int) -> Peaks:
         shape: of the model.
         tokens: rows of the products, as in a micro-batch.
     """
-    widths = {
+    found = [measured_flops("cpu", torch.float32)]
+    for name, (inner, outer) in widths(shape).items():
+        states, weights = torch.ones(tokens, inner), torch.ones(outer, inner)
+        found.append(2 * tokens * inner * outer / shortest(lambda: states @ weights.T))  # noqa: B023
+        print(f"  {name}, {tokens} x {inner} x {outer}: {found[-1] / 1e9:.4g} GFLOP/s", flush=True)
+    matrix, vector = torch.ones(shape.parameters // shape.hidden, shape.hidden), torch.ones(shape.hidden)
+    return Peaks(max(found), matrix.numel() * FLOAT_BYTES / shortest(lambda: torch.mv(matrix, vector)))
+
+
+def widths(shape: ModelShape) -> dict[str, tuple[int, int]]:
+    """Return the inputs and outputs of a model's matrices, by what they compute."""
+    return {
         "queries and output": (shape.hidden, shape.query_width),
         "keys and values": (shape.hidden, shape.kv_width),
         "up": (shape.hidden, shape.intermediate),
         "down": (shape.intermediate, shape.hidden),
         "head": (shape.hidden, shape.vocabulary),
     }
-    found = [measured_flops("cpu", torch.float32)]
-    for name, (inner, outer) in widths.items():
-        states, weights = torch.ones(tokens, inner), torch.ones(outer, inner)
-        found.append(2 * tokens * inner * outer / shortest(lambda: states @ weights.T))  # noqa: B023
-        print(f"  {name}, {tokens} x {inner} x {outer}: {found[-1] / 1e9:.4g} GFLOP/s", flush=True)
-    matrix, vector = torch.ones(shape.parameters // shape.hidden, shape.hidden), torch.ones(shape.hidden)
-    return Peaks(max(found), matrix.numel() * FLOAT_BYTES / shortest(lambda: torch.mv(matrix, vector)))
 
 
 def shortest(call: Callable[[], object]) -> float:
