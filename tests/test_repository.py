@@ -24,6 +24,7 @@ HEAVY = {
     "datasets",
     "matplotlib",
     "pandas",
+    "pydantic",
     "reasoning_gym",
     "scipy",
     "tokenizers",

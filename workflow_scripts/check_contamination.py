@@ -8,7 +8,6 @@ from astarpo.common import cli
 from astarpo.common.columns import DATASET
 from astarpo.common.files import read_table, write_json
 from astarpo.common.provenance import provenance
-from astarpo.data.contamination import report
 
 
 def main() -> None:
@@ -17,6 +16,7 @@ def main() -> None:
     parser.add_argument("--benchmark", required=True, help="parquet file of the benchmark")
     parser.add_argument("--out", required=True, help="JSON: counts, and the pairs")
     arguments = parser.parse_args()
+    from astarpo.data.contamination import report
     from astarpo.data.settings import Contamination
 
     settings = Contamination.from_json(arguments.settings)

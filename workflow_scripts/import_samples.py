@@ -5,11 +5,6 @@ from __future__ import annotations
 import time
 
 from astarpo.common import cli
-from astarpo.common.columns import DATASET, IMPORTED
-from astarpo.common.files import read_table, write_json, write_table
-from astarpo.common.provenance import manifest, provenance
-from astarpo.common.seeds import shard_of
-from astarpo.sampling.imported import import_rows
 
 
 def main() -> None:
@@ -20,6 +15,11 @@ def main() -> None:
     parser.add_argument("--out", required=True, help="parquet file, one row per response")
     parser.add_argument("--out-manifest", required=True, help="JSON: settings, inputs, counts")
     arguments = parser.parse_args()
+    from astarpo.common.columns import DATASET, IMPORTED
+    from astarpo.common.files import read_table, write_json, write_table
+    from astarpo.common.provenance import manifest, provenance
+    from astarpo.common.seeds import shard_of
+    from astarpo.sampling.imported import import_rows
     from astarpo.sampling.settings import ImportSettings
 
     settings = ImportSettings.from_json(arguments.settings)

@@ -5,12 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from astarpo.common import cli
-from astarpo.common.columns import DATASET
-from astarpo.common.files import read_table, write_json, write_table
-from astarpo.common.provenance import provenance
-from astarpo.data.datasets import prepare
-from astarpo.data.golds import gold_warnings
-from astarpo.data.settings import DatasetSettings
 
 
 def prepare_task(script: str, description: str | None) -> None:
@@ -26,6 +20,13 @@ def prepare_task(script: str, description: str | None) -> None:
     parser.add_argument("--out", required=True, help="parquet file, one row per problem")
     parser.add_argument("--out-card", required=True, help="JSON: rows in, kept, dropped by reason, example")
     arguments = parser.parse_args()
+    from astarpo.common.columns import DATASET
+    from astarpo.common.files import read_table, write_json, write_table
+    from astarpo.common.provenance import provenance
+    from astarpo.data.datasets import prepare
+    from astarpo.data.golds import gold_warnings
+    from astarpo.data.settings import DatasetSettings
+
     settings = DatasetSettings.from_json(arguments.settings)
     inputs = {
         **cli.one_or_numbered("source", arguments.source),

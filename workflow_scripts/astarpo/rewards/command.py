@@ -3,12 +3,6 @@
 from __future__ import annotations
 
 from astarpo.common import cli
-from astarpo.common.columns import GRADED, GRADED_ANSWERS
-from astarpo.common.files import write_table
-from astarpo.common.provenance import provenance
-from astarpo.common.stopping import stopped_by_signals
-from astarpo.rewards.settings import GradingSettings
-from astarpo.rewards.stage import add_answer_classes, grade_table
 
 
 def grade_responses(script: str, description: str | None, merge_answers: bool) -> None:
@@ -26,6 +20,13 @@ def grade_responses(script: str, description: str | None, merge_answers: bool) -
     parser.add_argument("--workers", type=int, default=1, help="worker processes for slow verifiers")
     parser.add_argument("--out", required=True, help="parquet file, one row per grade")
     arguments = parser.parse_args()
+    from astarpo.common.columns import GRADED, GRADED_ANSWERS
+    from astarpo.common.files import write_table
+    from astarpo.common.provenance import provenance
+    from astarpo.common.stopping import stopped_by_signals
+    from astarpo.rewards.settings import GradingSettings
+    from astarpo.rewards.stage import add_answer_classes, grade_table
+
     settings = GradingSettings.from_json(arguments.settings)
     inputs = {"generations": arguments.generations, "problems": arguments.problems}
     inputs |= cli.one_or_numbered("verifier", arguments.verifier)
